@@ -1,0 +1,15 @@
+//! refshim: a compatibility proxy that gives legacy OCI registries the referrers they never had.
+//!
+//! A map of the crate; arrows go from left to right, nothing imports upwards:
+//!
+//! ```text
+//! cli ──► server ──► proxy ──► links ──► upstream ──► oci
+//!          │          ├─────► dialect ─────────────► oci
+//!          │          └─────► cache ───────────────► oci
+//!          └► admin, telemetry, config (leaf: read by main, passed down as plain values)
+//! ```
+
+pub mod body;
+pub mod config;
+pub mod oci;
+pub mod upstream;

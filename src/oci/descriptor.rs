@@ -1,0 +1,78 @@
+//! Content descriptors (OCI image-spec, "Content Descriptors").
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::digest::Digest;
+
+/// Key to value, ordered by key, so that what is printed is stable.
+pub type Annotations = BTreeMap<String, String>;
+
+/// A descriptor: what something is, its digest and its size in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    /// Base64 of the content itself, as an index may inline it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Proposal B: what this descriptor's content refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Box<Descriptor>>,
+}
+
+impl Descriptor {
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            artifact_type: None,
+            annotations: Annotations::new(),
+            data: None,
+            reference: None,
+        }
+    }
+
+    /// Reads a descriptor out of foreign JSON. `None` unless it names a digest; what else is missing or of the wrong type
+    /// is taken as absent, because a descriptor here is a hint: the content that it names decides.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let object = value.as_object()?;
+        let text = |key: &str| object.get(key).and_then(Value::as_str);
+        Some(Self {
+            media_type: text("mediaType").unwrap_or_default().to_owned(),
+            digest: Digest::parse(text("digest")?).ok()?,
+            size: object.get("size").and_then(Value::as_u64).unwrap_or_default(),
+            artifact_type: text("artifactType").filter(|t| !t.is_empty()).map(str::to_owned),
+            annotations: object.get("annotations").map(annotations_from_json).unwrap_or_default(),
+            data: text("data").map(str::to_owned),
+            // serde_json's recursion limit bounds this.
+            reference: object.get("reference").and_then(Self::from_json).map(Box::new),
+        })
+    }
+
+    /// The inlined content, when there is any and it is what the digest and the size promise.
+    pub fn inlined(&self) -> Option<bytes::Bytes> {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(self.data.as_deref()?)
+            .ok()?;
+        (bytes.len() as u64 == self.size && self.digest.matches(&bytes) == Some(true)).then(|| bytes.into())
+    }
+}
+
+/// The string members of a JSON object; members of other types are left out.
+pub fn annotations_from_json(value: &Value) -> Annotations {
+    let members = value.as_object().into_iter().flatten();
+    members
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}

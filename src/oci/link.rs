@@ -1,0 +1,106 @@
+//! Links: one manifest pointing at another, and the ways in which that was ever written down.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::descriptor::Descriptor;
+use super::digest::Digest;
+
+/// How a link was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// OCI 1.1 (Proposal E, final): `subject` in an image manifest or index.
+    Subject,
+    /// Proposal E, early text: `refers`.
+    Refers,
+    /// Proposal A: `subject` in an artifact manifest.
+    ProposalA,
+    /// ORAS artifacts-spec: `subject` in its artifact manifest.
+    Oras,
+    /// Proposal B: `reference`, at the top or on a descriptor.
+    ProposalB,
+    /// Proposal C: `reference` of a node manifest.
+    ProposalC,
+    /// Proposal D: tag `<alg>-<ref>.<hash>.<type>`.
+    ProposalDTag,
+    /// Proposal D: annotation `org.opencontainers.reference` on a descriptor in an index.
+    ProposalDAnnotation,
+    /// Proposal D: the same annotation among a manifest's own.
+    ProposalDManifestAnnotation,
+    /// Proposal F: annotation `org.opencontainers.reference.digest` on a descriptor in an index.
+    ProposalFAnnotation,
+    /// cosign: tag `<alg>-<hex>.sig`, `.att`, `.sbom`.
+    CosignTag,
+    /// OCI 1.1: the referrers tag `<alg>-<ref>` ("fallback tag").
+    ReferrersTag,
+    /// BuildKit: `vnd.docker.reference.digest` on a descriptor in an index.
+    Buildkit,
+    /// The upstream's own `/referrers`.
+    Native,
+}
+
+impl Dialect {
+    pub const ALL: [Self; 14] = [
+        Self::Subject,
+        Self::Refers,
+        Self::ProposalA,
+        Self::Oras,
+        Self::ProposalB,
+        Self::ProposalC,
+        Self::ProposalDTag,
+        Self::ProposalDAnnotation,
+        Self::ProposalDManifestAnnotation,
+        Self::ProposalFAnnotation,
+        Self::CosignTag,
+        Self::ReferrersTag,
+        Self::Buildkit,
+        Self::Native,
+    ];
+
+    /// The name in JSON output, metrics and configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Refers => "refers",
+            Self::ProposalA => "proposal-a",
+            Self::Oras => "oras",
+            Self::ProposalB => "proposal-b",
+            Self::ProposalC => "proposal-c",
+            Self::ProposalDTag => "proposal-d-tag",
+            Self::ProposalDAnnotation => "proposal-d-annotation",
+            Self::ProposalDManifestAnnotation => "proposal-d-manifest-annotation",
+            Self::ProposalFAnnotation => "proposal-f-annotation",
+            Self::CosignTag => "cosign-tag",
+            Self::ReferrersTag => "referrers-tag",
+            Self::Buildkit => "buildkit",
+            Self::Native => "native",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which thing points at the subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkTarget {
+    /// The manifest that was read.
+    This,
+    /// A manifest that it lists. The descriptor is a hint; the manifest itself decides.
+    Manifest(Descriptor),
+    /// Proposal B on a layer or config: the content is a blob, there is no manifest to read.
+    Blob(Descriptor),
+}
+
+/// A link found in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestLink {
+    pub subject: Digest,
+    pub target: LinkTarget,
+    pub dialect: Dialect,
+}

@@ -1,0 +1,295 @@
+//! Manifests of every dialect, read leniently: what is broken in one place hides nothing in another.
+
+use serde_json::{Map, Value};
+
+use super::descriptor::{Annotations, Descriptor, annotations_from_json};
+use super::digest::Digest;
+use super::link::{Dialect, LinkTarget, ManifestLink};
+use super::media_type::{self, ManifestKind};
+
+/// Proposal D: the subject's digest.
+pub const ANNOTATION_REFERENCE: &str = "org.opencontainers.reference";
+/// Proposal D: the short type, which becomes the tag's `<type>`.
+pub const ANNOTATION_REFERENCE_TYPE: &str = "org.opencontainers.reference.type";
+/// Proposal F: the subject's digest.
+pub const ANNOTATION_REFERENCE_DIGEST: &str = "org.opencontainers.reference.digest";
+const ANNOTATION_BUILDKIT_TYPE: &str = "vnd.docker.reference.type";
+const ANNOTATION_BUILDKIT_DIGEST: &str = "vnd.docker.reference.digest";
+const BUILDKIT_ATTESTATION: &str = "attestation-manifest";
+const ANNOTATION_DESCRIPTION: &str = "org.opencontainers.image.description";
+
+/// A manifest as far as links are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    pub media_type: String,
+    pub kind: ManifestKind,
+    /// `artifactType`; for an image manifest without one, its config's media type (OCI 1.1).
+    pub artifact_type: Option<String>,
+    pub config: Option<Descriptor>,
+    pub layers: Vec<Descriptor>,
+    pub manifests: Vec<Descriptor>,
+    pub blobs: Vec<Descriptor>,
+    pub objects: Vec<Descriptor>,
+    pub subject: Option<Descriptor>,
+    pub refers: Option<Descriptor>,
+    pub reference: Option<Descriptor>,
+    pub annotations: Annotations,
+    description: Option<String>,
+}
+
+/// Why bytes are no manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    #[error("the manifest is not valid JSON: {0}")]
+    Json(String),
+    #[error("the manifest is not a JSON object")]
+    NotAnObject,
+    #[error("'{0}' is not a manifest's media type")]
+    MediaType(String),
+}
+
+impl Manifest {
+    /// Reads `bytes`, which were served (or pushed) with `content_type`; the body's `mediaType` decides where that says
+    /// nothing useful.
+    pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ManifestError> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
+        let Value::Object(object) = value else {
+            return Err(ManifestError::NotAnObject);
+        };
+        let (media_type, kind) = kind_of(&object, media_type::essence(content_type))?;
+        let list = |key: &str| -> Vec<Descriptor> {
+            let items = object.get(key).and_then(Value::as_array).into_iter().flatten();
+            items.filter_map(Descriptor::from_json).collect()
+        };
+        let one = |key: &str| object.get(key).and_then(Descriptor::from_json);
+        let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
+        let config = one("config");
+        let artifact_type = text("artifactType").map(str::to_owned).or_else(|| match kind {
+            ManifestKind::Image => config.as_ref().map(|c| c.media_type.clone()).filter(|t| !t.is_empty()),
+            _ => None,
+        });
+        Ok(Self {
+            media_type,
+            kind,
+            artifact_type,
+            layers: list("layers"),
+            manifests: list("manifests"),
+            blobs: list("blobs"),
+            objects: list("objects"),
+            subject: one("subject"),
+            refers: one("refers"),
+            reference: one("reference"),
+            annotations: object.get("annotations").map(annotations_from_json).unwrap_or_default(),
+            description: text("description").map(str::to_owned),
+            config,
+        })
+    }
+
+    /// Every link that this manifest, whose digest is `own`, holds (protocols table, "how links are written down").
+    /// A manifest that claims to refer to itself does not.
+    pub fn links(&self, own: &Digest) -> Vec<ManifestLink> {
+        let mut links = Vec::new();
+        for (subject, dialect) in self.own_subjects() {
+            links.push(ManifestLink {
+                subject,
+                target: LinkTarget::This,
+                dialect,
+            });
+        }
+        for listed in &self.manifests {
+            for (subject, dialect) in listed_subjects(listed) {
+                links.push(ManifestLink {
+                    subject,
+                    target: LinkTarget::Manifest(listed.clone()),
+                    dialect,
+                });
+            }
+        }
+        for listed in self.layers.iter().chain(&self.config) {
+            if let Some(reference) = &listed.reference {
+                links.push(ManifestLink {
+                    subject: reference.digest.clone(),
+                    target: target_of(listed),
+                    dialect: Dialect::ProposalB,
+                });
+            }
+        }
+        links.retain(|link| {
+            let referrer = match &link.target {
+                LinkTarget::This => own,
+                LinkTarget::Manifest(listed) | LinkTarget::Blob(listed) => &listed.digest,
+            };
+            *referrer != link.subject
+        });
+        links
+    }
+
+    /// The subjects that this manifest names for itself, through any of its fields or its own annotation.
+    pub fn own_subjects(&self) -> Vec<(Digest, Dialect)> {
+        let mut subjects = Vec::new();
+        if let Some(subject) = &self.subject {
+            let dialect = match self.kind {
+                ManifestKind::Artifact => Dialect::ProposalA,
+                ManifestKind::OrasArtifact => Dialect::Oras,
+                _ => Dialect::Subject,
+            };
+            subjects.push((subject.digest.clone(), dialect));
+        }
+        if let Some(refers) = &self.refers {
+            subjects.push((refers.digest.clone(), Dialect::Refers));
+        }
+        if let Some(reference) = &self.reference {
+            let dialect = match self.kind {
+                ManifestKind::Node => Dialect::ProposalC,
+                _ => Dialect::ProposalB,
+            };
+            subjects.push((reference.digest.clone(), dialect));
+        }
+        if let Some(digest) = digest_in(&self.annotations, ANNOTATION_REFERENCE) {
+            subjects.push((digest, Dialect::ProposalDManifestAnnotation));
+        }
+        subjects
+    }
+
+    /// The descriptor of what this manifest points at: Proposal C's "reference".
+    pub fn parent(&self) -> Option<&Descriptor> {
+        self.reference
+            .as_ref()
+            .or(self.subject.as_ref())
+            .or(self.refers.as_ref())
+    }
+
+    /// Proposal C's "objects": a node's objects, an index's manifests, an artifact's blobs, an image's layers.
+    pub fn contents(&self) -> &[Descriptor] {
+        match self.kind {
+            ManifestKind::Node => &self.objects,
+            ManifestKind::Index => &self.manifests,
+            ManifestKind::Artifact | ManifestKind::OrasArtifact => &self.blobs,
+            ManifestKind::Image => &self.layers,
+        }
+    }
+
+    /// Proposal C's "description": a node's own, otherwise the image annotation, otherwise empty.
+    pub fn description(&self) -> &str {
+        let annotated = || self.annotations.get(ANNOTATION_DESCRIPTION).map(String::as_str);
+        self.description.as_deref().or_else(annotated).unwrap_or_default()
+    }
+
+    /// The descriptor that a referrers list shows for this manifest (OCI 1.1, "Listing Referrers").
+    pub fn descriptor(&self, own: Digest, size: u64) -> Descriptor {
+        Descriptor {
+            artifact_type: self.artifact_type.clone(),
+            annotations: self.annotations.clone(),
+            ..Descriptor::new(self.media_type.clone(), own, size)
+        }
+    }
+}
+
+fn kind_of(object: &Map<String, Value>, content_type: &str) -> Result<(String, ManifestKind), ManifestError> {
+    let stated = object.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+    for candidate in [content_type, stated] {
+        if let Some(kind) = ManifestKind::of(candidate) {
+            return Ok((candidate.to_owned(), kind));
+        }
+    }
+    Err(ManifestError::MediaType(
+        if stated.is_empty() { content_type } else { stated }.to_owned(),
+    ))
+}
+
+fn digest_in(annotations: &Annotations, key: &str) -> Option<Digest> {
+    Digest::parse(annotations.get(key)?).ok()
+}
+
+fn target_of(listed: &Descriptor) -> LinkTarget {
+    match ManifestKind::of(&listed.media_type) {
+        Some(_) => LinkTarget::Manifest(listed.clone()),
+        None => LinkTarget::Blob(listed.clone()),
+    }
+}
+
+/// The subjects that a descriptor in an index's `manifests` is annotated with.
+fn listed_subjects(listed: &Descriptor) -> impl Iterator<Item = (Digest, Dialect)> {
+    let annotations = &listed.annotations;
+    let buildkit = annotations
+        .get(ANNOTATION_BUILDKIT_TYPE)
+        .is_some_and(|t| t == BUILDKIT_ATTESTATION);
+    let reference = listed.reference.as_ref().map(|r| r.digest.clone());
+    [
+        (
+            digest_in(annotations, ANNOTATION_REFERENCE),
+            Dialect::ProposalDAnnotation,
+        ),
+        (
+            digest_in(annotations, ANNOTATION_REFERENCE_DIGEST),
+            Dialect::ProposalFAnnotation,
+        ),
+        (
+            digest_in(annotations, ANNOTATION_BUILDKIT_DIGEST).filter(|_| buildkit),
+            Dialect::Buildkit,
+        ),
+        (reference, Dialect::ProposalB),
+    ]
+    .into_iter()
+    .filter_map(|(subject, dialect)| Some((subject?, dialect)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(n: u8) -> Digest {
+        Digest::sha256(&[n])
+    }
+
+    fn parse(json: serde_json::Value, media_type: &str) -> Manifest {
+        Manifest::parse(json.to_string().as_bytes(), media_type).unwrap()
+    }
+
+    #[test]
+    fn one_broken_descriptor_hides_no_other() {
+        let index = parse(
+            serde_json::json!({"manifests": [
+                {"digest": "nonsense", "size": 1}, 7,
+                {"digest": digest(1), "size": "x", "annotations": {"a": 1, "vnd.docker.reference.type": "attestation-manifest",
+                    "vnd.docker.reference.digest": digest(2)}},
+            ]}),
+            media_type::OCI_IMAGE_INDEX,
+        );
+        let links = index.links(&digest(0));
+        assert_eq!(links.len(), 1);
+        assert_eq!((&links[0].subject, links[0].dialect), (&digest(2), Dialect::Buildkit));
+    }
+
+    #[test]
+    fn the_artifact_type_of_an_image_is_its_config_unless_it_has_one() {
+        let config = serde_json::json!({"mediaType": "application/x", "digest": digest(1), "size": 1});
+        let image = parse(serde_json::json!({ "config": config }), media_type::OCI_IMAGE_MANIFEST);
+        assert_eq!(image.artifact_type.as_deref(), Some("application/x"));
+        let index = parse(serde_json::json!({}), media_type::OCI_IMAGE_INDEX);
+        assert_eq!(index.artifact_type, None);
+    }
+
+    #[test]
+    fn a_manifest_does_not_refer_to_itself() {
+        let image = parse(
+            serde_json::json!({"subject": {"digest": digest(1), "size": 1, "mediaType": "x"}}),
+            media_type::OCI_IMAGE_MANIFEST,
+        );
+        assert_eq!(image.links(&digest(1)), []);
+        assert_eq!(image.links(&digest(2)).len(), 1);
+    }
+
+    #[test]
+    fn a_reference_on_a_layer_is_a_blob_link() {
+        let layer = serde_json::json!({"mediaType": "application/x", "digest": digest(1), "size": 1, "reference": {"digest": digest(2)}});
+        let image = parse(serde_json::json!({"layers": [layer]}), media_type::OCI_IMAGE_MANIFEST);
+        assert!(matches!(
+            &image.links(&digest(0))[..],
+            [ManifestLink {
+                target: LinkTarget::Blob(_),
+                ..
+            }]
+        ));
+    }
+}

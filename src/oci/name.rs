@@ -1,0 +1,182 @@
+//! Repository names, tags and references (distribution-spec 1.1, "Pulling manifests").
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::digest::Digest;
+
+/// Longest repository name (distribution-spec: registry host and name together rarely exceed 255).
+const MAX_NAME: usize = 255;
+/// Longest tag (distribution-spec).
+pub const MAX_TAG: usize = 128;
+
+/// A repository name: components of `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` joined by `/`. Cannot hold `..`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RepositoryName(Arc<str>);
+
+/// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(Arc<str>);
+
+/// What a manifest is asked by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reference {
+    Tag(Tag),
+    Digest(Digest),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a repository name")]
+pub struct InvalidName(pub String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a tag")]
+pub struct InvalidTag(pub String);
+
+fn is_component(text: &str) -> bool {
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    if !alnum(first) || !alnum(last) {
+        return false;
+    }
+    bytes
+        .split(|&b| alnum(b))
+        .all(|gap| matches!(gap, b"" | b"." | b"_" | b"__") || gap.iter().all(|&b| b == b'-'))
+}
+
+impl RepositoryName {
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        if text.len() <= MAX_NAME && text.split('/').all(is_component) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName(text.chars().take(MAX_NAME).collect()))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Tag {
+    pub fn parse(text: &str) -> Result<Self, InvalidTag> {
+        let mut bytes = text.bytes();
+        let well_formed = text.len() <= MAX_TAG
+            && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if well_formed {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidTag(text.chars().take(MAX_TAG).collect()))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Reference {
+    /// A digest when it holds a colon, otherwise a tag. `None` when it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.contains(':') {
+            Digest::parse(text).ok().map(Self::Digest)
+        } else {
+            Tag::parse(text).ok().map(Self::Tag)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Tag(tag) => tag.as_str(),
+            Self::Digest(digest) => digest.as_str(),
+        }
+    }
+}
+
+impl From<Tag> for Reference {
+    fn from(tag: Tag) -> Self {
+        Self::Tag(tag)
+    }
+}
+
+impl From<Digest> for Reference {
+    fn from(digest: Digest) -> Self {
+        Self::Digest(digest)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! text_type {
+    ($type:ident) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_type!(RepositoryName);
+text_type!(Tag);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_grammar() {
+        for good in ["a", "a/b", "lib.x/y_z/q__r/s---t", "referrers", "v3/manifests", "0/1"] {
+            assert!(RepositoryName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", "/", "a/", "/a", "A", "a..b", "..", "a/../b", "a___b", "a.-b", "-a", "a%2fb", "a b", "_oci",
+        ] {
+            assert!(RepositoryName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tags_follow_the_grammar() {
+        assert!(Tag::parse(&"x".repeat(128)).is_ok());
+        for bad in [
+            String::new(),
+            "x".repeat(129),
+            ".a".into(),
+            "-a".into(),
+            "a/b".into(),
+            "a\n".into(),
+        ] {
+            assert!(Tag::parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The one list that every dialect prints.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::descriptor::Descriptor;
+use super::digest::Digest;
+use super::link::Dialect;
+
+/// One referrer of a subject, as found and verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referrer {
+    /// Built from the manifest's own bytes: size, digest, media type, artifact type, annotations.
+    pub descriptor: Descriptor,
+    /// Nanoseconds since 1970 of its creation annotation.
+    pub created: Option<i128>,
+    /// Every way in which the link was found.
+    pub dialects: BTreeSet<Dialect>,
+    /// The objects of a node manifest (Proposal C lists these in the node's place).
+    pub objects: Option<Vec<Descriptor>>,
+}
+
+impl Referrer {
+    /// Newest creation date first, undated last, then by digest (Proposal A; design decision for every dialect).
+    pub fn order(&self, other: &Self) -> Ordering {
+        self.position().cmp(&other.position())
+    }
+
+    /// The sort key; also what a page token remembers, so that pages hold still while the list changes.
+    pub fn position(&self) -> Position {
+        Position {
+            undated: self.created.is_none(),
+            newest: Reverse(self.created.unwrap_or_default()),
+            digest: self.descriptor.digest.clone(),
+        }
+    }
+}
+
+/// Where an entry stands in every list that could hold it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub undated: bool,
+    pub newest: Reverse<i128>,
+    pub digest: Digest,
+}
+
+/// All referrers of one subject: one entry per digest, in [`Referrer::order`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    pub subject: Digest,
+    pub referrers: Vec<Referrer>,
+}

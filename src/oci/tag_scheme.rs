@@ -1,0 +1,216 @@
+//! Tags that say what they point at: Proposal D, cosign, the OCI 1.1 referrers tag.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::{Digest, hex_length, is_lower_hex};
+use super::name::{MAX_TAG, Tag};
+
+/// `<ref>` is cut to this many characters (Proposal D; OCI 1.1 for the referrers tag).
+const REF_LENGTH: usize = 64;
+/// The algorithm is cut to this many characters (OCI 1.1 referrers tag).
+const ALGORITHM_LENGTH: usize = 32;
+/// `<hash>` is at most this many characters (Proposal D).
+pub const HASH_LENGTH: usize = 16;
+/// The `<type>` of the tag under which an envelope keeps a manifest that the upstream refuses.
+pub const ENVELOPE_KIND: &str = "envelope";
+
+/// `<alg>-<ref>`, all that a tag says of its subject. Not a [`Digest`]: sha512 cannot be recovered from it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SubjectKey(String);
+
+/// A tag that links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkTag {
+    pub subject: SubjectKey,
+    pub kind: LinkTagKind,
+}
+
+/// Which scheme a link tag follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkTagKind {
+    /// `<alg>-<ref>.<hash>.<type>`
+    ProposalD { hash: String, kind: String },
+    /// `<alg>-<hex>.sig`, `.att`, `.sbom`
+    Cosign(CosignKind),
+    /// `<alg>-<ref>`
+    Referrers,
+}
+
+/// cosign's three suffixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CosignKind {
+    Signature,
+    Attestation,
+    Sbom,
+}
+
+impl CosignKind {
+    fn parse(suffix: &str) -> Option<Self> {
+        match suffix {
+            "sig" => Some(Self::Signature),
+            "att" => Some(Self::Attestation),
+            "sbom" => Some(Self::Sbom),
+            _ => None,
+        }
+    }
+
+    /// The artifact type that such an entry is listed with: its config claims to be a runnable image's.
+    pub fn artifact_type(self) -> &'static str {
+        match self {
+            Self::Signature => "application/vnd.dev.cosign.artifact.sig.v1+json",
+            Self::Attestation => "application/vnd.dev.cosign.artifact.att.v1+json",
+            Self::Sbom => "application/vnd.dev.cosign.artifact.sbom.v1+json",
+        }
+    }
+}
+
+impl SubjectKey {
+    /// The key of a digest: algorithm cut to 32, encoded part cut to 64, what a tag may not hold replaced by `-`.
+    pub fn of(digest: &Digest) -> Self {
+        let cut = |text: &str, length: usize| -> String {
+            let tag_safe = |c: char| {
+                if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                    c
+                } else {
+                    '-'
+                }
+            };
+            text.chars().take(length).map(tag_safe).collect()
+        };
+        let algorithm = cut(digest.algorithm(), ALGORITHM_LENGTH);
+        Self(format!("{algorithm}-{}", cut(digest.encoded(), REF_LENGTH)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that sorts just before every tag of this subject: asked as `last`, a listing starts at them.
+    pub fn seek_before(&self) -> &str {
+        &self.0[..self.0.len() - 1]
+    }
+}
+
+impl fmt::Display for SubjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SubjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads a tag. `None` for an ordinary one, also for those that merely start like a link.
+pub fn parse(tag: &str) -> Option<LinkTag> {
+    if tag.len() > MAX_TAG {
+        return None;
+    }
+    let (head, rest) = match tag.split_once('.') {
+        Some((head, rest)) => (head, Some(rest)),
+        None => (tag, None),
+    };
+    let (algorithm, reference) = head.split_once('-')?;
+    let full = hex_length(algorithm)?;
+    // Writers cut long digests to 64; some do not.
+    let well_formed = (REF_LENGTH..=full).contains(&reference.len()) && is_lower_hex(reference);
+    if !well_formed {
+        return None;
+    }
+    let kind = match rest {
+        None => LinkTagKind::Referrers,
+        Some(rest) => match rest.split_once('.') {
+            None => LinkTagKind::Cosign(CosignKind::parse(rest)?),
+            Some((hash, kind)) => proposal_d(hash, kind)?,
+        },
+    };
+    Some(LinkTag {
+        subject: SubjectKey(format!("{algorithm}-{}", &reference[..REF_LENGTH])),
+        kind,
+    })
+}
+
+fn proposal_d(hash: &str, kind: &str) -> Option<LinkTagKind> {
+    let well_formed = (1..=HASH_LENGTH).contains(&hash.len()) && is_lower_hex(hash) && !kind.is_empty();
+    well_formed.then(|| LinkTagKind::ProposalD {
+        hash: hash.to_owned(),
+        kind: kind.to_owned(),
+    })
+}
+
+/// `<alg>-<ref>.<first 16 of own hash>.<type>`; the type is made to fit.
+pub fn proposal_d_tag(subject: &Digest, own: &Digest, kind: &str) -> Option<Tag> {
+    let hash: String = own.encoded().chars().take(HASH_LENGTH).collect();
+    let mut text = format!("{}.{hash}.", SubjectKey::of(subject));
+    let room = MAX_TAG.saturating_sub(text.len());
+    text.extend(kind.chars().take(room));
+    Tag::parse(&text).ok()
+}
+
+/// The OCI 1.1 referrers tag of a digest.
+pub fn referrers_tag(subject: &Digest) -> Option<Tag> {
+    Tag::parse(SubjectKey::of(subject).as_str()).ok()
+}
+
+/// The tag under which the envelope of the manifest `own` is kept: computable from the digest that a client asks for.
+pub fn envelope_tag(own: &Digest) -> Option<Tag> {
+    proposal_d_tag(own, own, ENVELOPE_KIND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn tells_the_three_schemes_apart() {
+        let kind = |suffix: &str| parse(&format!("sha256-{HEX}{suffix}")).map(|t| t.kind);
+        assert_eq!(kind(""), Some(LinkTagKind::Referrers));
+        assert_eq!(kind(".sig"), Some(LinkTagKind::Cosign(CosignKind::Signature)));
+        assert_eq!(kind(".sbom"), Some(LinkTagKind::Cosign(CosignKind::Sbom)));
+        let expected = LinkTagKind::ProposalD {
+            hash: "abc1".into(),
+            kind: "a.b-c".into(),
+        };
+        assert_eq!(kind(".abc1.a.b-c"), Some(expected));
+    }
+
+    #[test]
+    fn ordinary_tags_that_look_like_links_are_none() {
+        for tag in [
+            "sha256-abc",
+            "latest",
+            "sha256-",
+            &format!("sha256-{HEX}.zip"),
+            &format!("sha256-{HEX}.sig.x"),
+            &format!("sha256-{HEX}.abc."),
+            &format!("sha256-{HEX}.0123456789abcdef0.sig"),
+            &format!("sha256-{HEX}0"),
+            &format!("sha256-{}", HEX.to_uppercase()),
+            &format!("release-{HEX}"),
+        ] {
+            assert_eq!(parse(tag), None, "{tag}");
+        }
+    }
+
+    #[test]
+    fn sha512_is_cut_and_read_back_as_a_key() {
+        let subject = Digest::parse(&format!("sha512:{HEX}{HEX}")).unwrap();
+        let own = Digest::sha256(b"x");
+        let tag = proposal_d_tag(&subject, &own, &"t".repeat(200)).unwrap();
+        assert_eq!(tag.as_str().len(), MAX_TAG);
+        assert_eq!(parse(tag.as_str()).unwrap().subject, SubjectKey::of(&subject));
+    }
+
+    #[test]
+    fn seeking_starts_before_every_tag_of_the_subject() {
+        let key = SubjectKey::of(&Digest::parse(&format!("sha256:{HEX}")).unwrap());
+        assert!(key.seek_before() < key.as_str());
+        assert!(key.as_str() < format!("{key}.sig").as_str());
+    }
+}

@@ -1,0 +1,42 @@
+//! What the upstream said.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::oci::Digest;
+
+/// An upstream's answer to a question that has one.
+#[derive(Clone, Debug)]
+pub enum Answer<T> {
+    Found(T),
+    /// A 404 with an OCI error body. A 404 of any other shape (a load balancer's, a web page) is an
+    /// [`super::UpstreamError`]: it says nothing about the registry's content.
+    Absent,
+    /// 401, 403, or another final refusal, to be relayed as it is.
+    Refused(Refusal),
+}
+
+/// A response that is relayed byte for byte. Hop-by-hop headers are gone already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A manifest as it was served; its bytes were checked against the digest that it was asked by, where that was one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawManifest {
+    pub digest: Digest,
+    /// `Content-Type` without parameters.
+    pub media_type: String,
+    pub bytes: Bytes,
+}
+
+/// What a HEAD tells of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestHead {
+    pub digest: Digest,
+    pub media_type: String,
+    pub size: Option<u64>,
+}

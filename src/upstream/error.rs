@@ -1,0 +1,25 @@
+//! Why there is no answer. An upstream *status* is no error; an error means that nothing can be said.
+
+/// What went wrong between refshim and the upstream.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("the registry cannot be reached: {0}")]
+    Connect(String),
+    #[error("the registry did not answer in time ({0})")]
+    Timeout(&'static str),
+    #[error("the connection to the registry broke: {0}")]
+    Broken(String),
+    /// 429 or 503 that outlasted the retries.
+    #[error("the registry is overloaded or limits requests (HTTP {status})")]
+    Limited {
+        status: http::StatusCode,
+        /// Seconds, from `Retry-After` or the message.
+        retry_after: Option<u64>,
+    },
+    /// Another 5xx.
+    #[error("the registry failed (HTTP {0})")]
+    Failed(http::StatusCode),
+    /// An answer that no registry gives: HTML, broken JSON, a wrong digest, too many bytes, a redirect loop.
+    #[error("the registry's answer cannot be used: {0}")]
+    Invalid(String),
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 
 /// An upstream's answer to a question that has one.
 #[derive(Clone, Debug)]
@@ -39,4 +39,17 @@ pub struct ManifestHead {
     pub digest: Digest,
     pub media_type: String,
     pub size: Option<u64>,
+}
+
+/// A response that is looked at as it is, whatever its status.
+pub type Reply = Refusal;
+
+/// What the upstream's own referrers API says.
+#[derive(Clone, Debug)]
+pub enum Native {
+    Supported(Vec<Descriptor>),
+    /// There is no such API, or nothing that can be believed.
+    Unsupported,
+    /// 401 or 403, to be relayed as it is.
+    Refused(Refusal),
 }

@@ -23,3 +23,14 @@ pub enum UpstreamError {
     #[error("the registry's answer cannot be used: {0}")]
     Invalid(String),
 }
+
+/// Why an upstream cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("upstream '{name}': the URL '{url}' needs a scheme http or https and a host")]
+    Url { name: String, url: String },
+    #[error("upstream '{name}': certificate authorities cannot be read: {reason}")]
+    Authorities { name: String, reason: String },
+    #[error("upstream '{name}': TLS cannot be set up: {reason}")]
+    Tls { name: String, reason: String },
+}

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod body;
+pub mod cache;
 pub mod config;
 pub mod oci;
 pub mod upstream;

@@ -1,0 +1,29 @@
+//! Time since a fixed point, as tokio tells it, so that a test which pauses tokio's clock governs freshness too.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Milliseconds since 1970 that advance with tokio's clock: comparable between processes, steady within one.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+    started_unix: Duration,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            started: Instant::now(),
+            started_unix,
+        }
+    }
+}
+
+impl Clock {
+    /// Time since 1970.
+    pub fn now(&self) -> Duration {
+        self.started_unix + self.started.elapsed()
+    }
+}

@@ -12,5 +12,6 @@
 pub mod body;
 pub mod cache;
 pub mod config;
+pub mod dialect;
 pub mod oci;
 pub mod upstream;

@@ -1,0 +1,82 @@
+//! Extension discovery: `GET /v2/_oci/ext/discover` and `GET /v2/<name>/_oci/ext/discover`.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+pub const CONTENT_TYPE: &str = "application/json";
+
+/// What refshim adds: name, description, specification, endpoints below `/v2/<name>/`.
+const OWN: [(&str, &str, &str, &[&str]); 2] = [
+    (
+        "_oci",
+        "Referrers of a manifest, synthesised from its registry's tags and manifests",
+        "https://github.com/opencontainers/wg-reference-types/blob/main/docs/proposals/PROPOSAL_A.md",
+        &["_oci/artifacts/referrers", "_oci/ext/discover"],
+    ),
+    (
+        "_oras",
+        "The same referrers for clients of the ORAS artifacts-spec",
+        "https://github.com/oras-project/artifacts-spec/blob/main/manifest-referrers-api.md",
+        &["_oras/artifacts/referrers"],
+    ),
+];
+
+/// `{"extensions": […]}`: ours, then the upstream's others, one per name. `upstream` is the body of its own answer, if it
+/// gave one; what cannot be read of it is left out, because a broken list up there does not take ours away.
+pub fn print(upstream: Option<&[u8]>) -> Bytes {
+    let foreign: Value = upstream
+        .and_then(|bytes| serde_json::from_slice(bytes).ok())
+        .unwrap_or_default();
+    let foreign = foreign.get("extensions").and_then(Value::as_array);
+    let mut seen = BTreeSet::new();
+    let mut extensions = Vec::new();
+    for (name, description, url, endpoints) in OWN {
+        seen.insert(name);
+        extensions.push(json!({"name": name, "description": description, "url": url, "endpoints": endpoints}));
+    }
+    for extension in foreign.into_iter().flatten() {
+        let name = extension.get("name").and_then(Value::as_str);
+        if name.is_some_and(|name| !name.is_empty() && seen.insert(name)) {
+            extensions.push(extension.clone());
+        }
+    }
+    json!({ "extensions": extensions }).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(upstream: Option<&[u8]>) -> Vec<String> {
+        let printed: Value = serde_json::from_slice(&print(upstream)).unwrap();
+        let list = printed["extensions"].as_array().unwrap();
+        list.iter().map(|e| e["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_upstreams_own_follow_ours_once_each() {
+        let upstream = br#"{"extensions": [
+            {"name": "_zot", "url": "u", "description": "d", "endpoints": ["/v2/_zot/ext/search"]},
+            {"name": "_oci", "description": "theirs"}, {"name": "_zot"}, {"name": 7}, "x", {}]}"#;
+        assert_eq!(names(Some(upstream)), ["_oci", "_oras", "_zot"]);
+        let printed = String::from_utf8(print(Some(upstream)).to_vec()).unwrap();
+        assert!(printed.contains("/v2/_zot/ext/search") && !printed.contains("theirs"));
+    }
+
+    #[test]
+    fn a_broken_upstream_takes_nothing_away() {
+        for broken in [
+            "",
+            "<html>",
+            "[]",
+            "null",
+            "{\"extensions\": {}}",
+            "{\"extensions\": null}",
+        ] {
+            assert_eq!(names(Some(broken.as_bytes())), ["_oci", "_oras"], "{broken}");
+        }
+        assert_eq!(names(None), ["_oci", "_oras"]);
+    }
+}

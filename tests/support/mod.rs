@@ -1,0 +1,30 @@
+//! What the end-to-end tests stand on: real registries, a link that counts and breaks, the real binary, real clients.
+//!
+//! ```text
+//! client ──► Refshim ──► CountingProxy ──► Registry
+//! ```
+//!
+//! Everything listens on a free loopback port, has a deadline, and ends with the test that started it.
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+pub mod content;
+pub mod counting_proxy;
+pub mod endpoint;
+pub mod exchange;
+pub mod fault;
+pub mod process;
+pub mod refshim;
+pub mod registry;
+pub mod tools;
+pub mod wait;
+
+pub use content::Pushed;
+pub use counting_proxy::{CountingProxy, Seen};
+pub use endpoint::Endpoint;
+pub use exchange::Reply;
+pub use fault::{Fault, Gate};
+pub use refshim::Refshim;
+pub use registry::{Program, Registry};
+pub use tools::Tools;
+pub use wait::{eventually, within};

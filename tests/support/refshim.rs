@@ -1,0 +1,166 @@
+//! The product as users run it: the real binary.
+
+use std::process::{Command, ExitStatus};
+
+use super::endpoint::Endpoint;
+use super::process::Process;
+use super::wait::eventually;
+
+/// How to start refshim.
+pub struct Builder {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    config: Option<String>,
+}
+
+impl Builder {
+    /// More command-line arguments of `serve`.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&a| a.to_owned()));
+        self
+    }
+
+    /// One setting by its environment variable, such as `REFSHIM_CACHE__FRESH_FOR`.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The text of a config file (TOML). Listeners are always given by flags.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config = Some(toml.to_owned());
+        self
+    }
+
+    pub async fn start(self) -> Refshim {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if let Some(toml) = &self.config {
+            std::fs::write(folder.path().join("refshim.toml"), toml).expect("config is written");
+        }
+        let mut refshim = Refshim {
+            builder: self,
+            folder,
+            listen: loopback(),
+            admin: loopback(),
+            process: None,
+        };
+        refshim.launch().await;
+        refshim
+    }
+}
+
+fn loopback() -> String {
+    "127.0.0.1:0".to_owned()
+}
+
+pub struct Refshim {
+    builder: Builder,
+    folder: tempfile::TempDir,
+    listen: String,
+    admin: String,
+    process: Option<Process>,
+}
+
+impl Refshim {
+    /// With defaults, as `refshim serve --upstream URL`.
+    pub async fn in_front_of(upstream: &str) -> Self {
+        Self::builder(upstream).start().await
+    }
+
+    pub fn builder(upstream: &str) -> Builder {
+        Self::bare().arguments(&["--upstream", upstream])
+    }
+
+    /// Without an upstream: the config names them.
+    pub fn bare() -> Builder {
+        Builder {
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            config: None,
+        }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&format!("http://{}", self.listen))
+    }
+
+    pub fn admin(&self) -> Endpoint {
+        Endpoint::new(&format!("http://{}", self.admin))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("refshim runs").id()
+    }
+
+    /// All that it printed, over restarts.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL, as the kernel would when memory is short.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGTERM; work in flight may finish. See [`ended`](Self::ended).
+    pub fn terminate(&self) {
+        self.process.as_ref().expect("refshim runs").terminate();
+    }
+
+    /// Waits for its end after [`terminate`](Self::terminate).
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.as_mut().expect("refshim runs").wait().await
+    }
+
+    /// SIGKILL, then a new process with cold caches on the same ports.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.launch().await;
+    }
+
+    async fn launch(&mut self) {
+        let log = self.folder.path().join("log");
+        let before = std::fs::read_to_string(&log).unwrap_or_default().len();
+        let mut process = Process::start("refshim", self.command(), &log);
+        let name = format!("{:?} listens", self.builder.arguments);
+        let (listen, admin) = eventually(&name, async || {
+            let output = process.output();
+            if let Some(status) = process.exited() {
+                panic!("refshim ended at its start ({status}): {output}");
+            }
+            let output = &output[before..];
+            Some((
+                address(output, "listening on http://")?,
+                address(output, "admin on http://")?,
+            ))
+        })
+        .await;
+        (self.listen, self.admin) = (listen, admin);
+        self.process = Some(process);
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_refshim"));
+        // Nothing of the developer's own settings may reach the product under test.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("REFSHIM_")) {
+            command.env_remove(name);
+        }
+        command.arg("serve").args(&self.builder.arguments);
+        command.args(["--listen", &self.listen, "--admin-listen", &self.admin]);
+        if self.builder.config.is_some() {
+            command.arg("--config").arg(self.folder.path().join("refshim.toml"));
+        }
+        command
+            .envs(self.builder.environment.iter().map(|(n, v)| (n, v)))
+            .env("NO_COLOR", "1");
+        command.current_dir(self.folder.path());
+        command
+    }
+}
+
+/// The `host:port` that follows `marker` in what was printed.
+fn address(output: &str, marker: &str) -> Option<String> {
+    let (_, rest) = output.split_once(marker)?;
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
+    Some(rest[..end].to_owned())
+}

@@ -13,11 +13,8 @@ async fn both_registries_keep_what_is_pushed_and_over_a_restart() {
         registry.restart().await;
         let reply = registry.endpoint().get("/v2/app/tags/list").await.expect_status(200);
         assert_eq!(reply.json()["tags"].as_array().map(Vec::len), Some(21), "{program:?}");
-        let head = registry
-            .endpoint()
-            .get(&format!("/v2/app/manifests/{}", image.digest))
-            .await;
-        assert_eq!(head.expect_status(200).body, image.bytes);
+        let stored = registry.endpoint().manifest("app", &image.digest).await;
+        assert_eq!(stored.expect_status(200).body, image.bytes);
     }
 }
 
@@ -85,9 +82,6 @@ async fn every_client_talks_to_a_registry() {
         .ok();
     assert_eq!(raw.as_bytes(), image.bytes);
     tools.cosign_sign_by_tag(&endpoint.image("app", &image.digest)).await;
-    let signature = format!("/v2/app/manifests/sha256-{}.sig", image.hex());
-    endpoint
-        .get_with(&signature, &[("accept", support::content::ANY)])
-        .await
-        .expect_status(200);
+    let signature = format!("sha256-{}.sig", image.hex());
+    endpoint.manifest("app", &signature).await.expect_status(200);
 }

@@ -1,0 +1,56 @@
+//! What is remembered, for how long, and how much of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::values;
+
+/// Longest time for which an allowed credential may be remembered.
+const MAX_ACCESS_FOR: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Answers and tag lists are given without asking the upstream for this long.
+    #[serde(deserialize_with = "values::duration")]
+    pub fresh_for: Duration,
+    /// After that, they are still given for this long while they are refreshed in the background.
+    #[serde(deserialize_with = "values::duration")]
+    pub stale_while_revalidate: Duration,
+    /// When the upstream fails, they are given for this long.
+    #[serde(deserialize_with = "values::duration")]
+    pub stale_if_error: Duration,
+    /// How long an allowed credential is remembered (at most 60 s).
+    #[serde(deserialize_with = "access_for")]
+    pub access_for: Duration,
+    /// Bound of cached manifests, in bytes.
+    #[serde(deserialize_with = "values::byte_size")]
+    pub manifest_bytes: u64,
+    /// Bound of cached tag lists and answers together, in bytes.
+    #[serde(deserialize_with = "values::byte_size")]
+    pub list_bytes: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            fresh_for: Duration::from_secs(30),
+            stale_while_revalidate: Duration::from_secs(300),
+            stale_if_error: Duration::from_secs(3600),
+            access_for: MAX_ACCESS_FOR,
+            manifest_bytes: 64 << 20,
+            list_bytes: 64 << 20,
+        }
+    }
+}
+
+fn access_for<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration = values::duration(deserializer)?;
+    if duration > MAX_ACCESS_FOR {
+        return Err(serde::de::Error::custom(
+            "must be at most 60s, so that a revoked credential ends soon",
+        ));
+    }
+    Ok(duration)
+}

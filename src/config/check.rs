@@ -1,0 +1,48 @@
+//! What no single value shows: what is missing, and what does not go together.
+
+use std::collections::BTreeSet;
+
+use super::Config;
+use super::error::ConfigError;
+use super::upstream::DEFAULT_UPSTREAM;
+
+/// Completes names and reports what no single value shows.
+pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
+    if config.upstreams.is_empty() && !problems.iter().any(|problem| problem.key.starts_with("upstream")) {
+        let problem = "is missing: give --upstream URL, REFSHIM_UPSTREAM, or an [[upstream]] table in the file";
+        problems.push(ConfigError::new("upstream", problem));
+    }
+    let mut names = BTreeSet::new();
+    for (index, upstream) in config.upstreams.iter_mut().enumerate() {
+        let key = |name: &str| format!("upstream[{index}].{name}");
+        let reported = |key: &str| problems.iter().any(|problem| problem.key == key);
+        if !upstream.has_url() && !reported(&key("url")) && !reported(&format!("upstream[{index}]")) {
+            problems.push(ConfigError::new(
+                key("url"),
+                "is missing: give the registry's URL, such as https://ghcr.io",
+            ));
+        }
+        if upstream.name.is_empty() {
+            upstream.name = match index {
+                0 => DEFAULT_UPSTREAM.to_owned(),
+                _ => upstream.url.authority().to_owned(),
+            };
+        }
+        if !names.insert(upstream.name.clone()) {
+            let problem = format!(
+                "'{}' is taken by an upstream before it: give each its own name",
+                upstream.name
+            );
+            problems.push(ConfigError::new(key("name"), problem));
+        }
+        if let Some(file) = upstream.ca_file.as_ref().filter(|file| !file.is_file()) {
+            let problem = format!("'{}' is not a file that can be read", file.display());
+            problems.push(ConfigError::new(key("ca_file"), problem));
+        }
+    }
+    let (listen, admin) = (config.server.listen, config.admin.listen);
+    if listen == admin && listen.port() != 0 {
+        let problem = format!("'{admin}' is server.listen too: the two listeners need an address each");
+        problems.push(ConfigError::new("admin.listen", problem));
+    }
+}

@@ -1,0 +1,60 @@
+//! How far, and in which dialects, to look for links.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::values;
+use crate::oci::Dialect;
+
+/// How far to look for links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Deep while a repository has at most `deep_limit` ordinary tags.
+    Auto,
+    Names,
+    Manifests,
+}
+
+impl Depth {
+    const NAMES: [(&'static str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("names", Self::Names),
+        ("manifests", Self::Manifests),
+    ];
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinksConfig {
+    #[serde(deserialize_with = "depth")]
+    pub depth: Depth,
+    /// Ordinary tags up to which `auto` reads deep.
+    pub deep_limit: usize,
+    /// How often a known ordinary tag is asked again.
+    #[serde(deserialize_with = "values::duration")]
+    pub deep_refresh: Duration,
+    /// The dialects that are read.
+    #[serde(deserialize_with = "sources")]
+    pub sources: BTreeSet<Dialect>,
+}
+
+impl Default for LinksConfig {
+    fn default() -> Self {
+        Self {
+            depth: Depth::Auto,
+            deep_limit: 200,
+            deep_refresh: Duration::from_secs(600),
+            sources: Dialect::ALL.into(),
+        }
+    }
+}
+
+fn depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Depth, D::Error> {
+    values::choice(deserializer, &Depth::NAMES)
+}
+
+fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Dialect>, D::Error> {
+    values::choices(deserializer, &Dialect::ALL.map(|dialect| (dialect.as_str(), dialect)))
+}

@@ -1,0 +1,194 @@
+//! From a file, the environment and flags to one checked [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use ::config::{ConfigError as RawError, File, FileFormat, Value, ValueKind};
+use serde_path_to_error::Segment;
+
+use super::check::check;
+use super::env::{Variable, variable};
+use super::error::{ConfigError, ConfigErrors};
+use super::{Config, LogFormat};
+
+/// More problems than this are not worth reading; it also bounds [`parse`].
+const MAX_PROBLEMS: usize = 100;
+
+/// What flags set; they beat the environment and the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The first upstream's URL.
+    pub upstream: Option<String>,
+    pub listen: Option<SocketAddr>,
+    pub admin_listen: Option<SocketAddr>,
+    pub log_format: Option<LogFormat>,
+}
+
+impl Overrides {
+    /// Key, value, flag.
+    fn entries(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> {
+        let log_format = self.log_format.and_then(|format| {
+            let named = LogFormat::NAMES.into_iter().find(|(_, value)| *value == format);
+            named.map(|(name, _)| name.to_owned())
+        });
+        [
+            ("upstream[0].url", self.upstream.clone(), "--upstream"),
+            ("server.listen", self.listen.map(|a| a.to_string()), "--listen"),
+            (
+                "admin.listen",
+                self.admin_listen.map(|a| a.to_string()),
+                "--admin-listen",
+            ),
+            ("log.format", log_format, "--log-format"),
+        ]
+        .into_iter()
+        .filter_map(|(key, value, flag)| Some((key, value?, flag)))
+    }
+}
+
+/// The configuration from `file` (when given), this process's environment and `overrides`.
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    let environment = std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    });
+    load_with(file, environment, overrides)
+}
+
+/// [`load`] with an environment of the caller's.
+pub fn load_with(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+) -> Result<Config, ConfigErrors> {
+    let mut problems = Vec::new();
+    let mut settings = Settings::default();
+    for (name, value) in environment {
+        match variable(&name) {
+            Ok(Variable::Key(key)) => settings.set(&key, value, &name),
+            Ok(Variable::Other) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for (key, value, flag) in overrides.entries() {
+        settings.set(key, value, flag);
+    }
+    let tree = settings.merge_over(file)?;
+    let mut config = parse(tree, &mut problems);
+    check(&mut config, &mut problems);
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    for problem in &mut problems {
+        problem.origin = settings.origins.get(&problem.key).cloned();
+    }
+    Err(ConfigErrors(problems))
+}
+
+/// Values that lie over the file's, and where each came from.
+#[derive(Default)]
+struct Settings {
+    values: BTreeMap<String, String>,
+    origins: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// A later setting of the same key wins.
+    fn set(&mut self, key: &str, value: String, origin: &str) {
+        self.values.insert(key.to_owned(), value);
+        self.origins.insert(key.to_owned(), origin.to_owned());
+    }
+
+    fn merge_over(&self, file: Option<&Path>) -> Result<Value, ConfigErrors> {
+        let place = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
+        let problem = |error: RawError| ConfigErrors::from(ConfigError::new(&place, one_line(&error)));
+        let mut builder = ::config::Config::builder();
+        if let Some(file) = file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| ConfigError::new(&place, format!("cannot be read: {error}")))?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+        }
+        for (key, value) in &self.values {
+            builder = builder.set_override(key, value.as_str()).map_err(problem)?;
+        }
+        Ok(builder.build().map_err(problem)?.cache)
+    }
+}
+
+/// Deserialises `tree`. serde stops at the first error, so each offending key is noted, taken out, and the rest tried again;
+/// what was taken out has its default in the result.
+fn parse(mut tree: Value, problems: &mut Vec<ConfigError>) -> Config {
+    while problems.len() < MAX_PROBLEMS {
+        let error = match serde_path_to_error::deserialize::<_, Config>(tree.clone()) {
+            Ok(config) => return config,
+            Err(error) => error,
+        };
+        let path: Vec<Segment> = error.path().iter().cloned().collect();
+        problems.push(ConfigError::new(error.path().to_string(), one_line(error.inner())));
+        if !remove(&mut tree, &path) {
+            break;
+        }
+    }
+    Config::default()
+}
+
+/// Takes out what `path` leads to. False when nothing is there.
+fn remove(tree: &mut Value, path: &[Segment]) -> bool {
+    let Some((last, parents)) = path.split_last() else {
+        return false;
+    };
+    let mut place = tree;
+    for segment in parents {
+        let next = match (segment, &mut place.kind) {
+            (Segment::Map { key }, ValueKind::Table(table)) => table.get_mut(key),
+            (Segment::Seq { index }, ValueKind::Array(items)) => items.get_mut(*index),
+            _ => None,
+        };
+        match next {
+            Some(next) => place = next,
+            None => return false,
+        }
+    }
+    match (last, &mut place.kind) {
+        (Segment::Map { key }, ValueKind::Table(table)) => table.remove(key).is_some(),
+        // An empty table in its place, so that the indices of the others stay.
+        (Segment::Seq { index }, ValueKind::Array(items)) => items.get_mut(*index).is_some_and(|item| {
+            let was_table = matches!(item.kind, ValueKind::Table(_));
+            item.kind = ValueKind::Table(::config::Map::new());
+            !was_table
+        }),
+        _ => false,
+    }
+}
+
+/// The message alone: the key is printed in front of it, and a parser's picture of the place does not fit a line.
+fn one_line(error: &RawError) -> String {
+    match error {
+        RawError::At { error, .. } => one_line(error),
+        RawError::Type {
+            unexpected, expected, ..
+        } => format!("is {unexpected}, expected {expected}"),
+        RawError::FileParse { cause, .. } => flat(&cause.to_string()),
+        other => unknown_key(&flat(&other.to_string())),
+    }
+}
+
+fn flat(text: &str) -> String {
+    let picture = |line: &&str| line.contains('|');
+    let lines: Vec<&str> = text.lines().filter(|line| !picture(line)).map(str::trim).collect();
+    lines.join(" ").trim().to_owned()
+}
+
+/// serde's "unknown field `x`, expected `a` or `b`", in our words.
+fn unknown_key(message: &str) -> String {
+    let known = message
+        .strip_prefix("unknown field ")
+        .and_then(|rest| rest.split_once(", expected "));
+    match known {
+        Some((_, known)) => format!("unknown key, expected {}", known.replace('`', "")),
+        None => message.to_owned(),
+    }
+}

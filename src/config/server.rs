@@ -1,0 +1,82 @@
+//! Where refshim listens, and what it says while it runs.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::values;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    #[serde(deserialize_with = "values::socket_address")]
+    pub listen: SocketAddr,
+    /// How long in-flight transfers may go on after SIGTERM.
+    #[serde(deserialize_with = "values::duration")]
+    pub shutdown_grace: Duration,
+    /// Rewrite the realm of the upstream's challenges to the caller's view (opt-in).
+    pub rewrite_realm: bool,
+    /// Absolute links (Proposal A) are built with this origin instead of the request's `Host`, such as `https://refs.example.org`.
+    #[serde(deserialize_with = "values::origin")]
+    pub public_url: Option<url::Url>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5100)),
+            shutdown_grace: Duration::from_secs(30),
+            rewrite_realm: false,
+            public_url: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    #[serde(deserialize_with = "values::socket_address")]
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5101)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogFormat {
+    pub(super) const NAMES: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    #[serde(deserialize_with = "log_format")]
+    pub format: LogFormat,
+    /// A `tracing_subscriber::EnvFilter` directive, such as `info` or `refshim=debug`.
+    #[serde(deserialize_with = "values::log_level")]
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+fn log_format<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
+    values::choice(deserializer, &LogFormat::NAMES)
+}

@@ -1,0 +1,84 @@
+//! What becomes of the tags that hold links.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Deserializer};
+
+use super::values;
+
+/// What `tags/list` leaves out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "RawTags")]
+pub struct TagsConfig {
+    /// Proposal D tags and envelopes, which refshim's own writes create.
+    pub hide_proposal_d: bool,
+    pub hide_cosign: bool,
+    pub hide_referrers_tag: bool,
+}
+
+impl Default for TagsConfig {
+    fn default() -> Self {
+        RawTags::default().into()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hidden {
+    ProposalD,
+    Cosign,
+    ReferrersTag,
+    None,
+}
+
+impl Hidden {
+    const NAMES: [(&'static str, Self); 4] = [
+        ("proposal-d", Self::ProposalD),
+        ("cosign", Self::Cosign),
+        ("referrers-tag", Self::ReferrersTag),
+        ("none", Self::None),
+    ];
+}
+
+/// As it is written: `hide = ["proposal-d", "cosign"]`.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawTags {
+    #[serde(deserialize_with = "hide")]
+    hide: BTreeSet<Hidden>,
+}
+
+impl Default for RawTags {
+    fn default() -> Self {
+        Self {
+            hide: [Hidden::ProposalD].into(),
+        }
+    }
+}
+
+impl From<RawTags> for TagsConfig {
+    fn from(raw: RawTags) -> Self {
+        Self {
+            hide_proposal_d: raw.hide.contains(&Hidden::ProposalD),
+            hide_cosign: raw.hide.contains(&Hidden::Cosign),
+            hide_referrers_tag: raw.hide.contains(&Hidden::ReferrersTag),
+        }
+    }
+}
+
+fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Hidden>, D::Error> {
+    let hidden = values::choices(deserializer, &Hidden::NAMES)?;
+    if hidden.contains(&Hidden::None) && hidden.len() > 1 {
+        return Err(serde::de::Error::custom("'none' stands alone"));
+    }
+    Ok(hidden)
+}
+
+/// What is written besides what the client pushed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WritingConfig {
+    /// Keep the OCI 1.1 referrers tag too, for clients that bypass the proxy.
+    pub maintain_fallback_tag: bool,
+    /// Answer a referrers tag with the synthesised list even where the upstream holds one.
+    pub merge_referrers_tag: bool,
+}

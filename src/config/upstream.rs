@@ -1,0 +1,80 @@
+//! One registry behind refshim.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::values;
+
+/// Name of the first upstream where the configuration gives it none.
+pub const DEFAULT_UPSTREAM: &str = "default";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default = "UpstreamConfig::unset", deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Names it in logs, metrics and cache keys. `default` when given by the flag.
+    pub name: String,
+    /// Scheme, authority and an optional path prefix in front of `/v2`.
+    #[serde(deserialize_with = "values::url")]
+    pub url: Url,
+    /// Speak HTTP/2 without TLS (prior knowledge). With TLS, ALPN decides.
+    pub http2_prior_knowledge: bool,
+    /// Until a connection is there.
+    #[serde(deserialize_with = "values::duration")]
+    pub connect_timeout: Duration,
+    /// From the request sent to the response's head.
+    #[serde(deserialize_with = "values::duration")]
+    pub first_byte_timeout: Duration,
+    /// Between two reads of a body.
+    #[serde(deserialize_with = "values::duration")]
+    pub idle_timeout: Duration,
+    /// Attempts of an idempotent request beyond the first.
+    pub retries: u32,
+    /// Manifest reads of scans at once.
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub scan_concurrency: usize,
+    /// Hosts (names or IP addresses) on private addresses to which refshim's own reads may be redirected.
+    #[serde(deserialize_with = "values::texts")]
+    pub redirect_hosts: BTreeSet<String>,
+    /// PEM file of certificate authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl UpstreamConfig {
+    /// The registry at `url` with everything else by default.
+    pub fn new(url: Url) -> Self {
+        Self {
+            name: DEFAULT_UPSTREAM.to_owned(),
+            url,
+            http2_prior_knowledge: false,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            retries: 2,
+            scan_concurrency: 16,
+            redirect_hosts: BTreeSet::new(),
+            ca_file: None,
+        }
+    }
+
+    /// What a table that says nothing becomes: it has no name and no usable URL yet, which [`super::load`] sees to.
+    fn unset() -> Self {
+        Self {
+            name: String::new(),
+            ..Self::new(no_url())
+        }
+    }
+
+    pub(super) fn has_url(&self) -> bool {
+        self.url != no_url()
+    }
+}
+
+/// A URL that [`values::url`] never lets through.
+fn no_url() -> Url {
+    #[expect(clippy::expect_used, reason = "a literal that is a URL")]
+    Url::parse("unset:").expect("a URL")
+}

@@ -13,5 +13,7 @@ pub mod body;
 pub mod cache;
 pub mod config;
 pub mod dialect;
+pub mod metrics;
 pub mod oci;
+pub mod proxy;
 pub mod upstream;

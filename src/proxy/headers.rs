@@ -1,0 +1,121 @@
+//! Headers that belong to one connection, and other headers that must not cross the proxy.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+
+/// Hop-by-hop whether `Connection` names them or not (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Makes containers/image call an API of another product (`/extensions/v2/…`) that is not passed through.
+const SUPPORTS_SIGNATURES: HeaderName = HeaderName::from_static("x-registry-supports-signatures");
+
+/// A request that two readers could cut differently (RFC 9112, 6.3).
+pub fn is_ambiguous(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+}
+
+/// Readies a caller's headers for the upstream.
+pub fn clean_request(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    // Answered by this hop: `100 Continue` goes out when the upstream begins to take the body.
+    headers.remove(EXPECT);
+}
+
+/// Readies the upstream's headers for the caller.
+pub fn clean_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    headers.remove(SUPPORTS_SIGNATURES);
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What any of the `Connection` lines names. The framing stays: hyper has read the body by it already.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines
+        .map(HeaderValue::as_bytes)
+        .flat_map(|line| line.split(|&byte| byte == b','));
+    names
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != CONTENT_LENGTH)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn all_connection_lines_count() {
+        let mut map = headers(&[
+            ("Connection", "keep-alive, X-One"),
+            ("Connection", "close,x-two , ,\"bad\""),
+            ("Connection", "Content-Length"),
+            ("Keep-Alive", "timeout=5"),
+            ("X-One", "1"),
+            ("X-Two", "2"),
+            ("X-Two", "22"),
+            ("X-Three", "3"),
+            ("Content-Length", "7"),
+            ("Proxy-Authorization", "Basic x"),
+            ("Proxy-Connection", "x"),
+            ("TE", "trailers"),
+            ("Trailer", "X"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "x"),
+            ("Authorization", "Basic y"),
+            ("Expect", "100-continue"),
+        ]);
+        clean_request(&mut map);
+        let kept = headers(&[("X-Three", "3"), ("Content-Length", "7"), ("Authorization", "Basic y")]);
+        assert_eq!(map, kept);
+    }
+
+    #[test]
+    fn responses_lose_what_would_send_clients_astray() {
+        let mut map = headers(&[
+            ("X-Registry-Supports-Signatures", "1"),
+            ("Connection", "close"),
+            ("Docker-Distribution-Api-Version", "registry/2.0"),
+        ]);
+        clean_response(&mut map);
+        assert_eq!(map, headers(&[("Docker-Distribution-Api-Version", "registry/2.0")]));
+    }
+
+    #[test]
+    fn two_framings_are_ambiguous() {
+        let both = headers(&[("Content-Length", "1"), ("Transfer-Encoding", "chunked")]);
+        assert!(is_ambiguous(&both));
+        assert!(!is_ambiguous(&headers(&[("Content-Length", "1")])));
+    }
+}

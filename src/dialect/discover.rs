@@ -1,7 +1,5 @@
 //! Extension discovery: `GET /v2/_oci/ext/discover` and `GET /v2/<name>/_oci/ext/discover`.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -23,26 +21,42 @@ const OWN: [(&str, &str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// `{"extensions": […]}`: ours, then the upstream's others, one per name. `upstream` is the body of its own answer, if it
-/// gave one; what cannot be read of it is left out, because a broken list up there does not take ours away.
+/// `{"extensions": […]}`: ours, then the upstream's others, one per name; where the upstream has an extension of the same
+/// name, its endpoints join ours, for they are passed through. `upstream` is the body of its own answer, if it gave one;
+/// what cannot be read of it is left out, because a broken list up there does not take ours away.
 pub fn print(upstream: Option<&[u8]>) -> Bytes {
     let foreign: Value = upstream
         .and_then(|bytes| serde_json::from_slice(bytes).ok())
         .unwrap_or_default();
     let foreign = foreign.get("extensions").and_then(Value::as_array);
-    let mut seen = BTreeSet::new();
-    let mut extensions = Vec::new();
-    for (name, description, url, endpoints) in OWN {
-        seen.insert(name);
-        extensions.push(json!({"name": name, "description": description, "url": url, "endpoints": endpoints}));
-    }
+    let mut extensions: Vec<(&str, Value)> = OWN
+        .map(|(name, description, url, endpoints)| {
+            let own = json!({"name": name, "description": description, "url": url, "endpoints": endpoints});
+            (name, own)
+        })
+        .into();
     for extension in foreign.into_iter().flatten() {
-        let name = extension.get("name").and_then(Value::as_str);
-        if name.is_some_and(|name| !name.is_empty() && seen.insert(name)) {
-            extensions.push(extension.clone());
+        let Some(name) = extension.get("name").and_then(Value::as_str).filter(|n| !n.is_empty()) else {
+            continue;
+        };
+        match extensions.iter_mut().find(|(listed, _)| *listed == name) {
+            Some((_, listed)) => join_endpoints(listed, extension),
+            None => extensions.push((name, extension.clone())),
         }
     }
+    let extensions: Vec<Value> = extensions.into_iter().map(|(_, extension)| extension).collect();
     json!({ "extensions": extensions }).to_string().into()
+}
+
+fn join_endpoints(listed: &mut Value, other: &Value) {
+    let others = other.get("endpoints").and_then(Value::as_array);
+    if let Some(endpoints) = listed.get_mut("endpoints").and_then(Value::as_array_mut) {
+        for endpoint in others.into_iter().flatten() {
+            if !endpoints.contains(endpoint) {
+                endpoints.push(endpoint.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -59,10 +73,11 @@ mod tests {
     fn the_upstreams_own_follow_ours_once_each() {
         let upstream = br#"{"extensions": [
             {"name": "_zot", "url": "u", "description": "d", "endpoints": ["/v2/_zot/ext/search"]},
-            {"name": "_oci", "description": "theirs"}, {"name": "_zot"}, {"name": 7}, "x", {}]}"#;
+            {"name": "_oci", "description": "theirs", "endpoints": ["_oci/ext/discover", "_oci/more"]}, {"name": "_zot"}, {"name": 7}, "x", {}]}"#;
         assert_eq!(names(Some(upstream)), ["_oci", "_oras", "_zot"]);
         let printed = String::from_utf8(print(Some(upstream)).to_vec()).unwrap();
         assert!(printed.contains("/v2/_zot/ext/search") && !printed.contains("theirs"));
+        assert!(printed.contains(r#"["_oci/artifacts/referrers","_oci/ext/discover","_oci/more"]"#));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 pub mod body;
 pub mod cache;
 pub mod config;
+pub mod demo;
 pub mod dialect;
 pub mod metrics;
 pub mod oci;

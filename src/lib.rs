@@ -12,9 +12,11 @@
 pub mod body;
 pub mod cache;
 pub mod config;
+pub mod credentials;
 pub mod demo;
 pub mod dialect;
 pub mod metrics;
 pub mod oci;
 pub mod proxy;
+pub mod telemetry;
 pub mod upstream;

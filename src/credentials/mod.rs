@@ -1,0 +1,32 @@
+//! Credentials that lie on this machine, and what registries ask for: Docker's config file, its credential helpers, and
+//! authentication challenges. A leaf: what is sent with them is decided elsewhere.
+
+mod challenge;
+mod docker_config;
+mod helper;
+
+pub use challenge::{Bearer, Challenge, challenges};
+pub use docker_config::{CredentialsError, DockerConfig};
+
+use std::fmt;
+
+/// A user and a password, or a token that is exchanged for one.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// An OAuth2 refresh token ("identity token").
+    IdentityToken(String),
+}
+
+/// Secrets never reach a log.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "Password({user})"),
+            Self::IdentityToken(_) => f.write_str("IdentityToken"),
+        }
+    }
+}

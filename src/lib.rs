@@ -15,6 +15,7 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod dialect;
+pub mod links;
 pub mod metrics;
 pub mod oci;
 pub mod proxy;

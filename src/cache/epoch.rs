@@ -9,7 +9,13 @@ const REPOSITORIES: u64 = 100_000;
 
 /// See the module documentation of [`super`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(pub(super) u64);
+pub struct Epoch(u64);
+
+impl Epoch {
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
 
 pub(super) struct Epochs {
     current: Cache<Scope, Epoch>,
@@ -25,10 +31,10 @@ impl Default for Epochs {
 
 impl Epochs {
     pub fn current(&self, scope: &Scope) -> Epoch {
-        self.current.get_with_by_ref(scope, || Epoch(rand::random()))
+        self.current.get_with_by_ref(scope, Epoch::random)
     }
 
     pub fn replace(&self, scope: &Scope) {
-        self.current.insert(scope.clone(), Epoch(rand::random()));
+        self.current.insert(scope.clone(), Epoch::random());
     }
 }

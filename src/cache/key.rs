@@ -37,6 +37,8 @@ pub enum Kind {
     Learned,
     /// The finished list of one subject.
     Answer,
+    /// That a repository has many ordinary tags.
+    Large,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +60,10 @@ impl Key {
 
     pub fn learned(scope: &Scope, subject: &str) -> Self {
         Self::lasting(Kind::Learned, scope, subject)
+    }
+
+    pub fn large(scope: &Scope) -> Self {
+        Self::lasting(Kind::Large, scope, "")
     }
 
     pub fn tag_list(scope: &Scope, epoch: Epoch) -> Self {

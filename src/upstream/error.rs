@@ -19,6 +19,10 @@ pub enum UpstreamError {
     /// Another 5xx.
     #[error("the registry failed (HTTP {0})")]
     Failed(http::StatusCode),
+    /// One manifest or blob that is not what its digest, size or type promises. It concerns that content alone, so a scan
+    /// skips it.
+    #[error("the registry holds content that cannot be believed: {0}")]
+    Content(String),
     /// An answer that no registry gives: HTML, broken JSON, a wrong digest, too many bytes, a redirect loop.
     #[error("the registry's answer cannot be used: {0}")]
     Invalid(String),

@@ -1,0 +1,74 @@
+//! What the sources say may refer to the subject, before it was looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::oci::tag_scheme::CosignKind;
+use crate::oci::{Descriptor, Dialect, Digest, LinkTarget};
+use crate::upstream::RawManifest;
+
+/// One digest that may refer to the subject.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub what: What,
+    pub dialects: BTreeSet<Dialect>,
+    /// The cosign tag that named it: its config claims to be a runnable image's.
+    pub cosign: Option<CosignKind>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// Read already, because a tag resolved to it.
+    Read(Arc<RawManifest>),
+    /// To be read by its digest.
+    Named(Descriptor),
+    /// A blob: there is no manifest to read.
+    Blob(Descriptor),
+}
+
+/// Candidates by digest: found twice is one entry that remembers both dialects.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidates(BTreeMap<Digest, Candidate>);
+
+impl Candidates {
+    pub fn add(&mut self, what: What, dialect: Dialect, cosign: Option<CosignKind>) {
+        let digest = match &what {
+            What::Read(raw) => raw.digest.clone(),
+            What::Named(descriptor) | What::Blob(descriptor) => descriptor.digest.clone(),
+        };
+        let candidate = self.0.entry(digest).or_insert_with(|| Candidate {
+            what: what.clone(),
+            dialects: BTreeSet::new(),
+            cosign,
+        });
+        candidate.dialects.insert(dialect);
+        candidate.cosign = candidate.cosign.or(cosign);
+        if matches!(what, What::Read(_)) {
+            candidate.what = what;
+        }
+    }
+
+    /// Adds the target of a link that `holder` holds.
+    pub fn add_link(&mut self, target: &LinkTarget, holder: &Arc<RawManifest>, dialect: Dialect) {
+        let what = match target {
+            LinkTarget::This => What::Read(holder.clone()),
+            LinkTarget::Manifest(descriptor) => What::Named(descriptor.clone()),
+            LinkTarget::Blob(descriptor) => What::Blob(descriptor.clone()),
+        };
+        self.add(what, dialect, None);
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        for (_, candidate) in other.0 {
+            for dialect in &candidate.dialects {
+                self.add(candidate.what.clone(), *dialect, candidate.cosign);
+            }
+        }
+    }
+
+    /// Everything but `subject`: nothing refers to itself.
+    pub fn without(mut self, subject: &Digest) -> impl ExactSizeIterator<Item = Candidate> {
+        self.0.remove(subject);
+        self.0.into_values()
+    }
+}

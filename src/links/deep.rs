@@ -1,0 +1,177 @@
+//! Links behind ordinary tags: annotations in indexes, `subject`, `reference`, BuildKit attestations.
+//!
+//! Read once per repository and refresh, for all its subjects. A tag name not seen before is read, a known one is asked
+//! again only every `deep_refresh`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::cache::{Cached, Epoch, Flights, Key, Scope};
+use crate::oci::media_type::ManifestKind;
+use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest, Tag, tag_scheme};
+use crate::upstream::{Answer, RawManifest, TagNames};
+
+use super::candidate::Candidates;
+use super::error::ResolveError;
+use super::manifests::Recheck;
+use super::scan::{PARALLEL, Scan, skip};
+
+/// Indexes inside indexes are followed this far.
+const NESTING: usize = 4;
+/// Manifests read behind one tag: an index that lists more is not a multi-platform image.
+const PER_TAG: usize = 256;
+
+/// One link behind an ordinary tag. `This` in the target is the manifest with digest `holder`.
+#[derive(Clone, Debug)]
+pub(super) struct DeepLink {
+    target: LinkTarget,
+    holder: Digest,
+    dialect: Dialect,
+}
+
+/// All links behind a repository's ordinary tags, by subject.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DeepLinks(HashMap<Digest, Vec<DeepLink>>);
+
+impl Cached for DeepLinks {
+    fn weight(&self) -> usize {
+        let links = self.0.values().flatten();
+        let annotations = |d: &Descriptor| d.annotations.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+        links
+            .map(|link| match &link.target {
+                LinkTarget::This => size_of::<DeepLink>(),
+                LinkTarget::Manifest(d) | LinkTarget::Blob(d) => size_of::<DeepLink>() + annotations(d),
+            })
+            .sum()
+    }
+}
+
+pub(super) type DeepFlights = Flights<(Scope, Epoch), Result<Arc<DeepLinks>, ResolveError>>;
+
+/// The candidates for the scan's subject behind ordinary tags.
+pub(super) async fn find(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration) -> Result<Candidates, ResolveError> {
+    let links = all(scan, names, fresh_for).await?;
+    let mut found = Candidates::default();
+    for link in links.0.get(&scan.subject).into_iter().flatten() {
+        match &link.target {
+            LinkTarget::This => match scan.manifests.by_digest(&scan.place, &link.holder).await {
+                Ok(Answer::Found(holder)) => found.add_link(&LinkTarget::This, &holder, link.dialect),
+                Ok(Answer::Absent) => {}
+                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+                Err(error) => skip(error, link.holder.as_str())?,
+            },
+            LinkTarget::Manifest(listed) => {
+                found.add(super::candidate::What::Named(listed.clone()), link.dialect, None)
+            }
+            LinkTarget::Blob(listed) => found.add(super::candidate::What::Blob(listed.clone()), link.dialect, None),
+        }
+    }
+    Ok(found)
+}
+
+async fn all(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration) -> Result<Arc<DeepLinks>, ResolveError> {
+    let key = Key::deep(&scan.place.scope, scan.place.epoch);
+    if let Some(found) = scan.manifests.cache.get::<DeepLinks>(&key).await
+        && found.age < fresh_for
+    {
+        return Ok(found.value);
+    }
+    let flight = (scan.place.scope.clone(), scan.place.epoch);
+    let work = read_all(scan.clone(), names.clone(), key);
+    let landed = scan.deep_flights.run(flight, work).await;
+    match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
+        // What the leader may not read, this caller perhaps may.
+        Err(ResolveError::Refused(_)) if !landed.led => {
+            let key = Key::deep(&scan.place.scope, scan.place.epoch);
+            Box::pin(read_all(scan.clone(), names.clone(), key)).await
+        }
+        other => other,
+    }
+}
+
+async fn read_all(scan: Scan, names: Arc<TagNames>, key: Key) -> Result<Arc<DeepLinks>, ResolveError> {
+    let ordinary: Vec<Tag> = names
+        .iter()
+        .filter(|name| tag_scheme::parse(name).is_none())
+        .filter_map(|name| Tag::parse(name).ok())
+        .collect();
+    let links = stream::iter(ordinary)
+        .map(|tag| behind(&scan, tag))
+        .buffer_unordered(PARALLEL)
+        .try_fold(DeepLinks::default(), |mut all, some| async move {
+            for (subject, link) in some {
+                all.0.entry(subject).or_default().push(link);
+            }
+            Ok(all)
+        })
+        .await?;
+    let links = Arc::new(links);
+    scan.manifests.cache.put(key, links.clone()).await;
+    Ok(links)
+}
+
+/// Every link in what the tag points at, and in the indexes and artifacts inside it.
+async fn behind(scan: &Scan, tag: Tag) -> Result<Vec<(Digest, DeepLink)>, ResolveError> {
+    let recheck = Recheck::After(scan.deep_refresh);
+    let first = match scan.manifests.by_tag(&scan.place, &tag, recheck).await {
+        Ok(Answer::Found(raw)) => raw,
+        Ok(Answer::Absent) => return Ok(Vec::new()),
+        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+        Err(error) => return skip(error, tag.as_str()).map(|()| Vec::new()),
+    };
+    let mut links = Vec::new();
+    let mut seen = HashSet::from([first.digest.clone()]);
+    let mut level = vec![first];
+    for _ in 0..NESTING {
+        let mut inside = Vec::new();
+        for raw in &level {
+            // Old schema1 images and the like hold no links.
+            let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
+                continue;
+            };
+            links.extend(links_of(scan, raw, &manifest));
+            inside.extend(manifest.manifests.into_iter().filter(may_hold_links));
+        }
+        inside.retain(|listed| seen.len() < PER_TAG && seen.insert(listed.digest.clone()));
+        level = read_listed(scan, &inside).await?;
+    }
+    Ok(links)
+}
+
+/// Platform images inside an index are not worth a request; indexes and artifacts may point somewhere.
+fn may_hold_links(listed: &Descriptor) -> bool {
+    ManifestKind::of(&listed.media_type) != Some(ManifestKind::Image) || listed.artifact_type.is_some()
+}
+
+async fn read_listed(scan: &Scan, listed: &[Descriptor]) -> Result<Vec<Arc<RawManifest>>, ResolveError> {
+    let mut read = Vec::new();
+    for descriptor in listed {
+        match scan.manifests.by_digest(&scan.place, &descriptor.digest).await {
+            Ok(Answer::Found(raw)) => read.push(raw),
+            Ok(Answer::Absent) => {}
+            Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+            Err(error) => skip(error, descriptor.digest.as_str())?,
+        }
+    }
+    Ok(read)
+}
+
+fn links_of(scan: &Scan, raw: &RawManifest, manifest: &Manifest) -> Vec<(Digest, DeepLink)> {
+    let links = manifest
+        .links(&raw.digest)
+        .into_iter()
+        .filter(|link| scan.reads(link.dialect));
+    links
+        .map(|link| {
+            let deep = DeepLink {
+                target: link.target,
+                holder: raw.digest.clone(),
+                dialect: link.dialect,
+            };
+            (link.subject, deep)
+        })
+        .collect()
+}

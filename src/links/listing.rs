@@ -1,0 +1,114 @@
+//! Tag listings: one per repository and refresh, shared by all its subjects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope};
+use crate::upstream::{Answer, TagNames, Upstream, UpstreamError};
+
+use super::access::AccessList;
+use super::place::Place;
+
+type Listed = Result<Answer<Arc<TagNames>>, UpstreamError>;
+
+/// How long a repository that was large is taken to be so: listing it whole again is what seeking saves.
+const LARGE_FOR: Duration = Duration::from_secs(3600);
+
+/// Marks a repository with many ordinary tags.
+struct Large;
+
+impl Cached for Large {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+impl Cached for TagNames {
+    fn weight(&self) -> usize {
+        TagNames::weight(self)
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Listings {
+    upstream: Arc<Upstream>,
+    cache: Arc<Cache>,
+    access: Arc<AccessList>,
+    flights: Arc<Flights<(Scope, Epoch), Listed>>,
+}
+
+impl Listings {
+    pub fn new(upstream: Arc<Upstream>, cache: Arc<Cache>, access: Arc<AccessList>, deadline: Duration) -> Self {
+        Self {
+            upstream,
+            cache,
+            access,
+            flights: Arc::new(Flights::new(deadline)),
+        }
+    }
+
+    /// All tag names, at most `max_age` old. The caller must be known to be allowed where a remembered listing is used.
+    pub async fn all(&self, place: &Place, max_age: Duration) -> Listed {
+        if let Some(listed) = self.remembered(place, max_age).await {
+            return Ok(Answer::Found(listed));
+        }
+        let landed = self
+            .flights
+            .run((place.scope.clone(), place.epoch), self.clone().list(place.clone()))
+            .await;
+        let listed = landed.value.unwrap_or(Err(UpstreamError::Timeout("tag listing")));
+        match listed {
+            // What the leader may not read, this caller perhaps may.
+            Ok(Answer::Refused(_) | Answer::Absent) if !landed.led => self.clone().list(place.clone()).await,
+            other => other,
+        }
+    }
+
+    /// The upstream just answered this caller.
+    pub fn allow(&self, place: &Place) {
+        self.access.allow(place);
+    }
+
+    /// Whether the repository recently had more ordinary tags than deep reading goes through.
+    pub async fn is_known_large(&self, place: &Place) -> bool {
+        let marked = self.cache.get::<Large>(&Key::large(&place.scope)).await;
+        marked.is_some_and(|found| found.age < LARGE_FOR)
+    }
+
+    pub async fn remember_large(&self, place: &Place) {
+        self.cache.put(Key::large(&place.scope), Arc::new(Large)).await;
+    }
+
+    /// A remembered listing, at most `max_age` old.
+    pub async fn remembered(&self, place: &Place, max_age: Duration) -> Option<Arc<TagNames>> {
+        let found = self
+            .cache
+            .get::<TagNames>(&Key::tag_list(&place.scope, place.epoch))
+            .await?;
+        (found.age < max_age).then_some(found.value)
+    }
+
+    async fn list(self, place: Place) -> Listed {
+        Ok(match self.upstream.tags(&place.repository, &place.caller).await? {
+            Answer::Found(names) => {
+                self.access.allow(&place);
+                let names = Arc::new(names);
+                let key = Key::tag_list(&place.scope, place.epoch);
+                self.cache.put(key, names.clone()).await;
+                if self.upstream.seeks().is_none() {
+                    self.calibrate(&place, &names).await;
+                }
+                Answer::Found(names)
+            }
+            Answer::Absent => Answer::Absent,
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+        })
+    }
+
+    /// Learns whether listings of this upstream can seek. Not knowing costs requests, never an answer.
+    async fn calibrate(&self, place: &Place, names: &TagNames) {
+        if let Err(error) = self.upstream.calibrate(&place.repository, names, &place.caller).await {
+            tracing::debug!(upstream = self.upstream.name(), %error, "seeking could not be calibrated");
+        }
+    }
+}

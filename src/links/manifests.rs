@@ -1,0 +1,242 @@
+//! Manifests through the cache: each digest is fetched once, each tag asked only when it may have moved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Cache, Cached, Key};
+use crate::oci::{Digest, Manifest, Reference, Tag, envelope, tag_scheme};
+use crate::upstream::{Answer, RawManifest, Upstream, UpstreamError};
+
+use super::place::Place;
+
+type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
+
+/// What a tag pointed at when it was last asked.
+#[derive(Clone, Debug)]
+struct TagRecord {
+    digest: Digest,
+    /// The digest of the original when the tag points at an envelope, else the same.
+    own: Digest,
+}
+
+impl Cached for TagRecord {
+    fn weight(&self) -> usize {
+        self.digest.as_str().len() + self.own.as_str().len()
+    }
+}
+
+impl Cached for RawManifest {
+    fn weight(&self) -> usize {
+        self.bytes.len() + self.media_type.len() + self.digest.as_str().len()
+    }
+}
+
+/// When a tag that is known must be asked again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Recheck<'a> {
+    /// Every time: anyone may move it.
+    Always,
+    /// When it was last asked longer ago than this.
+    After(Duration),
+    /// Never, once its manifest's digest begins with this hash: the tag is immutable (Proposal D).
+    UnlessHash(&'a str),
+}
+
+/// Reads manifests for scans.
+#[derive(Clone)]
+pub(super) struct Manifests {
+    pub upstream: Arc<Upstream>,
+    pub cache: Arc<Cache>,
+    /// Largest original in an envelope, in bytes.
+    pub limit: usize,
+    /// How long a manifest that no tag vouches for is taken to exist still.
+    pub recheck: Duration,
+}
+
+impl Manifests {
+    /// The manifest with this digest; remembered ones cost nothing.
+    pub async fn by_digest(&self, place: &Place, digest: &Digest) -> Found {
+        let key = Key::manifest(&place.scope, digest.as_str());
+        if let Some(found) = self.cache.get::<RawManifest>(&key).await {
+            return Ok(Answer::Found(found.value));
+        }
+        let reference = Reference::Digest(digest.clone());
+        match self
+            .upstream
+            .manifest(&place.repository, &reference, &place.caller)
+            .await?
+        {
+            Answer::Found(raw) => Ok(Answer::Found(self.remember(place, raw).await)),
+            Answer::Absent => self.in_envelope(place, digest).await,
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+
+    /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again now and then,
+    /// because it may have been deleted.
+    pub async fn still_there(&self, place: &Place, digest: &Digest) -> Found {
+        let key = Key::manifest(&place.scope, digest.as_str());
+        let Some(found) = self.cache.get::<RawManifest>(&key).await else {
+            return self.by_digest(place, digest).await;
+        };
+        if found.age < self.recheck {
+            return Ok(Answer::Found(found.value));
+        }
+        let reference = Reference::Digest(digest.clone());
+        match self
+            .upstream
+            .head_manifest(&place.repository, &reference, &place.caller)
+            .await?
+        {
+            Answer::Found(_) => {
+                self.cache.put(key, found.value.clone()).await;
+                Ok(Answer::Found(found.value))
+            }
+            Answer::Absent => {
+                // A HEAD's 404 carries no error body: a GET confirms, and knows of envelopes.
+                self.cache.remove(&key).await;
+                self.by_digest(place, digest).await
+            }
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+
+    /// What the tag points at, envelopes opened. A tag that was never asked costs one GET, a known one at most a HEAD.
+    pub async fn by_tag(&self, place: &Place, tag: &Tag, recheck: Recheck<'_>) -> Found {
+        if let Some(digest) = self.known_target(place, tag, recheck).await? {
+            match self.by_digest(place, &digest).await? {
+                Answer::Found(raw) => return self.open(place, raw).await,
+                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+                // Moved meanwhile: the tag itself says where to.
+                Answer::Absent => {}
+            }
+        }
+        let reference = Reference::Tag(tag.clone());
+        let raw = match self
+            .upstream
+            .manifest(&place.repository, &reference, &place.caller)
+            .await?
+        {
+            Answer::Found(raw) => self.remember(place, raw).await,
+            Answer::Absent => {
+                self.forget_tag(place, tag).await;
+                return Ok(Answer::Absent);
+            }
+            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        let digest = raw.digest.clone();
+        let opened = self.open(place, raw).await?;
+        if let Answer::Found(original) = &opened {
+            let own = original.digest.clone();
+            self.record(place, tag, TagRecord { digest, own }).await;
+        }
+        Ok(opened)
+    }
+
+    /// The digest that the tag points at, where asking for the whole manifest can be avoided.
+    async fn known_target(
+        &self,
+        place: &Place,
+        tag: &Tag,
+        recheck: Recheck<'_>,
+    ) -> Result<Option<Digest>, UpstreamError> {
+        let key = Key::tag(&place.scope, tag.as_str());
+        let Some(record) = self.cache.get::<TagRecord>(&key).await else {
+            return Ok(None);
+        };
+        let known = &record.value;
+        let trusted = match recheck {
+            Recheck::Always => false,
+            Recheck::After(age) => record.age < age,
+            Recheck::UnlessHash(hash) => known.own.encoded().starts_with(hash),
+        };
+        if trusted {
+            return Ok(Some(known.digest.clone()));
+        }
+        let reference = Reference::Tag(tag.clone());
+        match self
+            .upstream
+            .head_manifest(&place.repository, &reference, &place.caller)
+            .await?
+        {
+            Answer::Found(head) if head.digest == known.digest => {
+                self.record(place, tag, TagRecord::clone(known)).await;
+                Ok(Some(head.digest))
+            }
+            // Moved, gone or refused: the GET that follows says it with a body.
+            _ => Ok(None),
+        }
+    }
+
+    /// The original when `raw` is an envelope, else `raw`.
+    pub async fn open(&self, place: &Place, raw: Arc<RawManifest>) -> Found {
+        let parsed = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+        let Some(original) = parsed.as_ref().and_then(envelope::open) else {
+            return Ok(Answer::Found(raw));
+        };
+        let key = Key::manifest(&place.scope, original.digest.as_str());
+        if let Some(found) = self.cache.get::<RawManifest>(&key).await {
+            return Ok(Answer::Found(found.value));
+        }
+        let blob = self
+            .upstream
+            .blob(&place.repository, &original.digest, self.limit, &place.caller);
+        Ok(match blob.await? {
+            Answer::Found(bytes) => {
+                let raw = RawManifest {
+                    digest: original.digest,
+                    media_type: original.media_type,
+                    bytes,
+                };
+                Answer::Found(self.remember(place, raw).await)
+            }
+            Answer::Absent => Answer::Absent,
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+        })
+    }
+
+    /// The manifest that the upstream refused to store as such, by the tag that its envelope always has.
+    async fn in_envelope(&self, place: &Place, digest: &Digest) -> Found {
+        let Some(tag) = tag_scheme::envelope_tag(digest) else {
+            return Ok(Answer::Absent);
+        };
+        let reference = Reference::Tag(tag);
+        match self
+            .upstream
+            .manifest(&place.repository, &reference, &place.caller)
+            .await?
+        {
+            Answer::Found(raw) => match self.open(place, Arc::new(raw)).await? {
+                Answer::Found(original) if original.digest != *digest => Ok(Answer::Absent),
+                opened => Ok(opened),
+            },
+            Answer::Absent => Ok(Answer::Absent),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+
+    pub async fn remember(&self, place: &Place, raw: RawManifest) -> Arc<RawManifest> {
+        let raw = Arc::new(raw);
+        let key = Key::manifest(&place.scope, raw.digest.as_str());
+        self.cache.put(key, raw.clone()).await;
+        raw
+    }
+
+    async fn record(&self, place: &Place, tag: &Tag, record: TagRecord) {
+        let key = Key::tag(&place.scope, tag.as_str());
+        self.cache.put(key.clone(), Arc::new(record)).await;
+        // A write that came in between may have moved the tag. It replaces the epoch first and forgets the tag then, so one of
+        // the two removes what is wrong.
+        if self.cache.epoch(&place.scope).await != place.epoch {
+            self.cache.remove(&key).await;
+        }
+    }
+
+    pub async fn forget_tag(&self, place: &Place, tag: &Tag) {
+        self.cache.remove(&Key::tag(&place.scope, tag.as_str())).await;
+    }
+
+    pub async fn forget_digest(&self, place: &Place, digest: &Digest) {
+        self.cache.remove(&Key::manifest(&place.scope, digest.as_str())).await;
+    }
+}

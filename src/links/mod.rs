@@ -1,0 +1,21 @@
+//! The heart: finds everything that refers to a subject, by every dialect, at the lowest cost in upstream requests.
+//!
+//! [`Resolver`] answers from the cache or starts a scan; a scan asks each source (`tag_source`, `deep`, `native`, `learned`)
+//! for candidates, and `pull_up` turns those into verified entries. Sources only say where to look: what an entry says of
+//! itself comes from its own bytes.
+
+mod access;
+mod candidate;
+mod deep;
+mod error;
+mod learned;
+mod listing;
+mod manifests;
+mod place;
+mod pull_up;
+mod resolver;
+mod scan;
+mod tag_source;
+
+pub use error::ResolveError;
+pub use resolver::{Resolved, Resolver};

@@ -1,0 +1,15 @@
+//! Where a question is asked and by whom.
+
+use crate::cache::{Epoch, Scope};
+use crate::oci::RepositoryName;
+use crate::upstream::Caller;
+
+/// One repository of the upstream, asked with one caller's credentials.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub repository: RepositoryName,
+    pub scope: Scope,
+    pub caller: Caller,
+    /// The repository's epoch when the question came in.
+    pub epoch: Epoch,
+}

@@ -1,0 +1,128 @@
+//! From candidates to entries: each is built from its own bytes, because stored indexes and tags lie.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::collections::BTreeMap;
+
+use crate::oci::media_type::{self, ManifestKind};
+use crate::oci::{Descriptor, Digest, Links, Manifest, Referrer, timestamp};
+use crate::upstream::{Answer, RawManifest};
+
+use super::candidate::{Candidate, Candidates, What};
+use super::error::ResolveError;
+use super::scan::{PARALLEL, Scan, skip};
+
+/// Config media types that say "runnable image": no artifact type of a cosign entry.
+const IMAGE_CONFIGS: [&str; 3] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    media_type::OCI_EMPTY,
+];
+
+/// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest.
+pub(super) async fn pull_up(scan: &Scan, candidates: Candidates) -> Result<Links, ResolveError> {
+    let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
+    let entries: BTreeMap<Digest, Referrer> = stream::iter(candidates)
+        .map(|candidate| entry(scan, candidate))
+        .buffer_unordered(PARALLEL)
+        .try_fold(BTreeMap::new(), |mut entries, entry| async move {
+            if let Some(entry) = entry {
+                merge(&mut entries, entry);
+            }
+            Ok(entries)
+        })
+        .await?;
+    let mut referrers: Vec<Referrer> = entries.into_values().collect();
+    referrers.sort_unstable_by(Referrer::order);
+    Ok(Links {
+        subject: scan.subject.clone(),
+        referrers,
+    })
+}
+
+/// An envelope and its original can both be candidates; they are one entry.
+fn merge(entries: &mut BTreeMap<Digest, Referrer>, entry: Referrer) {
+    match entries.get_mut(&entry.descriptor.digest) {
+        Some(known) => known.dialects.extend(entry.dialects),
+        None => {
+            entries.insert(entry.descriptor.digest.clone(), entry);
+        }
+    }
+}
+
+async fn entry(scan: &Scan, candidate: Candidate) -> Result<Option<Referrer>, ResolveError> {
+    let raw = match &candidate.what {
+        What::Blob(descriptor) => return Ok(Some(blob_entry(&candidate, descriptor))),
+        What::Read(raw) => raw.clone(),
+        What::Named(descriptor) => match read(scan, descriptor).await? {
+            Some(raw) => raw,
+            None => return Ok(None),
+        },
+    };
+    let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");
+            return Ok(None);
+        }
+    };
+    let stated = manifest.own_subjects();
+    if !stated.is_empty() && !stated.iter().any(|(subject, _)| *subject == scan.subject) {
+        return Ok(None);
+    }
+    Ok(Some(manifest_entry(candidate, &raw, &manifest)))
+}
+
+/// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened. `None` when it is gone or broken.
+async fn read(scan: &Scan, descriptor: &Descriptor) -> Result<Option<std::sync::Arc<RawManifest>>, ResolveError> {
+    if ManifestKind::of(&descriptor.media_type).is_some()
+        && let Some(bytes) = descriptor.inlined()
+    {
+        let raw = RawManifest {
+            digest: descriptor.digest.clone(),
+            media_type: descriptor.media_type.clone(),
+            bytes,
+        };
+        return Ok(Some(raw.into()));
+    }
+    let found = match scan.manifests.still_there(&scan.place, &descriptor.digest).await {
+        Ok(Answer::Found(raw)) => scan.manifests.open(&scan.place, raw).await,
+        other => other,
+    };
+    match found {
+        Ok(Answer::Found(raw)) => Ok(Some(raw)),
+        Ok(Answer::Absent) => Ok(None),
+        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+        Err(error) => skip(error, descriptor.digest.as_str()).map(|()| None),
+    }
+}
+
+fn manifest_entry(candidate: Candidate, raw: &RawManifest, manifest: &Manifest) -> Referrer {
+    let mut descriptor = manifest.descriptor(raw.digest.clone(), raw.bytes.len() as u64);
+    if let Some(kind) = candidate.cosign {
+        let stated = descriptor.artifact_type.as_deref().unwrap_or_default();
+        if stated.is_empty() || IMAGE_CONFIGS.contains(&stated) {
+            descriptor.artifact_type = Some(kind.artifact_type().to_owned());
+        }
+    }
+    Referrer {
+        created: timestamp::created(&descriptor.annotations),
+        descriptor,
+        dialects: candidate.dialects,
+        objects: (manifest.kind == ManifestKind::Node).then(|| manifest.objects.clone()),
+    }
+}
+
+/// Proposal B on a layer or config: the holder's descriptor is all there is.
+fn blob_entry(candidate: &Candidate, descriptor: &Descriptor) -> Referrer {
+    let descriptor = Descriptor {
+        data: None,
+        reference: None,
+        ..descriptor.clone()
+    };
+    Referrer {
+        created: timestamp::created(&descriptor.annotations),
+        descriptor,
+        dialects: candidate.dialects.clone(),
+        objects: None,
+    }
+}

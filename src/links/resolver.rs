@@ -1,0 +1,355 @@
+//! The one resolver: access, cache, single flight, staleness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped};
+use crate::config::{CacheConfig, LimitsConfig, LinksConfig};
+use crate::oci::{Digest, Links, Manifest, Reference, Referrer, RepositoryName};
+use crate::upstream::{Answer, Caller, RawManifest, TagNames, Upstream, UpstreamError};
+
+use super::access::{Access, AccessList, probable};
+use super::deep::DeepFlights;
+use super::error::ResolveError;
+use super::learned::Learned;
+use super::listing::Listings;
+use super::manifests::{Manifests, Recheck};
+use super::place::Place;
+use super::scan::{Scan, Scanned};
+
+/// How long one scan may take: a listing of a hundred thousand tags takes a legacy registry many seconds.
+const SCAN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A list, and how old it is where it had to be served stale.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub links: Arc<Links>,
+    /// Set when the upstream could not be asked and this is what it said that long ago.
+    pub stale: Option<Duration>,
+}
+
+/// What a caller may do with what is known of a repository.
+enum Right {
+    Read,
+    /// Nothing is known of the repository yet: the scan's own requests will tell.
+    Unasked,
+    /// The repository does not exist to this caller.
+    Unseen,
+}
+
+/// The list, and whether it may be shown to others (see [`Scanned::shareable`]).
+type Answered = Result<(Arc<Links>, bool), ResolveError>;
+
+/// Answers "what refers to this subject?" for one upstream.
+#[derive(Clone)]
+pub struct Resolver {
+    upstream: Arc<Upstream>,
+    cache: Arc<Cache>,
+    access: Arc<AccessList>,
+    listings: Listings,
+    manifests: Manifests,
+    learned: Arc<Learned>,
+    deep_flights: Arc<DeepFlights>,
+    flights: Arc<Flights<(Scope, Epoch, Digest), Answered>>,
+    links: Arc<LinksConfig>,
+    freshness: CacheConfig,
+}
+
+impl Cached for Links {
+    fn weight(&self) -> usize {
+        let entry = |r: &Referrer| {
+            let annotations = r.descriptor.annotations.iter();
+            size_of::<Referrer>() + 200 + annotations.map(|(k, v)| k.len() + v.len() + 64).sum::<usize>()
+        };
+        self.referrers.iter().map(entry).sum()
+    }
+}
+
+impl Resolver {
+    pub fn new(
+        upstream: Arc<Upstream>,
+        cache: Arc<Cache>,
+        links: &LinksConfig,
+        freshness: &CacheConfig,
+        limits: &LimitsConfig,
+    ) -> Self {
+        let access = Arc::new(AccessList::new(freshness.access_for));
+        let manifests = Manifests {
+            upstream: upstream.clone(),
+            cache: cache.clone(),
+            limit: limits.manifest_bytes,
+            recheck: links.deep_refresh,
+        };
+        Self {
+            listings: Listings::new(upstream.clone(), cache.clone(), access.clone(), SCAN_DEADLINE),
+            upstream,
+            cache,
+            access,
+            manifests,
+            learned: Arc::default(),
+            deep_flights: Arc::new(Flights::new(SCAN_DEADLINE)),
+            flights: Arc::new(Flights::new(SCAN_DEADLINE)),
+            links: Arc::new(links.clone()),
+            freshness: freshness.clone(),
+        }
+    }
+
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Everything that refers to `subject`, or why that cannot be said. Never a list that may lack something.
+    pub async fn resolve(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+    ) -> Result<Resolved, ResolveError> {
+        let place = self.place(repository, caller).await;
+        let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+        let known = self.cache.get::<Links>(&key).await;
+        match self.may_read(&place, subject, known.as_ref()).await {
+            Ok(Right::Read) => {}
+            Ok(Right::Unasked) => return self.scan_for(&place, subject).await,
+            Ok(Right::Unseen) => return Ok(nothing(subject)),
+            Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&place, known, error),
+            Err(refused) => return Err(refused),
+        }
+        if let Some(known) = &known {
+            if known.age < self.freshness.fresh_for {
+                return Ok(fresh(known.value.clone()));
+            }
+            // "None" is a security statement: while the upstream can be asked, it is never served past its freshness.
+            let bearable = self.freshness.fresh_for + self.freshness.stale_while_revalidate;
+            if known.age < bearable && !known.value.referrers.is_empty() {
+                self.refresh_behind(&place, subject);
+                return Ok(fresh(known.value.clone()));
+            }
+        }
+        match self.scan_for(&place, subject).await {
+            Err(ResolveError::Upstream(error)) => self.stale(known, error),
+            other => other,
+        }
+    }
+
+    /// Whether state of this repository may be used for this caller.
+    async fn may_read(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        known: Option<&Stamped<Links>>,
+    ) -> Result<Right, ResolveError> {
+        if self.access.is_allowed(place) {
+            return Ok(Right::Read);
+        }
+        let listed = self.listings.remembered(place, Duration::MAX).await;
+        if known.is_none() && listed.is_none() {
+            return Ok(Right::Unasked);
+        }
+        let tag = listed
+            .as_ref()
+            .filter(|names| !names.is_empty())
+            .map(|names| names.get(0));
+        match self
+            .access
+            .check(&self.upstream, place, probable(Some(subject), tag))
+            .await?
+        {
+            Access::Allowed => Ok(Right::Read),
+            Access::Unseen => Ok(Right::Unseen),
+            Access::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Scans on this caller's behalf, together with everybody who asks the same.
+    async fn scan_for(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
+        let flight = (place.scope.clone(), place.epoch, subject.clone());
+        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
+        let landed = self.flights.run(flight, work).await;
+        let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
+        match answered {
+            // Also of the leader only its own request proves its right: it may have found somebody else's listing.
+            Ok((links, true)) if self.access.is_allowed(place) => Ok(fresh(links)),
+            Ok((links, false)) if landed.led => Ok(fresh(links)),
+            Err(ResolveError::Upstream(error)) => Err(error.into()),
+            Err(refused) if landed.led => Err(refused),
+            // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
+            _ => self.ask_alone(place, subject).await,
+        }
+    }
+
+    async fn ask_alone(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
+        match self
+            .access
+            .check(&self.upstream, place, probable(Some(subject), None))
+            .await?
+        {
+            Access::Refused(refusal) => Err(refusal.into()),
+            Access::Allowed => {
+                let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+                if let Some(known) = self.cache.get::<Links>(&key).await
+                    && known.age < self.freshness.fresh_for
+                {
+                    return Ok(fresh(known.value));
+                }
+                let scan = self.clone().scan_and_remember(place.clone(), subject.clone());
+                scan.await.map(|(links, _)| fresh(links))
+            }
+            Access::Unseen => Ok(nothing(subject)),
+        }
+    }
+
+    async fn scan_and_remember(self, place: Place, subject: Digest) -> Answered {
+        let scan = Scan {
+            manifests: self.manifests.clone(),
+            listings: self.listings.clone(),
+            deep_flights: self.deep_flights.clone(),
+            config: self.links.clone(),
+            deep_refresh: self.links.deep_refresh,
+            fresh_for: self.freshness.fresh_for,
+            subject: subject.clone(),
+            place: place.clone(),
+        };
+        let Scanned { links, shareable } = scan.run().await?;
+        let links = Arc::new(links);
+        if shareable {
+            let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+            self.cache.put(key, links.clone()).await;
+        }
+        Ok((links, shareable))
+    }
+
+    fn refresh_behind(&self, place: &Place, subject: &Digest) {
+        let flight = (place.scope.clone(), place.epoch, subject.clone());
+        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
+        self.flights.start(flight, work);
+    }
+
+    /// What was known when the upstream fails, within its limit. A stale "none" is no answer.
+    fn stale(&self, known: Option<Stamped<Links>>, error: UpstreamError) -> Result<Resolved, ResolveError> {
+        match known {
+            Some(known) if known.age < self.freshness.stale_if_error && !known.value.referrers.is_empty() => {
+                tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
+                Ok(Resolved {
+                    links: known.value,
+                    stale: Some(known.age),
+                })
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// The access check itself failed: only callers without credentials may get what anyone could read a while ago.
+    fn stale_for_anyone(
+        &self,
+        place: &Place,
+        known: Option<Stamped<Links>>,
+        error: UpstreamError,
+    ) -> Result<Resolved, ResolveError> {
+        let known = known.filter(|_| self.access.anyone_was_allowed(place, self.freshness.stale_if_error));
+        self.stale(known, error)
+    }
+
+    /// All tag names as they are now; concurrent questions share one listing.
+    pub async fn tags(
+        &self,
+        repository: &RepositoryName,
+        caller: &Caller,
+    ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
+        let place = self.place(repository, caller).await;
+        if !self.access.is_allowed(&place) && self.listings.remembered(&place, Duration::MAX).await.is_some() {
+            // A listing that somebody else started proves nothing about this caller.
+            let access = self.access.check(&self.upstream, &place, Vec::new()).await?;
+            match access {
+                Access::Allowed => {}
+                Access::Unseen => return Ok(Answer::Absent),
+                Access::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+            }
+        }
+        self.listings.all(&place, Duration::ZERO).await
+    }
+
+    /// A manifest on the caller's behalf, envelopes opened; by digest from the cache, once the caller is known to be allowed.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+    ) -> Result<Answer<Arc<RawManifest>>, UpstreamError> {
+        let place = self.place(repository, caller).await;
+        match reference {
+            Reference::Tag(tag) => self.manifests.by_tag(&place, tag, Recheck::Always).await,
+            Reference::Digest(digest) => {
+                match self
+                    .access
+                    .check(&self.upstream, &place, probable(Some(digest), None))
+                    .await?
+                {
+                    Access::Allowed => self.manifests.still_there(&place, digest).await,
+                    Access::Unseen => Ok(Answer::Absent),
+                    Access::Refused(refusal) => Ok(Answer::Refused(refusal)),
+                }
+            }
+        }
+    }
+
+    /// Learns from a manifest that passed through, whose bytes were checked against its digest.
+    pub async fn learn(&self, repository: &RepositoryName, raw: RawManifest) {
+        let place = self.place(repository, &Caller::anonymous()).await;
+        if let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) {
+            let news = self.learned.learn(&self.cache, &place.scope, &raw, &manifest).await;
+            for subject in news {
+                let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+                self.cache.remove(&key).await;
+            }
+        }
+        self.manifests.remember(&place, raw).await;
+    }
+
+    /// The upstream just let this caller read the repository.
+    pub async fn allow(&self, repository: &RepositoryName, caller: &Caller) {
+        self.access.allow(&self.place(repository, caller).await);
+    }
+
+    /// The upstream just refused this caller.
+    pub async fn refuse(&self, repository: &RepositoryName, caller: &Caller) {
+        self.access.forget(&self.place(repository, caller).await);
+    }
+
+    /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named.
+    pub async fn wrote(&self, repository: &RepositoryName, touched: Option<&Reference>) {
+        // The epoch goes first, see `Manifests::record`.
+        self.cache.new_epoch(&self.scope(repository)).await;
+        let place = self.place(repository, &Caller::anonymous()).await;
+        match touched {
+            Some(Reference::Tag(tag)) => self.manifests.forget_tag(&place, tag).await,
+            Some(Reference::Digest(digest)) => self.manifests.forget_digest(&place, digest).await,
+            None => {}
+        }
+    }
+
+    fn scope(&self, repository: &RepositoryName) -> Scope {
+        Scope::new(self.upstream.name(), repository.as_str())
+    }
+
+    async fn place(&self, repository: &RepositoryName, caller: &Caller) -> Place {
+        let scope = self.scope(repository);
+        Place {
+            epoch: self.cache.epoch(&scope).await,
+            repository: repository.clone(),
+            scope,
+            caller: caller.clone(),
+        }
+    }
+}
+
+fn fresh(links: Arc<Links>) -> Resolved {
+    Resolved { links, stale: None }
+}
+
+/// To this caller the repository does not exist, so nothing in it refers to anything.
+fn nothing(subject: &Digest) -> Resolved {
+    let subject = subject.clone();
+    let referrers = Vec::new();
+    fresh(Arc::new(Links { subject, referrers }))
+}

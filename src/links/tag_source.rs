@@ -1,0 +1,122 @@
+//! Links that tag names announce: Proposal D, cosign, the OCI 1.1 referrers tag.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::oci::media_type::ManifestKind;
+use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, LinkTagKind};
+use crate::oci::{Dialect, Digest, LinkTag, Manifest, SubjectKey, Tag};
+use crate::upstream::{Answer, RawManifest, TagNames};
+
+use super::candidate::{Candidates, What};
+use super::error::ResolveError;
+use super::manifests::Recheck;
+use super::scan::{PARALLEL, Scan, skip};
+
+/// Reads every tag that begins with the subject's key.
+pub(super) async fn find(scan: &Scan, names: &TagNames) -> Result<Candidates, ResolveError> {
+    let key = SubjectKey::of(&scan.subject);
+    let tags: Vec<(Tag, LinkTag)> = names
+        .with_prefix(key.as_str())
+        .filter_map(|name| Some((Tag::parse(name).ok()?, tag_scheme::parse(name)?)))
+        .filter(|(_, link)| link.subject == key && is_read(scan, &link.kind))
+        .collect();
+    let found = stream::iter(tags)
+        .map(|(tag, link)| read(scan, tag, link))
+        .buffer_unordered(PARALLEL);
+    found
+        .try_fold(Candidates::default(), |mut all, some| async move {
+            all.merge(some);
+            Ok(all)
+        })
+        .await
+}
+
+fn is_read(scan: &Scan, kind: &LinkTagKind) -> bool {
+    match kind {
+        // The envelope of the subject itself, not something that refers to it.
+        LinkTagKind::ProposalD { kind, .. } if kind == ENVELOPE_KIND => false,
+        LinkTagKind::ProposalD { .. } => scan.reads(Dialect::ProposalDTag),
+        LinkTagKind::Cosign(_) => scan.reads(Dialect::CosignTag),
+        LinkTagKind::Referrers => scan.reads(Dialect::ReferrersTag),
+    }
+}
+
+async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, ResolveError> {
+    let recheck = match &link.kind {
+        LinkTagKind::ProposalD { hash, .. } => Recheck::UnlessHash(hash),
+        _ => Recheck::Always,
+    };
+    let raw = match scan.manifests.by_tag(&scan.place, &tag, recheck).await {
+        Ok(Answer::Found(raw)) => raw,
+        Ok(Answer::Absent) => return Ok(Candidates::default()),
+        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+        Err(error) => return skip(error, tag.as_str()).map(|()| Candidates::default()),
+    };
+    // Some registries answer the subject's own tag with the subject itself.
+    if raw.digest == scan.subject {
+        return Ok(Candidates::default());
+    }
+    let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
+        tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
+        return Ok(Candidates::default());
+    };
+    let mut found = stated_links(scan, &raw, &manifest);
+    match &link.kind {
+        LinkTagKind::ProposalD { .. } => proposal_d(&scan.subject, &raw, &manifest, &mut found),
+        LinkTagKind::Cosign(kind) => cosign(*kind, &raw, &manifest, &mut found),
+        LinkTagKind::Referrers => referrers_tag(&manifest, &mut found),
+    }
+    Ok(found)
+}
+
+/// The links to this subject that the manifest itself states.
+fn stated_links(scan: &Scan, raw: &Arc<RawManifest>, manifest: &Manifest) -> Candidates {
+    let mut found = Candidates::default();
+    for link in manifest.links(&raw.digest) {
+        if link.subject == scan.subject && scan.reads(link.dialect) {
+            found.add_link(&link.target, raw, link.dialect);
+        }
+    }
+    found
+}
+
+/// The tag points at the artifact, or at an index: of one with annotated entries these count, of the originator's own
+/// multi-platform index (which holds the subject) nothing else does.
+fn proposal_d(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
+    if manifest.kind == ManifestKind::Index {
+        let listed = manifest.links(&raw.digest);
+        let annotated: Vec<_> = listed
+            .iter()
+            .filter(|link| !matches!(link.target, crate::oci::LinkTarget::This))
+            .collect();
+        for link in annotated.iter().filter(|link| link.subject == *subject) {
+            found.add_link(&link.target, raw, Dialect::ProposalDTag);
+        }
+        if !annotated.is_empty() || manifest.manifests.iter().any(|d| d.digest == *subject) {
+            return;
+        }
+    }
+    found.add(What::Read(raw.clone()), Dialect::ProposalDTag, None);
+}
+
+/// What the tag resolves to; of an index each of its manifests.
+fn cosign(kind: CosignKind, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
+    if manifest.kind != ManifestKind::Index {
+        found.add(What::Read(raw.clone()), Dialect::CosignTag, Some(kind));
+        return;
+    }
+    for listed in &manifest.manifests {
+        found.add(What::Named(listed.clone()), Dialect::CosignTag, Some(kind));
+    }
+}
+
+/// Every descriptor of the index. Anything but an index under this name is a user's own.
+fn referrers_tag(manifest: &Manifest, found: &mut Candidates) {
+    if manifest.kind == ManifestKind::Index {
+        for listed in &manifest.manifests {
+            found.add(What::Named(listed.clone()), Dialect::ReferrersTag, None);
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! How one list of referrers is printed in every dialect, after the proposals' and the specification's own examples:
 //! a file in `tests/golden/print` each.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 
 use refshim::dialect::page::Api;

@@ -1,5 +1,7 @@
 //! How every proposal's own example documents are read: one file in `tests/golden/read` per way of writing a link.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use refshim::oci::{Digest, LinkTagKind, LinkTarget, Manifest, tag_scheme};
 use serde_json::{Value, json};
 

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 pub const CONTENT_TYPE: &str = "application/json";
 
+/// More extensions, or endpoints of one, than any registry has; the rest of a longer list is not looked at.
+const MAX_FOREIGN: usize = 256;
+
 /// What refshim adds: name, description, specification, endpoints below `/v2/<name>/`.
 const OWN: [(&str, &str, &str, &[&str]); 2] = [
     (
@@ -35,7 +38,7 @@ pub fn print(upstream: Option<&[u8]>) -> Bytes {
             (name, own)
         })
         .into();
-    for extension in foreign.into_iter().flatten() {
+    for extension in foreign.into_iter().flatten().take(MAX_FOREIGN) {
         let Some(name) = extension.get("name").and_then(Value::as_str).filter(|n| !n.is_empty()) else {
             continue;
         };
@@ -51,7 +54,7 @@ pub fn print(upstream: Option<&[u8]>) -> Bytes {
 fn join_endpoints(listed: &mut Value, other: &Value) {
     let others = other.get("endpoints").and_then(Value::as_array);
     if let Some(endpoints) = listed.get_mut("endpoints").and_then(Value::as_array_mut) {
-        for endpoint in others.into_iter().flatten() {
+        for endpoint in others.into_iter().flatten().take(MAX_FOREIGN) {
             if !endpoints.contains(endpoint) {
                 endpoints.push(endpoint.clone());
             }

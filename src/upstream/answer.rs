@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::UpstreamError;
 use crate::oci::{Descriptor, Digest};
 
 /// An upstream's answer to a question that has one.
@@ -14,6 +15,17 @@ pub enum Answer<T> {
     Absent,
     /// 401, 403, or another final refusal, to be relayed as it is.
     Refused(Refusal),
+}
+
+impl<T> Answer<T> {
+    /// Makes something else of what was found.
+    pub fn try_map<U>(self, f: impl FnOnce(T) -> Result<U, UpstreamError>) -> Result<Answer<U>, UpstreamError> {
+        Ok(match self {
+            Self::Found(found) => Answer::Found(f(found)?),
+            Self::Absent => Answer::Absent,
+            Self::Refused(refusal) => Answer::Refused(refusal),
+        })
+    }
 }
 
 /// A response that is relayed byte for byte. Hop-by-hop headers are gone already.

@@ -1,39 +1,120 @@
 //! One registry as typed calls: pool, TLS, credentials, retry, and what has been learned about it.
+//!
+//! Every request leaves through `send`, which times and counts it. refshim's own reads go through `scan` (bounded, retried,
+//! redirected under a policy), callers' requests through [`Upstream::forward`], which no scan can starve.
 
 mod answer;
+mod blobs;
 mod caller;
+mod client;
 mod counts;
 mod error;
+mod forward;
+mod hop_by_hop;
+mod learned;
+mod link_header;
+mod manifests;
+mod native;
+mod origin;
+mod read;
+mod redirect;
+mod retry;
+mod scan;
+mod seek;
+mod send;
 mod tag_names;
+mod tag_page;
+mod tags;
+mod timed;
+mod write;
 
-use bytes::Bytes;
-use http::{Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use rustls::RootCertStore;
+use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::body::Body;
 use crate::config::{LimitsConfig, UpstreamConfig};
-use crate::oci::{Digest, Reference, RepositoryName, SubjectKey};
+use client::{ClientOptions, HttpClient};
+use learned::Learned;
+use origin::Origin;
+use redirect::RedirectPolicy;
+use scan::{Ask, Redirects};
+use send::Timeouts;
 
 pub use answer::{Answer, ManifestHead, Native, RawManifest, Refusal, Reply};
 pub use caller::Caller;
 pub use counts::{Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
-pub use tag_names::TagNames;
+pub use hop_by_hop::remove_hop_by_hop;
+pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
+
+const SEEKS_FOR: Duration = Duration::from_secs(4 * 60 * 60);
+const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);
+/// A "no" costs requests, not truth: it is soon asked again.
+const NOT_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// One registry.
 pub struct Upstream {
     name: String,
     url: Url,
+    origin: Origin,
+    own_client: HttpClient,
+    /// For redirects to other origins.
+    foreign_client: HttpClient,
+    policy: Arc<RedirectPolicy>,
+    timeouts: Timeouts,
+    retries: u32,
+    /// Reads of our own at once.
+    scans: Semaphore,
+    manifest_bytes: usize,
+    tag_list_bytes: usize,
     counts: RequestCounts,
+    seeks: Learned,
+    native: Learned,
 }
 
-#[allow(clippy::unimplemented, unused_variables, clippy::unused_async)]
 impl Upstream {
+    /// Reads certificate authorities; connects to nothing.
     pub fn new(config: &UpstreamConfig, limits: &LimitsConfig) -> Result<Self, SetupError> {
+        let origin = Origin::of(&config.url).ok_or_else(|| SetupError::Url {
+            name: config.name.clone(),
+            url: config.url.to_string(),
+        })?;
+        let policy = Arc::new(RedirectPolicy::new(origin.host(), &config.redirect_hosts));
+        let own_client = client::client(ClientOptions {
+            tls: tls(config, own_roots(config, &origin)?)?,
+            connect_timeout: config.connect_timeout,
+            http2_only: config.http2_prior_knowledge && !origin.is_tls(),
+            policy: None,
+        });
+        let foreign_client = client::client(ClientOptions {
+            tls: tls(config, foreign_roots(config)?)?,
+            connect_timeout: config.connect_timeout,
+            http2_only: false,
+            policy: Some(Arc::clone(&policy)),
+        });
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),
+            origin,
+            own_client,
+            foreign_client,
+            policy,
+            timeouts: Timeouts {
+                connect: config.connect_timeout,
+                first_byte: config.first_byte_timeout,
+                idle: config.idle_timeout,
+            },
+            retries: config.retries,
+            scans: Semaphore::new(config.scan_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            manifest_bytes: limits.manifest_bytes,
+            tag_list_bytes: limits.tag_list_bytes,
             counts: RequestCounts::default(),
+            seeks: Learned::new(SEEKS_FOR, NOT_FOR),
+            native: Learned::new(NATIVE_FOR, NOT_FOR),
         })
     }
 
@@ -45,112 +126,64 @@ impl Upstream {
         &self.url
     }
 
+    /// What was asked of it since start-up.
     pub fn requests(&self) -> &RequestCounts {
         &self.counts
     }
 
-    pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-        caller: &Caller,
-    ) -> Result<Answer<RawManifest>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn head_manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-        caller: &Caller,
-    ) -> Result<Answer<ManifestHead>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn tags(&self, repository: &RepositoryName, caller: &Caller) -> Result<Answer<TagNames>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn tags_of(
-        &self,
-        repository: &RepositoryName,
-        key: &SubjectKey,
-        caller: &Caller,
-    ) -> Result<Answer<TagNames>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub fn seeks(&self) -> Option<bool> {
-        unimplemented!()
-    }
-
-    pub async fn calibrate(
-        &self,
-        repository: &RepositoryName,
-        all: &TagNames,
-        caller: &Caller,
-    ) -> Result<(), UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn put_manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-        media_type: &str,
-        bytes: Bytes,
-        caller: &Caller,
-    ) -> Result<Reply, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn delete_manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-        caller: &Caller,
-    ) -> Result<Reply, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        limit: usize,
-        caller: &Caller,
-    ) -> Result<Answer<Bytes>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn put_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        bytes: Bytes,
-        caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub async fn native_referrers(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        caller: &Caller,
-    ) -> Result<Native, UpstreamError> {
-        unimplemented!()
-    }
-
-    pub fn native(&self) -> Option<bool> {
-        unimplemented!()
-    }
-
+    /// A small read as it is, whatever its status but 429 and 5xx: `/v2/`, an access check, a discovery. Redirects to other
+    /// origins are the answer.
     pub async fn get(&self, path_and_query: &str, caller: &Caller, limit: usize) -> Result<Reply, UpstreamError> {
-        unimplemented!()
+        let ask = Ask {
+            kind: RequestKind::Other,
+            method: Method::GET,
+            uri: self.origin.uri(path_and_query)?,
+            accept: "application/json, */*;q=0.1",
+            redirects: Redirects::Own,
+            caller,
+        };
+        self.ask(&ask, limit).await
     }
+}
+
+fn tls(config: &UpstreamConfig, roots: RootCertStore) -> Result<rustls::ClientConfig, SetupError> {
+    client::tls(roots).map_err(|error| SetupError::Tls {
+        name: config.name.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// The configured authorities, else the system's.
+fn own_roots(config: &UpstreamConfig, origin: &Origin) -> Result<RootCertStore, SetupError> {
+    let mut roots = RootCertStore::empty();
+    if config.ca_file.is_some() {
+        add_file(&mut roots, config)?;
+    } else if origin.is_tls() {
+        client::add_system(&mut roots);
+        if roots.is_empty() {
+            return Err(SetupError::Authorities {
+                name: config.name.clone(),
+                reason: "the system has none; name a ca_file".into(),
+            });
+        }
+    }
+    Ok(roots)
+}
+
+/// Storage elsewhere may be anyone's: the system's authorities and the configured ones.
+fn foreign_roots(config: &UpstreamConfig) -> Result<RootCertStore, SetupError> {
+    let mut roots = RootCertStore::empty();
+    client::add_system(&mut roots);
+    if config.ca_file.is_some() {
+        add_file(&mut roots, config)?;
+    }
+    Ok(roots)
+}
+
+fn add_file(roots: &mut RootCertStore, config: &UpstreamConfig) -> Result<(), SetupError> {
+    let Some(file) = &config.ca_file else { return Ok(()) };
+    client::add_file(roots, file).map_err(|error| SetupError::Authorities {
+        name: config.name.clone(),
+        reason: error.to_string(),
+    })
 }

@@ -59,18 +59,148 @@ impl TagNames {
     }
 }
 
+/// Collects names as they arrive, in whatever order.
+#[derive(Debug)]
+pub struct TagNamesBuilder {
+    /// Not yet sorted, unless `ascending`.
+    names: TagNames,
+    ascending: bool,
+}
+
+/// How far a builder was, to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    count: usize,
+    text: usize,
+    ascending: bool,
+}
+
+/// All names together are longer than 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many tags")]
+pub struct TooManyNames;
+
+impl Default for TagNamesBuilder {
+    fn default() -> Self {
+        Self {
+            names: TagNames::default(),
+            ascending: true,
+        }
+    }
+}
+
+impl TagNamesBuilder {
+    pub fn push(&mut self, name: &str) -> Result<(), TooManyNames> {
+        let end = u32::try_from(self.names.text.len() + name.len()).map_err(|_| TooManyNames)?;
+        self.ascending = self.ascending && self.last().is_none_or(|last| last < name);
+        self.names.text.push_str(name);
+        self.names.ends.push(end);
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The name that was pushed at `index`, which must be below [`TagNamesBuilder::len`].
+    pub fn get(&self, index: usize) -> &str {
+        self.names.get(index)
+    }
+
+    /// The name that was pushed last.
+    pub fn last(&self) -> Option<&str> {
+        self.len().checked_sub(1).map(|index| self.get(index))
+    }
+
+    /// Whether every name was bytewise greater than the one before.
+    pub fn is_ascending(&self) -> bool {
+        self.ascending
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark {
+            count: self.len(),
+            text: self.names.text.len(),
+            ascending: self.ascending,
+        }
+    }
+
+    /// Forgets what was pushed since `mark` was taken of this builder.
+    pub fn rewind(&mut self, mark: Mark) {
+        self.names.text.truncate(mark.text);
+        self.names.ends.truncate(mark.count);
+        self.ascending = mark.ascending;
+    }
+
+    /// Sorts and drops doubles.
+    pub fn finish(self) -> TagNames {
+        let mut names = if self.ascending {
+            self.names
+        } else {
+            sorted(&self.names)
+        };
+        names.text.shrink_to_fit();
+        names.ends.shrink_to_fit();
+        names
+    }
+}
+
+fn sorted(names: &TagNames) -> TagNames {
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_unstable_by_key(|&index| names.get(index));
+    order.dedup_by_key(|index| names.get(*index));
+    let mut sorted = TagNames {
+        text: String::with_capacity(names.text.len()),
+        ends: Vec::with_capacity(order.len()),
+    };
+    for index in order {
+        sorted.text.push_str(names.get(index));
+        // The text is no longer than the one it is taken from, whose ends fit.
+        sorted.ends.push(u32::try_from(sorted.text.len()).unwrap_or(u32::MAX));
+    }
+    sorted
+}
+
 /// Sorts and drops doubles. Names past 4 GiB of text in all are a listing over every limit; they are left out.
 impl<S: AsRef<str>> FromIterator<S> for TagNames {
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
-        let mut names: Vec<S> = names.into_iter().collect();
-        names.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
-        names.dedup_by(|a, b| a.as_ref() == b.as_ref());
-        let mut all = Self::default();
-        for name in &names {
-            all.text.push_str(name.as_ref());
-            let Ok(end) = u32::try_from(all.text.len()) else { break };
-            all.ends.push(end);
+        let mut builder = TagNamesBuilder::default();
+        for name in names {
+            if builder.push(name.as_ref()).is_err() {
+                break;
+            }
         }
-        all
+        builder.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_any_order_end_up_sorted_and_distinct() {
+        let names = TagNames::from_iter(["b", "a", "", "b", "aa"]);
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["", "a", "aa", "b"]);
+        assert_eq!(names, TagNames::from_iter(["", "a", "aa", "b"]));
+        assert!(names.contains("aa") && !names.contains("c"));
+        assert_eq!(names.with_prefix("a").collect::<Vec<_>>(), ["a", "aa"]);
+    }
+
+    #[test]
+    fn rewinding_forgets_a_page() {
+        let mut builder = TagNamesBuilder::default();
+        builder.push("b").unwrap();
+        let mark = builder.mark();
+        builder.push("a").unwrap();
+        assert!(!builder.is_ascending());
+        builder.rewind(mark);
+        assert!(builder.is_ascending());
+        builder.push("c").unwrap();
+        assert_eq!(builder.finish(), TagNames::from_iter(["b", "c"]));
     }
 }

@@ -1,0 +1,167 @@
+//! Connections to the upstream: pool, TLS, HTTP/1.1 and HTTP/2, and resolving under a redirect policy.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::redirect::RedirectPolicy;
+use crate::body::{Body, BoxError};
+
+pub(super) type HttpClient = Client<Connector, Body>;
+
+/// Shorter than the idle timeout of common load balancers (60 s), so that they do not close under a request.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// HTTP/2 flow control: at most this much of one body waits for a slow caller.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// A connection was not there in time.
+#[derive(Debug, thiserror::Error)]
+#[error("connecting took too long")]
+pub(super) struct ConnectTimedOut;
+
+/// How to connect.
+pub(super) struct ClientOptions {
+    pub(super) tls: ClientConfig,
+    pub(super) connect_timeout: Duration,
+    /// Speak HTTP/2 on connections without TLS.
+    pub(super) http2_only: bool,
+    /// Names may only resolve to what it admits.
+    pub(super) policy: Option<Arc<RedirectPolicy>>,
+}
+
+pub(super) fn client(options: ClientOptions) -> HttpClient {
+    let resolver = Resolver {
+        system: GaiResolver::new(),
+        policy: options.policy,
+    };
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_connect_timeout(Some(options.connect_timeout));
+    let tls = HttpsConnectorBuilder::new()
+        .with_tls_config(options.tls)
+        .https_or_http();
+    let connector = Connector {
+        inner: tls.enable_all_versions().wrap_connector(tcp),
+        timeout: options.connect_timeout,
+    };
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .http2_only(options.http2_only)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .build(connector)
+}
+
+/// TLS settings that trust `roots`. `Err` tells what rustls lacks.
+pub(super) fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Adds the authorities of a PEM file.
+pub(super) fn add_file(roots: &mut RootCertStore, file: &Path) -> io::Result<()> {
+    let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", file.display()));
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|e| invalid(e.to_string()))?;
+    let before = roots.len();
+    for certificate in certificates {
+        let certificate = certificate.map_err(|e| invalid(e.to_string()))?;
+        roots.add(certificate).map_err(|e| invalid(e.to_string()))?;
+    }
+    if roots.len() == before {
+        return Err(invalid("holds no certificate".into()));
+    }
+    Ok(())
+}
+
+/// Adds the system's authorities, those that can be read.
+pub(super) fn add_system(roots: &mut RootCertStore) {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "a certificate authority of the system cannot be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+}
+
+/// Connects within a time that covers the TLS handshake too.
+#[derive(Clone)]
+pub(super) struct Connector {
+    inner: HttpsConnector<HttpConnector<Resolver>>,
+    timeout: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, timeout) = (self.inner.call(uri), self.timeout);
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(ConnectTimedOut.into()),
+            }
+        })
+    }
+}
+
+/// The system's resolver, its answers checked: a public name may lead inside.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    system: GaiResolver,
+    policy: Option<Arc<RedirectPolicy>>,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.system.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let policy = self.policy.clone();
+        let resolving = self.system.call(name.clone());
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = resolving.await?.collect();
+            if let Some(policy) = policy {
+                for address in &addresses {
+                    policy.check_address(name.as_str(), address.ip())?;
+                }
+            }
+            Ok(addresses.into_iter())
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! Pass-through: a caller's request as it is, to the upstream, and the answer back. Streams both ways.
+
+use http::header::{EXPECT, FORWARDED, HOST, HeaderName};
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body::Body as _;
+
+use super::counts::RequestKind;
+use super::hop_by_hop::remove_hop_by_hop;
+use super::retry::Retry;
+use super::timed::IdleBody;
+use super::{Upstream, UpstreamError};
+use crate::body::Body;
+
+impl Upstream {
+    /// Passes `request` on. Its URI is origin-form and stays byte-exact behind the upstream's own path prefix; hop-by-hop headers
+    /// are gone already. A GET or HEAD without a body is tried again while no answer has begun. Dropping the future or the
+    /// body of the response cancels the request.
+    pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
+        let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        parts.uri = self.origin.uri(path)?;
+        // ALPN decides what is spoken; how the caller spoke is no matter.
+        parts.version = Version::HTTP_11;
+        clean(&mut parts.headers);
+        let idempotent = matches!(parts.method, Method::GET | Method::HEAD) && body.is_end_stream();
+        if !idempotent {
+            let request = Request::from_parts(parts, body);
+            return self
+                .send(RequestKind::Forward, &self.own_client, request)
+                .await
+                .map(answer);
+        }
+        let mut retry = Retry::new(self.retries);
+        loop {
+            let mut again = Request::new(Body::empty());
+            again.method_mut().clone_from(&parts.method);
+            again.uri_mut().clone_from(&parts.uri);
+            again.headers_mut().clone_from(&parts.headers);
+            match self.send(RequestKind::Forward, &self.own_client, again).await {
+                Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => {
+                    retry.after(error.into()).await?
+                }
+                other => return other.map(answer),
+            }
+        }
+    }
+}
+
+/// The upstream gets its own `Host`, and nothing that would make it build URLs of the caller's view: those are rewritten here,
+/// and Distribution believes `Forwarded` before all. `Expect` is met between the caller and refshim.
+fn clean(headers: &mut HeaderMap) {
+    let forwarded = |name: &HeaderName| *name == FORWARDED || name.as_str().starts_with("x-forwarded-");
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| forwarded(name)).cloned().collect();
+    for name in unwanted.iter().chain(&[HOST, EXPECT]) {
+        headers.remove(name);
+    }
+}
+
+fn answer(response: Response<IdleBody>) -> Response<Body> {
+    let mut response = response.map(Body::stream);
+    remove_hop_by_hop(response.headers_mut());
+    *response.version_mut() = Version::HTTP_11;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_view_of_the_proxy_stays_here() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "host",
+            "forwarded",
+            "x-forwarded-host",
+            "X-Forwarded-Proto",
+            "expect",
+            "accept",
+        ] {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), "x".parse().unwrap());
+        }
+        clean(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["accept"]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Manifests: read, asked about, written, deleted.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method};
+
+use super::counts::RequestKind;
+use super::scan::{Ask, Redirects, sort};
+use super::{Answer, Caller, ManifestHead, RawManifest, Reply, Upstream, UpstreamError};
+use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
+use crate::oci::{Digest, Reference, RepositoryName};
+
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+fn path(repository: &RepositoryName, reference: &Reference) -> String {
+    format!("/v2/{repository}/manifests/{reference}")
+}
+
+impl Upstream {
+    /// A manifest, its bytes checked against the digest that it was asked by, or that the upstream names.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+    ) -> Result<Answer<RawManifest>, UpstreamError> {
+        let ask = self.ask_manifest(RequestKind::Manifest, Method::GET, repository, reference, caller)?;
+        let reply = self.ask(&ask, self.manifest_bytes).await?;
+        sort(reply)?.try_map(|reply| raw_manifest(reply, reference))
+    }
+
+    /// What a HEAD tells of a manifest. A 404 to a HEAD has no body, so it counts as absent whoever said it.
+    pub async fn head_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+    ) -> Result<Answer<ManifestHead>, UpstreamError> {
+        let ask = self.ask_manifest(RequestKind::ManifestHead, Method::HEAD, repository, reference, caller)?;
+        let reply = self.ask(&ask, 0).await?;
+        if reply.status == http::StatusCode::NOT_FOUND {
+            return Ok(Answer::Absent);
+        }
+        let head = sort(reply)?.try_map(|reply| manifest_head(&reply.headers, reference))?;
+        match head {
+            Answer::Found(Some(head)) => Ok(Answer::Found(head)),
+            // No digest to be had from a HEAD: the bytes tell.
+            Answer::Found(None) => {
+                let manifest = self.manifest(repository, reference, caller).await?;
+                manifest.try_map(|manifest| {
+                    Ok(ManifestHead {
+                        size: Some(manifest.bytes.len() as u64),
+                        digest: manifest.digest,
+                        media_type: manifest.media_type,
+                    })
+                })
+            }
+            Answer::Absent => Ok(Answer::Absent),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+
+    fn ask_manifest<'a>(
+        &self,
+        kind: RequestKind,
+        method: Method,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &'a Caller,
+    ) -> Result<Ask<'a>, UpstreamError> {
+        Ok(Ask {
+            kind,
+            method,
+            uri: self.origin.uri(&path(repository, reference))?,
+            accept: ACCEPT_MANIFESTS,
+            redirects: Redirects::Elsewhere,
+            caller,
+        })
+    }
+
+    /// Writes a manifest; whatever the upstream says is the answer. Writing the same bytes twice is writing them once, so it is
+    /// tried again when the connection fails.
+    pub async fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        media_type: &str,
+        bytes: Bytes,
+        caller: &Caller,
+    ) -> Result<Reply, UpstreamError> {
+        let uri = self.origin.uri(&path(repository, reference))?;
+        let write = || {
+            let (uri, bytes) = (uri.clone(), bytes.clone());
+            self.write(RequestKind::ManifestWrite, Method::PUT, uri, media_type, bytes, caller)
+        };
+        match write().await {
+            Err(UpstreamError::Connect(_) | UpstreamError::Broken(_)) => write().await,
+            other => other,
+        }
+    }
+
+    /// Deletes a manifest, or a tag where the upstream can; whatever the upstream says is the answer.
+    pub async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+    ) -> Result<Reply, UpstreamError> {
+        let uri = self.origin.uri(&path(repository, reference))?;
+        self.write(RequestKind::Delete, Method::DELETE, uri, "", Bytes::new(), caller)
+            .await
+    }
+}
+
+fn raw_manifest(reply: Reply, reference: &Reference) -> Result<RawManifest, UpstreamError> {
+    let media_type = media_type(&reply.headers)?;
+    let bytes = reply.body;
+    let digest = match reference {
+        Reference::Digest(digest) => {
+            check(digest, &bytes)?;
+            digest.clone()
+        }
+        Reference::Tag(_) => match digest_header(&reply.headers) {
+            Some(named) if named.matches(&bytes).is_some() => {
+                check(&named, &bytes)?;
+                named
+            }
+            // Without a digest that can be computed, the manifest still has one.
+            _ => Digest::sha256(&bytes),
+        },
+    };
+    Ok(RawManifest {
+        digest,
+        media_type,
+        bytes,
+    })
+}
+
+/// Fails unless `bytes` are what `digest` promises.
+pub(super) fn check(digest: &Digest, bytes: &[u8]) -> Result<(), UpstreamError> {
+    match digest.matches(bytes) {
+        Some(true) => Ok(()),
+        Some(false) => Err(UpstreamError::Invalid(format!("other bytes than {digest}"))),
+        None => {
+            let reason = format!("the digest algorithm '{}' is not supported", digest.algorithm());
+            Err(UpstreamError::Invalid(reason))
+        }
+    }
+}
+
+/// `None` when the digest is missing.
+fn manifest_head(headers: &HeaderMap, reference: &Reference) -> Result<Option<ManifestHead>, UpstreamError> {
+    let named = digest_header(headers);
+    let digest = match (reference, named) {
+        (Reference::Digest(asked), Some(named)) if named.algorithm() == asked.algorithm() && named != *asked => {
+            return Err(UpstreamError::Invalid(format!("{named} where {asked} was asked for")));
+        }
+        (Reference::Digest(asked), _) => asked.clone(),
+        (Reference::Tag(_), Some(named)) => named,
+        (Reference::Tag(_), None) => return Ok(None),
+    };
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    Ok(Some(ManifestHead {
+        digest,
+        media_type: media_type(headers)?,
+        size: length.and_then(|length| length.parse().ok()),
+    }))
+}
+
+fn digest_header(headers: &HeaderMap) -> Option<Digest> {
+    Digest::parse(headers.get(DIGEST_HEADER)?.to_str().ok()?).ok()
+}
+
+/// The media type without parameters; empty when there is none. A web page is no manifest, whatever its status.
+fn media_type(headers: &HeaderMap) -> Result<String, UpstreamError> {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = essence(text.unwrap_or_default());
+    if media_type.eq_ignore_ascii_case("text/html") {
+        return Err(UpstreamError::Invalid("a web page instead of a manifest".into()));
+    }
+    Ok(media_type.to_owned())
+}

@@ -1,0 +1,229 @@
+//! refshim's own reads: limited in number, retried, redirected only where the policy lets them.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use serde_json::Value;
+use tokio::sync::SemaphorePermit;
+
+use super::counts::RequestKind;
+use super::origin::resolve;
+use super::retry::{Failure, Retry, retry_after};
+use super::timed::IdleBody;
+use super::{Answer, Caller, Reply, Upstream, UpstreamError, read};
+use crate::body::Body;
+
+pub(super) const OWN_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION")));
+
+const MOST_HOPS: usize = 5;
+
+/// Which redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Redirects {
+    /// On the upstream's own origin; others are the answer.
+    Own,
+    /// To other hosts too, without credentials, under the policy.
+    Elsewhere,
+}
+
+/// A read.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) kind: RequestKind,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) accept: &'static str,
+    pub(super) redirects: Redirects,
+    pub(super) caller: &'a Caller,
+}
+
+/// An answer whose body is still to be read. While it is held it counts against the number of reads at once.
+pub(super) struct Heard<'u> {
+    pub(super) response: Response<IdleBody>,
+    /// Where it came from, after redirects.
+    pub(super) uri: Uri,
+    _permit: Option<SemaphorePermit<'u>>,
+}
+
+impl Upstream {
+    /// Asks until there is an answer that can be used, and reads it: a success of at most `limit` bytes, or a beginning of
+    /// something else.
+    pub(super) async fn ask(&self, ask: &Ask<'_>, limit: usize) -> Result<Reply, UpstreamError> {
+        let mut retry = Retry::new(self.retries);
+        loop {
+            let failure = match self.attempt(ask).await {
+                Ok(heard) => match read::reply(heard.response, limit).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(error) => error.into(),
+                },
+                Err(failure) => failure,
+            };
+            retry.after(failure).await?;
+        }
+    }
+
+    /// Asks once, following redirects. 429 and 5xx are failures.
+    pub(super) async fn attempt(&self, ask: &Ask<'_>) -> Result<Heard<'_>, Failure> {
+        // The semaphore is never closed, so there always is a permit.
+        let permit = self.scans.acquire().await.ok();
+        let mut uri = ask.uri.clone();
+        for _ in 0..=MOST_HOPS {
+            let own = self.origin.holds(&uri);
+            let response = self.step(ask, &uri, own).await?;
+            if let Some(next) = self.redirect(ask, &response, &uri)? {
+                // Its few bytes are read so that the connection can be used again.
+                let _ = read::refusal(response).await;
+                uri = next;
+                continue;
+            }
+            let response = check_status(response).await?;
+            if !own && !response.status().is_success() {
+                let reason = format!("the host that it redirects to answered HTTP {}", response.status());
+                return Err(UpstreamError::Invalid(reason).into());
+            }
+            let _permit = permit;
+            return Ok(Heard { response, uri, _permit });
+        }
+        Err(UpstreamError::Invalid("it redirects too often".into()).into())
+    }
+
+    async fn step(&self, ask: &Ask<'_>, uri: &Uri, own: bool) -> Result<Response<IdleBody>, UpstreamError> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = ask.method.clone();
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
+        headers.insert(USER_AGENT, OWN_USER_AGENT);
+        let client = if own {
+            if let Some(authorization) = ask.caller.authorization() {
+                headers.insert(AUTHORIZATION, authorization.clone());
+            }
+            &self.own_client
+        } else {
+            &self.foreign_client
+        };
+        self.send(ask.kind, client, request).await
+    }
+
+    /// Where to go instead; `None` when this is the answer.
+    fn redirect(&self, ask: &Ask<'_>, response: &Response<IdleBody>, uri: &Uri) -> Result<Option<Uri>, UpstreamError> {
+        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+        let Some(target) = location.and_then(|location| resolve(uri, location)) else {
+            return Ok(None);
+        };
+        if self.origin.holds(&target) {
+            return Ok(Some(target));
+        }
+        if ask.redirects == Redirects::Own {
+            return Ok(None);
+        }
+        let checked = self.policy.check(&target);
+        checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))?;
+        Ok(Some(target))
+    }
+}
+
+/// Turns 429 and 5xx into failures.
+async fn check_status(response: Response<IdleBody>) -> Result<Response<IdleBody>, Failure> {
+    let status = response.status();
+    if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
+        return Ok(response);
+    }
+    let reply = read::refusal(response).await?;
+    Err(failure_of(&reply))
+}
+
+/// What a 429 or 5xx means.
+pub(super) fn failure_of(reply: &Reply) -> Failure {
+    let status = reply.status;
+    if !matches!(status.as_u16(), 429 | 503) {
+        return UpstreamError::Failed(status).into();
+    }
+    let wait = retry_after(&reply.headers, &reply.body, SystemTime::now());
+    let retry_after = wait.map(whole_seconds);
+    Failure {
+        error: UpstreamError::Limited { status, retry_after },
+        wait,
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// Sorts the answer to a read. A success but 200 is none: there is nothing to read in it.
+pub(super) fn sort(reply: Reply) -> Result<Answer<Reply>, UpstreamError> {
+    match reply.status.as_u16() {
+        200 => Ok(Answer::Found(reply)),
+        404 if is_oci_error(&reply.body) => Ok(Answer::Absent),
+        404 => Err(UpstreamError::Invalid("a 404 that is not a registry's".into())),
+        400..500 => Ok(Answer::Refused(reply)),
+        status => Err(UpstreamError::Invalid(format!("HTTP {status}"))),
+    }
+}
+
+/// `{"errors":[{"code":…}]}`
+fn is_oci_error(body: &[u8]) -> bool {
+    error_codes(body).is_some_and(|codes| !codes.is_empty())
+}
+
+/// The codes of an OCI error body; `None` when it is something else.
+pub(super) fn error_codes(body: &[u8]) -> Option<Vec<String>> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let errors = body.get("errors")?.as_array()?.iter();
+    let codes = errors.filter_map(|error| Some(error.get("code")?.as_str()?.to_owned()));
+    Some(codes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(status: u16, body: &'static str) -> Result<Answer<Reply>, UpstreamError> {
+        sort(Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        })
+    }
+
+    #[test]
+    fn only_a_registrys_404_says_that_something_is_absent() {
+        assert!(matches!(
+            sorted(404, r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#),
+            Ok(Answer::Absent)
+        ));
+        for body in [
+            "",
+            "404 page not found",
+            "<html>",
+            "{}",
+            r#"{"errors":[]}"#,
+            r#"{"errors":null}"#,
+            r#"{"errors":[{}]}"#,
+        ] {
+            assert!(matches!(sorted(404, body), Err(UpstreamError::Invalid(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn other_statuses_are_refusals_or_unusable() {
+        assert!(matches!(sorted(200, ""), Ok(Answer::Found(_))));
+        for status in [400, 401, 403, 405, 451] {
+            assert!(matches!(sorted(status, ""), Ok(Answer::Refused(_))), "{status}");
+        }
+        for status in [204, 206, 302, 304] {
+            assert!(matches!(sorted(status, ""), Err(UpstreamError::Invalid(_))), "{status}");
+        }
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_waited_out() {
+        assert_eq!(whole_seconds(Duration::from_nanos(880_092)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+    }
+}

@@ -1,0 +1,142 @@
+//! The one place where requests leave for the network: timed and counted.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use tokio::time::{Instant, sleep_until};
+
+use super::client::{ConnectTimedOut, HttpClient};
+use super::counts::{Outcome, RequestCounts, RequestKind};
+use super::redirect::Forbidden;
+use super::timed::{IdleBody, Progress, Watched};
+use super::{Upstream, UpstreamError};
+use crate::body::Body;
+
+/// How long the upstream may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    pub(super) connect: Duration,
+    pub(super) first_byte: Duration,
+    pub(super) idle: Duration,
+}
+
+impl Upstream {
+    /// Sends `request`, whose URI is absolute, through `client`.
+    pub(super) async fn send(
+        &self,
+        kind: RequestKind,
+        client: &HttpClient,
+        request: Request<Body>,
+    ) -> Result<Response<IdleBody>, UpstreamError> {
+        let mut counted = Counted {
+            counts: &self.counts,
+            kind,
+            outcome: Outcome::Broken,
+        };
+        let (method, begun) = (request.method().clone(), Instant::now());
+        let result = exchange(client, request, self.timeouts).await;
+        let elapsed = begun.elapsed();
+        match &result {
+            Ok(response) => {
+                let status = response.status();
+                counted.outcome = Outcome::of(status);
+                tracing::debug!(upstream = self.name, kind = kind.as_str(), %method, %status, ?elapsed, "asked");
+            }
+            Err(error) => {
+                tracing::debug!(upstream = self.name, kind = kind.as_str(), %method, %error, ?elapsed, "asked in vain");
+            }
+        }
+        Ok(result?.map(|body| IdleBody::new(body, self.timeouts.idle)))
+    }
+}
+
+/// Counts a request when it is over, also when the caller hung up in its midst.
+struct Counted<'a> {
+    counts: &'a RequestCounts,
+    kind: RequestKind,
+    outcome: Outcome,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.counts.add(self.kind, self.outcome);
+    }
+}
+
+/// Waits for the head of the answer. While a body is on its way up, only its standing still counts: an upload may take hours.
+async fn exchange(
+    client: &HttpClient,
+    request: Request<Body>,
+    timeouts: Timeouts,
+) -> Result<Response<Incoming>, UpstreamError> {
+    let progress = Progress::new(request.body().is_end_stream());
+    let request = if progress.is_sent() {
+        request
+    } else {
+        request.map(|body| Body::stream(Watched::new(body, Arc::clone(&progress))))
+    };
+    let mut answer = std::pin::pin!(client.request(request));
+    loop {
+        let (deadline, what) = deadline(&progress, timeouts);
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(|error| from_client(&error)),
+            () = sleep_until(deadline) => {}
+        }
+        if self::deadline(&progress, timeouts).0 <= Instant::now() {
+            return Err(UpstreamError::Timeout(what));
+        }
+    }
+}
+
+/// Connecting has its own clock and is allowed for here.
+fn deadline(progress: &Progress, timeouts: Timeouts) -> (Instant, &'static str) {
+    let (limit, what) = if progress.is_sent() {
+        (timeouts.first_byte, "no answer began")
+    } else {
+        (timeouts.idle, "the request's body stalled")
+    };
+    (progress.moved() + timeouts.connect + limit, what)
+}
+
+fn from_client(error: &legacy::Error) -> UpstreamError {
+    if find::<ConnectTimedOut>(error).is_some() {
+        return UpstreamError::Timeout("connecting");
+    }
+    if let Some(forbidden) = find::<Forbidden>(error) {
+        return UpstreamError::Invalid(forbidden.to_string());
+    }
+    let reason = error.source().map_or_else(|| error.to_string(), chain);
+    if error.is_connect() {
+        UpstreamError::Connect(reason)
+    } else {
+        UpstreamError::Broken(reason)
+    }
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    sources(error).find_map(|source| source.downcast_ref())
+}
+
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// An error and its causes in one line, none of them twice.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for source in sources(error) {
+        let part = source.to_string();
+        if text.is_empty() {
+            text = part;
+        } else if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! Reading one page of `tags/list` while it arrives: names go straight from the JSON text into the listing.
+
+use std::fmt;
+use std::io::Read;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::tag_names::TagNamesBuilder;
+
+/// Appends the names of the page that `reader` holds. What follows the JSON object is an error, and so is a page without
+/// `tags`; `"tags": null` is an empty page (Distribution prints it). After an error `names` may hold a part of the page.
+pub(super) fn parse(reader: impl Read, names: &mut TagNamesBuilder) -> Result<(), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_reader(reader);
+    Page(names).deserialize(&mut json)?;
+    json.end()
+}
+
+struct Page<'a>(&'a mut TagNamesBuilder);
+
+impl<'de> DeserializeSeed<'de> for Page<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Page<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a page of tags")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut found = false;
+        while let Some(is_tags) = map.next_key_seed(IsTags)? {
+            if !is_tags {
+                map.next_value::<IgnoredAny>()?;
+            } else if std::mem::replace(&mut found, true) {
+                return Err(A::Error::duplicate_field("tags"));
+            } else {
+                map.next_value_seed(Tags(self.0))?;
+            }
+        }
+        if found {
+            Ok(())
+        } else {
+            Err(A::Error::missing_field("tags"))
+        }
+    }
+}
+
+struct IsTags;
+
+impl<'de> DeserializeSeed<'de> for IsTags {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsTags {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
+        Ok(key == "tags")
+    }
+}
+
+struct Tags<'a>(&'a mut TagNamesBuilder);
+
+impl<'de> DeserializeSeed<'de> for Tags<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tags<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of tags, or null")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<(), A::Error> {
+        while names.next_element_seed(Name(&mut *self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Name<'a>(&'a mut TagNamesBuilder);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tag")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
+        self.0.push(name).map_err(E::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(page: &str) -> Option<Vec<String>> {
+        let mut names = TagNamesBuilder::default();
+        parse(page.as_bytes(), &mut names).ok()?;
+        Some((0..names.len()).map(|index| names.get(index).to_owned()).collect())
+    }
+
+    #[test]
+    fn reads_names_in_their_order_and_ignores_the_rest() {
+        let page = r#" {"name":"a","x":{"tags":["no"]},"tags":["b","a","\u0063"],"manifest":[1]} "#;
+        assert_eq!(names(page).unwrap(), ["b", "a", "c"]);
+        assert_eq!(names(r#"{"tags":null}"#).unwrap(), [""; 0]);
+        assert_eq!(names(r#"{"tags":[]}"#).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn other_shapes_are_errors() {
+        for page in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"name":"a"}"#,
+            r#"{"tags":{}}"#,
+            r#"{"tags":"a"}"#,
+            r#"{"tags":[1]}"#,
+            r#"{"tags":["a"]"#,
+            r#"{"tags":["a"]}x"#,
+            r#"{"tags":["a"],"tags":["b"]}"#,
+            r#"{"errors":[{"code":"UNKNOWN"}]}"#,
+            "<html>",
+        ] {
+            assert_eq!(names(page), None, "{page}");
+        }
+        assert_eq!(names(&format!(r#"{{"x":{}"tags":[]}}"#, "[".repeat(100_000))), None);
+    }
+}

@@ -5,7 +5,6 @@ use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body as _;
 
 use super::counts::RequestKind;
-use super::hop_by_hop::remove_hop_by_hop;
 use super::retry::Retry;
 use super::timed::IdleBody;
 use super::{Upstream, UpstreamError};
@@ -58,7 +57,6 @@ fn clean(headers: &mut HeaderMap) {
 
 fn answer(response: Response<IdleBody>) -> Response<Body> {
     let mut response = response.map(Body::stream);
-    remove_hop_by_hop(response.headers_mut());
     *response.version_mut() = Version::HTTP_11;
     response
 }

@@ -18,7 +18,7 @@ const NAMES: [HeaderName; 9] = [
 ];
 
 /// Removes them, and those that any `Connection` line names.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let lines = headers.get_all(CONNECTION).iter();
         let tokens = lines

@@ -140,10 +140,10 @@ fn raw_manifest(reply: Reply, reference: &Reference) -> Result<RawManifest, Upst
 pub(super) fn check(digest: &Digest, bytes: &[u8]) -> Result<(), UpstreamError> {
     match digest.matches(bytes) {
         Some(true) => Ok(()),
-        Some(false) => Err(UpstreamError::Invalid(format!("other bytes than {digest}"))),
+        Some(false) => Err(UpstreamError::Content(format!("other bytes than {digest}"))),
         None => {
             let reason = format!("the digest algorithm '{}' is not supported", digest.algorithm());
-            Err(UpstreamError::Invalid(reason))
+            Err(UpstreamError::Content(reason))
         }
     }
 }

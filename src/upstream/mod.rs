@@ -48,7 +48,6 @@ pub use answer::{Answer, ManifestHead, Native, RawManifest, Refusal, Reply};
 pub use caller::Caller;
 pub use counts::{Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
-pub use hop_by_hop::remove_hop_by_hop;
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
 
 const SEEKS_FOR: Duration = Duration::from_secs(4 * 60 * 60);

@@ -42,20 +42,18 @@ async fn up_to(body: &mut IdleBody, limit: usize) -> Result<(Bytes, bool), Upstr
     Ok((all.freeze(), false))
 }
 
-/// A whole answer. A success that is longer than `limit` bytes is an error; any other answer is cut at [`ERROR_BYTES`], or at
-/// `limit` where that is more.
-pub(super) async fn reply(response: Response<IdleBody>, limit: usize) -> Result<Reply, UpstreamError> {
+/// A whole answer; `None` when a success is longer than `limit` bytes. Any other answer is cut at [`ERROR_BYTES`], or at `limit`
+/// where that is more.
+pub(super) async fn reply(response: Response<IdleBody>, limit: usize) -> Result<Option<Reply>, UpstreamError> {
     let (parts, mut body) = response.into_parts();
     let must_fit = parts.status.is_success();
     let limit = if must_fit { limit } else { limit.max(ERROR_BYTES) };
     if must_fit && body.size_hint().lower() > limit as u64 {
-        return Err(too_large(limit));
+        return Ok(None);
     }
     let (bytes, complete) = up_to(&mut body, limit).await?;
-    if must_fit && !complete {
-        return Err(too_large(limit));
-    }
-    Ok(into_reply(parts.status, parts.headers, bytes, complete))
+    let fits = complete || !must_fit;
+    Ok(fits.then(|| into_reply(parts.status, parts.headers, bytes, complete)))
 }
 
 /// The beginning of an answer that is no success.
@@ -71,8 +69,4 @@ fn into_reply(status: StatusCode, mut headers: HeaderMap, body: Bytes, complete:
         headers.remove(CONTENT_LENGTH);
     }
     Reply { status, headers, body }
-}
-
-fn too_large(limit: usize) -> UpstreamError {
-    UpstreamError::Invalid(format!("it is larger than {limit} bytes"))
 }

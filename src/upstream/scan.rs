@@ -38,6 +38,17 @@ pub(super) struct Ask<'a> {
     pub(super) caller: &'a Caller,
 }
 
+impl Ask<'_> {
+    /// Of a manifest or blob it is that one's fault, of everything else the registry's.
+    fn too_large(&self, limit: usize) -> UpstreamError {
+        let reason = format!("it is larger than {limit} bytes");
+        match self.kind {
+            RequestKind::Manifest | RequestKind::Blob => UpstreamError::Content(reason),
+            _ => UpstreamError::Invalid(reason),
+        }
+    }
+}
+
 /// An answer whose body is still to be read. While it is held it counts against the number of reads at once.
 pub(super) struct Heard<'u> {
     pub(super) response: Response<IdleBody>,
@@ -54,7 +65,8 @@ impl Upstream {
         loop {
             let failure = match self.attempt(ask).await {
                 Ok(heard) => match read::reply(heard.response, limit).await {
-                    Ok(reply) => return Ok(reply),
+                    Ok(Some(reply)) => return Ok(reply),
+                    Ok(None) => ask.too_large(limit).into(),
                     Err(error) => error.into(),
                 },
                 Err(failure) => failure,

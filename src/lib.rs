@@ -19,5 +19,6 @@ pub mod links;
 pub mod metrics;
 pub mod oci;
 pub mod proxy;
+pub mod server;
 pub mod telemetry;
 pub mod upstream;

@@ -1,5 +1,24 @@
 //! What happens to a request: it is routed, answered from the links that were found, or passed through.
 
+mod answer;
+mod discover;
+mod failure;
+mod gateway;
 mod headers;
+mod lookup;
+mod manifests;
+mod observe;
+mod passthrough;
+mod peer;
+mod proposal_a;
+mod proposal_b;
+mod proposal_c;
+mod realm;
+mod referrers;
 mod rewrite;
 mod route;
+mod tags_list;
+mod tee;
+
+pub use gateway::Gateway;
+pub use peer::Peer;

@@ -1,0 +1,128 @@
+//! Answers that refshim makes itself: exact length, an `ETag` that clients may ask by, the same headers for HEAD.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, WARNING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::body::Body;
+use crate::oci::Digest;
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answered {
+    pub(super) fn new(content_type: &'static str, body: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { headers, body }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        self
+    }
+
+    /// A `Link` header, when there is more to come.
+    pub(super) fn link(mut self, link: Option<String>) -> Self {
+        // Printed percent-encoded, so it is always a header value.
+        if let Some(value) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
+            self.headers.insert(LINK, value);
+        }
+        self
+    }
+
+    /// Says how old the answer is, where the upstream could not be asked again.
+    pub(super) fn stale(mut self, age: Option<Duration>) -> Self {
+        if let Some(age) = age {
+            self.headers.insert(AGE, HeaderValue::from(age.as_secs()));
+            self.headers
+                .insert(WARNING, HeaderValue::from_static("110 - \"Response is Stale\""));
+        }
+        self
+    }
+
+    /// The response to `request`: 304 where its `If-None-Match` knows this body, no body for HEAD.
+    pub(super) fn respond(mut self, request: &Parts) -> Response<Body> {
+        let etag = format!("\"{}\"", Digest::sha256(&self.body));
+        let known = knows(&request.headers, &etag);
+        // A quoted digest is ASCII.
+        if let Ok(etag) = HeaderValue::try_from(etag) {
+            self.headers.insert(ETAG, etag);
+        }
+        let mut response = Response::new(Body::empty());
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            self.headers.remove(CONTENT_TYPE);
+        } else {
+            self.headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+            if request.method != Method::HEAD {
+                *response.body_mut() = Body::from(self.body);
+            }
+        }
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// Whether `If-None-Match` lists `etag`, compared weakly (RFC 9110, 13.1.2), or anything.
+fn knows(headers: &HeaderMap, etag: &str) -> bool {
+    let lines = headers.get_all(IF_NONE_MATCH).iter();
+    let mut listed = lines
+        .filter_map(|line| line.to_str().ok())
+        // Digests hold no comma, so no quoted text that matters is cut.
+        .flat_map(|line| line.split(','));
+    listed.any(|one| {
+        let one = one.trim();
+        one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(method: Method, if_none_match: &[&str]) -> Response<Body> {
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        for line in if_none_match {
+            request.headers_mut().append(IF_NONE_MATCH, line.parse().unwrap());
+        }
+        let answer = Answered::new("application/x", Bytes::from_static(b"{}")).stale(Some(Duration::from_millis(7900)));
+        answer.respond(&request.into_parts().0)
+    }
+
+    #[test]
+    fn head_has_the_headers_of_get() {
+        let (get, head) = (ask(Method::GET, &[]), ask(Method::HEAD, &[]));
+        assert_eq!(get.headers(), head.headers());
+        assert_eq!(get.headers()[CONTENT_LENGTH], "2");
+        assert_eq!(get.headers()[AGE], "7");
+        assert_eq!(get.headers()[WARNING], "110 - \"Response is Stale\"");
+        assert!(matches!(get.body(), Body::Full(Some(_))));
+        assert!(matches!(head.body(), Body::Full(None)));
+    }
+
+    #[test]
+    fn a_known_body_is_not_sent_again() {
+        let etag = ask(Method::GET, &[]).headers()[ETAG].to_str().unwrap().to_owned();
+        let weak = format!("\"x\", W/{etag}");
+        for lines in [&[etag.as_str()][..], &[&weak], &["*"], &["\"x\"", &etag]] {
+            let response = ask(Method::GET, lines);
+            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{lines:?}");
+            assert_eq!(response.headers()[ETAG], etag.as_str());
+            assert!(!response.headers().contains_key(CONTENT_LENGTH));
+        }
+        let unquoted = etag.trim_matches('"');
+        for lines in [&["\"x\""][..], &[unquoted], &[]] {
+            assert_eq!(ask(Method::GET, lines).status(), StatusCode::OK, "{lines:?}");
+        }
+    }
+}

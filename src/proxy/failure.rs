@@ -1,0 +1,193 @@
+//! The one place where what went wrong becomes a response.
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::route::RouteError;
+use crate::body::Body;
+use crate::dialect::QueryError;
+use crate::links::ResolveError;
+use crate::oci::{Code, OciError};
+use crate::upstream::{Refusal, UpstreamError};
+
+/// Why a request is not answered as it hoped.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The upstream's own refusal, relayed byte for byte.
+    #[error("the registry refuses (HTTP {})", .0.status)]
+    Refused(Box<Refusal>),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Oci(#[from] OciError),
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Refused(refusal) => Self::Refused(refusal),
+            ResolveError::Upstream(error) => Self::Upstream(error),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl Failure {
+    /// 404 `MANIFEST_UNKNOWN`.
+    pub(super) fn manifest_unknown(reference: &crate::oci::Reference) -> Self {
+        let message = format!("the registry has no manifest {reference} here");
+        Self::Oci(OciError::not_found(Code::ManifestUnknown, message))
+    }
+
+    /// The answer: a relayed refusal, or an OCI error body.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let error = match self {
+            Self::Refused(refusal) => return relay(*refusal),
+            Self::Upstream(error) => upstream_error(&error),
+            Self::Route(error) => route_error(&error),
+            Self::Query(error) => OciError::bad_request(Code::PaginationNumberInvalid, error.to_string()),
+            Self::Oci(error) => error,
+        };
+        print(&error)
+    }
+}
+
+fn relay(refusal: Refusal) -> Response<Body> {
+    let mut response = Response::new(Body::from(refusal.body));
+    *response.status_mut() = refusal.status;
+    *response.headers_mut() = refusal.headers;
+    response
+}
+
+fn upstream_error(error: &UpstreamError) -> OciError {
+    let message = error.to_string();
+    match error {
+        UpstreamError::Limited { status, retry_after } => {
+            let code = if *status == StatusCode::TOO_MANY_REQUESTS {
+                Code::TooManyRequests
+            } else {
+                Code::Unavailable
+            };
+            OciError {
+                retry_after: *retry_after,
+                ..OciError::new(*status, code, message)
+            }
+        }
+        UpstreamError::Timeout(_) => OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
+        _ => OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message),
+    }
+}
+
+fn route_error(error: &RouteError) -> OciError {
+    let message = error.to_string();
+    match error {
+        RouteError::NotFound => OciError::not_found(Code::Unsupported, message),
+        RouteError::ReadOnly => OciError::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message),
+        RouteError::Path | RouteError::Name(_) => OciError::bad_request(Code::NameInvalid, message),
+        RouteError::Digest(_) => OciError::bad_request(Code::DigestInvalid, message),
+        RouteError::Tag(_) => OciError::bad_request(Code::TagInvalid, message),
+    }
+}
+
+fn print(error: &OciError) -> Response<Body> {
+    let mut response = Response::new(Body::from(error.body()));
+    *response.status_mut() = error.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(failure: impl Into<Failure>) -> (u16, String, Option<String>) {
+        let response = failure.into().into_response();
+        let Body::Full(Some(body)) = response.body() else {
+            panic!("no body");
+        };
+        let json: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let code = json["errors"][0]["code"].as_str().unwrap().to_owned();
+        let retry = response.headers().get(RETRY_AFTER);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let retry = retry.map(|v| v.to_str().unwrap().to_owned());
+        (response.status().as_u16(), code, retry)
+    }
+
+    #[test]
+    fn every_upstream_error_has_its_status() {
+        let limited = |status, retry_after| UpstreamError::Limited { status, retry_after };
+        for (error, status, code, retry) in [
+            (UpstreamError::Connect("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::Broken("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::Timeout("first byte"), 504, "UNAVAILABLE", None),
+            (
+                limited(StatusCode::TOO_MANY_REQUESTS, Some(7)),
+                429,
+                "TOOMANYREQUESTS",
+                Some("7".to_owned()),
+            ),
+            (limited(StatusCode::SERVICE_UNAVAILABLE, None), 503, "UNAVAILABLE", None),
+            (
+                UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+                502,
+                "UNAVAILABLE",
+                None,
+            ),
+            (UpstreamError::Invalid("x".into()), 502, "UNAVAILABLE", None),
+        ] {
+            assert_eq!(answer(error.clone()), (status, code.to_owned(), retry), "{error}");
+        }
+    }
+
+    #[test]
+    fn routing_errors_are_the_callers() {
+        for (error, status, code) in [
+            (RouteError::NotFound, 404, "UNSUPPORTED"),
+            (RouteError::ReadOnly, 405, "UNSUPPORTED"),
+            (RouteError::Path, 400, "NAME_INVALID"),
+        ] {
+            assert_eq!(answer(error), (status, code.to_owned(), None));
+        }
+        let digest = crate::oci::Digest::parse("x").unwrap_err();
+        assert_eq!(
+            answer(RouteError::Digest(digest)),
+            (400, "DIGEST_INVALID".to_owned(), None)
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_relayed_as_it_is() {
+        let mut refusal = Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            headers: http::HeaderMap::new(),
+            body: "not JSON".into(),
+        };
+        refusal
+            .headers
+            .append("www-authenticate", HeaderValue::from_static("Bearer realm=\"x\""));
+        refusal
+            .headers
+            .append("www-authenticate", HeaderValue::from_static("Basic realm=\"y\""));
+        let response = Failure::from(refusal.clone()).into_response();
+        assert_eq!(
+            (response.status(), response.headers()),
+            (refusal.status, &refusal.headers)
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Requests that are the upstream's business: streamed both ways, never held.
+
+use http::header::{LINK, LOCATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+
+use super::failure::Failure;
+use super::gateway::Gateway;
+use super::peer::callers_origin;
+use super::{headers, realm};
+use crate::body::Body;
+use crate::oci::{Code, OciError};
+use crate::upstream::Caller;
+
+/// Largest answer to the ping that is read for its challenge.
+const PING_LIMIT: usize = 64 * 1024;
+
+/// Passes a request on and its answer back.
+pub(super) async fn forward(gateway: &Gateway, request: Parts, body: Body) -> Result<Response<Body>, Failure> {
+    if headers::is_ambiguous(&request.headers) {
+        let message = "a request has either a Content-Length or a Transfer-Encoding";
+        return Err(OciError::bad_request(Code::Unsupported, message).into());
+    }
+    let mut onward = Request::new(body);
+    *onward.method_mut() = request.method.clone();
+    *onward.uri_mut() = origin_form(&request.uri);
+    *onward.headers_mut() = request.headers.clone();
+    headers::clean_request(onward.headers_mut());
+    let mut response = gateway.upstream.forward(onward).await?;
+    gateway.adapt(response.headers_mut(), &request);
+    Ok(response)
+}
+
+/// The target without scheme and host, byte for byte.
+fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+impl Gateway {
+    /// Makes the headers of an upstream's answer to `request` right for the caller.
+    pub(super) fn adapt(&self, headers: &mut HeaderMap, request: &Parts) {
+        headers::clean_response(headers);
+        let asked = request.uri.path();
+        rewrite(headers, &LOCATION, |value| {
+            self.view.location(value, asked).into_owned()
+        });
+        rewrite(headers, &LINK, |value| self.view.link(value, asked));
+        if self.server.rewrite_realm
+            && headers.contains_key(WWW_AUTHENTICATE)
+            && let Some(origin) = callers_origin(request, self.server.public_url.as_ref())
+        {
+            self.realms.rewrite(headers, &self.view, &origin);
+        }
+    }
+
+    /// Whether a request outside the API asks for a token where the upstream says that tokens are.
+    pub(super) async fn is_token_request(&self, request: &Parts) -> bool {
+        if !self.server.rewrite_realm {
+            return false;
+        }
+        if self.realms.is_empty() {
+            self.learn_realm().await;
+        }
+        self.realms.holds(&request.method, request.uri.path())
+    }
+
+    /// A caller may have its challenge from another replica, or from before a restart.
+    async fn learn_realm(&self) {
+        if let Ok(mut ping) = self.upstream.get("/v2/", &Caller::anonymous(), PING_LIMIT).await {
+            // Only the path is of interest here; the origin is thrown away.
+            self.realms.rewrite(&mut ping.headers, &self.view, realm::NO_ORIGIN);
+        }
+    }
+}
+
+fn rewrite(headers: &mut HeaderMap, name: &http::HeaderName, change: impl Fn(&str) -> String) {
+    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    if values.is_empty() {
+        return;
+    }
+    headers.remove(name);
+    for value in values {
+        let changed = value
+            .to_str()
+            .ok()
+            .and_then(|text| HeaderValue::try_from(change(text)).ok());
+        headers.append(name, changed.unwrap_or(value));
+    }
+}

@@ -1,0 +1,63 @@
+//! Proposal A and ORAS: a page of `{"referrers": […]}`.
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response};
+
+use super::answer::Answered;
+use super::failure::Failure;
+use super::gateway::{Gateway, without_body};
+use super::peer::callers_origin;
+use crate::body::Body;
+use crate::dialect::proposal_a::{self, Shape};
+use crate::dialect::{Filter, Query, Window, next_link};
+use crate::oci::{Digest, RepositoryName};
+
+/// Every answer, errors too, says which version of the API spoke.
+pub(super) async fn answer(
+    gateway: &Gateway,
+    request: &Parts,
+    shape: Shape,
+    repository: &RepositoryName,
+    subject: &Digest,
+) -> Response<Body> {
+    let mut response = list(gateway, request, shape, repository, subject)
+        .await
+        .unwrap_or_else(|failure| {
+            let mut response = failure.into_response();
+            gateway.adapt(response.headers_mut(), request);
+            if request.method == Method::HEAD {
+                without_body(response)
+            } else {
+                response
+            }
+        });
+    let (name, value) = shape.version_header();
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    response
+}
+
+async fn list(
+    gateway: &Gateway,
+    request: &Parts,
+    shape: Shape,
+    repository: &RepositoryName,
+    subject: &Digest,
+) -> Result<Response<Body>, Failure> {
+    let query = Query::parse(request.uri.query());
+    let filter = Filter::from_query(&query);
+    let window = Window::from_query(shape.api(), subject, &filter, &query)?;
+    let caller = gateway.caller(request);
+    let resolved = gateway.resolver.resolve(repository, subject, &caller).await?;
+    let page = proposal_a::print(shape, &resolved.links, &filter, &window);
+    let next = page.next.map(|token| {
+        // The proposal wants an absolute URL; without a host to build it from, a path is what is left.
+        let origin = callers_origin(request, gateway.server.public_url.as_ref()).unwrap_or_default();
+        next_link(&origin, request.uri.path(), &query, &token)
+    });
+    let answer = Answered::new(proposal_a::CONTENT_TYPE, page.body)
+        .link(next)
+        .stale(resolved.stale);
+    Ok(answer.respond(request))
+}

@@ -1,0 +1,89 @@
+//! The upstream's token endpoint, reached through the proxy (opt-in).
+//!
+//! A challenge names a realm, a URL of which callers fetch tokens. Where that is on the upstream's own origin it is rewritten
+//! to the caller's view, and exactly the paths that the upstream named so are passed through.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::rewrite::SelfView;
+
+/// An upstream has one realm; more than a few would be something else.
+const MAX_PATHS: usize = 8;
+
+/// Stands for the origin of a caller where there is none.
+pub(super) const NO_ORIGIN: &str = "http://caller.invalid";
+
+/// Paths of token endpoints that the upstream named in its challenges.
+#[derive(Debug, Default)]
+pub(super) struct Realms {
+    paths: Mutex<BTreeSet<String>>,
+}
+
+impl Realms {
+    /// Rewrites the challenges in `headers` to `origin` and remembers their paths.
+    pub(super) fn rewrite(&self, headers: &mut HeaderMap, view: &SelfView, origin: &str) {
+        let challenges: Vec<HeaderValue> = headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
+        if challenges.is_empty() {
+            return;
+        }
+        headers.remove(WWW_AUTHENTICATE);
+        for challenge in challenges {
+            let rewritten = self.rewrite_one(&challenge, view, origin);
+            headers.append(WWW_AUTHENTICATE, rewritten.unwrap_or(challenge));
+        }
+    }
+
+    fn rewrite_one(&self, challenge: &HeaderValue, view: &SelfView, origin: &str) -> Option<HeaderValue> {
+        let (rewritten, path) = view.challenge(challenge.to_str().ok()?, origin)?;
+        let rewritten = HeaderValue::try_from(rewritten).ok()?;
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        if !paths.contains(&path) && paths.len() >= MAX_PATHS {
+            return None;
+        }
+        paths.insert(path);
+        Some(rewritten)
+    }
+
+    /// Whether nothing was learned yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Whether a request asks for a token.
+    pub(super) fn holds(&self, method: &Method, path: &str) -> bool {
+        matches!(*method, Method::GET | Method::POST)
+            && self.paths.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_that_were_named_are_passed_through() {
+        let realms = Realms::default();
+        let view = SelfView::new(&url::Url::parse("http://up:5000").unwrap());
+        let mut headers = HeaderMap::new();
+        headers.append(
+            WWW_AUTHENTICATE,
+            r#"Bearer realm="http://up:5000/auth/token",service="x""#.parse().unwrap(),
+        );
+        headers.append(WWW_AUTHENTICATE, r#"Basic realm="Registry""#.parse().unwrap());
+        realms.rewrite(&mut headers, &view, "https://proxy");
+        let all: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(
+            all,
+            [
+                r#"Bearer realm="https://proxy/auth/token",service="x""#,
+                r#"Basic realm="Registry""#
+            ]
+        );
+        assert!(realms.holds(&Method::GET, "/auth/token") && realms.holds(&Method::POST, "/auth/token"));
+        assert!(!realms.holds(&Method::DELETE, "/auth/token") && !realms.holds(&Method::GET, "/auth"));
+    }
+}

@@ -55,7 +55,7 @@ pub fn start(listener: TcpListener) -> Result<Demo, DemoError> {
     let handler = registry.clone();
     let serving = serve(listener, move |request| {
         let registry = handler.clone();
-        async move { registry.handle(request).await }
+        async move { Ok(registry.handle(request).await) }
     })?;
     Ok(Demo {
         registry,

@@ -1,6 +1,5 @@
 //! A small HTTP/1.1 and h2c server on a loopback listener.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 
@@ -12,7 +11,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 
 /// A running server. Dropping it closes the listener and every connection.
 pub struct Serving {
@@ -27,11 +26,11 @@ impl Serving {
     }
 }
 
-/// Answers every request on `listener` with `handler`.
+/// Answers every request on `listener` with `handler`, whose error closes the connection without an answer.
 pub fn serve<H, F>(listener: TcpListener, handler: H) -> std::io::Result<Serving>
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
 {
     let address = listener.local_addr()?;
     let mut tasks = JoinSet::new();
@@ -53,12 +52,9 @@ where
 async fn connection<H, F>(stream: TcpStream, handler: H)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
+    let service = service_fn(handler);
     // A connection that breaks is its client's business: nothing to tell anybody.
     let _ = auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)

@@ -12,6 +12,7 @@ pub mod content;
 pub mod counting_proxy;
 pub mod endpoint;
 pub mod exchange;
+pub mod fake;
 pub mod fault;
 pub mod process;
 pub mod refshim;

@@ -1,0 +1,139 @@
+//! What an upstream may do to whoever trusts it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use http::header::{CONTENT_LENGTH, HeaderName};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use refshim::body::{Body, BoxError};
+
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The connection closes without an answer.
+    Close,
+    /// There is never an answer.
+    Silence,
+    /// This is the answer.
+    Answer {
+        status: StatusCode,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        body: Bytes,
+    },
+    /// The connection breaks after so many bytes of the true body.
+    Cut(usize),
+    /// Nothing more comes after so many bytes of the true body.
+    Stall(usize),
+    /// A byte at a time, each after this long.
+    Trickle(Duration),
+    /// The true head, and then this, over and over, without end.
+    Endless(&'static str),
+    /// The true head, and another body (its length stated rightly).
+    Body(Bytes),
+    /// A header is replaced in the true answer.
+    Header(HeaderName, HeaderValue),
+}
+
+impl Trouble {
+    pub fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
+        let headers = headers.iter().map(|&(name, value)| {
+            let name: HeaderName = name.parse().expect("a header's name");
+            (name, HeaderValue::from_str(value).expect("a header's value"))
+        });
+        Self::Answer {
+            status: StatusCode::from_u16(status).expect("a status"),
+            headers: headers.collect(),
+            body: body.into(),
+        }
+    }
+
+    pub fn html(status: u16) -> Self {
+        let page = "<!DOCTYPE html><html><body>Something went wrong</body></html>";
+        Self::answer(status, &[("content-type", "text/html")], page)
+    }
+
+    /// A load balancer's or a registry's own 404, with its error body.
+    pub fn oci(status: u16, code: &str, message: &str) -> Self {
+        let error = serde_json::json!({"errors": [{"code": code, "message": message}]});
+        let json = [("content-type", "application/json")];
+        Self::answer(status, &json, error.to_string())
+    }
+
+    /// GHCR's limit, which says how long to wait in words only, as a Go duration such as `880.092µs`.
+    pub fn ghcr_limit(wait: &str) -> Self {
+        let message = format!("retry-after: {wait}, allowed: 44000/minute");
+        Self::oci(429, "TOOMANYREQUESTS", &message)
+    }
+
+    pub fn header(name: &str, value: &str) -> Self {
+        let name = name.parse().expect("a header's name");
+        Self::Header(name, HeaderValue::from_str(value).expect("a header's value"))
+    }
+
+    /// The answer in place of the true one, where this trouble is of that kind.
+    pub(super) async fn instead(&self) -> Result<Option<Response<Body>>, BoxError> {
+        match self {
+            Self::Close => Err("closed on demand".into()),
+            Self::Silence => std::future::pending().await,
+            Self::Answer { status, headers, body } => {
+                let mut response = Response::new(Body::from(body.clone()));
+                *response.status_mut() = *status;
+                response.headers_mut().extend(headers.iter().cloned());
+                Ok(Some(response))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What becomes of the true answer.
+    pub(super) fn bend(&self, response: Response<Body>) -> Response<Body> {
+        let (mut head, body) = response.into_parts();
+        let Body::Full(bytes) = body else {
+            panic!("the embedded registry knows its bodies")
+        };
+        let bytes = bytes.unwrap_or_default();
+        let body = match self {
+            Self::Cut(after) => {
+                let broken: Result<_, BoxError> = Err("cut on demand".into());
+                streamed(stream::iter([Ok(bytes.slice(..*after.min(&bytes.len()))), broken]))
+            }
+            Self::Stall(after) => {
+                let start = Ok(bytes.slice(..*after.min(&bytes.len())));
+                streamed(stream::iter([start]).chain(stream::pending()))
+            }
+            Self::Trickle(pause) => trickle(bytes, *pause),
+            Self::Endless(text) => {
+                head.headers.remove(CONTENT_LENGTH);
+                let text = *text;
+                streamed(stream::repeat_with(move || Ok(Bytes::from_static(text.as_bytes()))))
+            }
+            Self::Body(other) => {
+                head.headers.remove(CONTENT_LENGTH);
+                Body::from(other.clone())
+            }
+            Self::Header(name, value) => {
+                head.headers.insert(name, value.clone());
+                Body::from(bytes)
+            }
+            Self::Close | Self::Silence | Self::Answer { .. } => Body::from(bytes),
+        };
+        Response::from_parts(head, body)
+    }
+}
+
+fn streamed(chunks: impl stream::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
+    Body::stream(StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))))
+}
+
+fn trickle(bytes: Bytes, pause: Duration) -> Body {
+    let chunks = stream::iter(0..bytes.len()).then(move |at| {
+        let byte = bytes.slice(at..=at);
+        async move {
+            tokio::time::sleep(pause).await;
+            Ok(byte)
+        }
+    });
+    streamed(chunks)
+}

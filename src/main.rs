@@ -1,1 +1,7 @@
-fn main() {}
+//! The `refshim` program; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    refshim::cli::main()
+}

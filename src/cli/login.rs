@@ -1,0 +1,179 @@
+//! From what a registry asks for and what this machine knows to an `Authorization` header.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use crate::config::{LimitsConfig, UpstreamConfig};
+use crate::credentials::{Bearer, Challenge, Credentials, CredentialsError, DockerConfig, challenges};
+use crate::oci::RepositoryName;
+use crate::upstream::{Caller, SetupError, Upstream, UpstreamError};
+
+/// Answers of token endpoints are small, and so is what `/v2/` says.
+const MAX_REPLY: usize = 1 << 20;
+
+/// Why nobody could be logged in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Registry(#[from] UpstreamError),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error("the registry asks for a user and a password: run 'docker login {0}' first")]
+    Missing(String),
+    #[error("the registry's way of logging in ({0}) is not known: only Basic and Bearer are")]
+    Scheme(String),
+    #[error("the token endpoint {realm} {problem}")]
+    Token { realm: String, problem: String },
+}
+
+/// What was found out about how to talk to a registry.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) caller: Caller,
+    /// What `/v2/` asked for; empty where it asks for nothing.
+    pub(super) challenges: Vec<Challenge>,
+    /// Whether this machine holds credentials for it.
+    pub(super) has_credentials: bool,
+}
+
+/// A registry to log in to.
+pub(super) struct Door<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) config: &'a UpstreamConfig,
+    /// The key of its credentials: host and port.
+    pub(super) host: &'a str,
+}
+
+impl Door<'_> {
+    /// Asks `/v2/` what is wanted and gets it, for reading `repository`.
+    pub(super) async fn log_in(&self, repository: Option<&RepositoryName>) -> Result<Login, LoginError> {
+        let known = DockerConfig::find()?.credentials(self.host).await?;
+        let reply = self.upstream.get("/v2/", &Caller::anonymous(), MAX_REPLY).await?;
+        let challenges = match reply.status {
+            StatusCode::UNAUTHORIZED => challenges(&reply.headers),
+            _ => Vec::new(),
+        };
+        let wanted = challenges.iter().find(|challenge| !matches!(challenge, Challenge::Other(_)));
+        let authorization = match (wanted.or(challenges.first()), &known) {
+            (None, _) => None,
+            (Some(Challenge::Basic), Some(Credentials::Password { user, password })) => Some(basic(user, password)),
+            (Some(Challenge::Basic), _) => return Err(LoginError::Missing(self.host.to_owned())),
+            (Some(Challenge::Bearer(bearer)), known) => {
+                let token = self.token(bearer, repository, known.as_ref()).await?;
+                Some(format!("Bearer {token}"))
+            }
+            (Some(Challenge::Other(scheme)), _) => return Err(LoginError::Scheme(scheme.clone())),
+        };
+        Ok(Login {
+            // A password or token that no header can hold is as good as none.
+            caller: Caller::with(authorization.and_then(|text| HeaderValue::try_from(text).ok())),
+            challenges,
+            has_credentials: known.is_some(),
+        })
+    }
+
+    /// Docker's token authentication.
+    async fn token(
+        &self,
+        bearer: &Bearer,
+        repository: Option<&RepositoryName>,
+        known: Option<&Credentials>,
+    ) -> Result<String, LoginError> {
+        let failed = |problem: String| LoginError::Token {
+            realm: bearer.realm.clone(),
+            problem,
+        };
+        let realm = Url::parse(&bearer.realm).map_err(|error| failed(format!("is not a URL: {error}")))?;
+        let basic = match known {
+            None => None,
+            Some(Credentials::IdentityToken(_)) => {
+                return Err(failed("would take an identity token, which is not supported: log in with a password".to_owned()));
+            }
+            Some(_) if self.config.url.scheme() == "https" && realm.scheme() != "https" => {
+                return Err(failed("is not https: the credentials stay here".to_owned()));
+            }
+            Some(Credentials::Password { user, password }) => HeaderValue::try_from(basic(user, password)).ok(),
+        };
+        let endpoint = Upstream::new(&self.endpoint_config(&realm), &LimitsConfig::default())?;
+        let reply = endpoint.get(&question(&realm, bearer, repository), &Caller::with(basic), MAX_REPLY).await?;
+        if !reply.status.is_success() {
+            let mend = match known {
+                Some(_) => "check the credentials".to_owned(),
+                None => format!("run 'docker login {}' first", self.host),
+            };
+            return Err(failed(format!("gives no token (HTTP {}): {mend}", reply.status.as_u16())));
+        }
+        let token: Token = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let token = token.token.or(token.access_token).filter(|token| !token.is_empty());
+        token.ok_or_else(|| failed("answers without a token".to_owned()))
+    }
+
+    /// The token endpoint, trusted and waited for as the registry is.
+    fn endpoint_config(&self, realm: &Url) -> UpstreamConfig {
+        let mut origin = realm.clone();
+        origin.set_path("");
+        origin.set_query(None);
+        origin.set_fragment(None);
+        UpstreamConfig {
+            url: origin,
+            http2_prior_knowledge: false,
+            ..self.config.clone()
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// Path and query of the token request.
+fn question(realm: &Url, bearer: &Bearer, repository: Option<&RepositoryName>) -> String {
+    let mut url = realm.clone();
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = &bearer.service {
+            query.append_pair("service", service);
+        }
+        if let Some(repository) = repository {
+            query.append_pair("scope", &format!("repository:{repository}:pull"));
+        }
+    }
+    match url.query().filter(|query| !query.is_empty()) {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_request_keeps_the_realms_own_query() {
+        let realm = Url::parse("https://auth.example/token?account=a").unwrap();
+        let bearer = Bearer {
+            realm: realm.to_string(),
+            service: Some("registry.example".into()),
+            scope: None,
+        };
+        let repository = RepositoryName::parse("o/app").unwrap();
+        assert_eq!(
+            question(&realm, &bearer, Some(&repository)),
+            "/token?account=a&service=registry.example&scope=repository%3Ao%2Fapp%3Apull"
+        );
+        let bare = Url::parse("https://auth.example/token").unwrap();
+        assert_eq!(question(&bare, &Bearer::default(), None), "/token");
+    }
+}

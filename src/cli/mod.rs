@@ -1,0 +1,84 @@
+//! The command line: one file per subcommand, parsed once into one enum.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. Errors go to standard error, one line each: what is wrong and
+//! how to mend it.
+
+mod check;
+mod failure;
+mod login;
+mod output;
+mod referrers;
+mod session;
+mod target;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Gives a registry the referrers it never had: a proxy in front of legacy OCI registries that answers every reference-type
+/// API from the links that it finds in tags, annotations and manifests.
+#[derive(Debug, Parser)]
+#[command(name = "refshim", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Referrers(referrers::Args),
+    Tree(tree::Args),
+}
+
+/// Runs the program with this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no threads can be had from the system: {error}")))
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Check(args) => check::run(args).await,
+        Command::Referrers(args) => referrers::run(args).await,
+        Command::Tree(args) => tree::run(args).await,
+    }
+}
+
+/// Prints help where that was asked for; otherwise the first paragraph of clap's message, in one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody is left to tell when standard output is closed.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        _ => {
+            let message = error.to_string();
+            let paragraph = message.lines().take_while(|line| !line.trim().is_empty());
+            let line: Vec<&str> = paragraph.map(str::trim).collect();
+            let line = line.join(" ");
+            let problem = line.strip_prefix("error: ").unwrap_or(&line);
+            Failure::usage(format!("{problem}; see 'refshim help'")).report()
+        }
+    }
+}

@@ -39,7 +39,10 @@ impl Failure {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; log in with 'docker login' or as another user",
             _ => "",
         };
-        Self::failed(format!("{what}: the registry refused (HTTP {}{message}){mend}", refusal.status.as_u16()))
+        Self::failed(format!(
+            "{what}: the registry refused (HTTP {}{message}){mend}",
+            refusal.status.as_u16()
+        ))
     }
 
     /// Prints the lines and gives the exit code.
@@ -83,8 +86,10 @@ mod tests {
         let failure = Failure::refused("ghcr.io/a/b", &refusal);
         assert_eq!(
             failure.lines,
-            ["ghcr.io/a/b: the registry refused (HTTP 403: DENIED requested access is denied); \
-              log in with 'docker login' or as another user"]
+            [
+                "ghcr.io/a/b: the registry refused (HTTP 403: DENIED requested access is denied); \
+              log in with 'docker login' or as another user"
+            ]
         );
         assert_eq!(message(b"<html>"), "");
     }

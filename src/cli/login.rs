@@ -2,14 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use serde::Deserialize;
 use url::Url;
 
 use crate::config::{LimitsConfig, UpstreamConfig};
 use crate::credentials::{Bearer, Challenge, Credentials, CredentialsError, DockerConfig, challenges};
 use crate::oci::RepositoryName;
-use crate::upstream::{Caller, SetupError, Upstream, UpstreamError};
+use crate::upstream::{Caller, Reply, SetupError, Upstream, UpstreamError};
 
 /// Answers of token endpoints are small, and so is what `/v2/` says.
 const MAX_REPLY: usize = 1 << 20;
@@ -31,13 +31,11 @@ pub(super) enum LoginError {
     Token { realm: String, problem: String },
 }
 
-/// What was found out about how to talk to a registry.
+/// On whose behalf the registry is asked from now on.
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) caller: Caller,
-    /// What `/v2/` asked for; empty where it asks for nothing.
-    pub(super) challenges: Vec<Challenge>,
-    /// Whether this machine holds credentials for it.
+    /// Whether this machine holds credentials for the registry.
     pub(super) has_credentials: bool,
 }
 
@@ -50,15 +48,18 @@ pub(super) struct Door<'a> {
 }
 
 impl Door<'_> {
-    /// Asks `/v2/` what is wanted and gets it, for reading `repository`.
-    pub(super) async fn log_in(&self, repository: Option<&RepositoryName>) -> Result<Login, LoginError> {
+    /// What `/v2/` says to somebody without credentials.
+    pub(super) async fn knock(&self) -> Result<Reply, UpstreamError> {
+        self.upstream.get("/v2/", &Caller::anonymous(), MAX_REPLY).await
+    }
+
+    /// Gets what `reply` to [`Door::knock`] asks for, to read `repository` with.
+    pub(super) async fn log_in(&self, reply: &Reply, repository: Option<&RepositoryName>) -> Result<Login, LoginError> {
         let known = DockerConfig::find()?.credentials(self.host).await?;
-        let reply = self.upstream.get("/v2/", &Caller::anonymous(), MAX_REPLY).await?;
-        let challenges = match reply.status {
-            StatusCode::UNAUTHORIZED => challenges(&reply.headers),
-            _ => Vec::new(),
-        };
-        let wanted = challenges.iter().find(|challenge| !matches!(challenge, Challenge::Other(_)));
+        let challenges = challenges(&reply.headers);
+        let wanted = challenges
+            .iter()
+            .find(|challenge| !matches!(challenge, Challenge::Other(_)));
         let authorization = match (wanted.or(challenges.first()), &known) {
             (None, _) => None,
             (Some(Challenge::Basic), Some(Credentials::Password { user, password })) => Some(basic(user, password)),
@@ -72,7 +73,6 @@ impl Door<'_> {
         Ok(Login {
             // A password or token that no header can hold is as good as none.
             caller: Caller::with(authorization.and_then(|text| HeaderValue::try_from(text).ok())),
-            challenges,
             has_credentials: known.is_some(),
         })
     }
@@ -92,7 +92,9 @@ impl Door<'_> {
         let basic = match known {
             None => None,
             Some(Credentials::IdentityToken(_)) => {
-                return Err(failed("would take an identity token, which is not supported: log in with a password".to_owned()));
+                return Err(failed(
+                    "would take an identity token, which is not supported: log in with a password".to_owned(),
+                ));
             }
             Some(_) if self.config.url.scheme() == "https" && realm.scheme() != "https" => {
                 return Err(failed("is not https: the credentials stay here".to_owned()));
@@ -100,13 +102,18 @@ impl Door<'_> {
             Some(Credentials::Password { user, password }) => HeaderValue::try_from(basic(user, password)).ok(),
         };
         let endpoint = Upstream::new(&self.endpoint_config(&realm), &LimitsConfig::default())?;
-        let reply = endpoint.get(&question(&realm, bearer, repository), &Caller::with(basic), MAX_REPLY).await?;
+        let reply = endpoint
+            .get(&question(&realm, bearer, repository), &Caller::with(basic), MAX_REPLY)
+            .await?;
         if !reply.status.is_success() {
             let mend = match known {
                 Some(_) => "check the credentials".to_owned(),
                 None => format!("run 'docker login {}' first", self.host),
             };
-            return Err(failed(format!("gives no token (HTTP {}): {mend}", reply.status.as_u16())));
+            return Err(failed(format!(
+                "gives no token (HTTP {}): {mend}",
+                reply.status.as_u16()
+            )));
         }
         let token: Token = serde_json::from_slice(&reply.body).unwrap_or_default();
         let token = token.token.or(token.access_token).filter(|token| !token.is_empty());

@@ -19,6 +19,9 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
+/// The configuration file, where the flag does not name one.
+const CONFIG_VARIABLE: &str = "REFSHIM_CONFIG";
+
 /// Gives a registry the referrers it never had: a proxy in front of legacy OCI registries that answers every reference-type
 /// API from the links that it finds in tags, annotations and manifests.
 #[derive(Debug, Parser)]

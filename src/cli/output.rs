@@ -30,7 +30,9 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&(text + "\n")),
-        Err(error) => Err(Failure::failed(format!("the answer cannot be printed as JSON: {error}"))),
+        Err(error) => Err(Failure::failed(format!(
+            "the answer cannot be printed as JSON: {error}"
+        ))),
     }
 }
 
@@ -42,7 +44,10 @@ pub(super) fn printable(text: &str) -> String {
 
 /// `rows` under `header`, columns aligned, last column ragged.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| printable(cell)))
+        .collect();
     let mut widths = header.map(|title| title.chars().count());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -50,7 +55,11 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
         }
     }
     let line = |cells: [&str; N]| {
-        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     };
     let mut text = line(header);
@@ -79,8 +88,14 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_foreign_text_is_harmless() {
-        let rows = [["a".to_owned(), "x\x1b[31m\ny".to_owned()], ["longer".to_owned(), String::new()]];
-        assert_eq!(table(["ONE", "TWO"], &rows), "ONE     TWO\na       x\u{fffd}[31m\u{fffd}y\nlonger\n");
+        let rows = [
+            ["a".to_owned(), "x\x1b[31m\ny".to_owned()],
+            ["longer".to_owned(), String::new()],
+        ];
+        assert_eq!(
+            table(["ONE", "TWO"], &rows),
+            "ONE     TWO\na       x\u{fffd}[31m\u{fffd}y\nlonger\n"
+        );
     }
 
     #[test]

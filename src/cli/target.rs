@@ -32,7 +32,8 @@ impl FromStr for Target {
             Some((scheme, rest)) => (Some(scheme), rest),
             None => (None, text),
         };
-        let shape = || format!("'{text}' is not a reference: write host[:port]/name[:tag][@digest], such as ghcr.io/o/app:v1");
+        let shape =
+            || format!("'{text}' is not a reference: write host[:port]/name[:tag][@digest], such as ghcr.io/o/app:v1");
         let (host, path) = rest.split_once('/').ok_or_else(shape)?;
         if !is_host(host) {
             return Err(shape());
@@ -102,11 +103,27 @@ mod tests {
             ("ghcr.io/o/app:v1", "https://ghcr.io/", "ghcr.io/o/app:v1"),
             ("ghcr.io/o/app", "https://ghcr.io/", "ghcr.io/o/app:latest"),
             ("localhost/app:v1", "http://localhost/", "localhost/app:v1"),
-            ("127.0.0.1:5000/app", "http://127.0.0.1:5000/", "127.0.0.1:5000/app:latest"),
+            (
+                "127.0.0.1:5000/app",
+                "http://127.0.0.1:5000/",
+                "127.0.0.1:5000/app:latest",
+            ),
             ("[::1]:5000/app", "http://[::1]:5000/", "[::1]:5000/app:latest"),
-            ("https://localhost:5000/app", "https://localhost:5000/", "localhost:5000/app:latest"),
-            ("http://registry.example/app", "http://registry.example/", "registry.example/app:latest"),
-            ("docker.io/library/alpine", "https://registry-1.docker.io/", "docker.io/library/alpine:latest"),
+            (
+                "https://localhost:5000/app",
+                "https://localhost:5000/",
+                "localhost:5000/app:latest",
+            ),
+            (
+                "http://registry.example/app",
+                "http://registry.example/",
+                "registry.example/app:latest",
+            ),
+            (
+                "docker.io/library/alpine",
+                "https://registry-1.docker.io/",
+                "docker.io/library/alpine:latest",
+            ),
         ];
         for (text, registry, shown) in cases {
             assert_eq!(parsed(text), (registry.to_owned(), shown.to_owned()));
@@ -117,7 +134,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_told_in_one_line() {
-        for text in ["", "app", "app:v1", "o/app:v1", "ghcr.io/", "ghcr.io/UPPER", "ghcr.io/a@sha256:1", "ftp://ghcr.io/a", "ghcr.io/a:b c"] {
+        for text in [
+            "",
+            "app",
+            "app:v1",
+            "o/app:v1",
+            "ghcr.io/",
+            "ghcr.io/UPPER",
+            "ghcr.io/a@sha256:1",
+            "ftp://ghcr.io/a",
+            "ghcr.io/a:b c",
+        ] {
             let problem = text.parse::<Target>().unwrap_err();
             assert!(!problem.is_empty() && !problem.contains('\n'), "{text}: {problem}");
         }

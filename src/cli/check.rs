@@ -1,0 +1,72 @@
+//! `refshim check`: is the configuration right, and what is the registry behind it like?
+
+mod probe;
+mod report;
+
+use std::path::PathBuf;
+
+use crate::config::{Config, Overrides, load};
+use crate::oci::RepositoryName;
+
+use super::failure::Failure;
+use super::output::{self, Format};
+use probe::probe;
+use report::Report;
+
+/// Check the configuration and find out what the registry can do.
+///
+/// Prints whether it is reachable, how it authenticates, and, with --repository, whether it has a referrers API of its own and
+/// how its tag listing behaves. Nothing is written to it. Uses the credentials of 'docker login'.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  refshim check --upstream https://ghcr.io --repository sigstore/cosign/cosign
+  refshim check --config /etc/refshim.toml --output json")]
+pub(super) struct Args {
+    /// The configuration to check.
+    #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
+    config: Option<PathBuf>,
+    /// The registry, in place of the first one in the configuration.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// A repository with a few tags, to learn from.
+    #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
+    repository: Option<RepositoryName>,
+    #[arg(long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let overrides = Overrides {
+        upstream: args.upstream,
+        ..Overrides::default()
+    };
+    let config = load(args.config.as_deref(), &overrides)?;
+    let reports = probe_all(&config, args.repository.as_ref()).await?;
+    match args.output {
+        Format::Json => output::print_json(&serde_json::json!({ "upstreams": reports }))?,
+        Format::Table => {
+            let texts: Vec<String> = reports.iter().map(Report::text).collect();
+            output::print(&texts.join("\n"))?;
+        }
+    }
+    match reports
+        .iter()
+        .find_map(|report| Some((report, report.problem.as_ref()?)))
+    {
+        Some((report, problem)) => Err(Failure::failed(format!(
+            "upstream '{}' ({}): {problem}",
+            report.name, report.url
+        ))),
+        None => Ok(()),
+    }
+}
+
+async fn probe_all(config: &Config, repository: Option<&RepositoryName>) -> Result<Vec<Report>, Failure> {
+    let mut reports = Vec::new();
+    for upstream in &config.upstreams {
+        let report = probe(upstream, config, repository).await;
+        reports.push(report.map_err(|error| Failure::usage(error.to_string()))?);
+    }
+    Ok(reports)
+}

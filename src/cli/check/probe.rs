@@ -1,0 +1,190 @@
+//! Finding out what an upstream is like, by reading only.
+
+use http::StatusCode;
+use http::header::LINK;
+
+use crate::cli::login::{Door, Login};
+use crate::config::{Config, UpstreamConfig};
+use crate::credentials::{Challenge, challenges};
+use crate::oci::{Digest, RepositoryName};
+use crate::upstream::{Answer, Native, Refusal, SetupError, Upstream, UpstreamError};
+
+use super::report::{Authentication, LinkForm, Report, Tags};
+
+/// A full listing costs this many tags or more before advice is given about it.
+const MANY_TAGS: usize = 1000;
+
+/// Why a probe ended early: what stands in the report.
+struct Problem(String);
+
+impl From<UpstreamError> for Problem {
+    fn from(error: UpstreamError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Problem {
+    fn refused(refusal: &Refusal) -> Self {
+        let status = refusal.status.as_u16();
+        Self(format!(
+            "the registry refuses to show the repository (HTTP {status}): log in with 'docker login' or check --repository"
+        ))
+    }
+}
+
+/// Asks one upstream. What fails stands in the report; an error is one of the configuration.
+pub(super) async fn probe(
+    upstream_config: &UpstreamConfig,
+    config: &Config,
+    repository: Option<&RepositoryName>,
+) -> Result<Report, SetupError> {
+    let upstream = Upstream::new(upstream_config, &config.limits)?;
+    let mut report = Report {
+        name: upstream_config.name.clone(),
+        url: upstream_config.url.to_string(),
+        repository: repository.map(ToString::to_string),
+        ..Report::default()
+    };
+    let probe = Probe {
+        upstream,
+        config,
+        upstream_config,
+    };
+    if let Err(Problem(problem)) = probe.fill(&mut report, repository).await {
+        report.problem = Some(problem);
+    }
+    advise(&mut report, config, upstream_config);
+    Ok(report)
+}
+
+struct Probe<'a> {
+    upstream: Upstream,
+    config: &'a Config,
+    upstream_config: &'a UpstreamConfig,
+}
+
+impl Probe<'_> {
+    async fn fill(&self, report: &mut Report, repository: Option<&RepositoryName>) -> Result<(), Problem> {
+        let login = self.log_in(report, repository).await?;
+        let Some(repository) = repository else {
+            return Ok(());
+        };
+        let all = match self.upstream.tags(repository, &login.caller).await? {
+            Answer::Found(all) => all,
+            Answer::Absent => {
+                return Err(Problem(
+                    "the registry does not know the repository: check --repository".to_owned(),
+                ));
+            }
+            Answer::Refused(refusal) => return Err(Problem::refused(&refusal)),
+        };
+        self.upstream.calibrate(repository, &all, &login.caller).await?;
+        let (pages, link) = self.first_page(repository, all.len(), &login).await?;
+        report.tags = Some(Tags {
+            count: all.len(),
+            pages,
+            link,
+            seeks: self.upstream.seeks(),
+        });
+        // Nothing has this digest, so a registry with the API answers with an empty list.
+        let nothing = Digest::sha256(b"refshim check");
+        report.native_referrers = match self
+            .upstream
+            .native_referrers(repository, &nothing, &login.caller)
+            .await?
+        {
+            Native::Supported(_) => Some(true),
+            Native::Unsupported => Some(false),
+            Native::Refused(_) => None,
+        };
+        Ok(())
+    }
+
+    async fn log_in(&self, report: &mut Report, repository: Option<&RepositoryName>) -> Result<Login, Problem> {
+        let door = Door {
+            upstream: &self.upstream,
+            config: self.upstream_config,
+            host: self.upstream_config.url.authority(),
+        };
+        let reply = door.knock().await?;
+        report.reachable = true;
+        if !reply.status.is_success() && reply.status != StatusCode::UNAUTHORIZED {
+            let status = reply.status.as_u16();
+            return Err(Problem(format!(
+                "/v2/ answers HTTP {status}, as no registry does: check the URL"
+            )));
+        }
+        report.authentication = Some(authentication(&challenges(&reply.headers)));
+        let login = door.log_in(&reply, repository).await;
+        let login = login.map_err(|error| Problem(error.to_string()))?;
+        report.has_credentials = login.has_credentials;
+        Ok(login)
+    }
+
+    /// Whether one name can be asked for, and how the next page is linked.
+    async fn first_page(
+        &self,
+        repository: &RepositoryName,
+        count: usize,
+        login: &Login,
+    ) -> Result<(Option<bool>, Option<LinkForm>), Problem> {
+        if count < 2 {
+            return Ok((None, None));
+        }
+        let path = format!("/v2/{repository}/tags/list?n=1");
+        let reply = self
+            .upstream
+            .get(&path, &login.caller, self.config.limits.tag_list_bytes)
+            .await?;
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let names = body["tags"].as_array().map_or(0, Vec::len);
+        let link = reply.headers.get(LINK).and_then(|value| value.to_str().ok());
+        let form = link.map(|link| match link.trim_start_matches('<').starts_with("http") {
+            true => LinkForm::Absolute,
+            false => LinkForm::Relative,
+        });
+        Ok((Some(names < count), form))
+    }
+}
+
+fn authentication(challenges: &[Challenge]) -> Authentication {
+    match challenges.first() {
+        None => Authentication::None,
+        Some(Challenge::Basic) => Authentication::Basic,
+        Some(Challenge::Bearer(bearer)) => Authentication::Bearer {
+            realm: bearer.realm.clone(),
+        },
+        Some(Challenge::Other(name)) => Authentication::Other { name: name.clone() },
+    }
+}
+
+/// What the operator should know.
+fn advise(report: &mut Report, config: &Config, upstream: &UpstreamConfig) {
+    let mut advice = Vec::new();
+    if report.reachable && report.repository.is_none() {
+        advice.push("give --repository NAME to learn about referrers, tag pages and seeking".to_owned());
+    }
+    if upstream.url.scheme() == "http" && matches!(&report.authentication, Some(a) if *a != Authentication::None) {
+        advice.push(
+            "credentials travel in clear to an http:// upstream: use https:// unless it is on this machine".to_owned(),
+        );
+    }
+    if config.upstreams.len() > 1 && matches!(report.authentication, Some(Authentication::Bearer { .. })) {
+        advice.push(
+            "give each upstream a host name of its own: several clients take the challenge from /v2/ alone".to_owned(),
+        );
+    }
+    if let Some(tags) = &report.tags
+        && tags.seeks == Some(false)
+        && tags.count >= MANY_TAGS
+    {
+        advice.push(format!(
+            "each refresh reads all {} tags, as this registry cannot seek: a longer cache.fresh_for makes that rarer",
+            tags.count
+        ));
+    }
+    if report.native_referrers == Some(true) {
+        advice.push("the registry has a referrers API of its own: refshim adds what that does not list".to_owned());
+    }
+    report.advice = advice;
+}

@@ -1,0 +1,175 @@
+//! What was found out about one upstream.
+
+use serde::Serialize;
+
+use crate::cli::output::printable;
+
+/// Also what `--output json` prints for each upstream. What was not found out is `null`.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) reachable: bool,
+    /// Why the rest could not be found out.
+    pub(super) problem: Option<String>,
+    pub(super) authentication: Option<Authentication>,
+    /// Whether this machine holds credentials for it.
+    pub(super) has_credentials: bool,
+    pub(super) repository: Option<String>,
+    pub(super) native_referrers: Option<bool>,
+    pub(super) tags: Option<Tags>,
+    pub(super) advice: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "scheme")]
+pub(super) enum Authentication {
+    None,
+    Basic,
+    Bearer { realm: String },
+    Other { name: String },
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Tags {
+    pub(super) count: usize,
+    /// Whether `n` limits a page. `null` with fewer than two tags.
+    pub(super) pages: Option<bool>,
+    /// How the next page is linked.
+    pub(super) link: Option<LinkForm>,
+    /// Whether `last` leads to exactly the names past it. `null` where there are too few tags to tell.
+    pub(super) seeks: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LinkForm {
+    Relative,
+    Absolute,
+}
+
+impl Report {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("upstream {}: {}\n", self.name, self.url);
+        for (title, value) in self.lines() {
+            text.push_str(&format!("  {title:<18} {}\n", printable(&value)));
+        }
+        for advice in &self.advice {
+            text.push_str(&format!("  advice: {}\n", printable(advice)));
+        }
+        text
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![("reachable", yes(self.reachable))];
+        if let Some(authentication) = &self.authentication {
+            lines.push(("authentication", authentication.text()));
+        }
+        if self.reachable {
+            let held = if self.has_credentials {
+                "found on this machine"
+            } else {
+                "none on this machine"
+            };
+            lines.push(("credentials", held.to_owned()));
+        }
+        if let Some(repository) = &self.repository {
+            lines.push(("repository", repository.clone()));
+        }
+        if let Some(native) = self.native_referrers {
+            lines.push(("native referrers", yes(native)));
+        }
+        if let Some(tags) = &self.tags {
+            lines.push(("tags", tags.count.to_string()));
+            lines.push(("tag pages", tags.paging()));
+            lines.push(("seeking", tags.seeking()));
+        }
+        lines
+    }
+}
+
+impl Authentication {
+    fn text(&self) -> String {
+        match self {
+            Self::None => "none".to_owned(),
+            Self::Basic => "Basic".to_owned(),
+            Self::Bearer { realm } => format!("Bearer, realm {realm}"),
+            Self::Other { name } => format!("{name} (not known to refshim; passed through)"),
+        }
+    }
+}
+
+impl Tags {
+    fn paging(&self) -> String {
+        let pages = match self.pages {
+            None => return "unknown: too few tags".to_owned(),
+            Some(false) => return "no: the whole listing at once".to_owned(),
+            Some(true) => "yes",
+        };
+        match self.link {
+            Some(LinkForm::Relative) => format!("{pages}, next page linked by path"),
+            Some(LinkForm::Absolute) => format!("{pages}, next page linked by absolute URL"),
+            None => format!("{pages}, but without a link to the next page"),
+        }
+    }
+
+    fn seeking(&self) -> String {
+        match self.seeks {
+            Some(true) => "yes: one request finds the tags of a subject".to_owned(),
+            Some(false) => "no: 'last' does not lead to exactly the names past it".to_owned(),
+            None => "unknown: too few tags".to_owned(),
+        }
+    }
+}
+
+fn yes(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_json_say_the_same() {
+        let report = Report {
+            name: "default".into(),
+            url: "https://ghcr.io/".into(),
+            reachable: true,
+            authentication: Some(Authentication::Bearer {
+                realm: "https://ghcr.io/token".into(),
+            }),
+            repository: Some("o/app".into()),
+            native_referrers: Some(false),
+            tags: Some(Tags {
+                count: 169,
+                pages: Some(true),
+                link: Some(LinkForm::Relative),
+                seeks: Some(false),
+            }),
+            advice: vec!["raise cache.fresh_for".into()],
+            ..Report::default()
+        };
+        assert_eq!(
+            report.text(),
+            "upstream default: https://ghcr.io/\n\
+             \x20 reachable          yes\n\
+             \x20 authentication     Bearer, realm https://ghcr.io/token\n\
+             \x20 credentials        none on this machine\n\
+             \x20 repository         o/app\n\
+             \x20 native referrers   no\n\
+             \x20 tags               169\n\
+             \x20 tag pages          yes, next page linked by path\n\
+             \x20 seeking            no: 'last' does not lead to exactly the names past it\n\
+             \x20 advice: raise cache.fresh_for\n"
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["authentication"]["scheme"], "bearer");
+        assert_eq!(json["tags"]["link"], "relative");
+        assert_eq!(json["nativeReferrers"], false);
+        assert!(json["problem"].is_null());
+    }
+}

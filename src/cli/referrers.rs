@@ -1,0 +1,138 @@
+//! `refshim referrers REF`: what refers to an image, and how that was written down.
+
+use serde::Serialize;
+
+use crate::oci::descriptor::Annotations;
+use crate::oci::{Dialect, Digest, Referrer, timestamp};
+
+use super::failure::Failure;
+use super::output::{self, Format};
+use super::session::{Options, Session};
+
+/// List what refers to an image: signatures, attestations, SBOMs.
+///
+/// Asks the registry directly (with the credentials of 'docker login') and reads every dialect; the last column tells in which
+/// ones each link was found.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  refshim referrers ghcr.io/sigstore/cosign/cosign:v2.4.1
+  refshim referrers --artifact-type application/spdx+json 127.0.0.1:5000/app:v1
+  refshim referrers --output json ghcr.io/o/app@sha256:… | jq -r '.referrers[].digest'")]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Only these artifact types; may be given more than once.
+    #[arg(long, value_name = "TYPE")]
+    artifact_type: Vec<String>,
+    #[arg(long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+/// What `--output json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing<'a> {
+    /// As it was asked for.
+    reference: String,
+    subject: &'a Digest,
+    referrers: Vec<Entry<'a>>,
+}
+
+/// One referrer, in JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry<'a> {
+    pub(super) digest: &'a Digest,
+    media_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'a str>,
+    size: u64,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    annotations: &'a Annotations,
+    /// How the link was written down.
+    dialects: Vec<Dialect>,
+}
+
+impl<'a> From<&'a Referrer> for Entry<'a> {
+    fn from(referrer: &'a Referrer) -> Self {
+        let descriptor = &referrer.descriptor;
+        Self {
+            digest: &descriptor.digest,
+            media_type: &descriptor.media_type,
+            artifact_type: descriptor.artifact_type.as_deref(),
+            size: descriptor.size,
+            created: referrer.created.and_then(timestamp::to_rfc3339),
+            annotations: &descriptor.annotations,
+            dialects: referrer.dialects.iter().copied().collect(),
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// The artifact type, or what comes closest.
+    pub(super) fn kind(&self) -> &str {
+        self.artifact_type.unwrap_or(self.media_type)
+    }
+
+    pub(super) fn dialects(&self) -> String {
+        let names: Vec<&str> = self.dialects.iter().map(|dialect| dialect.as_str()).collect();
+        names.join(", ")
+    }
+
+    pub(super) fn size(&self) -> String {
+        output::size(self.size)
+    }
+}
+
+/// Whether `referrer` is among the artifact types asked for; none asked for means all.
+pub(super) fn is_wanted(referrer: &Referrer, artifact_types: &[String]) -> bool {
+    let own = referrer.descriptor.artifact_type.as_deref().unwrap_or_default();
+    artifact_types.is_empty() || artifact_types.iter().any(|wanted| wanted == own)
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let session = Session::open(args.options).await?;
+    let subject = session.subject().await?;
+    let links = session.referrers(&subject).await?;
+    let wanted = links
+        .referrers
+        .iter()
+        .filter(|referrer| is_wanted(referrer, &args.artifact_type));
+    let listing = Listing {
+        reference: session.target().to_string(),
+        subject: &subject,
+        referrers: wanted.map(Entry::from).collect(),
+    };
+    match args.output {
+        Format::Json => output::print_json(&listing),
+        Format::Table => output::print(&table(&listing)),
+    }
+}
+
+fn table(listing: &Listing<'_>) -> String {
+    let count = listing.referrers.len();
+    let noun = if count == 1 { "referrer" } else { "referrers" };
+    let mut text = format!("{} ({}): {count} {noun}\n", listing.reference, listing.subject);
+    if count > 0 {
+        let rows: Vec<[String; 5]> = listing.referrers.iter().map(row).collect();
+        text.push('\n');
+        text.push_str(&output::table(
+            ["DIGEST", "ARTIFACT TYPE", "SIZE", "CREATED", "FOUND AS"],
+            &rows,
+        ));
+    }
+    text
+}
+
+fn row(entry: &Entry<'_>) -> [String; 5] {
+    [
+        entry.digest.to_string(),
+        entry.kind().to_owned(),
+        entry.size(),
+        entry.created.clone().unwrap_or_else(|| "-".to_owned()),
+        entry.dialects(),
+    ]
+}

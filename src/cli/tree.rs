@@ -1,0 +1,192 @@
+//! `refshim tree REF`: what refers to an image, what refers to that, and so on; the platforms of an index included.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::oci::media_type::ManifestKind;
+use crate::oci::{Descriptor, Digest, Referrer};
+
+use super::failure::Failure;
+use super::output::{self, Format, printable};
+use super::referrers::{Entry, is_wanted};
+use super::session::{Options, Session};
+
+/// Show an image and everything that refers to it, recursively.
+///
+/// The manifests of a multi-platform image are shown with their own referrers. What was shown already is not followed again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  refshim tree ghcr.io/sigstore/cosign/cosign:v2.4.1
+  refshim tree --levels 1 127.0.0.1:5000/app:v1
+  refshim tree --output json http://127.0.0.1:5100/app:v1")]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Only branches that end in these artifact types; may be given more than once.
+    #[arg(long, value_name = "TYPE")]
+    artifact_type: Vec<String>,
+    /// How many levels of referrers to follow.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    levels: usize,
+    #[arg(long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+struct Tree {
+    /// As it was asked for.
+    reference: String,
+    subject: Digest,
+    #[serde(flatten)]
+    branches: Branches,
+}
+
+/// What hangs below a manifest.
+#[derive(Default, Serialize)]
+struct Branches {
+    /// Of an index: what it lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    manifests: Vec<Listed>,
+    referrers: Vec<Node>,
+}
+
+/// A manifest that an index lists.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    digest: Digest,
+    media_type: String,
+    #[serde(flatten)]
+    branches: Branches,
+}
+
+/// A referrer and what hangs below it; in JSON, the fields of `refshim referrers` and `referrers`.
+struct Node {
+    referrer: Referrer,
+    branches: Branches,
+}
+
+impl Serialize for Node {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Flat<'a> {
+            #[serde(flatten)]
+            entry: Entry<'a>,
+            #[serde(flatten)]
+            branches: &'a Branches,
+        }
+        let flat = Flat {
+            entry: Entry::from(&self.referrer),
+            branches: &self.branches,
+        };
+        flat.serialize(serializer)
+    }
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let session = Session::open(args.options).await?;
+    let subject = session.subject().await?;
+    let mut walk = Walk {
+        session: &session,
+        artifact_types: &args.artifact_type,
+        seen: BTreeSet::new(),
+    };
+    let tree = Tree {
+        reference: session.target().to_string(),
+        branches: walk.below(&subject, args.levels).await?,
+        subject,
+    };
+    match args.output {
+        Format::Json => output::print_json(&tree),
+        Format::Table => {
+            let mut text = format!("{} ({})\n", printable(&tree.reference), tree.subject);
+            draw(&tree.branches, "", &mut text);
+            output::print(&text)
+        }
+    }
+}
+
+/// One descent, which goes nowhere twice: links may form circles.
+struct Walk<'a> {
+    session: &'a Session,
+    artifact_types: &'a [String],
+    seen: BTreeSet<Digest>,
+}
+
+impl Walk<'_> {
+    async fn below(&mut self, digest: &Digest, levels: usize) -> Result<Branches, Failure> {
+        let mut branches = Branches::default();
+        if !self.seen.insert(digest.clone()) || levels == 0 {
+            return Ok(branches);
+        }
+        let links = self.session.referrers(digest).await?;
+        let manifest = self.session.manifest(digest).await?;
+        for referrer in &links.referrers {
+            // An async function that calls itself needs a box.
+            let below = Box::pin(self.below(&referrer.descriptor.digest, levels - 1)).await?;
+            if is_wanted(referrer, self.artifact_types) || !below.is_empty() {
+                branches.referrers.push(Node {
+                    referrer: referrer.clone(),
+                    branches: below,
+                });
+            }
+        }
+        let listed = manifest.map(|manifest| manifest.manifests).unwrap_or_default();
+        for descriptor in listed.iter().filter(|listed| is_manifest(listed)) {
+            // Listed as a referrer already, as BuildKit's attestations are.
+            if self.seen.contains(&descriptor.digest) {
+                continue;
+            }
+            let below = Box::pin(self.below(&descriptor.digest, levels)).await?;
+            if self.artifact_types.is_empty() || !below.is_empty() {
+                branches.manifests.push(Listed {
+                    digest: descriptor.digest.clone(),
+                    media_type: descriptor.media_type.clone(),
+                    branches: below,
+                });
+            }
+        }
+        Ok(branches)
+    }
+}
+
+fn is_manifest(descriptor: &Descriptor) -> bool {
+    ManifestKind::of(&descriptor.media_type).is_some()
+}
+
+impl Branches {
+    fn is_empty(&self) -> bool {
+        self.manifests.is_empty() && self.referrers.is_empty()
+    }
+}
+
+fn draw(branches: &Branches, indent: &str, text: &mut String) {
+    let manifests = branches.manifests.iter().map(|listed| {
+        let label = format!("{}  {} (listed)", listed.digest, printable(&listed.media_type));
+        (label, &listed.branches)
+    });
+    let referrers = branches.referrers.iter().map(|node| {
+        let entry = Entry::from(&node.referrer);
+        let label = format!(
+            "{}  {}  {}  [{}]",
+            entry.digest,
+            printable(entry.kind()),
+            entry.size(),
+            entry.dialects()
+        );
+        (label, &node.branches)
+    });
+    let all: Vec<_> = referrers.chain(manifests).collect();
+    for (index, (label, below)) in all.iter().enumerate() {
+        let (branch, trunk) = if index + 1 == all.len() {
+            ("└── ", "    ")
+        } else {
+            ("├── ", "│   ")
+        };
+        text.push_str(&format!("{indent}{branch}{label}\n"));
+        draw(below, &format!("{indent}{trunk}"), text);
+    }
+}

@@ -17,6 +17,9 @@ pub const ANNOTATION_DIGEST: &str = "dev.refshim.envelope.digest";
 pub const ANNOTATION_MEDIA_TYPE: &str = "dev.refshim.envelope.media-type";
 /// The envelope's config; marks it for people who meet one without refshim.
 pub const CONFIG_MEDIA_TYPE: &str = "application/vnd.dev.refshim.envelope.config.v1+json";
+/// The layer with the original's bytes. Not the original's own type: registries look for a manifest, not a blob, behind a
+/// layer that claims to be one.
+pub const ORIGINAL_MEDIA_TYPE: &str = "application/vnd.dev.refshim.envelope.original.v1";
 /// The config's content.
 pub const CONFIG: &[u8] = b"{}";
 
@@ -27,7 +30,7 @@ pub type Original = Descriptor;
 pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
     let layer = |d: &Descriptor| json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size});
     let mut listed = vec![original.digest.clone()];
-    let mut layers = vec![layer(original)];
+    let mut layers = vec![json!({"mediaType": ORIGINAL_MEDIA_TYPE, "digest": original.digest, "size": original.size})];
     let blobs = manifest
         .blobs
         .iter()
@@ -86,6 +89,12 @@ mod tests {
         let envelope = Manifest::parse(&seal(&original, &manifest), OCI_IMAGE_MANIFEST).unwrap();
         assert_eq!(open(&envelope), Some(original));
         assert!(envelope.layers.iter().any(|l| l.digest == blob));
+        assert!(
+            envelope
+                .layers
+                .iter()
+                .all(|l| ManifestKind::of(&l.media_type).is_none())
+        );
         assert_eq!(open(&manifest), None);
     }
 }

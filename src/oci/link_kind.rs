@@ -2,8 +2,10 @@
 
 use super::manifest::{ANNOTATION_REFERENCE_TYPE, Manifest};
 
-/// With sha256, 39 characters are left in a tag; kinds that refshim derives stay well below.
-const MAX_KIND: usize = 24;
+/// What a tag leaves to a type beside a sha256 subject; a type that its author chose may fill it.
+const MAX_STATED: usize = 39;
+/// Types that refshim derives stay well below.
+const MAX_DERIVED: usize = 24;
 
 /// Artifact types (or a telling part of one) and the type that people know them by. First match counts.
 const WELL_KNOWN: [(&str, &str); 13] = [
@@ -31,7 +33,7 @@ pub fn kind_of(manifest: &Manifest) -> String {
     if let Some(stated) = manifest
         .annotations
         .get(ANNOTATION_REFERENCE_TYPE)
-        .and_then(|t| tag_safe(t))
+        .and_then(|t| tag_safe(t, MAX_STATED))
     {
         return stated;
     }
@@ -48,7 +50,7 @@ pub fn kind_of(manifest: &Manifest) -> String {
     match known {
         Some((part, _)) if *part == "dev.sigstore.bundle" && attestation => "att".to_owned(),
         Some((_, kind)) => (*kind).to_owned(),
-        None => tag_safe(telling_part(&artifact_type)).unwrap_or_else(|| "artifact".to_owned()),
+        None => tag_safe(telling_part(&artifact_type), MAX_DERIVED).unwrap_or_else(|| "artifact".to_owned()),
     }
 }
 
@@ -63,8 +65,8 @@ fn telling_part(artifact_type: &str) -> &str {
     }
 }
 
-/// What a tag may hold, cut to length; `None` when nothing is left or it would read as an envelope's.
-fn tag_safe(text: &str) -> Option<String> {
+/// What a tag may hold, cut to `length`; `None` when nothing is left or it would read as an envelope's.
+fn tag_safe(text: &str, length: usize) -> Option<String> {
     let mapped: String = text
         .chars()
         .map(|c| {
@@ -74,7 +76,7 @@ fn tag_safe(text: &str) -> Option<String> {
                 '-'
             }
         })
-        .take(MAX_KIND)
+        .take(length)
         .collect();
     let trimmed = mapped.trim_matches(|c| matches!(c, '.' | '_' | '-'));
     (!trimmed.is_empty() && trimmed != super::tag_scheme::ENVELOPE_KIND).then(|| trimmed.to_owned())
@@ -99,5 +101,19 @@ mod tests {
         assert_eq!(kind("../../é"), "artifact");
         assert_eq!(kind(""), "artifact");
         assert_eq!(kind("envelope"), "artifact");
+    }
+
+    #[test]
+    fn a_stated_type_keeps_what_a_tag_has_room_for() {
+        let stated = |text: &str| {
+            let json = serde_json::json!({"annotations": {ANNOTATION_REFERENCE_TYPE: text}}).to_string();
+            kind_of(&Manifest::parse(json.as_bytes(), OCI_IMAGE_MANIFEST).unwrap())
+        };
+        let longest = "vex.openvex-0.2.0_with.dots-and-dashes1";
+        assert_eq!(stated(longest), longest);
+        assert_eq!(stated(&format!("{longest}2")), longest);
+        let (subject, own) = (crate::oci::Digest::sha256(b"s"), crate::oci::Digest::sha256(b"o"));
+        let tag = crate::oci::tag_scheme::proposal_d_tag(&subject, &own, longest).unwrap();
+        assert_eq!(tag.as_str().len(), crate::oci::name::MAX_TAG);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::digest::{Digest, hex_length, is_lower_hex};
 use super::name::{MAX_TAG, Tag};
 
@@ -17,7 +15,7 @@ pub const HASH_LENGTH: usize = 16;
 pub const ENVELOPE_KIND: &str = "envelope";
 
 /// `<alg>-<ref>`, all that a tag says of its subject. Not a [`Digest`]: sha512 cannot be recovered from it.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectKey(String);
 
 /// A tag that links.
@@ -89,6 +87,7 @@ impl SubjectKey {
 
     /// A name that sorts just before every tag of this subject: asked as `last`, a listing starts at them.
     pub fn seek_before(&self) -> &str {
+        // A key is made of ASCII only and never empty, whichever way it was made.
         &self.0[..self.0.len() - 1]
     }
 }

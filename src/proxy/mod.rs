@@ -19,6 +19,7 @@ mod rewrite;
 mod route;
 mod tags_list;
 mod tee;
+pub mod write;
 
 pub use gateway::Gateway;
 pub use peer::Peer;

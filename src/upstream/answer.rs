@@ -1,7 +1,7 @@
 //! What the upstream said.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::UpstreamError;
 use crate::oci::{Descriptor, Digest};
@@ -51,6 +51,7 @@ pub struct ManifestHead {
     pub digest: Digest,
     pub media_type: String,
     pub size: Option<u64>,
+    pub etag: Option<HeaderValue>,
 }
 
 /// A response that is looked at as it is, whatever its status.

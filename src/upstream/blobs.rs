@@ -9,6 +9,7 @@ use super::manifests::check;
 use super::origin::resolve;
 use super::retry::{Failure, Retry};
 use super::scan::{Ask, Redirects, failure_of, sort};
+use super::write::Write;
 use super::{Answer, Caller, Reply, Upstream, UpstreamError};
 use crate::oci::{Digest, RepositoryName};
 
@@ -96,7 +97,7 @@ impl Upstream {
         let kind = RequestKind::BlobWrite;
         let begin = self.origin.uri(&format!("/v2/{repository}/blobs/uploads/"))?;
         let begun = self
-            .write(kind, Method::POST, begin.clone(), "", Bytes::new(), caller)
+            .write(Write::empty(kind, Method::POST, begin.clone()), caller)
             .await?;
         match begun.status.as_u16() {
             202 => {}
@@ -104,7 +105,16 @@ impl Upstream {
             _ => return unwritten(begun),
         }
         let session = self.session(&begun, &begin, digest)?;
-        let put = self.write(kind, Method::PUT, session, OCTETS, bytes, caller).await?;
+        let put = self
+            .write(
+                Write {
+                    media_type: OCTETS,
+                    bytes,
+                    ..Write::empty(kind, Method::PUT, session)
+                },
+                caller,
+            )
+            .await?;
         match put.status.as_u16() {
             201 | 204 => Ok(Answer::Found(())),
             _ => unwritten(put),

@@ -1,11 +1,12 @@
 //! Manifests: read, asked about, written, deleted.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::counts::RequestKind;
 use super::scan::{Ask, Redirects, sort};
+use super::write::Write;
 use super::{Answer, Caller, ManifestHead, RawManifest, Reply, Upstream, UpstreamError};
 use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
 use crate::oci::{Digest, Reference, RepositoryName};
@@ -52,6 +53,7 @@ impl Upstream {
                         size: Some(manifest.bytes.len() as u64),
                         digest: manifest.digest,
                         media_type: manifest.media_type,
+                        etag: None,
                     })
                 })
             }
@@ -88,13 +90,30 @@ impl Upstream {
         bytes: Bytes,
         caller: &Caller,
     ) -> Result<Reply, UpstreamError> {
-        let uri = self.origin.uri(&path(repository, reference))?;
-        let write = || {
-            let (uri, bytes) = (uri.clone(), bytes.clone());
-            self.write(RequestKind::ManifestWrite, Method::PUT, uri, media_type, bytes, caller)
+        self.put_manifest_if(repository, reference, media_type, bytes, None, caller)
+            .await
+    }
+
+    /// The same, provided that `etag` is still current; an upstream that knows no conditions writes all the same.
+    pub async fn put_manifest_if(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        media_type: &str,
+        bytes: Bytes,
+        etag: Option<&HeaderValue>,
+        caller: &Caller,
+    ) -> Result<Reply, UpstreamError> {
+        let write = Write {
+            kind: RequestKind::ManifestWrite,
+            method: Method::PUT,
+            uri: self.origin.uri(&path(repository, reference))?,
+            media_type,
+            bytes,
+            if_match: etag,
         };
-        match write().await {
-            Err(UpstreamError::Connect(_) | UpstreamError::Broken(_)) => write().await,
+        match self.write(write.clone(), caller).await {
+            Err(UpstreamError::Connect(_) | UpstreamError::Broken(_)) => self.write(write, caller).await,
             other => other,
         }
     }
@@ -107,7 +126,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Reply, UpstreamError> {
         let uri = self.origin.uri(&path(repository, reference))?;
-        self.write(RequestKind::Delete, Method::DELETE, uri, "", Bytes::new(), caller)
+        self.write(Write::empty(RequestKind::Delete, Method::DELETE, uri), caller)
             .await
     }
 }
@@ -164,6 +183,7 @@ fn manifest_head(headers: &HeaderMap, reference: &Reference) -> Result<Option<Ma
         digest,
         media_type: media_type(headers)?,
         size: length.and_then(|length| length.parse().ok()),
+        etag: headers.get(ETAG).cloned(),
     }))
 }
 

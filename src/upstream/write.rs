@@ -1,7 +1,7 @@
 //! refshim's own writes. What the upstream answers is the answer; nothing is repeated here.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::counts::RequestKind;
@@ -9,25 +9,47 @@ use super::scan::OWN_USER_AGENT;
 use super::{Caller, Reply, Upstream, UpstreamError, read};
 use crate::body::Body;
 
+/// One write to a `uri` of the upstream's own.
+#[derive(Clone)]
+pub(super) struct Write<'a> {
+    pub kind: RequestKind,
+    pub method: Method,
+    pub uri: Uri,
+    /// Empty: none.
+    pub media_type: &'a str,
+    pub bytes: Bytes,
+    /// The ETag that must still be current.
+    pub if_match: Option<&'a HeaderValue>,
+}
+
+impl Write<'_> {
+    /// A write without content.
+    pub fn empty(kind: RequestKind, method: Method, uri: Uri) -> Self {
+        Self {
+            kind,
+            method,
+            uri,
+            media_type: "",
+            bytes: Bytes::new(),
+            if_match: None,
+        }
+    }
+}
+
 impl Upstream {
-    /// Sends `bytes` to `uri`, which is the upstream's own.
-    pub(super) async fn write(
-        &self,
-        kind: RequestKind,
-        method: Method,
-        uri: Uri,
-        media_type: &str,
-        bytes: Bytes,
-        caller: &Caller,
-    ) -> Result<Reply, UpstreamError> {
-        let mut request = Request::new(Body::from(bytes));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
+    pub(super) async fn write(&self, write: Write<'_>, caller: &Caller) -> Result<Reply, UpstreamError> {
+        let Write { kind, media_type, .. } = write;
+        let mut request = Request::new(Body::from(write.bytes));
+        *request.method_mut() = write.method;
+        *request.uri_mut() = write.uri;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, OWN_USER_AGENT);
         if !media_type.is_empty() {
             let invalid = |_| UpstreamError::Invalid(format!("'{}' is no media type", media_type.escape_default()));
             headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).map_err(invalid)?);
+        }
+        if let Some(etag) = write.if_match {
+            headers.insert(IF_MATCH, etag.clone());
         }
         if let Some(authorization) = caller.authorization() {
             headers.insert(AUTHORIZATION, authorization.clone());

@@ -1,0 +1,59 @@
+//! Why a write is not acknowledged.
+
+use http::StatusCode;
+
+use crate::oci::{Code, OciError, Tag};
+use crate::upstream::{Refusal, UpstreamError};
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The upstream's own refusal, relayed as it is.
+    #[error("the registry refuses (HTTP {})", .0.status)]
+    Refused(Box<Refusal>),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    Oci(#[from] OciError),
+}
+
+impl From<Refusal> for WriteError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl WriteError {
+    /// 400 `MANIFEST_INVALID` with the reason.
+    pub(super) fn invalid(reason: impl Into<String>) -> Self {
+        Self::Oci(OciError::bad_request(Code::ManifestInvalid, reason))
+    }
+
+    /// The manifest is stored, but what makes it findable is not.
+    pub(super) fn not_linked(tag: &Tag, cause: &WriteError) -> Self {
+        let status = match cause {
+            Self::Refused(refusal) if refusal.status.is_client_error() => refusal.status,
+            Self::Upstream(UpstreamError::Limited { status, .. }) => *status,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        let code = match status {
+            StatusCode::UNAUTHORIZED => Code::Unauthorized,
+            StatusCode::FORBIDDEN => Code::Denied,
+            StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
+            s if s.is_client_error() => Code::ManifestInvalid,
+            _ => Code::Unavailable,
+        };
+        let retry_after = match cause {
+            Self::Upstream(UpstreamError::Limited { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
+        let reason = match cause {
+            Self::Refused(refusal) => String::from_utf8_lossy(&refusal.body).chars().take(300).collect(),
+            other => other.to_string(),
+        };
+        let message = format!("the manifest is stored but its link tag {tag} is not, so push it again: {reason}");
+        Self::Oci(OciError {
+            retry_after,
+            ..OciError::new(status, code, message)
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! The image index behind an OCI 1.1 referrers tag, as JSON: what other writers put there is kept as it is.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::oci::media_type::OCI_IMAGE_INDEX;
+use crate::oci::{Descriptor, Digest};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct FallbackIndex {
+    /// All members but `manifests`.
+    members: Map<String, Value>,
+    manifests: Vec<Value>,
+}
+
+impl Default for FallbackIndex {
+    fn default() -> Self {
+        let mut members = Map::new();
+        members.insert("schemaVersion".to_owned(), json!(2));
+        members.insert("mediaType".to_owned(), json!(OCI_IMAGE_INDEX));
+        Self {
+            members,
+            manifests: Vec::new(),
+        }
+    }
+}
+
+impl FallbackIndex {
+    /// `None` when the bytes are no index.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut members: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+        let manifests = match members.remove("manifests") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(manifests)) => manifests,
+            Some(_) => return None,
+        };
+        Some(Self { members, manifests })
+    }
+
+    pub fn print(&self) -> Bytes {
+        let mut members = self.members.clone();
+        members.insert("manifests".to_owned(), Value::Array(self.manifests.clone()));
+        Bytes::from(Value::Object(members).to_string())
+    }
+
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.manifests
+            .iter()
+            .any(|entry| digest_of(entry) == Some(digest.as_str()))
+    }
+
+    /// The digests of all entries.
+    pub fn digests(&self) -> Vec<Digest> {
+        let texts = self.manifests.iter().filter_map(digest_of);
+        texts.filter_map(|text| Digest::parse(text).ok()).collect()
+    }
+
+    /// Puts the descriptor in, in the place of one with the same digest.
+    pub fn add(&mut self, descriptor: &Descriptor) {
+        self.remove(&descriptor.digest);
+        self.manifests.push(json!(descriptor));
+    }
+
+    pub fn remove(&mut self, digest: &Digest) {
+        self.manifests.retain(|entry| digest_of(entry) != Some(digest.as_str()));
+    }
+
+    /// Takes over the entries of `other` that are in `wanted` and not here yet.
+    pub fn take_over(&mut self, other: &Self, wanted: &[Digest]) {
+        for entry in &other.manifests {
+            let missing = |digest: &&Digest| digest_of(entry) == Some(digest.as_str()) && !self.holds(digest);
+            if wanted.iter().any(|digest| missing(&digest)) {
+                self.manifests.push(entry.clone());
+            }
+        }
+    }
+}
+
+fn digest_of(entry: &Value) -> Option<&str> {
+    entry.get("digest")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_others_wrote() {
+        let theirs = json!({"digest": Digest::sha256(b"a"), "size": 1, "x-their-own": true});
+        let bytes = json!({"schemaVersion": 2, "annotations": {"k": "v"}, "manifests": [theirs]}).to_string();
+        let mut index = FallbackIndex::parse(bytes.as_bytes()).unwrap();
+        let ours = Descriptor::new("x/y", Digest::sha256(b"b"), 1);
+        index.add(&ours);
+        index.add(&ours);
+        let printed: Value = serde_json::from_slice(&index.print()).unwrap();
+        assert_eq!(printed["manifests"], json!([theirs, ours]));
+        assert_eq!(printed["annotations"], json!({"k": "v"}));
+        index.remove(&ours.digest);
+        assert_eq!(index, FallbackIndex::parse(bytes.as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn takes_over_only_what_is_wanted() {
+        let (a, b) = (
+            Descriptor::new("x/y", Digest::sha256(b"a"), 1),
+            Descriptor::new("x/y", Digest::sha256(b"b"), 1),
+        );
+        let mut old = FallbackIndex::default();
+        old.add(&a);
+        old.add(&b);
+        let mut new = FallbackIndex::default();
+        new.take_over(&old, std::slice::from_ref(&b.digest));
+        assert_eq!(new.digests(), [b.digest]);
+    }
+}

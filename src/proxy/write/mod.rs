@@ -1,0 +1,90 @@
+//! Writing through the proxy: an acknowledged push is never undiscoverable.
+//!
+//! A push is forwarded, then its links are made durable as Proposal D tags, and only then acknowledged (design, "Writing").
+//! Each link tag is unique per artifact, so there is no read-modify-write and no lost update.
+
+mod delete;
+mod error;
+mod fallback_index;
+mod fallback_tag;
+mod link_tags;
+mod push;
+mod sealed;
+mod validate;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::WritingConfig;
+use crate::links::Resolver;
+use crate::oci::{Digest, Reference, RepositoryName};
+use crate::upstream::{Caller, Upstream};
+
+pub use error::WriteError;
+
+use fallback_tag::FallbackTags;
+use link_tags::Linked;
+
+/// Writes to one upstream.
+pub struct Writer {
+    resolver: Resolver,
+    upstream: Arc<Upstream>,
+    fallback: FallbackTags,
+    maintain_fallback_tag: bool,
+}
+
+/// One `PUT /v2/<repository>/manifests/<reference>`.
+#[derive(Clone, Debug)]
+pub struct Push {
+    pub repository: RepositoryName,
+    pub reference: Reference,
+    /// The request's `Content-Type`.
+    pub media_type: String,
+    pub bytes: Bytes,
+    pub caller: Caller,
+}
+
+impl Push {
+    /// The digest that these bytes are kept under: the one asked for, else sha256. An error when the bytes are not what the
+    /// reference promises.
+    fn own_digest(&self) -> Result<Digest, WriteError> {
+        match &self.reference {
+            Reference::Tag(_) => Ok(Digest::sha256(&self.bytes)),
+            Reference::Digest(digest) => match digest.matches(&self.bytes) {
+                Some(true) => Ok(digest.clone()),
+                Some(false) => Err(WriteError::invalid(format!(
+                    "the manifest's bytes do not hash to {digest}"
+                ))),
+                None => Err(WriteError::invalid(format!(
+                    "'{}' is no known digest algorithm",
+                    digest.algorithm()
+                ))),
+            },
+        }
+    }
+}
+
+impl Push {
+    /// The pushed bytes, `own` being their digest, as they go under link tags.
+    fn linked<'a>(&'a self, own: &'a Digest) -> Linked<'a> {
+        Linked {
+            repository: &self.repository,
+            media_type: &self.media_type,
+            bytes: &self.bytes,
+            digest: own,
+            caller: &self.caller,
+        }
+    }
+}
+
+impl Writer {
+    pub fn new(resolver: Resolver, config: &WritingConfig) -> Self {
+        Self {
+            upstream: resolver.upstream().clone(),
+            resolver,
+            fallback: FallbackTags::default(),
+            maintain_fallback_tag: config.maintain_fallback_tag,
+        }
+    }
+}

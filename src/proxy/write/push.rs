@@ -1,0 +1,103 @@
+//! `PUT /v2/<name>/manifests/<reference>`.
+
+use http::HeaderValue;
+
+use crate::oci::{Digest, Manifest, Reference, Tag};
+use crate::upstream::{RawManifest, Reply};
+
+use super::error::WriteError;
+use super::link_tags::{link_tags, stated_subject};
+use super::{Push, Writer, sealed, validate};
+
+const OCI_SUBJECT: &str = "oci-subject";
+
+impl Writer {
+    /// Forwards the push, makes its links durable, and returns what the caller is told: the upstream's own answer with
+    /// `OCI-Subject`, once every link is written.
+    pub async fn push(&self, push: Push) -> Result<Reply, WriteError> {
+        let pushed = self.store(&push).await;
+        // Also after a failure: something may have been written.
+        let moved = Some(&push.reference).filter(|reference| matches!(reference, Reference::Tag(_)));
+        self.resolver.wrote(&push.repository, moved).await;
+        if pushed.is_ok() {
+            self.resolver.allow(&push.repository, &push.caller).await;
+        }
+        pushed
+    }
+
+    async fn store(&self, push: &Push) -> Result<Reply, WriteError> {
+        // What is no manifest that refshim knows is the upstream's to judge.
+        let Ok(manifest) = Manifest::parse(&push.bytes, &push.media_type) else {
+            return self.put(push).await;
+        };
+        if let Some(merged) = self.merged_fallback_push(push, &manifest).await? {
+            return Ok(merged);
+        }
+        validate::validate(&manifest, &push.bytes)?;
+        let own = push.own_digest()?;
+        let tags = link_tags(&manifest, &own)?;
+        let reply = self.put(push).await?;
+        let mut reply = if sealed::is_not_understood(&manifest, &reply) {
+            self.seal(push, &manifest, &own).await?;
+            sealed::created(push, &own)
+        } else {
+            let reply = match reply.status.is_success() {
+                true => reply,
+                false if self.is_same(push, &own, &reply).await? => sealed::created(push, &own),
+                false => return Ok(reply),
+            };
+            let missing = tags
+                .into_iter()
+                .filter(|tag| !self.is_durable(push, tag, &manifest, &own, &reply));
+            self.write_link_tags(&push.linked(&own), missing.collect()).await?;
+            self.keep_fallback_tag(push, &manifest, &own).await?;
+            reply
+        };
+        self.acknowledge(push, &manifest, &own, &mut reply).await;
+        Ok(reply)
+    }
+
+    pub(super) async fn put(&self, push: &Push) -> Result<Reply, WriteError> {
+        let put = self.upstream.put_manifest(
+            &push.repository,
+            &push.reference,
+            &push.media_type,
+            push.bytes.clone(),
+            &push.caller,
+        );
+        Ok(put.await?)
+    }
+
+    /// Whether the upstream refused because the (immutable) tag already has this very content.
+    async fn is_same(&self, push: &Push, own: &Digest, refused: &Reply) -> Result<bool, WriteError> {
+        let is_tag = matches!(push.reference, Reference::Tag(_));
+        Ok(is_tag && self.is_already(&push.linked(own), &push.reference, refused).await?)
+    }
+
+    /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took the subject note and
+    /// its own list is known to work.
+    fn is_durable(&self, push: &Push, tag: &Tag, manifest: &Manifest, own: &Digest, reply: &Reply) -> bool {
+        if matches!(&push.reference, Reference::Tag(pushed) if pushed == tag) {
+            return true;
+        }
+        let noted = reply.headers.get(OCI_SUBJECT).and_then(|value| value.to_str().ok());
+        let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
+        let one_link = manifest.links(own).len() == 1;
+        noted.is_some() && noted == subject && one_link && self.upstream.native() == Some(true)
+    }
+
+    /// Once the links are durable: `OCI-Subject`, and what was learned.
+    async fn acknowledge(&self, push: &Push, manifest: &Manifest, own: &Digest, reply: &mut Reply) {
+        if let Some(subject) = stated_subject(manifest, own)
+            && let Ok(value) = HeaderValue::try_from(subject.as_str())
+        {
+            reply.headers.insert(OCI_SUBJECT, value);
+        }
+        let raw = RawManifest {
+            digest: own.clone(),
+            media_type: manifest.media_type.clone(),
+            bytes: push.bytes.clone(),
+        };
+        self.resolver.learn(&push.repository, raw).await;
+    }
+}

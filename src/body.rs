@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
@@ -23,6 +23,25 @@ pub enum Body {
 impl Body {
     pub fn empty() -> Self {
         Self::Full(None)
+    }
+
+    /// The whole body, or `None` when it is longer than `limit` bytes. Only for what has to be understood before it is
+    /// passed on: manifests.
+    pub async fn read(mut self, limit: usize) -> Result<Option<Bytes>, BoxError> {
+        use http_body_util::BodyExt as _;
+        if self.size_hint().lower() > limit as u64 {
+            return Ok(None);
+        }
+        let mut all = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                if all.len() + data.len() > limit {
+                    return Ok(None);
+                }
+                all.extend_from_slice(&data);
+            }
+        }
+        Ok(Some(all.freeze()))
     }
 
     /// Streams `body` as it is.

@@ -9,6 +9,8 @@
 //!          └► admin, telemetry, config (leaf: read by main, passed down as plain values)
 //! ```
 
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+
 pub mod body;
 pub mod cache;
 pub mod cli;

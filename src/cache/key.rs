@@ -37,6 +37,8 @@ pub enum Kind {
     Learned,
     /// The finished list of one subject.
     Answer,
+    /// An index that refshim made itself, by its digest.
+    Synthesised,
     /// That a repository has many ordinary tags.
     Large,
 }
@@ -60,6 +62,10 @@ impl Key {
 
     pub fn learned(scope: &Scope, subject: &str) -> Self {
         Self::lasting(Kind::Learned, scope, subject)
+    }
+
+    pub fn synthesised(scope: &Scope, digest: &str) -> Self {
+        Self::lasting(Kind::Synthesised, scope, digest)
     }
 
     pub fn large(scope: &Scope) -> Self {

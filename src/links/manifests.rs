@@ -196,7 +196,7 @@ impl Manifests {
     }
 
     /// The manifest that the upstream refused to store as such, by the tag that its envelope always has.
-    async fn in_envelope(&self, place: &Place, digest: &Digest) -> Found {
+    pub async fn in_envelope(&self, place: &Place, digest: &Digest) -> Found {
         let Some(tag) = tag_scheme::envelope_tag(digest) else {
             return Ok(Answer::Absent);
         };

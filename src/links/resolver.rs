@@ -55,6 +55,12 @@ pub struct Resolver {
     freshness: CacheConfig,
 }
 
+impl Cached for bytes::Bytes {
+    fn weight(&self) -> usize {
+        self.len()
+    }
+}
+
 impl Cached for Links {
     fn weight(&self) -> usize {
         let entry = |r: &Referrer| {
@@ -290,6 +296,63 @@ impl Resolver {
                     Access::Refused(refusal) => Ok(Answer::Refused(refusal)),
                 }
             }
+        }
+    }
+
+    /// The original of the manifest `digest`, which the upstream just said a tag points at, where it is an envelope.
+    pub async fn original(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
+        let place = self.place(repository, caller).await;
+        let Answer::Found(raw) = self.manifests.by_digest(&place, digest).await? else {
+            return Ok(None);
+        };
+        match self.manifests.open(&place, raw).await? {
+            Answer::Found(original) if original.digest != *digest => Ok(Some(original)),
+            Answer::Found(_) | Answer::Absent => Ok(None),
+            Answer::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The manifest `digest`, which the upstream just said it does not have, where an envelope keeps it.
+    pub async fn enveloped(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<Arc<RawManifest>>, UpstreamError> {
+        let place = self.place(repository, caller).await;
+        match self.manifests.in_envelope(&place, digest).await? {
+            Answer::Found(original) => Ok(Some(original)),
+            Answer::Absent | Answer::Refused(_) => Ok(None),
+        }
+    }
+
+    /// Keeps an index that refshim made itself fetchable by its digest.
+    pub async fn remember_synthesised(&self, repository: &RepositoryName, digest: &Digest, body: bytes::Bytes) {
+        let key = Key::synthesised(&self.scope(repository), digest.as_str());
+        self.cache.put(key, Arc::new(body)).await;
+    }
+
+    /// An index that refshim made itself, for a caller who may read the repository.
+    pub async fn synthesised(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<bytes::Bytes>, ResolveError> {
+        let place = self.place(repository, caller).await;
+        let key = Key::synthesised(&place.scope, digest.as_str());
+        let Some(found) = self.cache.get::<bytes::Bytes>(&key).await else {
+            return Ok(None);
+        };
+        match self.access.check(&self.upstream, &place, Vec::new()).await? {
+            Access::Allowed => Ok(Some((*found.value).clone())),
+            Access::Unseen => Ok(None),
+            Access::Refused(refusal) => Err(refusal.into()),
         }
     }
 

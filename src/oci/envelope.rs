@@ -54,6 +54,12 @@ pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
     Bytes::from(envelope.to_string())
 }
 
+/// Whether it is worth parsing `bytes` to see if they are an envelope.
+pub fn may_be(bytes: &[u8]) -> bool {
+    let mark = ANNOTATION_DIGEST.as_bytes();
+    bytes.windows(mark.len()).any(|part| part == mark)
+}
+
 /// What `manifest` holds when it is an envelope: the layer that its annotation names must be there.
 pub fn open(manifest: &Manifest) -> Option<Original> {
     let is_envelope = manifest

@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::body::Body;
 use crate::oci::Digest;
 
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answered {
@@ -21,6 +23,20 @@ impl Answered {
     pub(super) fn new(content_type: &'static str, body: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { headers, body }
+    }
+
+    /// A manifest as a registry answers it.
+    pub(super) fn manifest(media_type: &str, digest: &Digest, body: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        // What came as a header, and a digest, are header values.
+        if let (Ok(media_type), Ok(digest)) = (
+            HeaderValue::try_from(media_type),
+            HeaderValue::try_from(digest.as_str()),
+        ) {
+            headers.insert(CONTENT_TYPE, media_type);
+            headers.insert(CONTENT_DIGEST, digest);
+        }
         Self { headers, body }
     }
 

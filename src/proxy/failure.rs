@@ -4,6 +4,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::route::RouteError;
+use super::write::WriteError;
 use crate::body::Body;
 use crate::dialect::QueryError;
 use crate::links::ResolveError;
@@ -35,6 +36,16 @@ impl From<ResolveError> for Failure {
     }
 }
 
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(refusal) => Self::Refused(refusal),
+            WriteError::Upstream(error) => Self::Upstream(error),
+            WriteError::Oci(error) => Self::Oci(error),
+        }
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(Box::new(refusal))
@@ -61,7 +72,7 @@ impl Failure {
     }
 }
 
-fn relay(refusal: Refusal) -> Response<Body> {
+pub(super) fn relay(refusal: Refusal) -> Response<Body> {
     let mut response = Response::new(Body::from(refusal.body));
     *response.status_mut() = refusal.status;
     *response.headers_mut() = refusal.headers;

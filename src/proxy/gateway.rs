@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use super::failure::Failure;
@@ -15,6 +16,7 @@ use super::observe::Observer;
 use super::realm::Realms;
 use super::rewrite::SelfView;
 use super::route::{Route, RouteError, route};
+use super::write::Writer;
 use super::{discover, manifests, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
 use crate::body::Body;
 use crate::config::{Config, ServerConfig, TagsConfig};
@@ -22,6 +24,9 @@ use crate::links::Resolver;
 use crate::metrics::{Endpoint, Metrics};
 use crate::oci::{Code, OciError};
 use crate::upstream::{Caller, Upstream};
+
+/// Manifest pushes at once.
+const PUSHES: usize = 64;
 
 /// Everything that answers requests.
 pub struct Gateway {
@@ -34,6 +39,10 @@ pub struct Gateway {
     /// How the upstream speaks of itself.
     pub(super) view: SelfView,
     pub(super) realms: Realms,
+    pub(super) writer: Writer,
+    /// Bounds the manifests that are held in memory on their way up.
+    pub(super) pushes: Semaphore,
+    pub(super) merge_referrers_tag: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -42,11 +51,14 @@ impl Gateway {
         Self {
             view: SelfView::new(upstream.url()),
             upstream,
-            resolver,
             server: config.server.clone(),
             tags: config.tags.clone(),
             manifest_bytes: config.limits.manifest_bytes,
             realms: Realms::default(),
+            writer: Writer::new((*resolver).clone(), &config.writing),
+            pushes: Semaphore::new(PUSHES),
+            merge_referrers_tag: config.writing.merge_referrers_tag,
+            resolver,
             metrics,
         }
     }

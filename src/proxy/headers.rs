@@ -6,6 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+use crate::oci::{Code, OciError};
+
 /// Hop-by-hop whether `Connection` names them or not (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
@@ -26,6 +28,14 @@ const SUPPORTS_SIGNATURES: HeaderName = HeaderName::from_static("x-registry-supp
 /// A request that two readers could cut differently (RFC 9112, 6.3).
 pub fn is_ambiguous(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+}
+
+/// The answer to such a request.
+pub fn ambiguous() -> OciError {
+    OciError::bad_request(
+        Code::Unsupported,
+        "a request has either a Content-Length or a Transfer-Encoding",
+    )
 }
 
 /// Readies a caller's headers for the upstream.

@@ -1,19 +1,27 @@
-//! `/v2/<name>/manifests/<ref>`: passed through; what passes is learned from.
+//! `/v2/<name>/manifests/<ref>`: reads are passed through and learned from, envelopes opened, referrers tags synthesised.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 
+use super::answer::{Answered, CONTENT_DIGEST};
 use super::failure::Failure;
 use super::gateway::Gateway;
-use super::passthrough;
 use super::tee::Tee;
+use super::{passthrough, pushes, synthesised};
 use crate::body::Body;
-use crate::oci::{Digest, Reference, RepositoryName, media_type};
-use crate::upstream::RawManifest;
+use crate::oci::{Digest, Reference, RepositoryName, envelope, media_type};
+use crate::upstream::{Caller, RawManifest, UpstreamError};
 
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// A request for one manifest.
+pub(super) struct Asked<'a> {
+    pub gateway: &'a Gateway,
+    pub repository: &'a RepositoryName,
+    pub reference: &'a Reference,
+    pub caller: Caller,
+    pub request: &'a Parts,
+}
 
 pub(super) async fn answer(
     gateway: &Gateway,
@@ -22,65 +30,134 @@ pub(super) async fn answer(
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Result<Response<Body>, Failure> {
+    let asked = Asked {
+        gateway,
+        repository,
+        reference,
+        caller: gateway.caller(&request),
+        request: &request,
+    };
     match request.method {
-        Method::PUT | Method::DELETE => write(gateway, request, body, repository, reference).await,
-        Method::GET | Method::HEAD => read(gateway, request, body, repository, reference).await,
+        Method::GET | Method::HEAD => read(&asked, body).await,
+        Method::PUT => pushes::push(&asked, body).await,
+        Method::DELETE => pushes::delete(&asked).await,
         _ => passthrough::forward(gateway, request, body).await,
     }
 }
 
-/// A write makes what is remembered of the repository old, whoever's it was.
-async fn write(
-    gateway: &Gateway,
-    request: Parts,
-    body: Body,
-    repository: &RepositoryName,
-    reference: &Reference,
-) -> Result<Response<Body>, Failure> {
-    let response = passthrough::forward(gateway, request, body).await?;
-    if response.status().is_success() {
-        gateway.resolver.wrote(repository, Some(reference)).await;
+async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> {
+    if let Some(merged) = synthesised::instead(asked).await? {
+        return Ok(merged);
     }
-    Ok(response)
+    let response = passthrough::forward(asked.gateway, asked.request.clone(), body).await?;
+    let resolver = &asked.gateway.resolver;
+    match response.status() {
+        StatusCode::OK => {
+            resolver.allow(asked.repository, &asked.caller).await;
+            found(asked, response).await
+        }
+        StatusCode::NOT_FOUND => match not_found(asked).await? {
+            Some(answer) => Ok(answer),
+            None => Ok(response),
+        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            resolver.refuse(asked.repository, &asked.caller).await;
+            Ok(response)
+        }
+        _ => Ok(response),
+    }
 }
 
-/// The answer tells what the manifest links to, and whether this caller may read the repository.
-async fn read(
-    gateway: &Gateway,
-    request: Parts,
-    body: Body,
-    repository: &RepositoryName,
-    reference: &Reference,
+/// What the upstream does not have may be in an envelope, or be refshim's own.
+async fn not_found(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
+    let Reference::Digest(digest) = asked.reference else {
+        return synthesised::for_missing_tag(asked).await;
+    };
+    if let Some(index) = synthesised::by_digest(asked, digest).await? {
+        return Ok(Some(index));
+    }
+    let original = asked
+        .gateway
+        .resolver
+        .enveloped(asked.repository, digest, &asked.caller)
+        .await?;
+    Ok(original.map(|original| serve(&original, asked.request)))
+}
+
+async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result<Response<Body>, Failure> {
+    let media_type = media_type::essence(header(&response, CONTENT_TYPE).unwrap_or_default()).to_owned();
+    let promised = match asked.reference {
+        Reference::Digest(digest) => Some(digest.clone()),
+        Reference::Tag(_) => header(&response, CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok()),
+    };
+    if let Some(digest) = &promised
+        && let Some(index) = synthesised::instead_of_subject(asked, digest).await?
+    {
+        return Ok(index);
+    }
+    // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
+    let may_be_sealed = matches!(asked.reference, Reference::Tag(_)) && media_type == media_type::OCI_IMAGE_MANIFEST;
+    match (&asked.request.method, promised) {
+        (&Method::GET, promised) if may_be_sealed => opened(asked, response, promised, media_type).await,
+        (&Method::GET, promised) => Ok(learn(asked, response, promised, media_type)),
+        (_, Some(digest)) if may_be_sealed => opened_head(asked, response, &digest).await,
+        _ => Ok(response),
+    }
+}
+
+/// Holds the manifest back until it is known whether it is an envelope.
+async fn opened(
+    asked: &Asked<'_>,
+    response: Response<Body>,
+    promised: Option<Digest>,
+    media_type: String,
 ) -> Result<Response<Body>, Failure> {
-    let (method, caller) = (request.method.clone(), gateway.caller(&request));
-    let response = passthrough::forward(gateway, request, body).await?;
-    match response.status() {
-        StatusCode::OK => gateway.resolver.allow(repository, &caller).await,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => gateway.resolver.refuse(repository, &caller).await,
-        _ => {}
+    let limit = asked.gateway.manifest_bytes;
+    let (head, body) = response.into_parts();
+    let read = body
+        .read(limit)
+        .await
+        .map_err(|e| UpstreamError::Broken(e.to_string()))?;
+    let too_large = || UpstreamError::Invalid(format!("the manifest is larger than {limit} bytes"));
+    let bytes = read.ok_or_else(too_large)?;
+    let Some(raw) = verified(promised, media_type, bytes.clone()) else {
+        return Ok(Response::from_parts(head, bytes.into()));
+    };
+    let digest = raw.digest.clone();
+    asked.gateway.resolver.learn(asked.repository, raw).await;
+    if envelope::may_be(&bytes)
+        && let Some(original) = asked
+            .gateway
+            .resolver
+            .original(asked.repository, &digest, &asked.caller)
+            .await?
+    {
+        return Ok(serve(&original, asked.request));
     }
-    if method == Method::GET && response.status() == StatusCode::OK {
-        Ok(learn(gateway, response, repository, reference))
-    } else {
-        Ok(response)
-    }
+    Ok(Response::from_parts(head, bytes.into()))
+}
+
+/// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest.
+async fn opened_head(asked: &Asked<'_>, response: Response<Body>, digest: &Digest) -> Result<Response<Body>, Failure> {
+    let original = asked
+        .gateway
+        .resolver
+        .original(asked.repository, digest, &asked.caller)
+        .await?;
+    Ok(match original {
+        Some(original) => serve(&original, asked.request),
+        None => response,
+    })
+}
+
+pub(super) fn serve(manifest: &RawManifest, request: &Parts) -> Response<Body> {
+    Answered::manifest(&manifest.media_type, &manifest.digest, manifest.bytes.clone()).respond(request)
 }
 
 /// Reads along while the manifest streams to the caller.
-fn learn(
-    gateway: &Gateway,
-    response: Response<Body>,
-    repository: &RepositoryName,
-    reference: &Reference,
-) -> Response<Body> {
-    let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let media_type = media_type::essence(text(CONTENT_TYPE).unwrap_or_default()).to_owned();
-    let promised = match reference {
-        Reference::Digest(digest) => Some(digest.clone()),
-        Reference::Tag(_) => text(CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok()),
-    };
-    let (resolver, repository) = (gateway.resolver.clone(), repository.clone());
-    let limit = gateway.manifest_bytes;
+fn learn(asked: &Asked<'_>, response: Response<Body>, promised: Option<Digest>, media_type: String) -> Response<Body> {
+    let (resolver, repository) = (asked.gateway.resolver.clone(), asked.repository.clone());
+    let limit = asked.gateway.manifest_bytes;
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {
@@ -90,6 +167,10 @@ fn learn(
             });
         }))
     })
+}
+
+fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 /// `None` where the bytes are not what was promised, such as compressed.

@@ -10,7 +10,6 @@ use super::gateway::Gateway;
 use super::peer::callers_origin;
 use super::{headers, realm};
 use crate::body::Body;
-use crate::oci::{Code, OciError};
 use crate::upstream::Caller;
 
 /// Largest answer to the ping that is read for its challenge.
@@ -19,8 +18,7 @@ const PING_LIMIT: usize = 64 * 1024;
 /// Passes a request on and its answer back.
 pub(super) async fn forward(gateway: &Gateway, request: Parts, body: Body) -> Result<Response<Body>, Failure> {
     if headers::is_ambiguous(&request.headers) {
-        let message = "a request has either a Content-Length or a Transfer-Encoding";
-        return Err(OciError::bad_request(Code::Unsupported, message).into());
+        return Err(headers::ambiguous().into());
     }
     let mut onward = Request::new(body);
     *onward.method_mut() = request.method.clone();

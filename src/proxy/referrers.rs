@@ -6,6 +6,7 @@ use http::request::Parts;
 use super::answer::Answered;
 use super::failure::Failure;
 use super::gateway::Gateway;
+use super::synthesised;
 use crate::body::Body;
 use crate::dialect::page::Api;
 use crate::dialect::{Filter, Query, Window, next_link, oci11};
@@ -23,6 +24,7 @@ pub(super) async fn answer(
     let caller = gateway.caller(request);
     let resolved = gateway.resolver.resolve(repository, subject, &caller).await?;
     let page = oci11::print(&resolved.links, &filter, &window);
+    synthesised::remember(gateway, repository, &page.body).await;
     let next = page.next.map(|token| next_link("", request.uri.path(), &query, &token));
     let mut answer = Answered::new(oci11::CONTENT_TYPE, page.body)
         .link(next)

@@ -1,0 +1,98 @@
+//! `PUT` and `DELETE /v2/<name>/manifests/<ref>`: the request read, handed to the writer, and its answer relayed.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::failure::{Failure, relay};
+use super::headers;
+use super::manifests::Asked;
+use super::write::Push;
+use crate::body::Body;
+use crate::oci::{Code, OciError, Reference};
+use crate::upstream::Reply;
+
+/// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> {
+    let gateway = asked.gateway;
+    if headers::is_ambiguous(&asked.request.headers) {
+        return Err(headers::ambiguous().into());
+    }
+    // Bodies are held in memory here, so only so many at once.
+    let _turn = gateway.pushes.acquire().await;
+    let bytes = read(body, gateway.manifest_bytes).await?;
+    let media_type = asked
+        .request
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let push = Push {
+        repository: asked.repository.clone(),
+        reference: asked.reference.clone(),
+        media_type: media_type.unwrap_or_default().to_owned(),
+        bytes,
+        caller: asked.caller.clone(),
+    };
+    let reply = gateway.writer.push(push).await?;
+    Ok(relayed(asked, reply))
+}
+
+pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure> {
+    let gateway = asked.gateway;
+    if let Reference::Digest(digest) = asked.reference
+        && gateway
+            .resolver
+            .synthesised(asked.repository, digest, &asked.caller)
+            .await?
+            .is_some()
+    {
+        // refshim made this index; there is nothing upstream to delete.
+        return Ok(relayed(asked, accepted()));
+    }
+    let reply = gateway
+        .writer
+        .delete(asked.repository, asked.reference, &asked.caller)
+        .await?;
+    Ok(relayed(asked, reply))
+}
+
+fn accepted() -> Reply {
+    Reply {
+        status: StatusCode::ACCEPTED,
+        headers: HeaderMap::from_iter([(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"))]),
+        body: bytes::Bytes::new(),
+    }
+}
+
+fn relayed(asked: &Asked<'_>, reply: Reply) -> Response<Body> {
+    let mut response = relay(reply);
+    asked.gateway.adapt(response.headers_mut(), asked.request);
+    response
+}
+
+async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
+    let late = |_| {
+        OciError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::ManifestInvalid,
+            "the manifest took too long to arrive",
+        )
+    };
+    let read = tokio::time::timeout(READ_WITHIN, body.read(limit))
+        .await
+        .map_err(late)?;
+    let broken = |error| {
+        OciError::bad_request(
+            Code::ManifestInvalid,
+            format!("the manifest did not arrive whole: {error}"),
+        )
+    };
+    let too_large = || {
+        let message = format!("the manifest is larger than {limit} bytes");
+        OciError::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ManifestInvalid, message)
+    };
+    Ok(read.map_err(broken)?.ok_or_else(too_large)?)
+}

@@ -1,0 +1,86 @@
+//! Referrers tags that the upstream does not have: the list that was found, as an index (some clients ask for nothing else).
+
+use http::Response;
+use http::request::Parts;
+
+use super::failure::Failure;
+use super::gateway::Gateway;
+use super::manifests::{Asked, serve};
+use crate::body::Body;
+use crate::dialect::oci11;
+use crate::oci::{Digest, LinkTagKind, Reference, RepositoryName, tag_scheme};
+use crate::upstream::RawManifest;
+
+/// The synthesised index where the upstream has no such tag. `None` where the tag is another, or nothing refers to its
+/// subject: then the upstream's own 404 stands.
+pub(super) async fn for_missing_tag(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
+    match subject_of(asked.reference) {
+        Some(subject) => index(asked, &subject).await,
+        None => Ok(None),
+    }
+}
+
+/// The synthesised index even where the upstream may have one (`merge_referrers_tag`).
+pub(super) async fn instead(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
+    match asked.gateway.merge_referrers_tag {
+        true => for_missing_tag(asked).await,
+        false => Ok(None),
+    }
+}
+
+/// Some registries answer a referrers tag with the subject itself: that is no index.
+pub(super) async fn instead_of_subject(
+    asked: &Asked<'_>,
+    answered: &Digest,
+) -> Result<Option<Response<Body>>, Failure> {
+    match subject_of(asked.reference) {
+        Some(subject) if subject == *answered => index(asked, &subject).await,
+        _ => Ok(None),
+    }
+}
+
+/// An index that was synthesised before, by its digest.
+pub(super) async fn by_digest(asked: &Asked<'_>, digest: &Digest) -> Result<Option<Response<Body>>, Failure> {
+    let resolver = &asked.gateway.resolver;
+    let found = resolver.synthesised(asked.repository, digest, &asked.caller).await?;
+    Ok(found.map(|bytes| serve(&as_manifest(digest.clone(), bytes), asked.request)))
+}
+
+/// Keeps what was just printed as a list fetchable, and deletable, by its digest: clients take it for a stored index.
+pub(super) async fn remember(gateway: &Gateway, repository: &RepositoryName, body: &bytes::Bytes) {
+    let digest = Digest::sha256(body);
+    gateway
+        .resolver
+        .remember_synthesised(repository, &digest, body.clone())
+        .await;
+}
+
+async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Body>>, Failure> {
+    let resolver = &asked.gateway.resolver;
+    let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
+    if resolved.links.referrers.is_empty() {
+        return Ok(None);
+    }
+    let body = oci11::print_whole(&resolved.links);
+    remember(asked.gateway, asked.repository, &body).await;
+    let request: &Parts = asked.request;
+    Ok(Some(serve(&as_manifest(Digest::sha256(&body), body), request)))
+}
+
+fn as_manifest(digest: Digest, bytes: bytes::Bytes) -> RawManifest {
+    RawManifest {
+        digest,
+        media_type: oci11::CONTENT_TYPE.to_owned(),
+        bytes,
+    }
+}
+
+/// The subject of a referrers tag; `None` where the tag is cut and the digest cannot be told from it.
+fn subject_of(reference: &Reference) -> Option<Digest> {
+    let Reference::Tag(tag) = reference else { return None };
+    let link = tag_scheme::parse(tag.as_str())?;
+    if link.kind != LinkTagKind::Referrers {
+        return None;
+    }
+    Digest::parse(&tag.as_str().replacen('-', ":", 1)).ok()
+}

@@ -11,6 +11,7 @@
 
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod admin;
 pub mod body;
 pub mod cache;
 pub mod cli;

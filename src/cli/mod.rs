@@ -8,6 +8,7 @@ mod failure;
 mod login;
 mod output;
 mod referrers;
+mod serve;
 mod session;
 mod target;
 mod tree;
@@ -33,6 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Check(check::Args),
     Referrers(referrers::Args),
     Tree(tree::Args),
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Referrers(args) => referrers::run(args).await,
         Command::Tree(args) => tree::run(args).await,

@@ -1,0 +1,178 @@
+//! Counters as Prometheus reads them. The layers below only count; names and labels are made here, when somebody asks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::metrics::{Endpoint, LATENCY_BOUNDS, Metrics};
+use crate::upstream::Upstream;
+
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Everything that `/metrics` shows.
+pub(super) fn registry(upstreams: Vec<Arc<Upstream>>, metrics: Arc<Metrics>) -> Registry {
+    let mut registry = Registry::with_prefix("refshim");
+    let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "What is running", version);
+    registry.register_collector(Box::new(Callers(metrics)));
+    registry.register_collector(Box::new(Upstreams(upstreams)));
+    registry
+}
+
+pub(super) fn text(registry: &Registry) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    encode(&mut text, registry)?;
+    Ok(text)
+}
+
+/// What callers asked for.
+struct Callers(Arc<Metrics>);
+
+impl fmt::Debug for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callers")
+    }
+}
+
+impl Collector for Callers {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let metrics = &self.0;
+        self.requests(&mut encoder)?;
+        self.durations(&mut encoder)?;
+        self.bytes(&mut encoder)?;
+        let gauges = [
+            (
+                "requests_in_flight",
+                "Requests being answered, bodies included",
+                metrics.in_flight(),
+            ),
+            ("connections", "Open connections of callers", metrics.connections()),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let panics = ConstCounter::new(metrics.panics());
+        let help = "Requests that met a defect of refshim";
+        panics.encode(encoder.encode_descriptor("panics", help, None, panics.metric_type())?)
+    }
+}
+
+impl Callers {
+    fn requests(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Requests answered, by endpoint and class of status";
+        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for endpoint in Endpoint::ALL {
+            let by_class = self.0.read(endpoint).by_class;
+            for (status, count) in STATUS_CLASSES.into_iter().zip(by_class).filter(|(_, count)| *count > 0) {
+                let labels = [("endpoint", endpoint.as_str()), ("status", status)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn durations(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "From a request to the head of its answer";
+        let mut family =
+            encoder.encode_descriptor("request_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for endpoint in Endpoint::ALL {
+            let reading = self.0.read(endpoint);
+            let count: u64 = reading.by_latency.iter().sum();
+            if count == 0 {
+                continue;
+            }
+            let bounds = LATENCY_BOUNDS.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(reading.by_latency).collect();
+            let labels = [("endpoint", endpoint.as_str())];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                reading.latency_seconds,
+                count,
+                &buckets,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Bytes of response bodies sent to callers";
+        let mut family = encoder.encode_descriptor("response", help, Some(&Unit::Bytes), MetricType::Counter)?;
+        for endpoint in Endpoint::ALL {
+            let sent = self.0.read(endpoint).bytes_sent;
+            if sent > 0 {
+                ConstCounter::new(sent).encode(family.encode_family(&[("endpoint", endpoint.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the upstreams were asked.
+struct Upstreams(Vec<Arc<Upstream>>);
+
+impl fmt::Debug for Upstreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Upstreams")
+    }
+}
+
+impl Collector for Upstreams {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let help = "Requests to upstreams, by what they were for and how they ended";
+        let mut family = encoder.encode_descriptor("upstream_requests", help, None, MetricType::Counter)?;
+        for upstream in &self.0 {
+            for (kind, outcome, count) in upstream.requests().iter().filter(|(_, _, count)| *count > 0) {
+                let labels = [
+                    ("upstream", upstream.name()),
+                    ("kind", kind.as_str()),
+                    ("outcome", outcome.as_str()),
+                ];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn counters_are_printed_with_their_labels() {
+        let metrics = Arc::new(Metrics::default());
+        metrics.answered(Endpoint::Referrers, StatusCode::OK, Duration::from_millis(3));
+        metrics.answered(Endpoint::Referrers, StatusCode::BAD_GATEWAY, Duration::from_secs(100));
+        metrics.sent(Endpoint::Referrers, 42);
+        let text = text(&registry(Vec::new(), metrics)).unwrap();
+        for line in [
+            "refshim_requests_total{endpoint=\"referrers\",status=\"2xx\"} 1",
+            "refshim_requests_total{endpoint=\"referrers\",status=\"5xx\"} 1",
+            "refshim_request_duration_seconds_bucket{le=\"0.005\",endpoint=\"referrers\"} 1",
+            "refshim_request_duration_seconds_bucket{le=\"60.0\",endpoint=\"referrers\"} 1",
+            "refshim_request_duration_seconds_bucket{le=\"+Inf\",endpoint=\"referrers\"} 2",
+            "refshim_request_duration_seconds_count{endpoint=\"referrers\"} 2",
+            "refshim_response_bytes_total{endpoint=\"referrers\"} 42",
+            "refshim_requests_in_flight 0",
+            "refshim_connections 0",
+            "refshim_panics_total 0",
+            concat!("refshim_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+        }
+    }
+}

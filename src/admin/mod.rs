@@ -1,0 +1,120 @@
+//! The admin listener, never on the registry's own. Its endpoints, all `GET` or `HEAD`:
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/healthz` | 200 while the process runs |
+//! | `/readyz` | 200 while every upstream can be reached and nothing is shutting down, otherwise 503 and the reason |
+//! | `/metrics` | counters in Prometheus' OpenMetrics text |
+//!
+//! Anything else is 404.
+
+mod listener;
+mod metrics;
+mod ready;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use crate::body::Body;
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+
+pub use listener::run;
+use ready::Readiness;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin listener tells of.
+pub struct Admin {
+    readiness: Readiness,
+    registry: prometheus_client::registry::Registry,
+}
+
+impl Admin {
+    pub fn new(upstreams: Vec<Arc<Upstream>>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            registry: metrics::registry(upstreams.clone(), metrics),
+            readiness: Readiness::new(upstreams),
+        }
+    }
+
+    /// From now on `/readyz` says 503, so that no new work is sent here.
+    pub fn shut_down(&self) {
+        self.readiness.shut_down();
+    }
+
+    /// Answers one request.
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/healthz" => plain(StatusCode::OK, "ok\n"),
+            "/readyz" => match self.readiness.check().await {
+                Ok(()) => plain(StatusCode::OK, "ready\n"),
+                Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+            },
+            "/metrics" => match metrics::text(&self.registry) {
+                Ok(text) => answer(StatusCode::OK, OPEN_METRICS, text),
+                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            },
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "not found; there are /healthz, /readyz and /metrics\n",
+            ),
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    answer(status, PLAIN, text)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(method: Method, path: &str) -> Response<Body> {
+        let admin = Admin::new(Vec::new(), Arc::default());
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        admin.answer(&request).await
+    }
+
+    #[tokio::test]
+    async fn endpoints() {
+        for path in ["/healthz", "/readyz", "/metrics", "/healthz?verbose"] {
+            assert_eq!(ask(Method::GET, path).await.status(), StatusCode::OK, "{path}");
+        }
+        for path in ["/", "/v2/", "/healthz/", "/metrics/x"] {
+            assert_eq!(ask(Method::GET, path).await.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+        let refused = ask(Method::POST, "/healthz").await;
+        assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refused.headers()[ALLOW], "GET, HEAD");
+    }
+
+    #[tokio::test]
+    async fn shutting_down_is_not_ready() {
+        let admin = Admin::new(Vec::new(), Arc::default());
+        admin.shut_down();
+        let request = Request::builder().uri("/readyz").body(()).unwrap();
+        assert_eq!(admin.answer(&request).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

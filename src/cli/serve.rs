@@ -1,0 +1,175 @@
+//! `refshim serve`: binds, wires the layers together, and serves until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, Admin};
+use crate::cache::{Bounds, Cache};
+use crate::config::{Config, LogFormat, Overrides, load};
+use crate::links::Resolver;
+use crate::metrics::Metrics;
+use crate::proxy::Gateway;
+use crate::upstream::Upstream;
+use crate::{server, telemetry};
+
+use super::failure::Failure;
+
+/// Run the proxy in front of a registry.
+///
+/// SIGTERM or Ctrl-C ends it gracefully: transfers that are under way may finish, within server.shutdown_grace. A second signal
+/// ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  refshim serve --upstream https://ghcr.io
+  refshim serve --upstream http://127.0.0.1:5000 --listen 127.0.0.1:5100
+  refshim serve --config /etc/refshim.toml
+  REFSHIM_UPSTREAM=https://ghcr.io REFSHIM_CACHE__FRESH_FOR=1m refshim serve
+
+Every key of the configuration file, with its default, is in config.example.toml; each is an environment variable too:
+server.listen is REFSHIM_SERVER__LISTEN. Flags beat environment variables beat the file.")]
+pub(super) struct Args {
+    /// The configuration, in TOML.
+    #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
+    config: Option<PathBuf>,
+    /// The registry, in place of the first one in the configuration.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Where callers connect [default: 127.0.0.1:5100].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where /healthz, /readyz and /metrics are [default: 127.0.0.1:5101].
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
+    /// How log lines look [default: text].
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormatFlag>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormatFlag {
+    Text,
+    Json,
+}
+
+impl From<LogFormatFlag> for LogFormat {
+    fn from(flag: LogFormatFlag) -> Self {
+        match flag {
+            LogFormatFlag::Text => Self::Text,
+            LogFormatFlag::Json => Self::Json,
+        }
+    }
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let overrides = Overrides {
+        upstream: args.upstream,
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        log_format: args.log_format.map(LogFormat::from),
+    };
+    let config = load(args.config.as_deref(), &overrides)?;
+    telemetry::init(&config.log);
+    serve(&config).await
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let upstream = upstream(config)?;
+    let metrics = Arc::new(Metrics::default());
+    let gateway = Arc::new(gateway(upstream.clone(), config, metrics.clone()));
+    let admin = Arc::new(Admin::new(vec![upstream.clone()], metrics));
+    let listener = bind("server.listen", "--listen", config.server.listen).await?;
+    let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
+    announce(&listener, &admin_listener, &upstream);
+
+    let watching = tokio::spawn(admin::run(admin_listener, admin.clone()));
+    let limits = server::Limits {
+        connections: config.limits.connections,
+        grace: config.server.shutdown_grace,
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = server::run(listener, gateway, limits, async {
+        // Dropped or sent: either way it is time to stop.
+        let _ = stopped.await;
+    });
+    let stopping = async {
+        signals.next().await;
+        admin.shut_down();
+        drop(stop);
+        signals.next().await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = stopping => tracing::warn!("told to stop twice: transfers are cut"),
+    }
+    watching.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn upstream(config: &Config) -> Result<Arc<Upstream>, Failure> {
+    let [first] = config.upstreams.as_slice() else {
+        return Err(Failure::usage(
+            "upstream[1]: this version serves one upstream: run one refshim for each",
+        ));
+    };
+    let upstream = Upstream::new(first, &config.limits).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(Arc::new(upstream))
+}
+
+fn gateway(upstream: Arc<Upstream>, config: &Config, metrics: Arc<Metrics>) -> Gateway {
+    let cache = Arc::new(Cache::new(Bounds {
+        manifests: config.cache.manifest_bytes,
+        lists: config.cache.list_bytes,
+    }));
+    let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
+    Gateway::new(upstream, Arc::new(resolver), config, metrics)
+}
+
+async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!(
+            "{key}: {address} cannot be had ({error}); choose another with {flag}"
+        ))
+    })
+}
+
+fn announce(listener: &TcpListener, admin_listener: &TcpListener, upstream: &Upstream) {
+    let shown = |listener: &TcpListener| {
+        listener
+            .local_addr()
+            .map(|address| address.to_string())
+            .unwrap_or_default()
+    };
+    tracing::info!("listening on http://{} in front of {}", shown(listener), upstream.url());
+    tracing::info!("admin on http://{}", shown(admin_listener));
+}
+
+/// What tells a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let failed = |error| Failure::failed(format!("signals cannot be listened to: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

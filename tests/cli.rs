@@ -1,8 +1,6 @@
 //! Promise: exit codes 0, 1 and 2 mean done, failed and wrong usage; an error is one line on standard error that says what is
 //! wrong and how to mend it.
 
-#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
-
 use std::io::Write as _;
 use std::process::{Command, Output};
 

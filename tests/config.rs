@@ -1,8 +1,6 @@
 //! Promise: the configuration is merged from file, environment and flags, everything that is wrong is said at once, and
 //! `config.example.toml` shows every key with its default.
 
-#![allow(clippy::unwrap_used, reason = "clippy knows tests, but not their helpers")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;

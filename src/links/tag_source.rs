@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::oci::media_type::ManifestKind;
-use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, LinkTagKind};
-use crate::oci::{Dialect, Digest, LinkTag, Manifest, SubjectKey, Tag};
+use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, HASH_LENGTH, LinkTagKind};
+use crate::oci::{Descriptor, Dialect, Digest, LinkTag, LinkTarget, Manifest, SubjectKey, Tag};
 use crate::upstream::{Answer, RawManifest, TagNames};
 
 use super::candidate::{Candidates, What};
@@ -19,8 +19,8 @@ pub(super) async fn find(scan: &Scan, names: &TagNames) -> Result<Candidates, Re
     let key = SubjectKey::of(&scan.subject);
     let tags: Vec<(Tag, LinkTag)> = names
         .with_prefix(key.as_str())
-        .filter_map(|name| Some((Tag::parse(name).ok()?, tag_scheme::parse(name)?)))
-        .filter(|(_, link)| link.subject == key && is_read(scan, &link.kind))
+        .filter_map(|name| Some((Tag::parse(name).ok()?, tag_scheme::parse_of(&key, name)?)))
+        .filter(|(_, link)| is_read(scan, &link.kind))
         .collect();
     let found = stream::iter(tags)
         .map(|(tag, link)| read(scan, tag, link))
@@ -45,7 +45,8 @@ fn is_read(scan: &Scan, kind: &LinkTagKind) -> bool {
 
 async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, ResolveError> {
     let recheck = match &link.kind {
-        LinkTagKind::ProposalD { hash, .. } => Recheck::UnlessHash(hash),
+        // A shorter hash may be that of another manifest, to which the tag was moved.
+        LinkTagKind::ProposalD { hash, .. } if hash.len() == HASH_LENGTH => Recheck::UnlessHash(hash),
         _ => Recheck::Always,
     };
     let raw = match scan.manifests.by_tag(&scan.place, &tag, recheck).await {
@@ -66,7 +67,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
     match &link.kind {
         LinkTagKind::ProposalD { .. } => proposal_d(&scan.subject, &raw, &manifest, &mut found),
         LinkTagKind::Cosign(kind) => cosign(*kind, &raw, &manifest, &mut found),
-        LinkTagKind::Referrers => referrers_tag(&manifest, &mut found),
+        LinkTagKind::Referrers => referrers_tag(&scan.subject, &raw, &manifest, &mut found),
     }
     Ok(found)
 }
@@ -89,7 +90,7 @@ fn proposal_d(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, fou
         let listed = manifest.links(&raw.digest);
         let annotated: Vec<_> = listed
             .iter()
-            .filter(|link| !matches!(link.target, crate::oci::LinkTarget::This))
+            .filter(|link| !matches!(link.target, LinkTarget::This))
             .collect();
         for link in annotated.iter().filter(|link| link.subject == *subject) {
             found.add_link(&link.target, raw, Dialect::ProposalDTag);
@@ -112,11 +113,28 @@ fn cosign(kind: CosignKind, raw: &Arc<RawManifest>, manifest: &Manifest, found: 
     }
 }
 
-/// Every descriptor of the index. Anything but an index under this name is a user's own.
-fn referrers_tag(manifest: &Manifest, found: &mut Candidates) {
-    if manifest.kind == ManifestKind::Index {
-        for listed in &manifest.manifests {
+/// Every descriptor of the index, but those annotated for another subject only; of an originator's own index (which holds
+/// the subject among annotated entries) only what is annotated counts, and that is found already. Anything but an index
+/// under this name is a user's own.
+fn referrers_tag(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
+    if manifest.kind != ManifestKind::Index {
+        return;
+    }
+    let links = manifest.links(&raw.digest);
+    let holds_subject = manifest.manifests.iter().any(|listed| listed.digest == *subject);
+    let is_originators = holds_subject && links.iter().any(|link| link.target != LinkTarget::This);
+    for listed in &manifest.manifests {
+        let subjects = links
+            .iter()
+            .filter(|link| is_target(&link.target, listed))
+            .map(|link| &link.subject);
+        let subjects: Vec<&Digest> = subjects.collect();
+        if subjects.contains(&subject) || (subjects.is_empty() && !is_originators) {
             found.add(What::Named(listed.clone()), Dialect::ReferrersTag, None);
         }
     }
+}
+
+fn is_target(target: &LinkTarget, listed: &Descriptor) -> bool {
+    matches!(target, LinkTarget::Manifest(named) if named.digest == listed.digest)
 }

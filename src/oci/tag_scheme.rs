@@ -120,17 +120,36 @@ pub fn parse(tag: &str) -> Option<LinkTag> {
     if !well_formed {
         return None;
     }
-    let kind = match rest {
-        None => LinkTagKind::Referrers,
-        Some(rest) => match rest.split_once('.') {
-            None => LinkTagKind::Cosign(CosignKind::parse(rest)?),
-            Some((hash, kind)) => proposal_d(hash, kind)?,
-        },
-    };
     Some(LinkTag {
         subject: SubjectKey(format!("{algorithm}-{}", &reference[..REF_LENGTH])),
-        kind,
+        kind: kind_of(rest)?,
     })
+}
+
+/// Reads a tag of the subject `key`, also where its algorithm is none that [`parse`] can tell from an ordinary tag's name.
+pub fn parse_of(key: &SubjectKey, tag: &str) -> Option<LinkTag> {
+    if let Some(link) = parse(tag) {
+        return (link.subject == *key).then_some(link);
+    }
+    let rest = match tag.strip_prefix(key.as_str())? {
+        "" => None,
+        rest => Some(rest.strip_prefix('.')?),
+    };
+    Some(LinkTag {
+        subject: key.clone(),
+        kind: kind_of(rest)?,
+    })
+}
+
+/// What stands behind the first dot, if there is one, tells the scheme.
+fn kind_of(rest: Option<&str>) -> Option<LinkTagKind> {
+    match rest {
+        None => Some(LinkTagKind::Referrers),
+        Some(rest) => match rest.split_once('.') {
+            None => CosignKind::parse(rest).map(LinkTagKind::Cosign),
+            Some((hash, kind)) => proposal_d(hash, kind),
+        },
+    }
 }
 
 fn proposal_d(hash: &str, kind: &str) -> Option<LinkTagKind> {
@@ -195,6 +214,22 @@ mod tests {
         ] {
             assert_eq!(parse(tag), None, "{tag}");
         }
+    }
+
+    #[test]
+    fn tags_of_a_known_subject_are_read_whatever_its_algorithm() {
+        let key = SubjectKey::of(&Digest::parse("md5:d41d8cd98f00b204e9800998ecf8427e").unwrap());
+        let tag = format!("{key}.0123456789abcdef.sig");
+        assert_eq!(parse(&tag), None);
+        assert!(matches!(
+            parse_of(&key, &tag),
+            Some(LinkTag {
+                kind: LinkTagKind::ProposalD { .. },
+                ..
+            })
+        ));
+        assert_eq!(parse_of(&key, &format!("{key}x.0123456789abcdef.sig")), None);
+        assert_eq!(parse_of(&key, &format!("sha256-{HEX}.sig")), None);
     }
 
     #[test]

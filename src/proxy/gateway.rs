@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
@@ -94,21 +94,26 @@ impl Gateway {
     }
 
     async fn answer(&self, found: Result<Route, RouteError>, request: Parts, body: Incoming) -> Response<Body> {
-        let (head, method) = (request.clone(), request.method.clone());
+        let head = request.clone();
         let answer = match found {
             Ok(route) => self.dispatch(route, request, body).await,
             Err(error) => Err(error.into()),
         };
-        answer.unwrap_or_else(|failure| {
-            tracing::debug!(%failure, "request failed");
-            let mut response = failure.into_response();
-            self.adapt(response.headers_mut(), &head);
-            if method == http::Method::HEAD {
-                without_body(response)
-            } else {
-                response
-            }
-        })
+        answer.unwrap_or_else(|failure| self.fail(failure, &head))
+    }
+
+    /// The answer to a request that failed.
+    pub(super) fn fail(&self, failure: Failure, request: &Parts) -> Response<Body> {
+        tracing::debug!(%failure, "request failed");
+        let relayed = matches!(failure, Failure::Refused(_));
+        let mut response = failure.into_response();
+        if relayed {
+            self.adapt(response.headers_mut(), request);
+        }
+        if request.method == Method::HEAD {
+            response = without_body(response);
+        }
+        response
     }
 
     async fn dispatch(&self, route: Route, request: Parts, body: Incoming) -> Result<Response<Body>, Failure> {
@@ -145,7 +150,7 @@ impl Gateway {
 }
 
 /// The answer to HEAD: the length of what GET would get.
-pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
+fn without_body(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
         head.headers

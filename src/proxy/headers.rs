@@ -6,8 +6,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::oci::{Code, OciError};
-
 /// Hop-by-hop whether `Connection` names them or not (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
@@ -25,20 +23,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 /// Makes containers/image call an API of another product (`/extensions/v2/…`) that is not passed through.
 const SUPPORTS_SIGNATURES: HeaderName = HeaderName::from_static("x-registry-supports-signatures");
 
-/// A request that two readers could cut differently (RFC 9112, 6.3).
-pub fn is_ambiguous(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
-}
-
-/// The answer to such a request.
-pub fn ambiguous() -> OciError {
-    OciError::bad_request(
-        Code::Unsupported,
-        "a request has either a Content-Length or a Transfer-Encoding",
-    )
-}
-
-/// Readies a caller's headers for the upstream.
+/// Readies a caller's headers for the upstream. A request with two framings needs no care: hyper has dropped its length.
 pub fn clean_request(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     // Answered by this hop: `100 Continue` goes out when the upstream begins to take the body.
@@ -120,12 +105,5 @@ mod tests {
         ]);
         clean_response(&mut map);
         assert_eq!(map, headers(&[("Docker-Distribution-Api-Version", "registry/2.0")]));
-    }
-
-    #[test]
-    fn two_framings_are_ambiguous() {
-        let both = headers(&[("Content-Length", "1"), ("Transfer-Encoding", "chunked")]);
-        assert!(is_ambiguous(&both));
-        assert!(!is_ambiguous(&headers(&[("Content-Length", "1")])));
     }
 }

@@ -17,9 +17,6 @@ const PING_LIMIT: usize = 64 * 1024;
 
 /// Passes a request on and its answer back.
 pub(super) async fn forward(gateway: &Gateway, request: Parts, body: Body) -> Result<Response<Body>, Failure> {
-    if headers::is_ambiguous(&request.headers) {
-        return Err(headers::ambiguous().into());
-    }
     let mut onward = Request::new(body);
     *onward.method_mut() = request.method.clone();
     *onward.uri_mut() = origin_form(&request.uri);

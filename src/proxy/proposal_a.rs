@@ -1,11 +1,11 @@
 //! Proposal A and ORAS: a page of `{"referrers": […]}`.
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{HeaderName, HeaderValue, Response};
 
 use super::answer::Answered;
 use super::failure::Failure;
-use super::gateway::{Gateway, without_body};
+use super::gateway::Gateway;
 use super::peer::callers_origin;
 use crate::body::Body;
 use crate::dialect::proposal_a::{self, Shape};
@@ -20,17 +20,8 @@ pub(super) async fn answer(
     repository: &RepositoryName,
     subject: &Digest,
 ) -> Response<Body> {
-    let mut response = list(gateway, request, shape, repository, subject)
-        .await
-        .unwrap_or_else(|failure| {
-            let mut response = failure.into_response();
-            gateway.adapt(response.headers_mut(), request);
-            if request.method == Method::HEAD {
-                without_body(response)
-            } else {
-                response
-            }
-        });
+    let answer = list(gateway, request, shape, repository, subject).await;
+    let mut response = answer.unwrap_or_else(|failure| gateway.fail(failure, request));
     let (name, value) = shape.version_header();
     response
         .headers_mut()

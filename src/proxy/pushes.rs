@@ -6,7 +6,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::failure::{Failure, relay};
-use super::headers;
 use super::manifests::Asked;
 use super::write::Push;
 use crate::body::Body;
@@ -18,9 +17,6 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> {
     let gateway = asked.gateway;
-    if headers::is_ambiguous(&asked.request.headers) {
-        return Err(headers::ambiguous().into());
-    }
     // Bodies are held in memory here, so only so many at once.
     let _turn = gateway.pushes.acquire().await;
     let bytes = read(body, gateway.manifest_bytes).await?;

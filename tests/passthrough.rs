@@ -1,0 +1,218 @@
+//! Promise: whatever is not about referrers passes through untouched, streamed both ways, and works from where the caller
+//! stands.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use http::Method;
+use support::{CountingProxy, Endpoint, Fault, Local, Program, Registry};
+
+const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
+
+fn digest(bytes: &[u8]) -> String {
+    refshim::oci::Digest::sha256(bytes).to_string()
+}
+
+/// A `Location` that every client understands, which leads back to the proxy.
+fn location(reply: &support::Reply) -> String {
+    let location = reply.header("location").expect("a Location").to_owned();
+    assert!(location.starts_with("/v2/"), "{location}");
+    location
+}
+
+fn with_digest(location: &str, digest: &str) -> String {
+    let separator = if location.contains('?') { '&' } else { '?' };
+    format!("{location}{separator}digest={digest}")
+}
+
+async fn begin_upload(proxy: &Endpoint, repository: &str, query: &str) -> support::Reply {
+    let path = format!("/v2/{repository}/blobs/uploads/{query}");
+    proxy.send(Method::POST, &path, &[], "").await
+}
+
+async fn everything_passes(registry: &Registry, proxy: &Endpoint, repository: &str) {
+    proxy.get("/v2/").await.expect_status(200);
+
+    // In one piece after POST.
+    let blob = vec![7_u8; 100_000];
+    let own = digest(&blob);
+    let begun = begin_upload(proxy, repository, "").await.expect_status(202);
+    let path = with_digest(&location(&begun), &own);
+    let done = proxy
+        .send(Method::PUT, &path, &[OCTETS], blob.clone())
+        .await
+        .expect_status(201);
+    assert_eq!(location(&done), format!("/v2/{repository}/blobs/{own}"));
+
+    // In chunks.
+    let chunked = b"first, second".to_vec();
+    let begun = begin_upload(proxy, repository, "").await.expect_status(202);
+    let mut at = location(&begun);
+    for (range, part) in [("0-6", "first, "), ("7-12", "second")] {
+        let headers = [OCTETS, ("content-range", range)];
+        let sent = proxy.send(Method::PATCH, &at, &headers, part).await.expect_status(202);
+        at = location(&sent);
+    }
+    proxy.get(&at).await.expect_status(204);
+    let path = with_digest(&at, &digest(&chunked));
+    proxy.send(Method::PUT, &path, &[], "").await.expect_status(201);
+
+    // Back, whole and in part.
+    let path = format!("/v2/{repository}/blobs/{own}");
+    let got = proxy.get(&path).await.expect_status(200);
+    assert_eq!(got.body, blob);
+    let head = proxy.head(&path).await.expect_status(200);
+    assert_eq!(head.header("content-length"), Some("100000"));
+    let part = proxy
+        .get_with(&path, &[("range", "bytes=10-19")])
+        .await
+        .expect_status(206);
+    assert_eq!(
+        (part.body.len(), part.header("content-range")),
+        (10, Some("bytes 10-19/100000"))
+    );
+
+    // Mounted elsewhere.
+    let query = format!("?mount={own}&from={repository}");
+    let mounted = begin_upload(proxy, "mounted/here", &query).await.expect_status(201);
+    assert_eq!(location(&mounted), format!("/v2/mounted/here/blobs/{own}"));
+
+    // Manifests, and what straight and through the proxy say of them.
+    let image = proxy.push_image(repository, "latest", repository).await;
+    for reference in ["latest", &image.digest] {
+        let straight = registry.endpoint().manifest(repository, reference).await;
+        let through = proxy.manifest(repository, reference).await.expect_status(200);
+        assert_eq!(through.body, straight.body);
+        for name in ["content-type", "docker-content-digest", "content-length", "etag"] {
+            assert_eq!(through.header(name), straight.header(name), "{name}");
+        }
+    }
+    let catalog = proxy.get("/v2/_catalog?n=100").await.expect_status(200).json();
+    assert!(
+        catalog["repositories"].as_array().unwrap().contains(&repository.into()),
+        "{catalog}"
+    );
+
+    // And away.
+    for path in [format!("/v2/{repository}/manifests/{}", image.digest), path] {
+        proxy.delete(&path).await.expect_status(202);
+        proxy.get(&path).await.expect_status(404);
+    }
+}
+
+#[tokio::test]
+async fn everything_passes_through_both_distributions_over_both_protocols() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let proxy = Local::in_front_of(&registry.url()).await;
+        everything_passes(&registry, &proxy.endpoint(), "one/plain").await;
+        everything_passes(&registry, &proxy.endpoint().h2c(), "two/manifests/x").await;
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_registry_pass_through_as_they_are() {
+    let registry = Registry::v2().await;
+    let proxy = Local::in_front_of(&registry.url()).await;
+    for path in [
+        "/v2/none/manifests/latest",
+        "/v2/none/blobs/sha256:0",
+        "/v2/UPPER/manifests/x",
+        "/v2/none/what/is/it",
+    ] {
+        let (straight, through) = (registry.endpoint().get(path).await, proxy.endpoint().get(path).await);
+        assert_eq!(
+            (through.status, &through.body),
+            (straight.status, &straight.body),
+            "{path}"
+        );
+        assert_eq!(
+            through.header("content-type"),
+            straight.header("content-type"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn there_is_nothing_outside_the_api() {
+    let registry = Registry::v2().await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let proxy = Local::in_front_of(link.url()).await;
+    for path in ["/", "/debug/vars", "/metrics", "/token", "/v1/_ping", "/v3/x"] {
+        let reply = proxy.endpoint().get(path).await.expect_status(404);
+        reply.error_code();
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+    }
+    proxy
+        .endpoint()
+        .get("/v2/../metrics")
+        .await
+        .expect_status(400)
+        .error_code();
+    proxy.endpoint().head("/nothing").await.expect_status(404);
+    assert_eq!(link.take(), [""; 0]);
+}
+
+#[tokio::test]
+async fn addresses_of_the_registry_become_the_callers() {
+    let registry = Registry::v2().await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let proxy = Local::in_front_of(link.url()).await;
+    let own = link.url().to_owned();
+    for (given, expected) in [
+        (
+            format!("{own}/v2/a/blobs/upload/x?_state=a%2Bb=="),
+            "/v2/a/blobs/upload/x?_state=a%2Bb==",
+        ),
+        ("/v2/a/blobs/uploads/x".to_owned(), "/v2/a/blobs/uploads/x"),
+        ("x?y=z".to_owned(), "/v2/a/blobs/uploads/x?y=z"),
+        ("https://127.0.0.2/x?sig=%2F".to_owned(), "https://127.0.0.2/x?sig=%2F"),
+    ] {
+        let fault = Fault::answer(
+            202,
+            &[("location", &given), ("x-registry-supports-signatures", "1")],
+            "",
+        );
+        link.fail_times(1, fault, |_| true);
+        let reply = begin_upload(&proxy.endpoint(), "a", "").await.expect_status(202);
+        assert_eq!(reply.header("location"), Some(expected));
+        assert_eq!(reply.header("x-registry-supports-signatures"), None);
+    }
+    let next = format!("<{own}/v2/_catalog?last=b>; rel=\"next\"");
+    link.fail_times(1, Fault::answer(200, &[("link", &next)], "{}"), |_| true);
+    let reply = proxy.endpoint().get("/v2/_catalog?n=1").await;
+    assert_eq!(reply.header("link"), Some("</v2/_catalog?last=b>; rel=\"next\""));
+}
+
+#[tokio::test]
+async fn a_realm_is_rewritten_on_request_only() {
+    let registry = Registry::v2().await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let challenge = format!("Bearer realm=\"{}/auth/token\",service=\"s\"", link.url());
+    link.fail(Fault::answer(401, &[("www-authenticate", &challenge)], "{}"), |r| {
+        r.path == "/v2/"
+    });
+    link.fail(Fault::answer(200, &[], "{\"token\":\"t\"}"), |r| {
+        r.path.starts_with("/auth/token")
+    });
+
+    let plain = Local::in_front_of(link.url()).await;
+    let reply = plain.endpoint().get("/v2/").await.expect_status(401);
+    assert_eq!(reply.header("www-authenticate"), Some(challenge.as_str()));
+    plain.endpoint().get("/auth/token").await.expect_status(404);
+
+    // A replica that saw no challenge yet asks for one.
+    let rewriting = Local::configured(link.url(), |config| config.server.rewrite_realm = true).await;
+    let path = "/auth/token?scope=repository:a:pull";
+    let token = rewriting.endpoint().get(path).await.expect_status(200);
+    assert_eq!(token.text(), "{\"token\":\"t\"}");
+    let reply = rewriting.endpoint().get("/v2/").await.expect_status(401);
+    let expected = format!(
+        "Bearer realm=\"http://{}/auth/token\",service=\"s\"",
+        rewriting.authority()
+    );
+    assert_eq!(reply.header("www-authenticate"), Some(expected.as_str()));
+    rewriting.endpoint().get("/auth/other").await.expect_status(404);
+}

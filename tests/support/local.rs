@@ -1,0 +1,100 @@
+//! refshim's gateway and server in the test's own process, for what can only be seen from inside.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use refshim::cache::{Bounds, Cache};
+use refshim::config::{Config, UpstreamConfig};
+use refshim::links::Resolver;
+use refshim::metrics::Metrics;
+use refshim::proxy::Gateway;
+use refshim::server::{self, Limits};
+use refshim::upstream::Upstream;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::endpoint::Endpoint;
+use super::wait::within;
+
+pub struct Local {
+    url: String,
+    metrics: Arc<Metrics>,
+    upstream: Arc<Upstream>,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+}
+
+impl Local {
+    /// With defaults.
+    pub async fn in_front_of(upstream: &str) -> Self {
+        Self::configured(upstream, |_| ()).await
+    }
+
+    /// With what `change` makes of the defaults.
+    pub async fn configured(upstream: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
+            upstreams: vec![UpstreamConfig::new(upstream.parse().expect("a URL"))],
+            ..Config::default()
+        };
+        change(&mut config);
+        let upstream = Upstream::new(&config.upstreams[0], &config.limits).expect("an upstream");
+        let upstream = Arc::new(upstream);
+        let cache = Arc::new(Cache::new(Bounds {
+            manifests: config.cache.manifest_bytes,
+            lists: config.cache.list_bytes,
+        }));
+        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
+        let metrics = Arc::new(Metrics::default());
+        let gateway = Gateway::new(upstream.clone(), Arc::new(resolver), &config, metrics.clone());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a loopback port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let limits = Limits {
+            connections: config.limits.connections,
+            grace: config.server.shutdown_grace,
+        };
+        let server = tokio::spawn(server::run(listener, Arc::new(gateway), limits, async {
+            // A dropped sender stops it too.
+            let _ = stopped.await;
+        }));
+        Self {
+            url,
+            metrics,
+            upstream,
+            stop: Some(stop),
+            server,
+        }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.url)
+    }
+
+    /// `host:port`
+    pub fn authority(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Begins an orderly end.
+    pub fn stop(&mut self) {
+        self.stop.take();
+    }
+
+    /// Back when the server has ended.
+    pub async fn ended(self) {
+        within("the server ends", self.server)
+            .await
+            .expect("the server does not panic");
+    }
+}

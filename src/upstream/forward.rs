@@ -1,7 +1,7 @@
 //! Pass-through: a caller's request as it is, to the upstream, and the answer back. Streams both ways.
 
-use http::header::{EXPECT, FORWARDED, HOST, HeaderName};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 
 use super::counts::RequestKind;
@@ -22,6 +22,10 @@ impl Upstream {
         parts.version = Version::HTTP_11;
         clean(&mut parts.headers);
         let idempotent = matches!(parts.method, Method::GET | Method::HEAD) && body.is_end_stream();
+        if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) && body.is_end_stream() {
+            // Over HTTP/2 an empty body needs no length; over HTTP/1.1 some servers insist (411).
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if !idempotent {
             let request = Request::from_parts(parts, body);
             return self

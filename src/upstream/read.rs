@@ -11,7 +11,7 @@ use super::timed::IdleBody;
 use super::{Reply, UpstreamError};
 
 /// Of an error body, no more than this is kept, in bytes.
-pub(super) const ERROR_BYTES: usize = 64 << 10;
+const ERROR_BYTES: usize = 64 << 10;
 
 /// The next piece of `body`; `None` at its end. Trailers are skipped.
 pub(super) async fn next_chunk(body: &mut IdleBody) -> Result<Option<Bytes>, UpstreamError> {
@@ -42,21 +42,20 @@ async fn up_to(body: &mut IdleBody, limit: usize) -> Result<(Bytes, bool), Upstr
     Ok((all.freeze(), false))
 }
 
-/// A whole answer; `None` when a success is longer than `limit` bytes. Any other answer is cut at [`ERROR_BYTES`], or at `limit`
-/// where that is more.
+/// A whole answer; `None` when a success is longer than `limit` bytes. Of any other answer, the beginning.
 pub(super) async fn reply(response: Response<IdleBody>, limit: usize) -> Result<Option<Reply>, UpstreamError> {
+    if !response.status().is_success() {
+        return refusal(response).await.map(Some);
+    }
     let (parts, mut body) = response.into_parts();
-    let must_fit = parts.status.is_success();
-    let limit = if must_fit { limit } else { limit.max(ERROR_BYTES) };
-    if must_fit && body.size_hint().lower() > limit as u64 {
+    if body.size_hint().lower() > limit as u64 {
         return Ok(None);
     }
     let (bytes, complete) = up_to(&mut body, limit).await?;
-    let fits = complete || !must_fit;
-    Ok(fits.then(|| into_reply(parts.status, parts.headers, bytes, complete)))
+    Ok(complete.then(|| into_reply(parts.status, parts.headers, bytes, true)))
 }
 
-/// The beginning of an answer that is no success.
+/// The beginning of an answer, cut at [`ERROR_BYTES`].
 pub(super) async fn refusal(response: Response<IdleBody>) -> Result<Reply, UpstreamError> {
     let (parts, mut body) = response.into_parts();
     let (bytes, complete) = up_to(&mut body, ERROR_BYTES).await?;

@@ -140,3 +140,58 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+    use crate::body::BoxError;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::ZERO,
+        first_byte: Duration::from_secs(30),
+        idle: Duration::from_secs(60),
+    };
+
+    fn left(progress: &Progress) -> Duration {
+        deadline(progress, TIMEOUTS).0 - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_take_hours_as_long_as_it_moves() {
+        let progress = Progress::new(false);
+        let piece = |text: &'static str| Ok::<_, BoxError>(Frame::data(Bytes::from(text)));
+        let pieces = futures_util::stream::iter([piece("a"), piece("b")]);
+        let mut body = Watched::new(Body::stream(StreamBody::new(pieces)), Arc::clone(&progress));
+        for _ in 0..2 {
+            tokio::time::advance(Duration::from_secs(59)).await;
+            assert_eq!(left(&progress), Duration::from_secs(1));
+            assert!(body.frame().await.is_some());
+            assert_eq!(left(&progress), Duration::from_secs(60));
+        }
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(body.frame().await.is_none());
+        assert_eq!(
+            left(&progress),
+            Duration::from_secs(30),
+            "now it is the upstream's turn"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_let_go_of_is_sent() {
+        let progress = Progress::new(false);
+        drop(Watched::new(Body::empty(), Arc::clone(&progress)));
+        assert!(progress.is_sent());
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = UpstreamError::Invalid("x".into());
+        let outer = std::io::Error::other(inner.clone());
+        assert_eq!(chain(&outer), inner.to_string());
+    }
+}

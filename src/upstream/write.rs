@@ -1,7 +1,7 @@
 //! refshim's own writes. What the upstream answers is the answer; nothing is repeated here.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::counts::RequestKind;
@@ -39,11 +39,14 @@ impl Write<'_> {
 impl Upstream {
     pub(super) async fn write(&self, write: Write<'_>, caller: &Caller) -> Result<Reply, UpstreamError> {
         let Write { kind, media_type, .. } = write;
+        let length = write.bytes.len();
         let mut request = Request::new(Body::from(write.bytes));
         *request.method_mut() = write.method;
         *request.uri_mut() = write.uri;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, OWN_USER_AGENT);
+        // hyper says nothing of an empty body, and some servers insist (411).
+        headers.insert(CONTENT_LENGTH, length.into());
         if !media_type.is_empty() {
             let invalid = |_| UpstreamError::Invalid(format!("'{}' is no media type", media_type.escape_default()));
             headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).map_err(invalid)?);

@@ -4,6 +4,7 @@
 //! how to mend it.
 
 mod check;
+mod demo;
 mod failure;
 mod login;
 mod output;
@@ -38,6 +39,7 @@ enum Command {
     Check(check::Args),
     Referrers(referrers::Args),
     Tree(tree::Args),
+    Demo(demo::Args),
 }
 
 /// Runs the program with this process's arguments.
@@ -63,6 +65,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(args).await,
         Command::Referrers(args) => referrers::run(args).await,
         Command::Tree(args) => tree::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
     }
 }
 

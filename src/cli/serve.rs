@@ -123,7 +123,7 @@ fn upstream(config: &Config) -> Result<Arc<Upstream>, Failure> {
     Ok(Arc::new(upstream))
 }
 
-fn gateway(upstream: Arc<Upstream>, config: &Config, metrics: Arc<Metrics>) -> Gateway {
+pub(super) fn gateway(upstream: Arc<Upstream>, config: &Config, metrics: Arc<Metrics>) -> Gateway {
     let cache = Arc::new(Cache::new(Bounds {
         manifests: config.cache.manifest_bytes,
         lists: config.cache.list_bytes,
@@ -132,7 +132,7 @@ fn gateway(upstream: Arc<Upstream>, config: &Config, metrics: Arc<Metrics>) -> G
     Gateway::new(upstream, Arc::new(resolver), config, metrics)
 }
 
-async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::failed(format!(
             "{key}: {address} cannot be had ({error}); choose another with {flag}"
@@ -152,13 +152,13 @@ fn announce(listener: &TcpListener, admin_listener: &TcpListener, upstream: &Ups
 }
 
 /// What tells a process to stop.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let failed = |error| Failure::failed(format!("signals cannot be listened to: {error}"));
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
@@ -166,7 +166,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,0 +1,128 @@
+//! `refshim demo`: a registry without referrers and refshim in front of it, for whoever has no registry at hand.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::config::{Config, UpstreamConfig};
+use crate::demo::{self, Demo, Sample};
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+use crate::{server, telemetry};
+
+use super::failure::Failure;
+use super::output;
+use super::serve::{Signals, bind, gateway};
+
+/// Try it without a registry: an embedded one of the old kind with a signed sample image, and refshim in front of it.
+///
+/// Everything is in memory and on this machine, and gone when it ends (Ctrl-C).
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where refshim listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100")]
+    listen: SocketAddr,
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let listener = bind("the demo", "--listen", args.listen).await?;
+    let address = listener.local_addr().map_err(failed)?;
+    let demo = start_registry().await?;
+    let url = Url::parse(&format!("http://{}", demo.address())).map_err(failed)?;
+    let config = config(UpstreamConfig::new(url));
+    telemetry::init(&config.log);
+    let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
+    let gateway = gateway(Arc::new(upstream), &config, Arc::new(Metrics::default()));
+    output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
+    let limits = server::Limits {
+        connections: config.limits.connections,
+        grace: config.server.shutdown_grace,
+    };
+    server::run(listener, Arc::new(gateway), limits, signals.next()).await;
+    Ok(())
+}
+
+async fn start_registry() -> Result<Demo, Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+    demo::start(listener).map_err(failed)
+}
+
+/// Defaults, but for a log that leaves the screen to the introduction.
+fn config(upstream: UpstreamConfig) -> Config {
+    let mut config = Config {
+        upstreams: vec![upstream],
+        ..Config::default()
+    };
+    config.log.level = "warn".to_owned();
+    config
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("the demo cannot start: {error}"))
+}
+
+/// The address to connect to where this is what was listened on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn introduction(registry: SocketAddr, refshim: SocketAddr, sample: &Sample) -> String {
+    let Sample {
+        repository,
+        tag,
+        digest,
+        public_key,
+        ..
+    } = sample;
+    let (image, referrers) = (
+        format!("{refshim}/{repository}:{tag}"),
+        format!("{repository}/referrers/{digest}"),
+    );
+    let key = format!("http://{refshim}/v2/{repository}/blobs/{public_key}");
+    let mut text = format!(
+        "A registry of the old kind, which knows no referrers: http://{registry}\n\
+         refshim in front of it:                               http://{refshim}\n\n\
+         It holds {repository}:{tag}, an image with two signatures and a bill of materials. To try in another terminal:\n\n"
+    );
+    for (command, what) in [
+        (
+            format!("curl -s http://{registry}/v2/{referrers}"),
+            "the registry alone: 404",
+        ),
+        (
+            format!("curl -s http://{refshim}/v2/{referrers}"),
+            "through refshim: all three",
+        ),
+        (format!("refshim referrers {image}"), "the same as a table"),
+        (format!("refshim tree {image}"), "and as a tree"),
+        (format!("oras discover --plain-http {image}"), ""),
+        (
+            format!("regctl --host reg={refshim},tls=disabled artifact tree {image}"),
+            "",
+        ),
+        (format!("cosign tree {image}"), ""),
+        (
+            format!("cosign verify --insecure-ignore-tlog=true --key {key} {image}"),
+            "its signature holds",
+        ),
+    ] {
+        let comment = if what.is_empty() {
+            String::new()
+        } else {
+            format!("  # {what}")
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {command}{comment}");
+    }
+    text.push_str("\nCtrl-C ends both.\n");
+    text
+}

@@ -98,6 +98,14 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics(text in "[<>;,=\"\\\\ a-z]{0,40}") {
+            let _ = next_of_line(&text);
+            let _ = next_of_line(&format!("<a>;{text}"));
+        }
+    }
+
     #[test]
     fn nothing_else_is_next() {
         for line in [

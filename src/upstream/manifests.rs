@@ -30,7 +30,7 @@ impl Upstream {
         sort(reply)?.try_map(|reply| raw_manifest(reply, reference))
     }
 
-    /// What a HEAD tells of a manifest. A 404 to a HEAD has no body, so it counts as absent whoever said it.
+    /// What a HEAD tells of a manifest. A 404 to a HEAD has no body, so it counts as absent unless it is a web page's.
     pub async fn head_manifest(
         &self,
         repository: &RepositoryName,
@@ -40,6 +40,7 @@ impl Upstream {
         let ask = self.ask_manifest(RequestKind::ManifestHead, Method::HEAD, repository, reference, caller)?;
         let reply = self.ask(&ask, 0).await?;
         if reply.status == http::StatusCode::NOT_FOUND {
+            media_type(&reply.headers)?;
             return Ok(Answer::Absent);
         }
         let head = sort(reply)?.try_map(|reply| manifest_head(&reply.headers, reference))?;

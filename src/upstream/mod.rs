@@ -55,6 +55,9 @@ const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);
 /// A "no" costs requests, not truth: it is soon asked again.
 const NOT_FOR: Duration = Duration::from_secs(10 * 60);
 
+/// Longer timeouts are cut to this, so that a deadline can always be computed.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// One registry.
 pub struct Upstream {
     name: String,
@@ -85,13 +88,13 @@ impl Upstream {
         let policy = Arc::new(RedirectPolicy::new(origin.host(), &config.redirect_hosts));
         let own_client = client::client(ClientOptions {
             tls: tls(config, own_roots(config, &origin)?)?,
-            connect_timeout: config.connect_timeout,
+            connect_timeout: config.connect_timeout.min(NEVER),
             http2_only: config.http2_prior_knowledge && !origin.is_tls(),
             policy: None,
         });
         let foreign_client = client::client(ClientOptions {
             tls: tls(config, foreign_roots(config)?)?,
-            connect_timeout: config.connect_timeout,
+            connect_timeout: config.connect_timeout.min(NEVER),
             http2_only: false,
             policy: Some(Arc::clone(&policy)),
         });
@@ -103,9 +106,9 @@ impl Upstream {
             foreign_client,
             policy,
             timeouts: Timeouts {
-                connect: config.connect_timeout,
-                first_byte: config.first_byte_timeout,
-                idle: config.idle_timeout,
+                connect: config.connect_timeout.min(NEVER),
+                first_byte: config.first_byte_timeout.min(NEVER),
+                idle: config.idle_timeout.min(NEVER),
             },
             retries: config.retries,
             scans: Semaphore::new(config.scan_concurrency.clamp(1, Semaphore::MAX_PERMITS)),

@@ -11,8 +11,8 @@ use super::{Caller, Native, Reply, Upstream, UpstreamError};
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Descriptor, Digest, RepositoryName};
 
-/// One page, in bytes: registries stay below 4 MiB.
-const PAGE_BYTES: usize = 8 << 20;
+/// One page, in bytes: clients take no more.
+const PAGE_BYTES: usize = 4 << 20;
 const MOST_PAGES: usize = 100;
 
 /// One answer.
@@ -95,8 +95,7 @@ impl Upstream {
 
     fn judge(&self, reply: Reply, asked: &Uri, known: bool) -> Result<Page, UpstreamError> {
         let no = Ok(Page::No { always: true });
-        let codes = error_codes(&reply.body).unwrap_or_default();
-        let says = |code: &str| codes.iter().any(|c| c == code);
+        let says = |code: &str| error_codes(&reply.body).is_some_and(|codes| codes.iter().any(|c| c == code));
         match reply.status.as_u16() {
             200 => {
                 let content_type = reply.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());

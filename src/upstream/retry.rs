@@ -180,6 +180,13 @@ mod tests {
         assert_eq!(wait(None, &format!("retry-after: {}h", "9".repeat(400))), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_message_panics(text in "[0-9.hmsnuµμ, \"\\\\]{0,20}", any in ".{0,20}") {
+            let _ = (wait(None, &format!("retry-after:{text}")), wait(None, &format!("Retry-After: {any}")));
+        }
+    }
+
     fn limited(wait: u64) -> Failure {
         Failure {
             error: UpstreamError::Limited {

@@ -1,6 +1,7 @@
 //! Tag listings: page by page, in every shape that registries give them.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufReader, Read};
 
 use bytes::{Buf as _, Bytes};
@@ -31,7 +32,9 @@ pub(super) struct Listing {
     pub(super) names: TagNamesBuilder,
     bytes: usize,
     empty_pages: usize,
-    seen: HashSet<Uri>,
+    /// Hashes of the pages asked for: links may be long, and many.
+    seen: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl Upstream {
@@ -66,7 +69,7 @@ impl Upstream {
         };
         let is_first = listing.seen.is_empty();
         let before = listing.names.len();
-        listing.seen.insert(ask.uri.clone());
+        listing.seen.insert(listing.hasher.hash_one(&ask.uri));
         let answer = self.read_page(&ask, listing).await?;
         match answer {
             Answer::Found(Some(next)) => {
@@ -176,7 +179,7 @@ impl Upstream {
 impl Listing {
     fn check_next(&mut self, next: &Uri, was_empty: bool) -> Result<(), UpstreamError> {
         self.empty_pages = if was_empty { self.empty_pages + 1 } else { 0 };
-        let reason = if self.seen.contains(next) {
+        let reason = if self.seen.contains(&self.hasher.hash_one(next)) {
             "its tag listing goes round in circles"
         } else if self.seen.len() >= MOST_PAGES || self.empty_pages > MOST_EMPTY_PAGES {
             "its tag listing does not end"

@@ -59,6 +59,22 @@ async fn manifests_are_asked_for_by_every_type_and_with_the_callers_credentials(
     assert_eq!(asked.header("authorization"), Some("Bearer alice"));
 }
 
+#[tokio::test]
+async fn heads_have_no_body_whatever_length_they_tell() {
+    let named = digest("x").to_string();
+    let server = Scripted::start(move |request| match request.uri().path() {
+        path if path.ends_with("no") => reply(404, &[("content-type", "text/html"), ("content-length", "9")], ""),
+        _ => reply(200, &[("docker-content-digest", &named), ("content-length", "777")], ""),
+    })
+    .await;
+    for http2 in [false, true] {
+        let upstream = upstream_with(&server.url(), |config, _| config.http2_prior_knowledge = http2);
+        let head = found(upstream.head_manifest(&repository(), &reference("v1"), &anyone()).await);
+        assert_eq!((head.digest, head.size), (digest("x"), Some(777)), "HTTP/2: {http2}");
+        invalid(upstream.head_manifest(&repository(), &reference("no"), &anyone()).await);
+    }
+}
+
 #[track_caller]
 fn unbelievable<T: std::fmt::Debug>(answer: Result<T, UpstreamError>) {
     assert!(matches!(answer, Err(UpstreamError::Content(_))), "{answer:?}");

@@ -7,6 +7,7 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     BlobUnknown,
+    BlobUploadInvalid,
     DigestInvalid,
     ManifestInvalid,
     ManifestUnknown,
@@ -30,6 +31,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
             Self::DigestInvalid => "DIGEST_INVALID",
             Self::ManifestInvalid => "MANIFEST_INVALID",
             Self::ManifestUnknown => "MANIFEST_UNKNOWN",

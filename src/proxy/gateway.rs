@@ -16,8 +16,9 @@ use super::observe::Observer;
 use super::realm::Realms;
 use super::rewrite::SelfView;
 use super::route::{Route, RouteError, route};
+use super::uploads::Uploads;
 use super::write::Writer;
-use super::{discover, manifests, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
+use super::{blobs, discover, manifests, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
 use crate::body::Body;
 use crate::config::{Config, ServerConfig, TagsConfig};
 use crate::links::Resolver;
@@ -43,6 +44,7 @@ pub struct Gateway {
     /// Bounds the manifests that are held in memory on their way up.
     pub(super) pushes: Semaphore,
     pub(super) merge_referrers_tag: bool,
+    pub(super) uploads: Uploads,
     metrics: Arc<Metrics>,
 }
 
@@ -58,6 +60,7 @@ impl Gateway {
             writer: Writer::new((*resolver).clone(), &config.writing),
             pushes: Semaphore::new(PUSHES),
             merge_referrers_tag: config.writing.merge_referrers_tag,
+            uploads: Uploads::default(),
             resolver,
             metrics,
         }
@@ -139,6 +142,10 @@ impl Gateway {
             Route::Manifest { repository, reference } => {
                 manifests::answer(self, request, body.into(), &repository, &reference).await
             }
+            Route::Passthrough {
+                endpoint: Endpoint::Blob | Endpoint::Upload,
+                repository,
+            } => blobs::forward(self, request, body.into(), repository.as_ref()).await,
             Route::Passthrough { .. } => passthrough::forward(self, request, body.into()).await,
         }
     }

@@ -1,6 +1,7 @@
 //! What happens to a request: it is routed, answered from the links that were found, or passed through.
 
 mod answer;
+mod blobs;
 mod discover;
 mod failure;
 mod gateway;
@@ -21,6 +22,7 @@ mod route;
 mod synthesised;
 mod tags_list;
 mod tee;
+mod uploads;
 pub mod write;
 
 pub use gateway::Gateway;

@@ -38,7 +38,12 @@ pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>
 
 pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure> {
     let gateway = asked.gateway;
+    let mut reply = gateway
+        .writer
+        .delete(asked.repository, asked.reference, &asked.caller)
+        .await?;
     if let Reference::Digest(digest) = asked.reference
+        && reply.status == StatusCode::NOT_FOUND
         && gateway
             .resolver
             .synthesised(asked.repository, digest, &asked.caller)
@@ -46,12 +51,8 @@ pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure>
             .is_some()
     {
         // refshim made this index; there is nothing upstream to delete.
-        return Ok(relayed(asked, accepted()));
+        reply = accepted();
     }
-    let reply = gateway
-        .writer
-        .delete(asked.repository, asked.reference, &asked.caller)
-        .await?;
     Ok(relayed(asked, reply))
 }
 

@@ -24,7 +24,9 @@ pub(super) async fn answer(
     let caller = gateway.caller(request);
     let resolved = gateway.resolver.resolve(repository, subject, &caller).await?;
     let page = oci11::print(&resolved.links, &filter, &window);
-    synthesised::remember(gateway, repository, &page.body).await;
+    if !resolved.links.referrers.is_empty() {
+        synthesised::remember(gateway, repository, &page.body).await;
+    }
     let next = page.next.map(|token| next_link("", request.uri.path(), &query, &token));
     let mut answer = Answered::new(oci11::CONTENT_TYPE, page.body)
         .link(next)

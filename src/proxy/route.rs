@@ -212,6 +212,8 @@ fn manifest(name: &str, last: &str) -> Result<Route, RouteError> {
     let reference = match any_reference(last) {
         Ok(reference) => Some(reference),
         Err(RouteError::Tag(invalid)) if last.contains('%') => return Err(invalid.into()),
+        // Distribution 2.8 fails with 500 here.
+        Err(invalid @ RouteError::Digest(_)) => return Err(invalid),
         // The upstream knows better what to say, such as 404 for a tag of 129 characters.
         Err(_) => None,
     };

@@ -184,7 +184,6 @@ fn what_is_not_known_below_v2_is_the_upstreams() {
         ("/v2/?ns=docker.io", Endpoint::Ping),
         ("/v2/_catalog?n=2", Endpoint::Catalog),
         ("/v2/a/manifests/", Endpoint::Manifest),
-        ("/v2/a/manifests/sha256:short", Endpoint::Manifest),
         ("/v2/a/tags", Endpoint::Other),
         ("/v2/a", Endpoint::Other),
         ("/v2/_zot/ext/search", Endpoint::Other),
@@ -285,6 +284,7 @@ fn a_subject_must_be_a_digest() {
         "/v2/a/_oras/artifacts/referrers?digest=latest",
         "/oras/artifacts/v1/a/manifests/latest/referrers",
         "/v2/a/manifests/sha256:abc/references",
+        "/v2/a/manifests/sha256:abc",
         "/v3/a/objects/sha256:abc",
     ] {
         assert!(

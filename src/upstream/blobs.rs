@@ -40,7 +40,7 @@ impl Upstream {
         bytes: Bytes,
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
-        if self.has_blob(repository, digest, bytes.len(), caller).await? {
+        if self.has_blob(repository, digest, Some(bytes.len()), caller).await? {
             return Ok(Answer::Found(()));
         }
         let mut retry = Retry::new(self.retries);
@@ -52,19 +52,19 @@ impl Upstream {
         }
     }
 
-    /// Only a plain yes counts. A redirect is followed nowhere: signed URLs refuse HEAD; and a blob that is there may be
+    /// Whether the upstream has the blob, of `size` bytes where that is known. Only a plain yes counts. A redirect is followed nowhere: signed URLs refuse HEAD; and a blob that is there may be
     /// written again.
-    async fn has_blob(
+    pub async fn has_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        size: usize,
+        size: Option<usize>,
         caller: &Caller,
     ) -> Result<bool, UpstreamError> {
         let ask = self.ask_blob(Method::HEAD, Redirects::Own, repository, digest, caller)?;
         let reply = self.ask(&ask, 0).await?;
         let length = reply.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        let same_size = length.is_none_or(|length| length.parse() == Ok(size));
+        let same_size = length.is_none_or(|length| size.is_none() || length.parse().ok() == size);
         Ok(reply.status == http::StatusCode::OK && same_size)
     }
 

@@ -37,7 +37,7 @@ impl Writer {
         let own = push.own_digest()?;
         let tags = link_tags(&manifest, &own)?;
         let reply = self.put(push).await?;
-        let mut reply = if sealed::is_not_understood(&manifest, &reply) {
+        let mut reply = if sealed::is_not_understood(&manifest, &own, &reply) {
             self.seal(push, &manifest, &own).await?;
             sealed::created(push, &own)
         } else {

@@ -11,14 +11,17 @@ use super::error::WriteError;
 use super::link_tags::Linked;
 use super::{Push, Writer};
 
-/// Whether `refusal` means that the upstream does not know this kind of manifest, rather than that the manifest is bad.
-pub(super) fn is_not_understood(manifest: &Manifest, refusal: &Reply) -> bool {
+/// Whether `refusal` means that the upstream does not know this kind of manifest, or the algorithm of the digest `own` that
+/// it is pushed by, rather than that the manifest is bad.
+pub(super) fn is_not_understood(manifest: &Manifest, own: &Digest, refusal: &Reply) -> bool {
     let unheard_of = matches!(
         manifest.kind,
         ManifestKind::Artifact | ManifestKind::OrasArtifact | ManifestKind::Node
     );
     match refusal.status {
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => true,
+        // The digest was checked here already.
+        StatusCode::BAD_REQUEST if own.algorithm() != "sha256" && says(refusal, "DIGEST_INVALID") => true,
         // A missing blob is the pusher's mistake, whatever the manifest.
         StatusCode::BAD_REQUEST => unheard_of && !says(refusal, "BLOB_UNKNOWN"),
         _ => false,

@@ -1,0 +1,179 @@
+//! Blobs and uploads: passed through, and mended where an old registry's answer breaks clients that keep to the spec.
+//!
+//! - A chunk out of order is answered 416 (distribution-spec, "Pushing a blob in chunks"); Distribution takes it.
+//! - A 416 has a body of the length that it states; Distribution's states the blob's and breaks the connection.
+//! - A mount that left nothing behind becomes an upload.
+//! - `Docker-Content-Digest` is the digest that was asked for; Distribution names its own sha256 of sha512 content.
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+
+use super::answer::CONTENT_DIGEST;
+use super::failure::Failure;
+use super::gateway::Gateway;
+use super::passthrough;
+use super::uploads::Offset;
+use crate::body::Body;
+use crate::dialect::Query;
+use crate::oci::{Code, Digest, OciError, RepositoryName};
+
+pub(super) async fn forward(
+    gateway: &Gateway,
+    request: Parts,
+    body: Body,
+    repository: Option<&RepositoryName>,
+) -> Result<Response<Body>, Failure> {
+    let asked = request.clone();
+    if let Some(expected) = out_of_order(gateway, &asked).await {
+        return Ok(wrong_offset(&asked, expected));
+    }
+    let mut response = passthrough::forward(gateway, request, body).await?;
+    if let Some(repository) = repository
+        && is_hollow_mount(gateway, &asked, repository, response.status()).await?
+    {
+        response = passthrough::forward(gateway, without_query(asked.clone()), Body::empty()).await?;
+    }
+    gateway.uploads.saw(&asked, &response);
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Ok(not_satisfiable(response.headers()));
+    }
+    if let Some(digest) = asked_digest(&asked).filter(|_| response.status().is_success()) {
+        name_as_asked(response.headers_mut(), &digest);
+    }
+    Ok(response)
+}
+
+/// Whether the upstream says that it mounted a blob which it does not have afterwards: Distribution links sha512 content under
+/// a name by which it never looks.
+async fn is_hollow_mount(
+    gateway: &Gateway,
+    request: &Parts,
+    repository: &RepositoryName,
+    status: StatusCode,
+) -> Result<bool, Failure> {
+    if request.method != Method::POST || status != StatusCode::CREATED {
+        return Ok(false);
+    }
+    let query = Query::parse(request.uri.query());
+    match query.first("mount").map(Digest::parse) {
+        Some(Ok(digest)) if digest.algorithm() != "sha256" => {
+            let caller = gateway.caller(request);
+            Ok(!gateway.upstream.has_blob(repository, &digest, None, &caller).await?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The same request as the beginning of an upload: what a registry answers that does not mount.
+fn without_query(mut request: Parts) -> Parts {
+    if let Ok(uri) = Uri::try_from(request.uri.path()) {
+        request.uri = uri;
+    }
+    request
+}
+
+/// Where the upload really stands, when the chunk that is being sent belongs elsewhere.
+async fn out_of_order(gateway: &Gateway, request: &Parts) -> Option<Offset> {
+    if !matches!(request.method, Method::PATCH | Method::PUT) {
+        return None;
+    }
+    let start = chunk_start(&request.headers)?;
+    let expected = gateway.uploads.offset(gateway, request).await?;
+    (!expected.is_at(start)).then_some(expected)
+}
+
+/// The first byte of `Content-Range: <start>-<end>`; some clients write `bytes=` or `bytes ` before it.
+fn chunk_start(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim();
+    let range = value.trim_start_matches("bytes").trim_start_matches([' ', '=']);
+    range.split('-').next()?.trim().parse().ok()
+}
+
+fn wrong_offset(request: &Parts, expected: Offset) -> Response<Body> {
+    let message = format!(
+        "the upload goes on at byte {}, not where this chunk starts",
+        expected.next()
+    );
+    let error = OciError::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid, message);
+    let mut response = Failure::from(error).into_response();
+    let headers = response.headers_mut();
+    if let Some(target) = request.uri.path_and_query()
+        && let Ok(location) = HeaderValue::from_str(target.as_str())
+    {
+        headers.insert(LOCATION, location);
+    }
+    if let Ok(range) = HeaderValue::try_from(expected.range()) {
+        headers.insert(RANGE, range);
+    }
+    response
+}
+
+fn not_satisfiable(headers: &HeaderMap) -> Response<Body> {
+    let message = "the blob has no such range";
+    let error = OciError::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::SizeInvalid, message);
+    let mut response = Failure::from(error).into_response();
+    for name in [CONTENT_RANGE, ETAG] {
+        if let Some(value) = headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    debug_assert!(response.headers().contains_key(CONTENT_TYPE) && !response.headers().contains_key(CONTENT_LENGTH));
+    response
+}
+
+/// The digest that a blob is read by, or that an upload or mount is finished with. The upstream checked the content against
+/// it before it answered with success.
+fn asked_digest(request: &Parts) -> Option<Digest> {
+    let query = Query::parse(request.uri.query());
+    let named = query.first("digest").or_else(|| query.first("mount"));
+    let text = match request.method {
+        Method::GET | Method::HEAD => request.uri.path().rsplit('/').next(),
+        _ => named,
+    };
+    Digest::parse(text?).ok()
+}
+
+fn name_as_asked(headers: &mut HeaderMap, asked: &Digest) {
+    let stated = headers.get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+    let Some(stated) = stated.and_then(|text| Digest::parse(text).ok()) else {
+        return;
+    };
+    if stated.algorithm() != asked.algorithm()
+        && let Ok(value) = HeaderValue::try_from(asked.as_str())
+    {
+        headers.insert(CONTENT_DIGEST, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_starts_where_its_header_says() {
+        for (value, start) in [
+            ("0-9", Some(0)),
+            ("10-19", Some(10)),
+            ("bytes 5-9/20", Some(5)),
+            ("bytes=7-", Some(7)),
+            ("x", None),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(value))]);
+            assert_eq!(chunk_start(&headers), start, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_a_digest_of_another_algorithm_is_renamed() {
+        let (sha256, sha512) = (
+            Digest::sha256(b""),
+            Digest::parse(&format!("sha512:{}", "0".repeat(128))).unwrap(),
+        );
+        let mut headers = HeaderMap::from_iter([(CONTENT_DIGEST, HeaderValue::from_str(sha256.as_str()).unwrap())]);
+        name_as_asked(&mut headers, &Digest::sha256(b"x"));
+        assert_eq!(headers[CONTENT_DIGEST], sha256.as_str());
+        name_as_asked(&mut headers, &sha512);
+        assert_eq!(headers[CONTENT_DIGEST], sha512.as_str());
+    }
+}

@@ -13,6 +13,7 @@ async fn both_registries_keep_what_is_pushed_and_over_a_restart() {
         registry.restart().await;
         let reply = registry.endpoint().get("/v2/app/tags/list").await.expect_status(200);
         assert_eq!(reply.json()["tags"].as_array().map(Vec::len), Some(21), "{program:?}");
+        registry.endpoint().manifest("app", "t7").await.expect_status(200);
         let stored = registry.endpoint().manifest("app", &image.digest).await;
         assert_eq!(stored.expect_status(200).body, image.bytes);
     }

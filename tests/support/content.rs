@@ -158,6 +158,14 @@ impl Endpoint {
             .await
     }
 
+    /// The same, under its Proposal D tag too.
+    pub async fn attach(&self, repository: &str, subject: &Pushed, artifact_type: &str, name: &str) -> Pushed {
+        let pushed = self.push_artifact(repository, subject, artifact_type, name).await;
+        let tag = pushed.proposal_d_tag(subject, "x");
+        self.put_tag(repository, &tag, &pushed).await;
+        pushed
+    }
+
     /// The answer to `/referrers/<digest>`.
     pub async fn referrers_reply(&self, repository: &str, digest: &str) -> super::Reply {
         self.get(&format!("/v2/{repository}/referrers/{digest}")).await

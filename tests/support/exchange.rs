@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use refshim::body::{Body, BoxError};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 /// Of one whole exchange.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -91,6 +95,33 @@ pub async fn send(protocol: Protocol, request: Request<Bytes>) -> Result<Reply, 
         headers: head.headers,
         body,
     })
+}
+
+/// Sends a body while it is made, over HTTP/1.1.
+pub async fn send_body(request: Request<Body>) -> Result<Reply, HttpError> {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let exchange = async {
+        let (head, body) = client.request(request).await?.into_parts();
+        let body = read(body).await?;
+        Ok(Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        })
+    };
+    tokio::time::timeout(DEADLINE, exchange)
+        .await
+        .map_err(|_| HttpError::Deadline)?
+}
+
+/// A body that ends when its sender is dropped.
+pub fn channel() -> (mpsc::Sender<Bytes>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    let frames = stream::unfold(receiver, |mut receiver: mpsc::Receiver<Bytes>| async {
+        let data = receiver.recv().await?;
+        Some((Ok::<_, BoxError>(Frame::data(data)), receiver))
+    });
+    (sender, Body::stream(StreamBody::new(frames)))
 }
 
 /// The whole body.

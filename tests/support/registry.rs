@@ -1,6 +1,8 @@
 //! Real registries: CNCF Distribution 2.8.2 (Debian's `docker-registry`) and 3.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,7 +52,11 @@ pub struct Builder {
     program: Program,
     auth: Auth,
     notify: Option<String>,
+    in_memory: bool,
 }
+
+/// Memory as a folder, which every Linux has. Small in containers: nothing for large blobs.
+const MEMORY: &str = "/dev/shm";
 
 impl Builder {
     /// Users and passwords for HTTP Basic.
@@ -76,8 +82,19 @@ impl Builder {
         self
     }
 
+    /// Stores in memory: ten thousand tags are tens of thousands of files.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
     pub async fn start(self) -> Registry {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = if self.in_memory {
+            tempfile::tempdir_in(MEMORY)
+        } else {
+            tempfile::tempdir()
+        };
+        let folder = folder.expect("a temporary folder");
         let credentials = match &self.auth {
             Auth::Htpasswd(users) => {
                 std::fs::write(folder.path().join("htpasswd"), htpasswd(users)).expect("htpasswd is written");
@@ -159,6 +176,7 @@ impl Registry {
             program,
             auth: Auth::None,
             notify: None,
+            in_memory: false,
         }
     }
 
@@ -231,20 +249,24 @@ impl Registry {
         printed
     }
 
-    /// Points many tags at stored manifests by writing the files that the registry would: thousands in a second.
+    /// Points many tags at stored manifests by writing the files that the registry would: thousands in a second. Tags of
+    /// one digest share their files.
     pub fn write_tags<'a>(&self, repository: &str, tags: impl IntoIterator<Item = (String, &'a str)>) {
-        let root = self
-            .folder
-            .path()
-            .join("storage/docker/registry/v2/repositories")
-            .join(repository);
+        let root = self.folder.path().join("storage/docker/registry/v2/repositories");
+        let root = root.join(repository).join("_manifests/tags");
+        let mut written: HashMap<&str, PathBuf> = HashMap::new();
         for (tag, digest) in tags {
-            let folder = root.join("_manifests/tags").join(tag);
+            let folder = root.join(tag);
+            if let Some(like) = written.get(digest) {
+                symlink(like, folder).expect("a tag like another");
+                continue;
+            }
             let index = folder.join("index").join(digest.replace(':', "/"));
             for place in [folder.join("current"), index] {
                 std::fs::create_dir_all(&place).expect("a tag's folder");
                 std::fs::write(place.join("link"), digest).expect("a tag's link");
             }
+            written.insert(digest, folder);
         }
     }
 

@@ -130,6 +130,28 @@ impl Tools {
         self.cosign(&[&arguments[..], &layout[..]].concat()).await.ok();
     }
 
+    /// Attests in cosign's tag layout (`sha256-<hex>.att`); `predicate` is a file of [`folder`](Self::folder).
+    pub async fn cosign_attest_by_tag(&self, image: &str, predicate: &str) {
+        self.cosign_key().await;
+        let arguments = [
+            "attest",
+            "--key",
+            "cosign.key",
+            "--yes",
+            "--tlog-upload=false",
+            "--use-signing-config=false",
+        ];
+        let what = [
+            "--new-bundle-format=false",
+            "--type",
+            "custom",
+            "--predicate",
+            predicate,
+            image,
+        ];
+        self.cosign(&[&arguments[..], &what[..]].concat()).await.ok();
+    }
+
     /// Signs as cosign 3 does by default: a bundle that names its subject.
     pub async fn cosign_sign_bundle(&self, image: &str) {
         self.cosign_key().await;

@@ -1,0 +1,228 @@
+//! What a question costs the upstream, counted (depth `names`; the access check of a caller is not counted).
+
+mod support;
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use support::content::{IMAGE, INDEX, bare_image, index};
+use support::{CountingProxy, Endpoint, Program, Pushed, Refshim, Registry};
+
+const TYPE: &str = "application/vnd.acme.sbom.v1+json";
+
+/// A registry with a few tags, refshim in front, and the link between them.
+struct Setup {
+    _registry: Registry,
+    straight: Endpoint,
+    link: CountingProxy,
+    refshim: Refshim,
+    image: Pushed,
+    others: Vec<Pushed>,
+}
+
+enum Freshness {
+    /// Answers stay fresh longer than any test takes.
+    Long,
+    /// Every question is a refresh.
+    None,
+}
+
+impl Setup {
+    /// What is learned once about an upstream (can it seek? has it the API itself?) is learned here.
+    async fn new(program: Program, freshness: Freshness) -> Self {
+        let registry = Registry::start(program).await;
+        let straight = registry.endpoint();
+        let link = CountingProxy::in_front_of(&registry.url()).await;
+        let fresh_for = match freshness {
+            Freshness::Long => "1h",
+            Freshness::None => "0s",
+        };
+        let refshim = Refshim::builder(link.url())
+            .env("REFSHIM_LINKS__DEPTH", "names")
+            .env("REFSHIM_CACHE__FRESH_FOR", fresh_for)
+            .env("REFSHIM_CACHE__STALE_WHILE_REVALIDATE", "0s")
+            .start()
+            .await;
+        let image = straight.push_image("app", "v1", "image").await;
+        let mut others = Vec::new();
+        for n in 0..5 {
+            others.push(
+                straight
+                    .push_image("app", &format!("other{n}"), &format!("other {n}"))
+                    .await,
+            );
+        }
+        let known = straight.push_image("learn", "a", "a").await;
+        straight.push_image("learn", "b", "b").await;
+        straight.push_image("learn", "c", "c").await;
+        refshim.endpoint().referrers("learn", &known.digest).await;
+        Self {
+            _registry: registry,
+            straight,
+            link,
+            refshim,
+            image,
+            others,
+        }
+    }
+
+    /// Lets refshim know that anybody may read `app`, at the cost of a question about something else.
+    async fn may_read(&self) {
+        self.refshim.endpoint().referrers("app", &self.others[0].digest).await;
+        self.link.take();
+    }
+
+    /// The list, and the requests that it cost.
+    async fn ask(&self) -> (Vec<Value>, Vec<String>) {
+        self.link.take();
+        let listed = self.refshim.endpoint().referrers("app", &self.image.digest).await;
+        (listed, self.link.take())
+    }
+
+    /// An artifact under its Proposal D tag.
+    async fn attach(&self, name: &str) {
+        self.straight.attach("app", &self.image, TYPE, name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_answer_costs_nothing() {
+    for program in Program::ALL {
+        let setup = Setup::new(program, Freshness::Long).await;
+        setup.attach("one").await;
+        let (first, _) = setup.ask().await;
+        let (second, cost) = setup.ask().await;
+        assert_eq!((first.len(), &second), (1, &first));
+        assert_eq!(cost, [] as [String; 0], "{program:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_referrers_on_an_upstream_that_seeks_costs_one_request() {
+    let setup = Setup::new(Program::V3, Freshness::Long).await;
+    setup.may_read().await;
+    let (listed, cost) = setup.ask().await;
+    assert_eq!(listed, [] as [Value; 0]);
+    assert_eq!(cost.len(), 1, "{cost:?}");
+    assert!(
+        cost[0].contains("/tags/list?") && cost[0].contains("last=sha256-"),
+        "{cost:?}"
+    );
+}
+
+#[tokio::test]
+async fn new_referrers_cost_one_request_each() {
+    let setup = Setup::new(Program::V3, Freshness::Long).await;
+    setup.may_read().await;
+    for n in 0..5 {
+        setup.attach(&format!("artifact {n}")).await;
+    }
+    let (listed, cost) = setup.ask().await;
+    assert_eq!((listed.len(), cost.len()), (5, 1 + 5), "{cost:?}");
+}
+
+#[tokio::test]
+async fn manifests_are_read_in_parallel_but_not_without_limit() {
+    let setup = Setup::new(Program::V3, Freshness::Long).await;
+    for n in 0..40 {
+        setup.attach(&format!("artifact {n}")).await;
+    }
+    let gate = setup.link.hold(|seen| seen.path.contains("/manifests/sha256-"));
+    let (through, digest) = (setup.refshim.endpoint(), setup.image.digest.clone());
+    let asked = tokio::spawn(async move { through.referrers("app", &digest).await });
+    gate.reached_by(16).await;
+    assert_eq!(setup.link.count(|seen| seen.path.contains("/manifests/sha256-")), 16);
+    gate.open();
+    assert_eq!(asked.await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn refreshing_immutable_tags_costs_one_request() {
+    let setup = Setup::new(Program::V3, Freshness::None).await;
+    for n in 0..5 {
+        setup.attach(&format!("artifact {n}")).await;
+    }
+    setup.ask().await;
+    let (listed, cost) = setup.ask().await;
+    assert_eq!((listed.len(), cost.len()), (5, 1), "{cost:?}");
+    setup.attach("one more").await;
+    let (listed, cost) = setup.ask().await;
+    assert_eq!((listed.len(), cost.len()), (6, 2), "{cost:?}");
+}
+
+#[tokio::test]
+async fn refreshing_mutable_tags_costs_a_head_each() {
+    let setup = Setup::new(Program::V3, Freshness::None).await;
+    let straight = &setup.straight;
+    for suffix in ["sig", "att"] {
+        let tag = format!("sha256-{}.{suffix}", setup.image.hex());
+        straight.put_manifest("app", &tag, IMAGE, &bare_image(suffix)).await;
+    }
+    let listed = straight.push_artifact("app", &setup.image, TYPE, "listed").await;
+    straight
+        .put_manifest(
+            "app",
+            &setup.image.referrers_tag(),
+            INDEX,
+            &index([listed.descriptor()]),
+        )
+        .await;
+    setup.ask().await;
+    let (listed, cost) = setup.ask().await;
+    let heads = cost.iter().filter(|line| line.starts_with("HEAD ")).count();
+    assert_eq!((listed.len(), cost.len(), heads), (3, 1 + 3, 3), "{cost:?}");
+
+    // Moved: the head says so, and the new manifest is read.
+    let tag = format!("sha256-{}.sig", setup.image.hex());
+    let moved = straight.put_manifest("app", &tag, IMAGE, &bare_image("moved")).await;
+    let (listed, cost) = setup.ask().await;
+    assert!(listed.iter().any(|d| d["digest"] == json!(moved.digest)));
+    assert!(cost.len() <= 1 + 3 + 1, "{cost:?}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_seek_is_listed_once_for_all_subjects() {
+    let setup = Setup::new(Program::V2, Freshness::Long).await;
+    setup.attach("one").await;
+    setup.ask().await;
+    for other in &setup.others {
+        setup.refshim.endpoint().referrers("app", &other.digest).await;
+    }
+    let (_, cost) = setup.ask().await;
+    assert_eq!(cost, [] as [String; 0]);
+
+    let setup = Setup::new(Program::V2, Freshness::None).await;
+    setup.attach("one").await;
+    setup.ask().await;
+    let (listed, cost) = setup.ask().await;
+    assert_eq!((listed.len(), cost.len()), (1, 1), "{cost:?}");
+}
+
+#[tokio::test]
+async fn identical_questions_at_once_cost_as_much_as_one() {
+    const CALLERS: usize = 32;
+    let alone = Setup::new(Program::V2, Freshness::Long).await;
+    alone.attach("one").await;
+    let (expected, cost) = alone.ask().await;
+
+    let crowd = Setup::new(Program::V2, Freshness::Long).await;
+    crowd.attach("one").await;
+    crowd.link.take();
+    let gate = crowd.link.hold(|seen| seen.path.contains("/tags/list"));
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..CALLERS {
+        let (through, digest) = (crowd.refshim.endpoint(), crowd.image.digest.clone());
+        callers.spawn(async move { through.referrers("app", &digest).await });
+    }
+    gate.reached_by(1).await;
+    gate.open();
+    let answers: HashSet<String> = callers
+        .join_all()
+        .await
+        .into_iter()
+        .map(|a| json!(a).to_string())
+        .collect();
+    assert_eq!(answers, HashSet::from([json!(expected).to_string()]));
+    let crowd_cost = crowd.link.take();
+    assert_eq!(crowd_cost.len(), cost.len(), "{crowd_cost:?} instead of {cost:?}");
+}

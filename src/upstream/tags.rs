@@ -20,7 +20,8 @@ use crate::oci::RepositoryName;
 
 /// Tags asked for at once: more is refused by ECR and Distribution 3.1.0.
 pub(super) const PAGE_SIZE: usize = 1000;
-const MOST_PAGES: usize = 10_000;
+/// Of a registry that gives a hundred at a time, two hundred thousand tags.
+const MOST_PAGES: usize = 2_000;
 /// Pages in a row that hold nothing and still name a next one.
 const MOST_EMPTY_PAGES: usize = 8;
 /// Up to this many bytes a page is parsed where it was read; above, on a thread for blocking work.

@@ -1,6 +1,7 @@
 //! One registry as typed calls, asked of real registries and of scripted ones that behave as `docs` say registries do.
 
 mod forward;
+mod kinds;
 mod native;
 mod reads;
 mod redirects;

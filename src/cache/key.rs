@@ -27,6 +27,8 @@ impl fmt::Debug for Scope {
 pub enum Kind {
     /// A manifest by its digest: immutable.
     Manifest,
+    /// A small blob by its digest: immutable.
+    Blob,
     /// The digest that a tag pointed at.
     Tag,
     /// All tag names of a repository.
@@ -54,6 +56,10 @@ pub struct Key {
 impl Key {
     pub fn manifest(scope: &Scope, digest: &str) -> Self {
         Self::lasting(Kind::Manifest, scope, digest)
+    }
+
+    pub fn blob(scope: &Scope, digest: &str) -> Self {
+        Self::lasting(Kind::Blob, scope, digest)
     }
 
     pub fn tag(scope: &Scope, tag: &str) -> Self {

@@ -62,7 +62,7 @@ impl Cache {
 
     fn store(&self, kind: Kind) -> &MemoryStore {
         match kind {
-            Kind::Manifest => &self.manifests,
+            Kind::Manifest | Kind::Blob => &self.manifests,
             _ => &self.lists,
         }
     }

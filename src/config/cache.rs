@@ -24,9 +24,12 @@ pub struct CacheConfig {
     /// How long an allowed credential is remembered (at most 60 s).
     #[serde(deserialize_with = "access_for")]
     pub access_for: Duration,
-    /// Bound of cached manifests, in bytes.
+    /// Bound of cached manifests and small blobs together, in bytes.
     #[serde(deserialize_with = "values::byte_size")]
     pub manifest_bytes: u64,
+    /// Largest blob that is remembered, such as a signature, in bytes; they share the bound of manifests. 0 remembers none.
+    #[serde(deserialize_with = "values::byte_size")]
+    pub small_blob: u64,
     /// Bound of cached tag lists and answers together, in bytes.
     #[serde(deserialize_with = "values::byte_size")]
     pub list_bytes: u64,
@@ -40,6 +43,7 @@ impl Default for CacheConfig {
             stale_if_error: Duration::from_secs(3600),
             access_for: MAX_ACCESS_FOR,
             manifest_bytes: 64 << 20,
+            small_blob: 1 << 20,
             list_bytes: 64 << 20,
         }
     }

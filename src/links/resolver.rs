@@ -331,6 +331,55 @@ impl Resolver {
         }
     }
 
+    /// A manifest that is remembered, for a caller of whom it is known that it may read the repository. Costs the upstream
+    /// nothing; one that may have been deleted meanwhile is not given.
+    pub async fn remembered(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Option<Arc<RawManifest>> {
+        let place = self.place(repository, caller).await;
+        if !self.access.is_allowed(&place) {
+            return None;
+        }
+        let found = self
+            .cache
+            .get::<RawManifest>(&Key::manifest(&place.scope, digest.as_str()))
+            .await?;
+        (found.age < self.links.deep_refresh).then_some(found.value)
+    }
+
+    /// The same for a small blob.
+    pub async fn remembered_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Option<bytes::Bytes> {
+        let place = self.place(repository, caller).await;
+        if !self.access.is_allowed(&place) {
+            return None;
+        }
+        let found = self
+            .cache
+            .get::<bytes::Bytes>(&Key::blob(&place.scope, digest.as_str()))
+            .await?;
+        (found.age < self.links.deep_refresh).then(|| (*found.value).clone())
+    }
+
+    /// Remembers a blob whose bytes were checked against its digest.
+    pub async fn remember_blob(&self, repository: &RepositoryName, digest: &Digest, bytes: bytes::Bytes) {
+        let key = Key::blob(&self.scope(repository), digest.as_str());
+        self.cache.put(key, Arc::new(bytes)).await;
+    }
+
+    pub async fn forget_blob(&self, repository: &RepositoryName, digest: &Digest) {
+        self.cache
+            .remove(&Key::blob(&self.scope(repository), digest.as_str()))
+            .await;
+    }
+
     /// Keeps an index that refshim made itself fetchable by its digest.
     pub async fn remember_synthesised(&self, repository: &RepositoryName, digest: &Digest, body: bytes::Bytes) {
         let key = Key::synthesised(&self.scope(repository), digest.as_str());

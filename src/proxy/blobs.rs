@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use super::answer::CONTENT_DIGEST;
 use super::failure::Failure;
 use super::gateway::Gateway;
-use super::passthrough;
 use super::uploads::Offset;
+use super::{passthrough, small_blobs};
 use crate::body::Body;
 use crate::dialect::Query;
 use crate::oci::{Code, Digest, OciError, RepositoryName};
@@ -25,6 +25,12 @@ pub(super) async fn forward(
     repository: Option<&RepositoryName>,
 ) -> Result<Response<Body>, Failure> {
     let asked = request.clone();
+    let named = repository.zip(asked_digest(&asked));
+    if let Some((repository, digest)) = &named
+        && let Some(known) = small_blobs::remembered(gateway, &asked, repository, digest).await
+    {
+        return Ok(known);
+    }
     if let Some(expected) = out_of_order(gateway, &asked).await {
         return Ok(wrong_offset(&asked, expected));
     }
@@ -38,10 +44,13 @@ pub(super) async fn forward(
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Ok(not_satisfiable(response.headers()));
     }
-    if let Some(digest) = asked_digest(&asked).filter(|_| response.status().is_success()) {
+    let Some((repository, digest)) = named else {
+        return Ok(response);
+    };
+    if response.status().is_success() {
         name_as_asked(response.headers_mut(), &digest);
     }
-    Ok(response)
+    Ok(small_blobs::learn(gateway, &asked, repository, digest, response).await)
 }
 
 /// Whether the upstream says that it mounted a blob which it does not have afterwards: Distribution links sha512 content under

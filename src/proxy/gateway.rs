@@ -44,6 +44,8 @@ pub struct Gateway {
     /// Bounds the manifests that are held in memory on their way up.
     pub(super) pushes: Semaphore,
     pub(super) merge_referrers_tag: bool,
+    /// Largest blob that is remembered, in bytes.
+    pub(super) small_blob: u64,
     pub(super) uploads: Uploads,
     metrics: Arc<Metrics>,
 }
@@ -60,6 +62,7 @@ impl Gateway {
             writer: Writer::new((*resolver).clone(), &config.writing),
             pushes: Semaphore::new(PUSHES),
             merge_referrers_tag: config.writing.merge_referrers_tag,
+            small_blob: config.cache.small_blob,
             uploads: Uploads::default(),
             resolver,
             metrics,

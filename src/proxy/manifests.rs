@@ -49,6 +49,15 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
     if let Some(merged) = synthesised::instead(asked).await? {
         return Ok(merged);
     }
+    if let Reference::Digest(digest) = asked.reference
+        && let Some(known) = asked
+            .gateway
+            .resolver
+            .remembered(asked.repository, digest, &asked.caller)
+            .await
+    {
+        return Ok(serve(&known, asked.request));
+    }
     let response = passthrough::forward(asked.gateway, asked.request.clone(), body).await?;
     let resolver = &asked.gateway.resolver;
     match response.status() {

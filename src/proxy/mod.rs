@@ -19,6 +19,7 @@ mod realm;
 mod referrers;
 mod rewrite;
 mod route;
+mod small_blobs;
 mod synthesised;
 mod tags_list;
 mod tee;

@@ -1,0 +1,72 @@
+//! Small blobs, such as signatures and bundles, are remembered: a warm verification costs the upstream next to nothing.
+
+use http::header::{CONTENT_ENCODING, RANGE};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use http_body::Body as _;
+
+use super::answer::Answered;
+use super::gateway::Gateway;
+use super::tee::Tee;
+use crate::body::Body;
+use crate::oci::{Digest, RepositoryName};
+
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+/// The blob, where it is remembered and the caller may read it.
+pub(super) async fn remembered(
+    gateway: &Gateway,
+    request: &Parts,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Option<Response<Body>> {
+    if !is_plain_read(request) {
+        return None;
+    }
+    let caller = gateway.caller(request);
+    let bytes = gateway.resolver.remembered_blob(repository, digest, &caller).await?;
+    Some(Answered::manifest(CONTENT_TYPE, digest, bytes).respond(request))
+}
+
+/// Learns from an answer: whether the caller may read, and a small blob's content while it streams by.
+pub(super) async fn learn(
+    gateway: &Gateway,
+    request: &Parts,
+    repository: &RepositoryName,
+    digest: Digest,
+    response: Response<Body>,
+) -> Response<Body> {
+    let resolver = &gateway.resolver;
+    let caller = gateway.caller(request);
+    match (&request.method, response.status()) {
+        (&Method::DELETE, _) => resolver.forget_blob(repository, &digest).await,
+        (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => resolver.refuse(repository, &caller).await,
+        (&Method::GET | &Method::HEAD, StatusCode::OK) => resolver.allow(repository, &caller).await,
+        _ => {}
+    }
+    let small = response
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length <= gateway.small_blob);
+    let encoded = response.headers().contains_key(CONTENT_ENCODING);
+    let whole = request.method == Method::GET && is_plain_read(request) && response.status() == StatusCode::OK;
+    if !whole || !small || encoded {
+        return response;
+    }
+    let (resolver, repository) = (resolver.clone(), repository.clone());
+    let limit = usize::try_from(gateway.small_blob).unwrap_or(usize::MAX);
+    response.map(|body| {
+        Body::stream(Tee::new(body, limit, move |bytes| {
+            tokio::spawn(async move {
+                if digest.matches(&bytes) == Some(true) {
+                    resolver.remember_blob(&repository, &digest, bytes).await;
+                }
+            });
+        }))
+    })
+}
+
+fn is_plain_read(request: &Parts) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD) && !request.headers.contains_key(RANGE)
+}

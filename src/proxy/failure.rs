@@ -14,7 +14,7 @@ use crate::upstream::{Refusal, UpstreamError};
 /// Why a request is not answered as it hoped.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The upstream's own refusal, relayed byte for byte.
+    /// The upstream's refusal of something that refshim asked; relayed byte for byte where it is about access.
     #[error("the registry refuses (HTTP {})", .0.status)]
     Refused(Box<Refusal>),
     #[error(transparent)]
@@ -62,7 +62,8 @@ impl Failure {
     /// The answer: a relayed refusal, or an OCI error body.
     pub(super) fn into_response(self) -> Response<Body> {
         let error = match self {
-            Self::Refused(refusal) => return relay(*refusal),
+            Self::Refused(refusal) if is_about_access(&refusal) => return relay(*refusal),
+            Self::Refused(refusal) => refused_otherwise(&refusal),
             Self::Upstream(error) => upstream_error(&error),
             Self::Route(error) => route_error(&error),
             Self::Query(error) => OciError::bad_request(Code::PaginationNumberInvalid, error.to_string()),
@@ -70,6 +71,22 @@ impl Failure {
         };
         print(&error)
     }
+}
+
+/// 401 and 403, and ECR Public's 400 for an expired token.
+fn is_about_access(refusal: &Refusal) -> bool {
+    let says = |code: &str| String::from_utf8_lossy(&refusal.body).contains(&format!("\"{code}\""));
+    match refusal.status.as_u16() {
+        401 | 403 => true,
+        400 => says("DENIED") || says("UNAUTHORIZED"),
+        _ => false,
+    }
+}
+
+/// The caller asked nothing wrong, so its 4xx must not be the caller's: clients take 400 or 404 for "no referrers".
+fn refused_otherwise(refusal: &Refusal) -> OciError {
+    let message = format!("the registry refuses to be read (HTTP {})", refusal.status.as_u16());
+    OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
 }
 
 pub(super) fn relay(refusal: Refusal) -> Response<Body> {
@@ -200,5 +217,20 @@ mod tests {
             (response.status(), response.headers()),
             (refusal.status, &refusal.headers)
         );
+    }
+
+    #[test]
+    fn a_refusal_of_something_else_is_the_gateways_failure() {
+        let refusal = |status: u16, body: &'static str| Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        };
+        for status in [400, 404, 405, 410, 451] {
+            let unavailable = (502, "UNAVAILABLE".to_owned(), None);
+            assert_eq!(answer(refusal(status, "<html>")), unavailable, "{status}");
+        }
+        let expired = refusal(400, r#"{"errors":[{"code":"DENIED","message":"expired"}]}"#);
+        assert_eq!(Failure::from(expired).into_response().status(), 400);
     }
 }

@@ -35,7 +35,7 @@ impl Upstream {
     }
 
     /// What the upstream itself lists. Supported only when it answers 200 with the exact content type of an OCI index, without
-    /// a redirect to another origin.
+    /// a redirect out of its API.
     pub async fn native_referrers(
         &self,
         repository: &RepositoryName,
@@ -79,7 +79,7 @@ impl Upstream {
             method: Method::GET,
             uri: uri.clone(),
             accept: OCI_IMAGE_INDEX,
-            redirects: Redirects::Own,
+            redirects: Redirects::OwnApi,
             caller,
         };
         // Even when that is long ago: an API that fails is no API that is missing.

@@ -71,6 +71,18 @@ impl Origin {
             && port(uri) == self.port()
     }
 
+    /// Whether `uri`, which this origin holds, is below `/v2/`.
+    pub(super) fn is_api(&self, uri: &Uri) -> bool {
+        let path = uri.path().strip_prefix(&self.prefix);
+        path.is_some_and(|path| path.starts_with("/v2/"))
+    }
+
+    /// `asked` with another query.
+    pub(super) fn same_path(&self, asked: &Uri, query: &str) -> Option<Uri> {
+        let path = format!("{}?{query}", asked.path()).parse().ok()?;
+        Some(self.with(path))
+    }
+
     fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(default_port(&self.scheme))
     }

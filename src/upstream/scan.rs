@@ -23,6 +23,8 @@ const MOST_HOPS: usize = 5;
 pub(super) enum Redirects {
     /// On the upstream's own origin; others are the answer.
     Own,
+    /// Only from one place of the upstream's API to another: GHCR sends whoever asks for referrers to a page of its web site.
+    OwnApi,
     /// To other hosts too, without credentials, under the policy.
     Elsewhere,
 }
@@ -128,9 +130,10 @@ impl Upstream {
             return Ok(None);
         };
         if self.origin.holds(&target) {
-            return Ok(Some(target));
+            let stays = ask.redirects != Redirects::OwnApi || self.origin.is_api(&target);
+            return Ok(stays.then_some(target));
         }
-        if ask.redirects == Redirects::Own {
+        if ask.redirects != Redirects::Elsewhere {
             return Ok(None);
         }
         let checked = self.policy.check(&target);

@@ -109,10 +109,17 @@ impl Upstream {
         Ok(Answer::Found(next))
     }
 
-    /// A link must lead to the upstream itself: credentials go with it.
+    /// A link must lead to the upstream itself: credentials go with it. Artifactory and Nexus write paths of their inside; what
+    /// tells a page from the next is the query.
     pub(super) fn own_link(&self, asked: &Uri, link: &str) -> Result<Uri, UpstreamError> {
         let target = resolve(asked, link).and_then(|target| self.origin.own(&target));
-        target.ok_or_else(|| UpstreamError::Invalid("a Link to somewhere else".into()))
+        let next = match target {
+            Some(target) if !self.origin.is_api(&target) => {
+                self.origin.same_path(asked, target.query().unwrap_or_default())
+            }
+            target => target,
+        };
+        next.ok_or_else(|| UpstreamError::Invalid("a Link to somewhere else".into()))
     }
 
     async fn read_names(&self, body: &mut IdleBody, listing: &mut Listing) -> Result<(), UpstreamError> {

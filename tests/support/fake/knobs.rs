@@ -43,7 +43,7 @@ pub enum Order {
     Bytewise,
     /// A database's collation: without regard to case or punctuation.
     Collated,
-    /// Neither: by a hash of the name.
+    /// Neither: by the name read backwards.
     Scrambled,
 }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use http::header::LINK;
 use http::{HeaderValue, Response, StatusCode};
 use refshim::body::Body;
-use refshim::oci::{Digest, RepositoryName};
+use refshim::oci::RepositoryName;
 use serde_json::json;
 use url::form_urlencoded;
 
@@ -78,7 +78,7 @@ fn sort(tags: &mut [String], order: Order) {
             let letters = tag.chars().filter(char::is_ascii_alphanumeric);
             (letters.collect::<String>().to_ascii_lowercase(), tag.clone())
         }),
-        Order::Scrambled => tags.sort_by_cached_key(|tag| Digest::sha256(tag.as_bytes())),
+        Order::Scrambled => tags.sort_by_cached_key(|tag| tag.bytes().rev().collect::<Vec<u8>>()),
     }
 }
 

@@ -106,8 +106,8 @@ impl Trouble {
             Self::Trickle(pause) => trickle(bytes, *pause),
             Self::Endless(text) => {
                 head.headers.remove(CONTENT_LENGTH);
-                let text = *text;
-                streamed(stream::repeat_with(move || Ok(Bytes::from_static(text.as_bytes()))))
+                let chunk = Bytes::from(text.repeat(1000));
+                streamed(stream::repeat_with(move || Ok(chunk.clone())))
             }
             Self::Body(other) => {
                 head.headers.remove(CONTENT_LENGTH);

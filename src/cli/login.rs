@@ -31,6 +31,25 @@ pub(super) enum LoginError {
     Token { realm: String, problem: String },
 }
 
+/// What a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+    Delete,
+}
+
+impl Access {
+    /// The actions of a token's scope (distribution-spec implementations, "Token Scope").
+    fn actions(self) -> &'static str {
+        match self {
+            Self::Read => "pull",
+            Self::Write => "pull,push",
+            Self::Delete => "pull,push,delete",
+        }
+    }
+}
+
 /// On whose behalf the registry is asked from now on.
 #[derive(Debug)]
 pub(super) struct Login {
@@ -45,6 +64,7 @@ pub(super) struct Door<'a> {
     pub(super) config: &'a UpstreamConfig,
     /// The key of its credentials: host and port.
     pub(super) host: &'a str,
+    pub(super) access: Access,
 }
 
 impl Door<'_> {
@@ -53,7 +73,7 @@ impl Door<'_> {
         self.upstream.get("/v2/", &Caller::anonymous(), MAX_REPLY).await
     }
 
-    /// Gets what `reply` to [`Door::knock`] asks for, to read `repository` with.
+    /// Gets what `reply` to [`Door::knock`] asks for, to work on `repository` with.
     pub(super) async fn log_in(&self, reply: &Reply, repository: Option<&RepositoryName>) -> Result<Login, LoginError> {
         let known = DockerConfig::find()?.credentials(self.host).await?;
         let challenges = challenges(&reply.headers);
@@ -103,7 +123,11 @@ impl Door<'_> {
         };
         let endpoint = Upstream::new(&self.endpoint_config(&realm), &LimitsConfig::default())?;
         let reply = endpoint
-            .get(&question(&realm, bearer, repository), &Caller::with(basic), MAX_REPLY)
+            .get(
+                &question(&realm, bearer, repository, self.access),
+                &Caller::with(basic),
+                MAX_REPLY,
+            )
             .await?;
         if !reply.status.is_success() {
             let mend = match known {
@@ -146,7 +170,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 /// Path and query of the token request.
-fn question(realm: &Url, bearer: &Bearer, repository: Option<&RepositoryName>) -> String {
+fn question(realm: &Url, bearer: &Bearer, repository: Option<&RepositoryName>, access: Access) -> String {
     let mut url = realm.clone();
     {
         let mut query = url.query_pairs_mut();
@@ -154,7 +178,7 @@ fn question(realm: &Url, bearer: &Bearer, repository: Option<&RepositoryName>) -
             query.append_pair("service", service);
         }
         if let Some(repository) = repository {
-            query.append_pair("scope", &format!("repository:{repository}:pull"));
+            query.append_pair("scope", &format!("repository:{repository}:{}", access.actions()));
         }
     }
     match url.query().filter(|query| !query.is_empty()) {
@@ -177,10 +201,10 @@ mod tests {
         };
         let repository = RepositoryName::parse("o/app").unwrap();
         assert_eq!(
-            question(&realm, &bearer, Some(&repository)),
-            "/token?account=a&service=registry.example&scope=repository%3Ao%2Fapp%3Apull"
+            question(&realm, &bearer, Some(&repository), Access::Write),
+            "/token?account=a&service=registry.example&scope=repository%3Ao%2Fapp%3Apull%2Cpush"
         );
         let bare = Url::parse("https://auth.example/token").unwrap();
-        assert_eq!(question(&bare, &Bearer::default(), None), "/token");
+        assert_eq!(question(&bare, &Bearer::default(), None, Access::Read), "/token");
     }
 }

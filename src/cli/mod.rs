@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod failure;
 mod login;
+mod materialize;
 mod output;
 mod referrers;
 mod serve;
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Args),
     Referrers(referrers::Args),
     Tree(tree::Args),
+    Materialize(materialize::Args),
     Demo(demo::Args),
 }
 
@@ -65,6 +67,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(args).await,
         Command::Referrers(args) => referrers::run(args).await,
         Command::Tree(args) => tree::run(args).await,
+        Command::Materialize(args) => materialize::run(args).await,
         Command::Demo(args) => demo::run(args).await,
     }
 }

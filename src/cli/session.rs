@@ -2,18 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::cache::{Bounds, Cache};
 use crate::config::{CacheConfig, Depth, LimitsConfig, LinksConfig, UpstreamConfig};
 use crate::links::{ResolveError, Resolver};
-use crate::oci::{Digest, Links, Manifest, Reference};
-use crate::upstream::{Answer, Caller, Upstream};
+use crate::oci::{Digest, Links, Manifest, Reference, RepositoryName};
+use crate::upstream::{Answer, Caller, RawManifest, Upstream, UpstreamError};
 
 use super::failure::Failure;
-use super::login::Door;
+use super::login::{Access, Door};
 use super::target::Target;
+
+/// Longer than work on any repository takes.
+const LONGEST_WORK: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How to ask; the same for every subcommand that reads one reference.
 #[derive(Debug, clap::Args)]
@@ -48,18 +52,73 @@ impl From<DepthFlag> for Depth {
     }
 }
 
+/// What a session is for.
+pub(super) struct Purpose {
+    pub(super) target: Target,
+    /// What messages call it.
+    pub(super) name: String,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) depth: Depth,
+    pub(super) access: Access,
+    /// How long what was read is taken to be so still.
+    pub(super) freshness: CacheConfig,
+}
+
+impl Purpose {
+    /// Work on what a repository holds as a whole, all of it seen as it was at one time.
+    pub(super) fn whole(target: Target, ca_file: Option<PathBuf>, access: Access) -> Self {
+        Self {
+            name: match target.is_bare {
+                true => target.repository(),
+                false => target.to_string(),
+            },
+            target,
+            ca_file,
+            depth: Depth::Manifests,
+            access,
+            freshness: CacheConfig {
+                fresh_for: LONGEST_WORK,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                ..CacheConfig::default()
+            },
+        }
+    }
+}
+
+impl From<Options> for Purpose {
+    fn from(options: Options) -> Self {
+        Self {
+            name: options.target.to_string(),
+            target: options.target,
+            ca_file: options.ca_file,
+            depth: options.depth.into(),
+            access: Access::Read,
+            freshness: CacheConfig::default(),
+        }
+    }
+}
+
 /// A registry that can be asked, and the repository in question.
 pub(super) struct Session {
     resolver: Resolver,
     caller: Caller,
     target: Target,
+    name: String,
 }
 
 impl Session {
-    pub(super) async fn open(options: Options) -> Result<Self, Failure> {
-        let target = options.target;
+    pub(super) async fn open(purpose: impl Into<Purpose>) -> Result<Self, Failure> {
+        let Purpose {
+            target,
+            name,
+            ca_file,
+            depth,
+            access,
+            freshness,
+        } = purpose.into();
         let config = UpstreamConfig {
-            ca_file: options.ca_file,
+            ca_file,
             ..UpstreamConfig::new(target.registry.clone())
         };
         let limits = LimitsConfig::default();
@@ -68,23 +127,25 @@ impl Session {
             upstream: &upstream,
             config: &config,
             host: &target.host,
+            access,
         };
         let failed = |error: &dyn std::error::Error| Failure::failed(format!("{}: {error}", target.registry));
         let reply = door.knock().await.map_err(|error| failed(&error))?;
         let login = door.log_in(&reply, Some(&target.repository)).await;
         let login = login.map_err(|error| failed(&error))?;
-        let cache_config = CacheConfig::default();
         let cache = Cache::new(Bounds {
-            manifests: cache_config.manifest_bytes,
-            lists: cache_config.list_bytes,
+            manifests: freshness.manifest_bytes,
+            lists: freshness.list_bytes,
         });
         let links = LinksConfig {
-            depth: options.depth.into(),
+            depth,
+            deep_refresh: freshness.fresh_for.max(LinksConfig::default().deep_refresh),
             ..LinksConfig::default()
         };
         Ok(Self {
-            resolver: Resolver::new(Arc::new(upstream), Arc::new(cache), &links, &cache_config, &limits),
+            resolver: Resolver::new(Arc::new(upstream), Arc::new(cache), &links, &freshness, &limits),
             caller: login.caller,
+            name,
             target,
         })
     }
@@ -99,50 +160,97 @@ impl Session {
             Reference::Digest(digest) => return Ok(digest.clone()),
             tag => tag,
         };
-        let answer = self
-            .resolver
-            .upstream()
-            .head_manifest(&self.target.repository, tag, &self.caller)
-            .await;
-        match answer.map_err(|error| self.failed(&error))? {
-            Answer::Found(head) => Ok(head.digest),
-            Answer::Absent => {
+        let answer = self.upstream().head_manifest(self.repository(), tag, &self.caller);
+        match self.found(answer.await)? {
+            Some(head) => Ok(head.digest),
+            None => {
                 let problem = "the registry does not hold it; check the name and the tag";
                 Err(Failure::failed(format!("{}: {problem}", self.target)))
             }
-            Answer::Refused(refusal) => Err(Failure::refused(&self.target.to_string(), &refusal)),
         }
     }
 
     /// Everything that refers to `subject`.
     pub(super) async fn referrers(&self, subject: &Digest) -> Result<Arc<Links>, Failure> {
-        match self
-            .resolver
-            .resolve(&self.target.repository, subject, &self.caller)
-            .await
-        {
-            Ok(resolved) => Ok(resolved.links),
-            Err(ResolveError::Refused(refusal)) => Err(Failure::refused(&self.target.to_string(), &refusal)),
-            Err(ResolveError::Upstream(error)) => Err(self.failed(&error)),
-        }
+        let resolved = self.resolver.resolve(self.repository(), subject, &self.caller).await;
+        resolved
+            .map(|resolved| resolved.links)
+            .map_err(|error| self.not_resolved(&error))
     }
 
     /// The manifest `digest`, as far as links are concerned. `None` when it is gone or no manifest.
     pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, Failure> {
         let reference = Reference::Digest(digest.clone());
-        match self
-            .resolver
-            .manifest(&self.target.repository, &reference, &self.caller)
-            .await
-        {
-            Ok(Answer::Found(raw)) => Ok(Manifest::parse(&raw.bytes, &raw.media_type).ok()),
+        let answer = self.resolver.manifest(self.repository(), &reference, &self.caller);
+        let raw = self.found(answer.await)?;
+        Ok(raw.and_then(|raw| Manifest::parse(&raw.bytes, &raw.media_type).ok()))
+    }
+
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    pub(super) fn upstream(&self) -> &Upstream {
+        self.resolver.upstream()
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(super) fn repository(&self) -> &RepositoryName {
+        &self.target.repository
+    }
+
+    /// What the registry holds under `reference`, envelopes left closed.
+    pub(super) async fn raw_manifest(&self, reference: &Reference) -> Result<Option<RawManifest>, Failure> {
+        let answer = self.upstream().manifest(self.repository(), reference, &self.caller);
+        self.found(answer.await)
+    }
+
+    /// The digest that the registry holds under `reference`.
+    pub(super) async fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>, Failure> {
+        let answer = self
+            .upstream()
+            .head_manifest(self.repository(), reference, &self.caller);
+        if let Some(head) = self.found(answer.await)? {
+            return Ok(Some(head.digest));
+        }
+        // A HEAD's 404 has no body, so anything on the way may have said it: a GET confirms.
+        let found = self.raw_manifest(reference).await?;
+        Ok(found.map(|raw| raw.digest))
+    }
+
+    /// What was found, `None` for what the registry says it does not hold; all else is a failure.
+    pub(super) fn found<T>(&self, answer: Result<Answer<T>, UpstreamError>) -> Result<Option<T>, Failure> {
+        match answer {
+            Ok(Answer::Found(found)) => Ok(Some(found)),
             Ok(Answer::Absent) => Ok(None),
-            Ok(Answer::Refused(refusal)) => Err(Failure::refused(&self.target.to_string(), &refusal)),
+            Ok(Answer::Refused(refusal)) => Err(Failure::refused(&self.name, &refusal)),
             Err(error) => Err(self.failed(&error)),
         }
     }
 
-    fn failed(&self, error: &dyn std::error::Error) -> Failure {
-        Failure::failed(format!("{}: {error}", self.target))
+    pub(super) fn not_resolved(&self, error: &ResolveError) -> Failure {
+        match error {
+            ResolveError::Refused(refusal) => Failure::refused(&self.name, refusal),
+            ResolveError::Upstream(error) => self.failed(error),
+        }
+    }
+
+    /// What was asked for, as messages call it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn no_repository(&self) -> Failure {
+        let repository = self.target.repository();
+        Failure::failed(format!(
+            "{repository}: the registry does not know the repository; check the name"
+        ))
+    }
+
+    pub(super) fn failed(&self, error: &dyn std::error::Error) -> Failure {
+        Failure::failed(format!("{}: {error}", self.name))
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub(super) repository: RepositoryName,
     /// A digest beats a tag; without both it is `latest`.
     pub(super) reference: Reference,
+    /// Whether neither a tag nor a digest was written.
+    pub(super) is_bare: bool,
 }
 
 impl FromStr for Target {
@@ -41,12 +43,21 @@ impl FromStr for Target {
         let scheme = scheme.unwrap_or(if is_loopback(host) { "http" } else { "https" });
         let address = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
         let (name, reference) = split(path)?;
+        let is_bare = name == path;
         Ok(Self {
             registry: registry_url(&format!("{scheme}://{address}"))?,
             host: host.to_owned(),
             repository: RepositoryName::parse(name).map_err(|error| error.to_string())?,
             reference,
+            is_bare,
         })
+    }
+}
+
+impl Target {
+    /// `host/name`
+    pub(super) fn repository(&self) -> String {
+        format!("{}/{}", self.host, self.repository)
     }
 }
 
@@ -130,6 +141,15 @@ mod tests {
         }
         let (_, shown) = parsed(&format!("ghcr.io/o/app:v1@{DIGEST}"));
         assert_eq!(shown, format!("ghcr.io/o/app@{DIGEST}"));
+    }
+
+    #[test]
+    fn a_repository_is_told_from_a_reference() {
+        let bare = |text: &str| text.parse::<Target>().unwrap().is_bare;
+        assert!(bare("ghcr.io/o/app") && bare("127.0.0.1:5000/app"));
+        assert!(!bare("ghcr.io/o/app:latest") && !bare(&format!("ghcr.io/o/app@{DIGEST}")));
+        let target: Target = "http://registry.example/o/app".parse().unwrap();
+        assert_eq!(target.repository(), "registry.example/o/app");
     }
 
     #[test]

@@ -142,7 +142,7 @@ async fn behind(scan: &Scan, tag: Tag) -> Result<Vec<(Digest, DeepLink)>, Resolv
 }
 
 /// Platform images inside an index are not worth a request; indexes and artifacts may point somewhere.
-fn may_hold_links(listed: &Descriptor) -> bool {
+pub(super) fn may_hold_links(listed: &Descriptor) -> bool {
     ManifestKind::of(&listed.media_type) != Some(ManifestKind::Image) || listed.artifact_type.is_some()
 }
 

@@ -15,7 +15,9 @@ mod place;
 mod pull_up;
 mod resolver;
 mod scan;
+mod subjects;
 mod tag_source;
 
 pub use error::ResolveError;
 pub use resolver::{Resolved, Resolver};
+pub use subjects::Subjects;

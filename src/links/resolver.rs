@@ -16,6 +16,7 @@ use super::listing::Listings;
 use super::manifests::{Manifests, Recheck};
 use super::place::Place;
 use super::scan::{Scan, Scanned};
+use super::subjects::{self, Subjects};
 
 /// How long one scan may take: a listing of a hundred thousand tags takes a legacy registry many seconds.
 const SCAN_DEADLINE: Duration = Duration::from_secs(120);
@@ -273,6 +274,22 @@ impl Resolver {
             }
         }
         self.listings.all(&place, Duration::ZERO).await
+    }
+
+    /// Every digest of the repository that something may refer to. `None`: there is no such repository.
+    pub async fn subjects(
+        &self,
+        repository: &RepositoryName,
+        caller: &Caller,
+    ) -> Result<Option<Subjects>, ResolveError> {
+        let names = match self.tags(repository, caller).await? {
+            Answer::Found(names) => names,
+            Answer::Absent => return Ok(None),
+            Answer::Refused(refusal) => return Err(refusal.into()),
+        };
+        let place = self.place(repository, caller).await;
+        let recheck = self.links.deep_refresh;
+        Ok(Some(subjects::find(&self.manifests, &place, &names, recheck).await?))
     }
 
     /// A manifest on the caller's behalf, envelopes opened; by digest from the cache, once the caller is known to be allowed.

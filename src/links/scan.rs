@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Depth, LinksConfig};
-use crate::oci::{Descriptor, Dialect, Digest, Links, SubjectKey, tag_scheme};
+use crate::oci::tag_scheme::{self, CosignKind};
+use crate::oci::{Descriptor, Dialect, Digest, Links, SubjectKey};
 use crate::upstream::{Answer, Native, TagNames, UpstreamError};
 
 use super::candidate::{Candidates, What};
@@ -147,9 +148,13 @@ impl Scan {
         {
             Native::Supported(descriptors) => {
                 for descriptor in descriptors {
+                    let kind = descriptor
+                        .artifact_type
+                        .as_deref()
+                        .and_then(CosignKind::of_artifact_type);
                     // Its annotations and artifact type are pulled up from the manifest itself.
                     let named = Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size);
-                    found.add(What::Named(named), Dialect::Native, None);
+                    found.add(What::Named(named), Dialect::Native, kind);
                 }
             }
             Native::Unsupported => {}

@@ -65,7 +65,9 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
     };
     let mut found = stated_links(scan, &raw, &manifest);
     match &link.kind {
-        LinkTagKind::ProposalD { .. } => proposal_d(&scan.subject, &raw, &manifest, &mut found),
+        LinkTagKind::ProposalD { kind, .. } => {
+            proposal_d(&scan.subject, CosignKind::parse(kind), &raw, &manifest, &mut found);
+        }
         LinkTagKind::Cosign(kind) => cosign(*kind, &raw, &manifest, &mut found),
         LinkTagKind::Referrers => referrers_tag(&scan.subject, &raw, &manifest, &mut found),
     }
@@ -84,8 +86,15 @@ fn stated_links(scan: &Scan, raw: &Arc<RawManifest>, manifest: &Manifest) -> Can
 }
 
 /// The tag points at the artifact, or at an index: of one with annotated entries these count, of the originator's own
-/// multi-platform index (which holds the subject) nothing else does.
-fn proposal_d(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
+/// multi-platform index (which holds the subject) nothing else does. `kind` tells what an artifact is that, as cosign's, claims
+/// to be a runnable image.
+fn proposal_d(
+    subject: &Digest,
+    kind: Option<CosignKind>,
+    raw: &Arc<RawManifest>,
+    manifest: &Manifest,
+    found: &mut Candidates,
+) {
     if manifest.kind == ManifestKind::Index {
         let listed = manifest.links(&raw.digest);
         let annotated: Vec<_> = listed
@@ -99,7 +108,7 @@ fn proposal_d(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, fou
             return;
         }
     }
-    found.add(What::Read(raw.clone()), Dialect::ProposalDTag, None);
+    found.add(What::Read(raw.clone()), Dialect::ProposalDTag, kind);
 }
 
 /// What the tag resolves to; of an index each of its manifests.
@@ -130,7 +139,8 @@ fn referrers_tag(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, 
             .map(|link| &link.subject);
         let subjects: Vec<&Digest> = subjects.collect();
         if subjects.contains(&subject) || (subjects.is_empty() && !is_originators) {
-            found.add(What::Named(listed.clone()), Dialect::ReferrersTag, None);
+            let kind = listed.artifact_type.as_deref().and_then(CosignKind::of_artifact_type);
+            found.add(What::Named(listed.clone()), Dialect::ReferrersTag, kind);
         }
     }
 }

@@ -45,13 +45,21 @@ pub enum CosignKind {
 }
 
 impl CosignKind {
-    fn parse(suffix: &str) -> Option<Self> {
+    const ALL: [Self; 3] = [Self::Signature, Self::Attestation, Self::Sbom];
+
+    /// Reads a suffix (`sig`), which is also the `<type>` that such an entry has in a Proposal D tag.
+    pub fn parse(suffix: &str) -> Option<Self> {
         match suffix {
             "sig" => Some(Self::Signature),
             "att" => Some(Self::Attestation),
             "sbom" => Some(Self::Sbom),
             _ => None,
         }
+    }
+
+    /// What an entry that is listed with `artifact_type` is.
+    pub fn of_artifact_type(artifact_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.artifact_type() == artifact_type)
     }
 
     /// The artifact type that such an entry is listed with: its config claims to be a runnable image's.
@@ -83,6 +91,13 @@ impl SubjectKey {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The digest itself, where none of it was cut off.
+    pub fn digest(&self) -> Option<Digest> {
+        let (algorithm, encoded) = self.0.split_once('-')?;
+        hex_length(algorithm).filter(|length| *length <= REF_LENGTH)?;
+        Digest::parse(&format!("{algorithm}:{encoded}")).ok()
     }
 
     /// A name that sorts just before every tag of this subject: asked as `last`, a listing starts at them.
@@ -238,7 +253,10 @@ mod tests {
         let own = Digest::sha256(b"x");
         let tag = proposal_d_tag(&subject, &own, &"t".repeat(200)).unwrap();
         assert_eq!(tag.as_str().len(), MAX_TAG);
-        assert_eq!(parse(tag.as_str()).unwrap().subject, SubjectKey::of(&subject));
+        let key = parse(tag.as_str()).unwrap().subject;
+        assert_eq!(key, SubjectKey::of(&subject));
+        assert_eq!(key.digest(), None);
+        assert_eq!(SubjectKey::of(&own).digest(), Some(own));
     }
 
     #[test]

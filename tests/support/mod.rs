@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod cli;
 pub mod content;
 pub mod counting_proxy;
 pub mod endpoint;

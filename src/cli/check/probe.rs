@@ -3,7 +3,7 @@
 use http::StatusCode;
 use http::header::LINK;
 
-use crate::cli::login::{Door, Login};
+use crate::cli::login::{Access, Door, Login};
 use crate::config::{Config, UpstreamConfig};
 use crate::credentials::{Challenge, challenges};
 use crate::oci::{Digest, RepositoryName};
@@ -105,6 +105,7 @@ impl Probe<'_> {
             upstream: &self.upstream,
             config: self.upstream_config,
             host: self.upstream_config.url.authority(),
+            access: Access::Read,
         };
         let reply = door.knock().await?;
         report.reachable = true;

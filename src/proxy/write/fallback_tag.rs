@@ -8,11 +8,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::oci::media_type::{ManifestKind, OCI_IMAGE_INDEX};
-use crate::oci::{Digest, LinkTagKind, Manifest, Reference, RepositoryName, Tag, tag_scheme};
+use crate::oci::{Digest, FallbackIndex, LinkTagKind, Manifest, Reference, RepositoryName, Tag, tag_scheme};
 use crate::upstream::{Answer, Caller, Reply};
 
 use super::error::WriteError;
-use super::fallback_index::FallbackIndex;
 use super::{Push, Writer};
 
 /// Two tags seldom share a lock, and sharing one only makes them wait.

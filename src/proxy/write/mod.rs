@@ -5,7 +5,6 @@
 
 mod delete;
 mod error;
-mod fallback_index;
 mod fallback_tag;
 mod link_tags;
 mod push;

@@ -3,11 +3,15 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::oci::media_type::OCI_IMAGE_INDEX;
-use crate::oci::{Descriptor, Digest};
+use super::descriptor::Descriptor;
+use super::digest::Digest;
+use super::media_type::OCI_IMAGE_INDEX;
+
+/// The platform of entries that do not run (Proposal D, BuildKit).
+const UNKNOWN_SYSTEM: &str = "unknown";
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct FallbackIndex {
+pub struct FallbackIndex {
     /// All members but `manifests`.
     members: Map<String, Value>,
     manifests: Vec<Value>,
@@ -57,8 +61,23 @@ impl FallbackIndex {
 
     /// Puts the descriptor in, in the place of one with the same digest.
     pub fn add(&mut self, descriptor: &Descriptor) {
-        self.remove(&descriptor.digest);
-        self.manifests.push(json!(descriptor));
+        let mut same = self
+            .manifests
+            .iter_mut()
+            .filter(|entry| digest_of(entry) == Some(descriptor.digest.as_str()));
+        match same.next() {
+            Some(entry) => *entry = json!(descriptor),
+            None => self.manifests.push(json!(descriptor)),
+        }
+    }
+
+    /// Whether an entry is for a platform to run on: then the index is an image and no list of referrers.
+    pub fn is_image(&self) -> bool {
+        let systems = self
+            .manifests
+            .iter()
+            .filter_map(|entry| entry.get("platform")?.get("os")?.as_str());
+        systems.into_iter().any(|system| system != UNKNOWN_SYSTEM)
     }
 
     pub fn remove(&mut self, digest: &Digest) {
@@ -95,8 +114,19 @@ mod tests {
         let printed: Value = serde_json::from_slice(&index.print()).unwrap();
         assert_eq!(printed["manifests"], json!([theirs, ours]));
         assert_eq!(printed["annotations"], json!({"k": "v"}));
-        index.remove(&ours.digest);
-        assert_eq!(index, FallbackIndex::parse(bytes.as_bytes()).unwrap());
+        index.add(&Descriptor::new("x/y", Digest::sha256(b"a"), 1));
+        assert_eq!(index.digests(), [Digest::sha256(b"a"), Digest::sha256(b"b")]);
+    }
+
+    #[test]
+    fn an_index_with_a_platform_to_run_on_is_an_image() {
+        let index = |platform: Value| {
+            let entry = json!({"digest": Digest::sha256(b"a"), "size": 1, "platform": platform});
+            FallbackIndex::parse(json!({"manifests": [entry]}).to_string().as_bytes()).unwrap()
+        };
+        assert!(index(json!({"os": "linux", "architecture": "arm64"})).is_image());
+        assert!(!index(json!({"os": "unknown", "architecture": "unknown"})).is_image());
+        assert!(!index(Value::Null).is_image());
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! `refshim materialize`: writes what was found in one dialect down in another.
+
+mod apply;
+mod gather;
+mod plan;
+mod report;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::links::Subjects;
+
+use super::failure::Failure;
+use super::login::Access;
+use super::output::{self, Format};
+use super::session::{Purpose, Session};
+use super::target::Target;
+use gather::Gather;
+use report::Report;
+
+/// Write links down in another dialect: the way off cosign tags, and from and to registries with or without refshim.
+///
+/// Finds every link of a repository (or of one image) in every dialect, and writes those that are not there yet as Proposal D tags
+/// or as OCI 1.1 referrers tags. Nothing is deleted, what was found stays where it is, and a second run has nothing to do. It is a
+/// dry run unless --apply is given. Where anything could not be read, nothing is written.
+///
+/// proposal-d: each referrer's own bytes under <alg>-<ref>.<hash>.<type>. Its digest stays, signatures stay valid. This is what
+/// refshim writes itself; it is found by name alone and by the registry's garbage collection.
+///
+/// referrers-tag: one index of all referrers under <alg>-<hex>. This is what OCI 1.1 clients read from a registry that has no
+/// referrers API, with refshim or without; a registry that gets one later takes it over from there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Off cosign tags (sha256-….sig), which every later cosign can read as OCI 1.1 referrers:
+  refshim materialize ghcr.io/o/app --as referrers-tag           # what would be written
+  refshim materialize ghcr.io/o/app --as referrers-tag --apply
+
+Other examples:
+  refshim materialize ghcr.io/o/app:v1 --as proposal-d --apply   # one image only
+  refshim materialize http://127.0.0.1:5100/app --as referrers-tag --apply   # through refshim
+  refshim materialize ghcr.io/o/app --as proposal-d --output json | jq '.subjects[].writes[].tag'")]
+pub(super) struct Args {
+    /// A repository with all its images, host[:port]/name, or one image, host[:port]/name[:tag][@digest]. Loopback hosts are spoken
+    /// to without TLS unless https:// is written.
+    #[arg(value_name = "REPO|REF")]
+    target: Target,
+    /// How to write the links down.
+    #[arg(long = "as", value_enum, value_name = "DIALECT")]
+    dialect: As,
+    /// Write; without it, only say what would be written.
+    #[arg(long)]
+    apply: bool,
+    /// Certificate authorities (PEM) to trust instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+/// What links can be written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum As {
+    /// The index under <alg>-<hex>.
+    ReferrersTag,
+    /// A tag <alg>-<ref>.<hash>.<type> for each referrer.
+    ProposalD,
+}
+
+impl As {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ReferrersTag => "referrers-tag",
+            Self::ProposalD => "proposal-d",
+        }
+    }
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let access = if args.apply { Access::Write } else { Access::Read };
+    let session = Session::open(Purpose::whole(args.target, args.ca_file, access)).await?;
+    let subjects = subjects(&session).await?;
+    let plans = Gather::new(&session, args.dialect)
+        .await?
+        .plans(subjects.digests)
+        .await?;
+    let outcomes = match args.apply {
+        true => Some(apply::apply(&session, &plans).await?),
+        false => None,
+    };
+    let report = Report::new(
+        session.name(),
+        args.dialect,
+        &plans,
+        outcomes.as_deref(),
+        &subjects.unclear,
+    );
+    match args.output {
+        Format::Json => output::print_json(&report)?,
+        Format::Table => output::print(&report.text())?,
+    }
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(Failure::failed(format!(
+            "{}: {failed} tags could not be written; run it again, what is written stays",
+            report.reference
+        ))),
+    }
+}
+
+/// The one that was asked for, or all of the repository.
+async fn subjects(session: &Session) -> Result<Subjects, Failure> {
+    if !session.target().is_bare {
+        return Ok(Subjects {
+            digests: BTreeSet::from([session.subject().await?]),
+            unclear: BTreeSet::new(),
+        });
+    }
+    let found = session
+        .resolver()
+        .subjects(session.repository(), session.caller())
+        .await;
+    found
+        .map_err(|error| session.not_resolved(&error))?
+        .ok_or_else(|| session.no_repository())
+}

@@ -1,0 +1,163 @@
+//! Reading what a plan must know. Whatever cannot be read fails the whole: a plan made of half a scan would lose links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::cli::failure::Failure;
+use crate::cli::session::Session;
+use crate::oci::media_type::ManifestKind;
+use crate::oci::{
+    Descriptor, Dialect, Digest, FallbackIndex, Manifest, Reference, Referrer, Tag, envelope, link_kind, tag_scheme,
+};
+use crate::upstream::TagNames;
+
+use super::As;
+use super::plan::{self, Carrier, Existing, Found, Other, Plan};
+
+/// Subjects looked at at once; each asks for several things.
+const PARALLEL: usize = 8;
+
+pub(super) struct Gather<'a> {
+    session: &'a Session,
+    dialect: As,
+    names: Arc<TagNames>,
+}
+
+impl<'a> Gather<'a> {
+    pub(super) async fn new(session: &'a Session, dialect: As) -> Result<Self, Failure> {
+        let names = session.resolver().tags(session.repository(), session.caller()).await;
+        Ok(Self {
+            session,
+            dialect,
+            names: session.found(names)?.unwrap_or_default(),
+        })
+    }
+
+    /// What is to be done for each subject that has referrers.
+    pub(super) async fn plans(&self, subjects: BTreeSet<Digest>) -> Result<Vec<Plan>, Failure> {
+        stream::iter(subjects)
+            .map(|subject| self.plan(subject))
+            .buffered(PARALLEL)
+            .try_filter_map(async |plan| Ok(plan))
+            .try_collect()
+            .await
+    }
+
+    async fn plan(&self, subject: Digest) -> Result<Option<Plan>, Failure> {
+        let links = self.session.referrers(&subject).await?;
+        if links.referrers.is_empty() {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        for referrer in &links.referrers {
+            found.push(self.look_at(&subject, referrer).await?);
+        }
+        Ok(match self.dialect {
+            As::ProposalD => Some(plan::proposal_d(&subject, &found)),
+            As::ReferrersTag => match tag_scheme::referrers_tag(&subject) {
+                Some(tag) => {
+                    let existing = self.existing(&tag, &found).await?;
+                    Some(plan::referrers_tag(&subject, &tag, &found, &existing))
+                }
+                None => None,
+            },
+        })
+    }
+
+    async fn look_at(&self, subject: &Digest, referrer: &Referrer) -> Result<Found, Failure> {
+        let mut found = Found {
+            referrer: referrer.clone(),
+            carrier: Carrier::Itself,
+            tag: None,
+            tag_holds: None,
+        };
+        let is_there = referrer.dialects.contains(&Dialect::ProposalDTag);
+        if self.dialect == As::ProposalD && is_there {
+            return Ok(found);
+        }
+        found.carrier = self.carrier(&referrer.descriptor).await?;
+        if self.dialect == As::ProposalD && found.carrier != Carrier::Elsewhere {
+            found.tag = self.proposal_d_tag(subject, referrer).await?;
+            if let Some(tag) = &found.tag {
+                found.tag_holds = self.session.digest_of(&Reference::Tag(tag.clone())).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// How the registry keeps the referrer.
+    async fn carrier(&self, referrer: &Descriptor) -> Result<Carrier, Failure> {
+        if ManifestKind::of(&referrer.media_type).is_none() {
+            return Ok(Carrier::Elsewhere);
+        }
+        // The envelope first: where it is, Distribution 2.8 fails when it is asked for the original.
+        if let Some(envelope) = self.envelope(referrer).await? {
+            return Ok(Carrier::Envelope(envelope));
+        }
+        let reference = Reference::Digest(referrer.digest.clone());
+        Ok(match self.session.digest_of(&reference).await? {
+            Some(_) => Carrier::Itself,
+            None => Carrier::Elsewhere,
+        })
+    }
+
+    async fn envelope(&self, referrer: &Descriptor) -> Result<Option<Descriptor>, Failure> {
+        let tag = tag_scheme::envelope_tag(&referrer.digest).filter(|tag| self.names.contains(tag.as_str()));
+        let Some(tag) = tag else { return Ok(None) };
+        let Some(raw) = self.session.raw_manifest(&Reference::Tag(tag)).await? else {
+            return Ok(None);
+        };
+        let opened = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+        let original = opened.as_ref().and_then(envelope::open);
+        let is_its = original.is_some_and(|original| original.digest == referrer.digest);
+        Ok(is_its.then(|| Descriptor::new(raw.media_type, raw.digest, raw.bytes.len() as u64)))
+    }
+
+    async fn proposal_d_tag(&self, subject: &Digest, referrer: &Referrer) -> Result<Option<Tag>, Failure> {
+        let own = &referrer.descriptor;
+        let Some(mut manifest) = self.session.manifest(&own.digest).await? else {
+            return Ok(None);
+        };
+        // What is listed knows better: a cosign signature's manifest claims to be an image.
+        manifest.artifact_type = own.artifact_type.clone();
+        let kind = link_kind::kind_of(&manifest);
+        Ok(tag_scheme::proposal_d_tag(subject, &own.digest, &kind))
+    }
+
+    /// The referrers tag as it is. One that no listing has was made up on the way: by refshim.
+    async fn existing(&self, tag: &Tag, found: &[Found]) -> Result<Existing, Failure> {
+        if !self.names.contains(tag.as_str()) {
+            return Ok(Existing::default());
+        }
+        let Some(raw) = self.session.raw_manifest(&Reference::Tag(tag.clone())).await? else {
+            return Ok(Existing::default());
+        };
+        let is_index = ManifestKind::of(&raw.media_type) == Some(ManifestKind::Index);
+        let index = FallbackIndex::parse(&raw.bytes).filter(|_| is_index);
+        let mut others = BTreeMap::new();
+        for digest in index.iter().flat_map(FallbackIndex::digests) {
+            let is_found = found.iter().any(|found| found.referrer.descriptor.digest == digest);
+            if !is_found {
+                let other = self.other(&digest).await?;
+                others.insert(digest, other);
+            }
+        }
+        Ok(Existing {
+            digest: Some(raw.digest),
+            index,
+            others,
+        })
+    }
+
+    async fn other(&self, digest: &Digest) -> Result<Other, Failure> {
+        let Some(raw) = self.session.raw_manifest(&Reference::Digest(digest.clone())).await? else {
+            return Ok(Other::Gone);
+        };
+        Ok(match Manifest::parse(&raw.bytes, &raw.media_type) {
+            Ok(manifest) => Other::There(manifest.descriptor(raw.digest, raw.bytes.len() as u64)),
+            Err(_) => Other::Strange,
+        })
+    }
+}

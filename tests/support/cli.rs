@@ -1,0 +1,51 @@
+//! The subcommands that do one thing and end.
+
+use serde_json::Value;
+
+/// What a run ended with.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// What was printed, once it is sure that the run was a success.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
+        self.stdout
+    }
+
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let text = self.ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("no JSON ({error}): {text}"))
+    }
+
+    /// The one line on standard error, once it is sure that the run ended with `code`.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        self.stderr
+    }
+}
+
+/// Runs `refshim …` without anybody's settings or credentials.
+pub async fn refshim(arguments: &[&str]) -> Ended {
+    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_refshim"))
+        .args(arguments)
+        .env_clear()
+        .kill_on_drop(true)
+        .output();
+    let output = super::within(&format!("refshim {arguments:?}"), run).await;
+    let output = output.expect("refshim runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Ended {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}

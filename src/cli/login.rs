@@ -36,7 +36,6 @@ pub(super) enum LoginError {
 pub(super) enum Access {
     Read,
     Write,
-    Delete,
 }
 
 impl Access {
@@ -45,7 +44,6 @@ impl Access {
         match self {
             Self::Read => "pull",
             Self::Write => "pull,push",
-            Self::Delete => "pull,push,delete",
         }
     }
 }

@@ -34,9 +34,10 @@ use report::Report;
 /// referrers API, with refshim or without; a registry that gets one later takes it over from there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Off cosign tags (sha256-….sig), which every later cosign can read as OCI 1.1 referrers:
+Off cosign tags (sha256-….sig):
   refshim materialize ghcr.io/o/app --as referrers-tag           # what would be written
   refshim materialize ghcr.io/o/app --as referrers-tag --apply
+  cosign verify --experimental-oci11 --new-bundle-format=false … # how cosign finds its older signatures there
 
 Other examples:
   refshim materialize ghcr.io/o/app:v1 --as proposal-d --apply   # one image only

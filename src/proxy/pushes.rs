@@ -10,7 +10,7 @@ use super::manifests::Asked;
 use super::write::Push;
 use crate::body::Body;
 use crate::oci::{Code, OciError, Reference};
-use crate::upstream::Reply;
+use crate::upstream::{Answer, Reply};
 
 /// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -37,23 +37,35 @@ pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>
 }
 
 pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure> {
-    let gateway = asked.gateway;
-    let mut reply = gateway
-        .writer
-        .delete(asked.repository, asked.reference, &asked.caller)
-        .await?;
-    if let Reference::Digest(digest) = asked.reference
-        && reply.status == StatusCode::NOT_FOUND
-        && gateway
-            .resolver
-            .synthesised(asked.repository, digest, &asked.caller)
-            .await?
-            .is_some()
-    {
-        // refshim made this index; there is nothing upstream to delete.
+    let writer = &asked.gateway.writer;
+    let mut reply = writer.delete(asked.repository, asked.reference, &asked.caller).await?;
+    let undone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    if undone && is_synthesised_only(asked).await? {
         reply = accepted();
     }
     Ok(relayed(asked, reply))
+}
+
+/// Whether refshim made this index and there is nothing upstream to delete. Somebody may well have pushed the same bytes: an
+/// empty index is the same everywhere.
+async fn is_synthesised_only(asked: &Asked<'_>) -> Result<bool, Failure> {
+    let Reference::Digest(digest) = asked.reference else {
+        return Ok(false);
+    };
+    let (gateway, repository, caller) = (asked.gateway, asked.repository, &asked.caller);
+    if gateway
+        .resolver
+        .synthesised(repository, digest, caller)
+        .await?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    let stored = gateway
+        .upstream
+        .head_manifest(repository, asked.reference, caller)
+        .await?;
+    Ok(matches!(stored, Answer::Absent))
 }
 
 fn accepted() -> Reply {

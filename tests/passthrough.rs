@@ -299,6 +299,7 @@ async fn an_index_that_was_pushed_is_deleted_even_where_a_list_looks_the_same() 
     let proxy = Local::in_front_of(&registry.url()).await;
     let endpoint = proxy.endpoint();
     let image = endpoint.push_image("a", "latest", "image").await;
+    endpoint.push_artifact("a", &image, "application/x", "x").await;
     let list = endpoint.referrers_reply("a", &image.digest).await.expect_status(200);
     let path = format!("/v2/a/manifests/{}", digest(&list.body));
     // Nobody stored the list: deleting it, as some clients do, is no error.
@@ -310,4 +311,26 @@ async fn an_index_that_was_pushed_is_deleted_even_where_a_list_looks_the_same() 
         .expect_status(201);
     endpoint.delete(&path).await.expect_status(202);
     registry.endpoint().get(&path).await.expect_status(404);
+}
+
+#[tokio::test]
+async fn an_upstream_whose_range_sticks_still_takes_chunks() {
+    let registry = Registry::v2().await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let proxy = Local::in_front_of(link.url()).await;
+    let at = location(&begin_upload(&proxy.endpoint(), "a", "").await.expect_status(202));
+    // As ECR does: the first chunk's range, whatever comes after it.
+    let stuck = Fault::answer(202, &[("location", &at), ("range", "0-0")], "");
+    link.fail(stuck, |r| r.method == Method::PATCH);
+    link.fail(Fault::answer(204, &[("location", &at), ("range", "0-0")], ""), |r| {
+        r.method == Method::GET
+    });
+    for range in ["0-0", "1-1", "2-2", "3-3"] {
+        let headers = [OCTETS, ("content-range", range)];
+        proxy
+            .endpoint()
+            .send(Method::PATCH, &at, &headers, "x")
+            .await
+            .expect_status(202);
+    }
 }

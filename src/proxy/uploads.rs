@@ -1,8 +1,11 @@
-//! Where uploads stand: learned from the upstream's answers, asked of it where another replica took the last chunk.
+//! Where uploads stand, as far as this process saw them.
+//!
+//! That is a hint: other replicas may have passed on what is missing here. So a chunk is refused only when the upstream, asked,
+//! agrees. Its own `Range` alone would not do: ECR's sticks at the first chunk.
 
 use std::time::Duration;
 
-use http::header::{LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use moka::sync::Cache;
@@ -12,120 +15,115 @@ use crate::body::Body;
 
 /// Uploads that are followed at once.
 const FOLLOWED: u64 = 100_000;
-/// An upload without a chunk for this long is forgotten: the upstream is asked where it stands then.
+/// An upload without a chunk for this long is forgotten, and then no longer checked.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Largest answer to the question where an upload stands, in bytes.
 const STATUS_LIMIT: usize = 4096;
 
-/// How far an upload is.
+/// The bytes that a chunk is, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Offset {
-    next: u64,
-    /// `Range: 0-0` means one byte or none; registries do not tell which.
-    ambiguous: bool,
+pub(super) struct Chunk {
+    pub first: u64,
+    pub last: u64,
 }
 
-impl Offset {
-    /// From `Range: 0-<last>`.
-    fn parse(headers: &HeaderMap) -> Option<Self> {
-        let range = headers.get(RANGE)?.to_str().ok()?;
-        let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
-        Some(Self {
-            next: last.checked_add(1)?,
-            ambiguous: last == 0,
-        })
+impl Chunk {
+    /// From a request's `Content-Range`.
+    pub fn of(request: &Parts) -> Option<Self> {
+        if !matches!(request.method, Method::PATCH | Method::PUT) {
+            return None;
+        }
+        Self::parse(request.headers.get(CONTENT_RANGE)?.to_str().ok()?)
     }
 
-    pub fn is_at(self, start: u64) -> bool {
-        start == self.next || (self.ambiguous && start == 0)
-    }
-
-    /// The next byte that is wanted.
-    pub fn next(self) -> u64 {
-        if self.ambiguous { 0 } else { self.next }
-    }
-
-    pub fn range(self) -> String {
-        format!("0-{}", self.next - 1)
+    /// `<first>-<last>` (distribution-spec), also with HTTP's `bytes` before and length behind it.
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text
+            .strip_prefix("bytes")
+            .unwrap_or(text)
+            .trim_start_matches([' ', '=']);
+        let (first, last) = text.split('/').next()?.split_once('-')?;
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last && last < u64::MAX).then_some(Self { first, last })
     }
 }
 
-/// By the path of the upload's URL; its query may change with every chunk.
+/// Bytes received, by the path of the upload's URL; its query may change with every chunk.
 pub(super) struct Uploads {
-    offsets: Cache<String, Offset>,
+    received: Cache<String, u64>,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
         Self {
-            offsets: Cache::builder().max_capacity(FOLLOWED).time_to_idle(IDLE).build(),
+            received: Cache::builder().max_capacity(FOLLOWED).time_to_idle(IDLE).build(),
         }
     }
 }
 
 impl Uploads {
-    /// Learns from an answer, whose `Location` is the caller's already.
-    pub fn saw(&self, request: &Parts, response: &Response<Body>) {
-        if !matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+    /// Notes that an upload `stands_at` so many bytes once `response` was given to `request`, or forgets it when that cannot be
+    /// told. The `Location` is the caller's already.
+    pub fn saw(&self, request: &Parts, response: &Response<Body>, stands_at: Option<u64>) {
+        let wrote = matches!(
+            request.method,
+            Method::POST | Method::PATCH | Method::PUT | Method::DELETE
+        );
+        if !wrote || !response.status().is_success() {
             return;
         }
+        self.received.invalidate(request.uri.path());
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let path = location
-            .and_then(|location| location.split('?').next())
-            .unwrap_or(request.uri.path());
-        match Offset::parse(response.headers()) {
-            // ECR's `Range` sticks at the first chunk, so only one that moves on is believed.
-            Some(offset) if request.method != Method::PATCH || self.moves_on(path, offset) => {
-                self.offsets.insert(path.to_owned(), offset);
-            }
-            _ => self.offsets.invalidate(path),
+        let path = location.and_then(|location| location.split('?').next());
+        if let (StatusCode::ACCEPTED, Some(stands_at), Some(path)) = (response.status(), stands_at, path) {
+            self.received.insert(path.to_owned(), stands_at);
         }
     }
 
-    fn moves_on(&self, path: &str, offset: Offset) -> bool {
-        self.offsets
-            .get(path)
-            .is_none_or(|known| offset.next > known.next || known.ambiguous)
-    }
-
-    /// Where the upload that `request` adds to stands. `None` where nobody can tell: then the upstream judges the chunk.
-    pub async fn offset(&self, gateway: &Gateway, request: &Parts) -> Option<Offset> {
-        if let Some(known) = self.offsets.get(request.uri.path()) {
-            return Some(known);
+    /// Where the upload stands, when `chunk` certainly does not begin there.
+    pub async fn out_of_order(&self, gateway: &Gateway, request: &Parts, chunk: Chunk) -> Option<u64> {
+        let received = self.received.get(request.uri.path())?;
+        if received == chunk.first {
+            return None;
         }
         let target = request.uri.path_and_query()?.as_str();
         let caller = gateway.caller(request);
         let status = gateway.upstream.get(target, &caller, STATUS_LIMIT).await.ok()?;
-        (status.status == StatusCode::NO_CONTENT)
-            .then(|| Offset::parse(&status.headers))
-            .flatten()
+        let agrees = status.status == StatusCode::NO_CONTENT && says(&status.headers, received);
+        agrees.then_some(received)
     }
+}
+
+/// Whether `Range: 0-<last>` says that so many bytes were received. `0-0` may mean none as well as one.
+fn says(headers: &HeaderMap, received: u64) -> bool {
+    let range = headers.get(RANGE).and_then(|value| Chunk::parse(value.to_str().ok()?));
+    range.is_some_and(|range| range.first == 0 && range.last == received.saturating_sub(1))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
-    fn offset(range: &'static str) -> Option<Offset> {
-        Offset::parse(&HeaderMap::from_iter([(RANGE, HeaderValue::from_static(range))]))
+    #[test]
+    fn ranges_are_read_in_every_spelling() {
+        let range = |first, last| Some(Chunk { first, last });
+        assert_eq!(Chunk::parse("0-1023"), range(0, 1023));
+        assert_eq!(Chunk::parse("bytes 5-6/7"), range(5, 6));
+        assert_eq!(Chunk::parse("bytes=5-6"), range(5, 6));
+        for bad in ["", "5", "6-5", "-5", "5-", "x-y", "0-18446744073709551615"] {
+            assert_eq!(Chunk::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]
     fn nothing_and_one_byte_look_alike() {
-        let begun = offset("0-0").unwrap();
-        assert!(begun.is_at(0) && begun.is_at(1) && !begun.is_at(2));
-        assert_eq!((begun.next(), begun.range()), (0, "0-0".to_owned()));
-        let later = offset("0-99").unwrap();
-        assert!(later.is_at(100) && !later.is_at(0));
-        assert_eq!((later.next(), later.range()), (100, "0-99".to_owned()));
-    }
-
-    #[test]
-    fn what_is_no_range_tells_nothing() {
-        for range in ["", "5-9", "0-", "0-x", "0-18446744073709551615"] {
-            assert_eq!(offset(range), None, "{range}");
-        }
+        let says = |range: &str, received| {
+            let headers = HeaderMap::from_iter([(RANGE, range.parse().unwrap())]);
+            super::says(&headers, received)
+        };
+        assert!(says("0-0", 0) && says("0-0", 1) && says("0-1023", 1024));
+        assert!(!says("0-1023", 0) && !says("0-1023", 2048) && !says("nonsense", 0));
+        assert!(!super::says(&HeaderMap::new(), 0));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use support::content::{IMAGE, INDEX, bare_image, index};
-use support::{CountingProxy, Endpoint, Program, Pushed, Refshim, Registry};
+use support::{CountingProxy, Endpoint, Program, Pushed, Refshim, Registry, eventually};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 
@@ -131,6 +131,10 @@ async fn manifests_are_read_in_parallel_but_not_without_limit() {
     let (through, digest) = (setup.refshim.endpoint(), setup.image.digest.clone());
     let asked = tokio::spawn(async move { through.referrers("app", &digest).await });
     gate.reached_by(16).await;
+    // Any more that were sent at the same time have arrived by the time that later ones are answered.
+    for _ in 0..10 {
+        setup.refshim.endpoint().get("/v2/").await.expect_status(200);
+    }
     assert_eq!(setup.link.count(|seen| seen.path.contains("/manifests/sha256-")), 16);
     gate.open();
     assert_eq!(asked.await.unwrap().len(), 40);
@@ -188,8 +192,7 @@ async fn an_upstream_that_cannot_seek_is_listed_once_for_all_subjects() {
     for other in &setup.others {
         setup.refshim.endpoint().referrers("app", &other.digest).await;
     }
-    let (_, cost) = setup.ask().await;
-    assert_eq!(cost, [] as [String; 0]);
+    assert_eq!(setup.link.take(), [] as [String; 0]);
 
     let setup = Setup::new(Program::V2, Freshness::None).await;
     setup.attach("one").await;
@@ -214,6 +217,11 @@ async fn identical_questions_at_once_cost_as_much_as_one() {
         let (through, digest) = (crowd.refshim.endpoint(), crowd.image.digest.clone());
         callers.spawn(async move { through.referrers("app", &digest).await });
     }
+    let all = Some(CALLERS as f64);
+    eventually("all callers wait", async || {
+        (crowd.refshim.metric("requests_in_flight").await == all).then_some(())
+    })
+    .await;
     gate.reached_by(1).await;
     gate.open();
     let answers: HashSet<String> = callers

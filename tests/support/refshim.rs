@@ -88,6 +88,13 @@ impl Refshim {
         Endpoint::new(&format!("http://{}", self.admin))
     }
 
+    /// The value of a metric without labels, by the name that ends its own.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.admin().get("/metrics").await.expect_status(200).text();
+        let mut samples = text.lines().filter_map(|line| line.split_once(' '));
+        samples.find(|(sample, _)| sample.ends_with(name))?.1.parse().ok()
+    }
+
     pub fn id(&self) -> u32 {
         self.process.as_ref().expect("refshim runs").id()
     }

@@ -135,13 +135,13 @@ fn not_satisfiable(headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-/// The digest that a blob is read by, or that an upload or mount is finished with. The upstream checked the content against
+/// The digest that a blob is read or deleted by, or that an upload or mount is finished with. The upstream checked the content against
 /// it before it answered with success.
 fn asked_digest(request: &Parts) -> Option<Digest> {
     let query = Query::parse(request.uri.query());
     let named = query.first("digest").or_else(|| query.first("mount"));
     let text = match request.method {
-        Method::GET | Method::HEAD => request.uri.path().rsplit('/').next(),
+        Method::GET | Method::HEAD | Method::DELETE => request.uri.path().rsplit('/').next(),
         _ => named,
     };
     Digest::parse(text?).ok()
@@ -174,5 +174,28 @@ mod tests {
         assert_eq!(headers[CONTENT_DIGEST], sha256.as_str());
         name_as_asked(&mut headers, &sha512);
         assert_eq!(headers[CONTENT_DIGEST], sha512.as_str());
+    }
+
+    #[test]
+    fn a_blob_is_named_by_the_path_and_an_upload_by_its_query() {
+        let digest = Digest::sha256(b"");
+        let asked = |method, path: &str| {
+            let request = http::Request::builder().method(method).uri(path);
+            asked_digest(&request.body(()).unwrap().into_parts().0)
+        };
+        // A deleted blob must be forgotten, too.
+        for method in [Method::GET, Method::HEAD, Method::DELETE] {
+            assert_eq!(asked(method, &format!("/v2/a/blobs/{digest}")), Some(digest.clone()));
+        }
+        let upload = "/v2/a/blobs/uploads/id";
+        assert_eq!(
+            asked(Method::PUT, &format!("{upload}?digest={digest}")),
+            Some(digest.clone())
+        );
+        assert_eq!(
+            asked(Method::POST, &format!("/v2/a/blobs/uploads/?mount={digest}&from=b")),
+            Some(digest)
+        );
+        assert_eq!(asked(Method::DELETE, upload), None);
     }
 }

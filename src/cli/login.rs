@@ -36,6 +36,7 @@ pub(super) enum LoginError {
 pub(super) enum Access {
     Read,
     Write,
+    Delete,
 }
 
 impl Access {
@@ -44,6 +45,7 @@ impl Access {
         match self {
             Self::Read => "pull",
             Self::Write => "pull,push",
+            Self::Delete => "pull,push,delete",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod failure;
+mod gc;
 mod login;
 mod materialize;
 mod output;
@@ -41,6 +42,7 @@ enum Command {
     Referrers(referrers::Args),
     Tree(tree::Args),
     Materialize(materialize::Args),
+    Gc(gc::Args),
     Demo(demo::Args),
 }
 
@@ -68,6 +70,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Referrers(args) => referrers::run(args).await,
         Command::Tree(args) => tree::run(args).await,
         Command::Materialize(args) => materialize::run(args).await,
+        Command::Gc(args) => gc::run(args).await,
         Command::Demo(args) => demo::run(args).await,
     }
 }

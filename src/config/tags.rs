@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::values;
 
+/// Response header of a `tags/list` from which something is left out.
+pub const HIDDEN_TAGS: &str = "refshim-hidden-tags";
+
 /// What `tags/list` leaves out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "RawTags")]
@@ -14,6 +17,12 @@ pub struct TagsConfig {
     pub hide_proposal_d: bool,
     pub hide_cosign: bool,
     pub hide_referrers_tag: bool,
+}
+
+impl TagsConfig {
+    pub fn hides_any(&self) -> bool {
+        self.hide_proposal_d || self.hide_cosign || self.hide_referrers_tag
+    }
 }
 
 impl Default for TagsConfig {

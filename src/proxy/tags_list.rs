@@ -12,7 +12,7 @@ use super::answer::Answered;
 use super::failure::Failure;
 use super::gateway::Gateway;
 use crate::body::Body;
-use crate::config::TagsConfig;
+use crate::config::{HIDDEN_TAGS, TagsConfig};
 use crate::dialect::Query;
 use crate::oci::{Code, LinkTagKind, OciError, RepositoryName, tag_scheme};
 use crate::upstream::{Answer, TagNames};
@@ -38,9 +38,12 @@ pub(super) async fn answer(
     };
     let page = Page::cut(&all, query.first("last"), limit, &gateway.tags);
     let next = page.next.map(|last| next_link(repository, last, limit, &query));
-    Ok(Answered::new(CONTENT_TYPE, print(repository, &page.names))
-        .link(next)
-        .respond(request))
+    let mut answered = Answered::new(CONTENT_TYPE, print(repository, &page.names)).link(next);
+    if gateway.tags.hides_any() {
+        // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
+        answered = answered.header(HIDDEN_TAGS, "link-tags");
+    }
+    Ok(answered.respond(request))
 }
 
 /// `n`: a number of tags; zero asks for none.

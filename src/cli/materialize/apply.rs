@@ -1,13 +1,13 @@
 //! Writing what was planned.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use crate::cli::failure::Failure;
 use crate::cli::session::Session;
 use crate::oci::media_type::OCI_IMAGE_INDEX;
-use crate::oci::{Digest, Reference};
-use crate::upstream::{RawManifest, Reply, UpstreamError};
+use crate::oci::{Digest, Reference, Tag};
+use crate::upstream::{RawManifest, Reply};
 
 use super::plan::{Content, Plan, Write};
 
@@ -29,43 +29,57 @@ pub(super) async fn apply(session: &Session, plans: &[Plan]) -> Result<Vec<Vec<O
 
 async fn apply_one(session: &Session, write: &Write) -> Result<Outcome, Failure> {
     let reference = Reference::Tag(write.tag.clone());
-    let (raw, replaces) = match &write.content {
+    let raw = match &write.content {
         Content::Same(same) => {
             let Some(raw) = session.raw_manifest(&Reference::Digest(same.digest.clone())).await? else {
                 return Ok(Err(format!("{} is gone meanwhile", same.digest)));
             };
-            (raw, None)
+            raw
         }
-        Content::Index { bytes, replaces } => {
-            let raw = RawManifest {
-                digest: Digest::sha256(bytes),
-                media_type: OCI_IMAGE_INDEX.to_owned(),
-                bytes: bytes.clone(),
-            };
-            (raw, replaces.as_ref())
-        }
+        Content::Index { bytes, .. } => RawManifest {
+            digest: Digest::sha256(bytes),
+            media_type: OCI_IMAGE_INDEX.to_owned(),
+            bytes: bytes.clone(),
+        },
     };
-    put(session, &reference, raw, replaces).await
+    let etag = match &write.content {
+        Content::Same(_) => None,
+        Content::Index { replaces, .. } => match unchanged(session, &write.tag, replaces.as_ref()).await? {
+            Some(etag) => etag,
+            None => return Ok(Err("somebody else wrote it meanwhile: run it again".to_owned())),
+        },
+    };
+    put(session, &reference, raw, etag.as_ref()).await
 }
 
-/// Puts the manifest under a tag that still points at what it `replaces`.
+/// The ETag, if there is one, of a tag that still points at `digest`, or that still is not there. `None` where it was written.
+async fn unchanged(
+    session: &Session,
+    tag: &Tag,
+    digest: Option<&Digest>,
+) -> Result<Option<Option<HeaderValue>>, Failure> {
+    let reference = Reference::Tag(tag.clone());
+    let (repository, caller) = (session.repository(), session.caller());
+    let head = session.upstream().head_manifest(repository, &reference, caller).await;
+    match (session.found(head)?, digest) {
+        (None, None) => Ok(Some(None)),
+        (Some(head), Some(digest)) if head.digest == *digest => Ok(Some(head.etag)),
+        // A tag that no listing has was made up on the way: by refshim.
+        (Some(_), None) => {
+            let names = session.upstream().tags(repository, caller).await;
+            let is_listed = session.found(names)?.is_some_and(|names| names.contains(tag.as_str()));
+            Ok((!is_listed).then_some(None))
+        }
+        _ => Ok(None),
+    }
+}
+
 async fn put(
     session: &Session,
     reference: &Reference,
     raw: RawManifest,
-    replaces: Option<&Digest>,
+    etag: Option<&HeaderValue>,
 ) -> Result<Outcome, Failure> {
-    let mut etag = None;
-    if let Some(replaces) = replaces {
-        let head = session
-            .upstream()
-            .head_manifest(session.repository(), reference, session.caller())
-            .await;
-        match session.found(head)? {
-            Some(head) if head.digest == *replaces => etag = head.etag,
-            _ => return Ok(Err("somebody else wrote it meanwhile: run it again".to_owned())),
-        }
-    }
     let reply = session
         .upstream()
         .put_manifest_if(
@@ -73,7 +87,7 @@ async fn put(
             reference,
             &raw.media_type,
             raw.bytes.clone(),
-            etag.as_ref(),
+            etag,
             session.caller(),
         )
         .await;
@@ -87,15 +101,11 @@ async fn put(
             Some(digest) if digest == raw.digest => Ok(()),
             _ => Err(refusal(&reply)),
         }),
-        Err(error) => Ok(Err(failed(&error))),
+        Err(error) => Ok(Err(error.to_string())),
     }
 }
 
 fn refusal(reply: &Reply) -> String {
     let body: String = String::from_utf8_lossy(&reply.body).trim().chars().take(300).collect();
     format!("the registry refused (HTTP {}: {body})", reply.status.as_u16())
-}
-
-fn failed(error: &UpstreamError) -> String {
-    error.to_string()
 }

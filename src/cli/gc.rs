@@ -1,0 +1,108 @@
+//! `refshim gc`: link tags that lead nowhere, and what must stay.
+
+mod delete;
+mod judge;
+mod keep;
+mod read;
+mod report;
+mod snapshot;
+
+use std::path::PathBuf;
+
+use super::failure::Failure;
+use super::login::Access;
+use super::output::{self, Format};
+use super::session::{Purpose, Session};
+use super::target::Target;
+use delete::Deletion;
+use report::{KeepList, Report};
+
+/// Find link tags whose subject or target is gone, and delete them on request.
+///
+/// Looks at Proposal D tags, cosign's tags, referrers tags and envelopes, and at nothing else; ordinary tags are never touched. It is a
+/// dry run unless --delete is given. Where anything could not be read, it stops: what is not known to be dead is alive. Ask the
+/// registry itself, not a refshim in front of it that hides link tags. A subject is alive while the registry holds its digest, tagged or
+/// not, so run the registry's own garbage collection first if you want the referrers of untagged images to go.
+///
+/// Where the registry cannot delete a tag alone, the manifest behind it is deleted only if no other tag points at it and no tagged
+/// image needs it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  refshim gc ghcr.io/o/app                    # what is dead, and why
+  refshim gc 127.0.0.1:5000/app --delete
+  refshim gc ghcr.io/o/app --keep-list        # every digest that tagged images need, their signatures included
+
+The keep list is for the registry's own cleanup tools, which take signatures and attestations for untagged leftovers of nobody and delete
+them: exclude what it lists.")]
+pub(super) struct Args {
+    /// host[:port]/name. Loopback hosts are spoken to without TLS unless https:// is written.
+    #[arg(value_name = "REPO", value_parser = repository)]
+    target: Target,
+    /// Delete what is dead.
+    #[arg(long, conflicts_with_all = ["dry_run", "keep_list"])]
+    delete: bool,
+    /// Only say what is dead. This is the default.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print every digest that tagged images need, one a line, sorted: what they are made of, what refers to them, and what carries
+    /// that link.
+    #[arg(long)]
+    keep_list: bool,
+    /// Certificate authorities (PEM) to trust instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+fn repository(text: &str) -> Result<Target, String> {
+    let target: Target = text.parse()?;
+    match target.is_bare {
+        true => Ok(target),
+        false => Err(format!(
+            "'{text}' is one image: name the repository, {}",
+            target.repository()
+        )),
+    }
+}
+
+pub(super) async fn run(args: Args) -> Result<(), Failure> {
+    let access = if args.delete { Access::Delete } else { Access::Read };
+    let session = Session::open(Purpose::whole(args.target, args.ca_file, access)).await?;
+    read::must_see_all_tags(&session).await?;
+    let snapshot = read::snapshot(&session).await?;
+    if args.keep_list {
+        let list = KeepList {
+            repository: session.name(),
+            digests: read::needed(&session, &snapshot).await?,
+        };
+        return match args.output {
+            Format::Json => output::print_json(&list),
+            Format::Table => output::print(&list.text()),
+        };
+    }
+    let exists = read::existing(&session, judge::questions(&snapshot)).await?;
+    let verdict = judge::judge(&snapshot, &exists);
+    let (outcomes, ended) = match args.delete {
+        true => {
+            let deletion = Deletion::new(&session, &snapshot, &verdict, &exists);
+            let (outcomes, ended) = deletion.run().await;
+            (Some(outcomes), ended)
+        }
+        false => (None, Ok(())),
+    };
+    let report = Report::new(session.name(), &verdict, outcomes.as_deref());
+    match args.output {
+        Format::Json => output::print_json(&report)?,
+        Format::Table => output::print(&report.text())?,
+    }
+    ended?;
+    match report.staying() {
+        0 => Ok(()),
+        staying => Err(Failure::failed(format!(
+            "{}: {staying} dead link tags could not be deleted",
+            session.name()
+        ))),
+    }
+}

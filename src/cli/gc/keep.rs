@@ -1,0 +1,87 @@
+//! Everything that live images need: what ordinary tags hold, what that lists, what refers to it, and so on. Pure; whoever
+//! drives it reads what it asks for.
+//!
+//! It errs on the side of keeping: a link counts wherever it is stated, whether or not it would be listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::oci::{Digest, SubjectKey};
+
+use super::snapshot::{Held, Snapshot};
+
+pub(super) struct Keep {
+    /// What link tags point at.
+    by_key: BTreeMap<SubjectKey, BTreeSet<Digest>>,
+    /// What refers to a digest, and what says so.
+    by_subject: BTreeMap<Digest, BTreeSet<Digest>>,
+    reached: BTreeSet<Digest>,
+    unread: BTreeSet<Digest>,
+    needed: BTreeSet<Digest>,
+}
+
+impl Keep {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let mut keep = Self {
+            by_key: BTreeMap::new(),
+            by_subject: BTreeMap::new(),
+            reached: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            needed: BTreeSet::new(),
+        };
+        for (_, link, target) in snapshot.link_tags() {
+            keep.by_key.entry(link.subject).or_default().extend(target.cloned());
+        }
+        for (own, held) in &snapshot.manifests {
+            keep.learn(own, held);
+        }
+        keep.reach(snapshot.roots());
+        keep
+    }
+
+    /// What is to be read next; empty when everything is known.
+    pub(super) fn unread(&mut self) -> BTreeSet<Digest> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Takes in one digest that was asked for: what it holds, `None` when it is gone, and what the registry itself lists as
+    /// referring to it.
+    pub(super) fn read(&mut self, digest: &Digest, held: Option<&Held>, native: Vec<Digest>) {
+        if let Some(held) = held {
+            self.needed.insert(digest.clone());
+            self.learn(digest, held);
+            self.reach(held.listed().cloned().collect());
+        }
+        self.reach(native.into_iter().collect());
+        let tagged = self.by_key.get(&SubjectKey::of(digest)).cloned().unwrap_or_default();
+        self.reach(tagged);
+        let linked = self.by_subject.get(digest).cloned().unwrap_or_default();
+        self.reach(linked);
+    }
+
+    pub(super) fn needed(self) -> BTreeSet<Digest> {
+        self.needed
+    }
+
+    /// Remembers who refers to whom. A subject that was reached before gets what was not known then.
+    fn learn(&mut self, own: &Digest, held: &Held) {
+        for link in held.links(own) {
+            let both: BTreeSet<Digest> = [link.referrer, own.clone()].into();
+            if self.reached.contains(&link.subject) {
+                self.reach(both.clone());
+            }
+            self.by_subject.entry(link.subject).or_default().extend(both);
+        }
+    }
+
+    fn reach(&mut self, digests: BTreeSet<Digest>) {
+        for digest in digests {
+            if self.reached.insert(digest.clone()) {
+                self.unread.insert(digest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "keep_tests.rs"]
+mod tests;

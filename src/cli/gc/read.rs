@@ -1,0 +1,145 @@
+//! Reading a repository. Whatever cannot be read is a failure: what is not known to be dead is alive.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::cli::failure::Failure;
+use crate::cli::session::Session;
+use crate::config::{HIDDEN_TAGS, LimitsConfig};
+use crate::oci::{Digest, Manifest, Reference, Tag};
+use crate::upstream::{Native, RawManifest};
+
+use super::keep::Keep;
+use super::snapshot::{Held, Original, Sealed, Snapshot};
+
+/// Reads under way at once (the upstream's own limit holds as well).
+const PARALLEL: usize = 16;
+
+/// A registry that hides tags cannot be tidied up through that veil.
+pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), Failure> {
+    let path = format!("/v2/{}/tags/list?n=1", session.repository());
+    let limit = LimitsConfig::default().tag_list_bytes;
+    let reply = session.upstream().get(&path, session.caller(), limit).await;
+    let reply = reply.map_err(|error| session.failed(&error))?;
+    match reply.headers.contains_key(HIDDEN_TAGS) {
+        false => Ok(()),
+        true => Err(Failure::failed(format!(
+            "{}: this is a refshim that hides link tags; name the registry behind it, or set its tags.hide to none",
+            session.name()
+        ))),
+    }
+}
+
+/// Every tag, and what it points at.
+pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
+    let names = session.upstream().tags(session.repository(), session.caller()).await;
+    let Some(names) = session.found(names)? else {
+        return Err(session.no_repository());
+    };
+    let mut tags = Vec::new();
+    for name in names.iter() {
+        let tag = Tag::parse(name);
+        tags.push(tag.map_err(|error| Failure::failed(format!("{}: its tag listing: {error}", session.name())))?);
+    }
+    let read: Vec<(Tag, Option<(Digest, Held)>)> = stream::iter(tags)
+        .map(|tag| async {
+            let raw = session.raw_manifest(&Reference::Tag(tag.clone())).await?;
+            Ok::<_, Failure>(match raw {
+                Some(raw) => (tag, Some((raw.digest.clone(), held(session, &raw).await?))),
+                None => (tag, None),
+            })
+        })
+        .buffer_unordered(PARALLEL)
+        .try_collect()
+        .await?;
+    let mut snapshot = Snapshot::default();
+    for (tag, found) in read {
+        snapshot
+            .tags
+            .insert(tag, found.as_ref().map(|(digest, _)| digest.clone()));
+        snapshot.manifests.extend(found);
+    }
+    Ok(snapshot)
+}
+
+/// What the registry holds, envelopes opened.
+pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<Held, Failure> {
+    let mut held = Held::of(raw);
+    if let Some(original) = held.seals() {
+        let limit = LimitsConfig::default().manifest_bytes;
+        let blob = session
+            .upstream()
+            .blob(session.repository(), &original.digest, limit, session.caller());
+        let original_bytes = session.found(blob.await)?;
+        held.sealed = Some(Sealed {
+            digest: original.digest,
+            original: original_bytes.map(|bytes| Original {
+                manifest: Manifest::parse(&bytes, &original.media_type).ok(),
+            }),
+        });
+    }
+    Ok(held)
+}
+
+/// Those of `digests` that the registry holds.
+pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, Failure> {
+    stream::iter(digests)
+        .map(|digest| async {
+            let found = session.digest_of(&Reference::Digest(digest.clone())).await?;
+            Ok(found.map(|_| digest))
+        })
+        .buffer_unordered(PARALLEL)
+        .try_filter_map(async |digest| Ok(digest))
+        .try_collect()
+        .await
+}
+
+/// Everything that live images need.
+pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTreeSet<Digest>, Failure> {
+    let mut keep = Keep::new(snapshot);
+    loop {
+        let unread = keep.unread();
+        if unread.is_empty() {
+            return Ok(keep.needed());
+        }
+        let read: BTreeMap<Digest, (Option<Held>, Vec<Digest>)> = stream::iter(unread)
+            .map(|digest| async {
+                let held = one(session, snapshot, &digest).await?;
+                let native = native(session, &digest).await?;
+                Ok::<_, Failure>((digest, (held, native)))
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        for (digest, (held, native)) in read {
+            keep.read(&digest, held.as_ref(), native);
+        }
+    }
+}
+
+async fn one(session: &Session, snapshot: &Snapshot, digest: &Digest) -> Result<Option<Held>, Failure> {
+    if let Some(held) = snapshot.held(digest) {
+        return Ok(Some(held));
+    }
+    match session.raw_manifest(&Reference::Digest(digest.clone())).await? {
+        Some(raw) => Ok(Some(held(session, &raw).await?)),
+        None => Ok(None),
+    }
+}
+
+/// What the registry itself lists, where it can.
+async fn native(session: &Session, subject: &Digest) -> Result<Vec<Digest>, Failure> {
+    if session.upstream().native() == Some(false) {
+        return Ok(Vec::new());
+    }
+    let listed = session
+        .upstream()
+        .native_referrers(session.repository(), subject, session.caller())
+        .await;
+    match listed.map_err(|error| session.failed(&error))? {
+        Native::Supported(listed) => Ok(listed.into_iter().map(|descriptor| descriptor.digest).collect()),
+        Native::Unsupported => Ok(Vec::new()),
+        Native::Refused(refusal) => Err(Failure::refused(session.name(), &refusal)),
+    }
+}

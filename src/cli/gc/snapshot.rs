@@ -1,0 +1,156 @@
+//! A repository as it was read: every tag, and what it points at. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::oci::media_type::ManifestKind;
+use crate::oci::tag_scheme::{self, ENVELOPE_KIND};
+use crate::oci::{Digest, FallbackIndex, LinkTag, LinkTagKind, LinkTarget, Manifest, Tag, envelope};
+use crate::upstream::RawManifest;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    /// `None`: the tag is listed, but nothing is behind it.
+    pub(super) tags: BTreeMap<Tag, Option<Digest>>,
+    pub(super) manifests: BTreeMap<Digest, Held>,
+}
+
+/// A manifest that the registry holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    /// `None`: nothing that can be understood, such as an old schema1 image. It holds no links.
+    pub(super) manifest: Option<Manifest>,
+    /// An index of platforms to run on.
+    pub(super) is_image: bool,
+    /// Set when it is an envelope.
+    pub(super) sealed: Option<Sealed>,
+}
+
+/// What an envelope keeps.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    pub(super) digest: Digest,
+    /// `None`: the blob with the original's bytes is gone.
+    pub(super) original: Option<Original>,
+}
+
+/// The manifest in an envelope.
+#[derive(Clone, Debug)]
+pub(super) struct Original {
+    /// `None`: nothing that can be understood.
+    pub(super) manifest: Option<Manifest>,
+}
+
+/// One link that a manifest states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stated {
+    pub(super) subject: Digest,
+    pub(super) referrer: Digest,
+}
+
+impl Held {
+    /// `raw` as it is; `sealed` is left to be filled in by whoever can read blobs.
+    pub(super) fn of(raw: &RawManifest) -> Self {
+        let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+        let is_index = manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
+        Self {
+            is_image: is_index && FallbackIndex::parse(&raw.bytes).is_some_and(|index| index.is_image()),
+            sealed: None,
+            manifest,
+        }
+    }
+
+    /// What the manifest claims to keep, when it is an envelope.
+    pub(super) fn seals(&self) -> Option<envelope::Original> {
+        self.manifest.as_ref().and_then(envelope::open)
+    }
+
+    /// Every link that it states, `own` being its digest; of an envelope, every link that the original states.
+    pub(super) fn links(&self, own: &Digest) -> Vec<Stated> {
+        match &self.sealed {
+            Some(sealed) => {
+                let original = sealed.original.as_ref().and_then(|original| original.manifest.as_ref());
+                original
+                    .map(|manifest| stated(manifest, &sealed.digest))
+                    .unwrap_or_default()
+            }
+            None => self
+                .manifest
+                .as_ref()
+                .map(|manifest| stated(manifest, own))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// What it lists, when it is an index.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &Digest> {
+        let manifests = self.manifest.iter().flat_map(|manifest| &manifest.manifests);
+        manifests.map(|listed| &listed.digest)
+    }
+}
+
+fn stated(manifest: &Manifest, own: &Digest) -> Vec<Stated> {
+    let links = manifest.links(own).into_iter();
+    links
+        .map(|link| Stated {
+            referrer: match link.target {
+                LinkTarget::This => own.clone(),
+                LinkTarget::Manifest(listed) | LinkTarget::Blob(listed) => listed.digest,
+            },
+            subject: link.subject,
+        })
+        .collect()
+}
+
+impl Snapshot {
+    /// What `tag` links, where it does nothing else. A tag that has the name of a link but holds an image, or something that no
+    /// link of that name holds, is its owner's.
+    pub(super) fn link(&self, tag: &Tag) -> Option<LinkTag> {
+        let link = tag_scheme::parse(tag.as_str())?;
+        let Some(digest) = self.tags.get(tag)?.as_ref() else {
+            return Some(link);
+        };
+        let held = self.manifests.get(digest)?;
+        let is_subject = link.subject.digest().as_ref() == Some(digest);
+        let is_index = held.manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
+        let fits = match &link.kind {
+            LinkTagKind::Referrers => is_index,
+            LinkTagKind::ProposalD { kind, .. } if kind == ENVELOPE_KIND => held.sealed.is_some(),
+            LinkTagKind::ProposalD { .. } | LinkTagKind::Cosign(_) => held.manifest.is_some(),
+        };
+        (fits && !held.is_image && !is_subject).then_some(link)
+    }
+
+    /// The tags that link, with what they point at.
+    pub(super) fn link_tags(&self) -> impl Iterator<Item = (&Tag, LinkTag, Option<&Digest>)> {
+        let tags = self.tags.iter();
+        tags.filter_map(|(tag, digest)| Some((tag, self.link(tag)?, digest.as_ref())))
+    }
+
+    /// What tags point at that are no links: what users put there.
+    pub(super) fn roots(&self) -> BTreeSet<Digest> {
+        let ordinary = self.tags.iter().filter(|(tag, _)| self.link(tag).is_none());
+        ordinary.filter_map(|(_, digest)| digest.clone()).collect()
+    }
+
+    /// The manifest `digest`, or the original of that digest in an envelope, as if it were held.
+    pub(super) fn held(&self, digest: &Digest) -> Option<Held> {
+        if let Some(held) = self.manifests.get(digest) {
+            return Some(held.clone());
+        }
+        let mut sealed = self.manifests.values().filter_map(|held| held.sealed.as_ref());
+        let sealed = sealed.find(|sealed| sealed.digest == *digest && sealed.original.is_some())?;
+        Some(Held {
+            manifest: sealed.original.as_ref()?.manifest.clone(),
+            ..Held::default()
+        })
+    }
+
+    /// Everything that is known to exist: what was read, and the originals in envelopes.
+    pub(super) fn known(&self) -> BTreeSet<Digest> {
+        let sealed = self.manifests.values().filter_map(|held| held.sealed.as_ref());
+        let originals = sealed
+            .filter(|sealed| sealed.original.is_some())
+            .map(|sealed| &sealed.digest);
+        self.manifests.keys().chain(originals).cloned().collect()
+    }
+}

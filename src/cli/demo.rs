@@ -36,7 +36,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let config = config(UpstreamConfig::new(url));
     telemetry::init(&config.log);
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
-    let gateway = gateway(Arc::new(upstream), &config, Arc::new(Metrics::default()));
+    let gateway = gateway(&[Arc::new(upstream)], &config, Arc::new(Metrics::default()));
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits {
         connections: config.limits.connections,

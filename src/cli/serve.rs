@@ -80,13 +80,13 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 
 async fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let upstream = upstream(config)?;
+    let upstreams = upstreams(config)?;
     let metrics = Arc::new(Metrics::default());
-    let gateway = Arc::new(gateway(upstream.clone(), config, metrics.clone()));
-    let admin = Arc::new(Admin::new(vec![upstream.clone()], metrics));
+    let gateway = Arc::new(gateway(&upstreams, config, metrics.clone()));
+    let admin = Arc::new(Admin::new(upstreams.clone(), metrics));
     let listener = bind("server.listen", "--listen", config.server.listen).await?;
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
-    announce(&listener, &admin_listener, &upstream);
+    announce(&listener, &admin_listener, &upstreams);
 
     let watching = tokio::spawn(admin::run(admin_listener, admin.clone()));
     let limits = server::Limits {
@@ -113,23 +113,28 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn upstream(config: &Config) -> Result<Arc<Upstream>, Failure> {
-    let [first] = config.upstreams.as_slice() else {
-        return Err(Failure::usage(
-            "upstream[1]: this version serves one upstream: run one refshim for each",
-        ));
-    };
-    let upstream = Upstream::new(first, &config.limits).map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(Arc::new(upstream))
+fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, Failure> {
+    let upstreams = config.upstreams.iter().map(|upstream| {
+        let upstream = Upstream::new(upstream, &config.limits);
+        upstream
+            .map(Arc::new)
+            .map_err(|error| Failure::usage(error.to_string()))
+    });
+    upstreams.collect()
 }
 
-pub(super) fn gateway(upstream: Arc<Upstream>, config: &Config, metrics: Arc<Metrics>) -> Gateway {
+/// One cache for all: its bounds are those of the process.
+pub(super) fn gateway(upstreams: &[Arc<Upstream>], config: &Config, metrics: Arc<Metrics>) -> Gateway {
     let cache = Arc::new(Cache::new(Bounds {
         manifests: config.cache.manifest_bytes,
         lists: config.cache.list_bytes,
     }));
-    let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
-    Gateway::new(upstream, Arc::new(resolver), config, metrics)
+    let resolvers = upstreams.iter().map(|upstream| {
+        let cache = cache.clone();
+        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
+        Arc::new(resolver)
+    });
+    Gateway::new(resolvers.collect(), config, metrics)
 }
 
 pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -140,14 +145,16 @@ pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<T
     })
 }
 
-fn announce(listener: &TcpListener, admin_listener: &TcpListener, upstream: &Upstream) {
+fn announce(listener: &TcpListener, admin_listener: &TcpListener, upstreams: &[Arc<Upstream>]) {
     let shown = |listener: &TcpListener| {
         listener
             .local_addr()
             .map(|address| address.to_string())
             .unwrap_or_default()
     };
-    tracing::info!("listening on http://{} in front of {}", shown(listener), upstream.url());
+    let registries: Vec<&str> = upstreams.iter().map(|upstream| upstream.url().as_str()).collect();
+    let registries = registries.join(", ");
+    tracing::info!("listening on http://{} in front of {registries}", shown(listener));
     tracing::info!("admin on http://{}", shown(admin_listener));
 }
 

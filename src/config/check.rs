@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use super::error::ConfigError;
+use super::routing;
 use super::upstream::DEFAULT_UPSTREAM;
 
 /// Completes names and reports what no single value shows.
@@ -40,6 +41,7 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
             problems.push(ConfigError::new(key("ca_file"), problem));
         }
     }
+    routing::check(&config.upstreams, problems);
     let (listen, admin) = (config.server.listen, config.admin.listen);
     if listen == admin && listen.port() != 0 {
         let problem = format!("'{admin}' is server.listen too: the two listeners need an address each");

@@ -10,6 +10,7 @@ mod error;
 mod limits;
 mod links;
 mod load;
+mod routing;
 mod server;
 mod tags;
 mod upstream;

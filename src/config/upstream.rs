@@ -8,6 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::values;
+use crate::oci::RepositoryName;
 
 /// Name of the first upstream where the configuration gives it none.
 pub const DEFAULT_UPSTREAM: &str = "default";
@@ -20,6 +21,14 @@ pub struct UpstreamConfig {
     /// Scheme, authority and an optional path prefix in front of `/v2`.
     #[serde(deserialize_with = "values::url")]
     pub url: Url,
+    /// Names under which containerd asks for it (`?ns=`), in lower case. Empty: the URL's host.
+    #[serde(deserialize_with = "values::host_names")]
+    pub ns: BTreeSet<String>,
+    /// Host names of the proxy that stand for it, in lower case, with a port or for any.
+    #[serde(deserialize_with = "values::host_names")]
+    pub hosts: BTreeSet<String>,
+    /// First part of repository names that stands for it: `/v2/<prefix>/<name>/…` is its `/v2/<name>/…`.
+    pub prefix: Option<RepositoryName>,
     /// Speak HTTP/2 without TLS (prior knowledge). With TLS, ALPN decides.
     pub http2_prior_knowledge: bool,
     /// Until a connection is there.
@@ -49,6 +58,9 @@ impl UpstreamConfig {
         Self {
             name: DEFAULT_UPSTREAM.to_owned(),
             url,
+            ns: BTreeSet::new(),
+            hosts: BTreeSet::new(),
+            prefix: None,
             http2_prior_knowledge: false,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(30),
@@ -65,6 +77,14 @@ impl UpstreamConfig {
         Self {
             name: String::new(),
             ..Self::new(no_url())
+        }
+    }
+
+    /// What `ns` may say to mean it.
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        match self.ns.is_empty() {
+            true => [self.url.authority().to_ascii_lowercase()].into(),
+            false => self.ns.clone(),
         }
     }
 

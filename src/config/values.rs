@@ -167,6 +167,18 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeS
     deserializer.deserialize_any(Texts)
 }
 
+/// Such a list of hosts, with or without a port; in lower case.
+pub(super) fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let hosts = texts(deserializer)?;
+    let is_host = |text: &str| text.parse::<http::uri::Authority>().is_ok() && !text.contains('@');
+    let wrong: Vec<&String> = hosts.iter().filter(|host| !is_host(host)).collect();
+    if !wrong.is_empty() {
+        let problem = format!("{wrong:?} not a host: write it like docker.io or refs.example.org:5100");
+        return Err(D::Error::custom(problem));
+    }
+    Ok(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
+}
+
 struct Texts;
 
 impl<'de> Visitor<'de> for Texts {

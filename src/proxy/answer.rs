@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, WARNING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 
 use crate::body::Body;
 use crate::oci::Digest;
@@ -86,6 +87,15 @@ impl Answered {
         *response.headers_mut() = self.headers;
         response
     }
+}
+
+/// The answer to HEAD: the length of what GET would get.
+pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 /// Whether `If-None-Match` lists `etag`, compared weakly (RFC 9110, 13.1.2), or anything.

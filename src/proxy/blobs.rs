@@ -13,8 +13,8 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::answer::CONTENT_DIGEST;
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::uploads::Chunk;
 use super::{passthrough, small_blobs};
 use crate::body::Body;
@@ -25,7 +25,7 @@ use crate::oci::{Code, Digest, OciError, RepositoryName};
 const DISCARDED: usize = 16 << 20;
 
 pub(super) async fn forward(
-    gateway: &Gateway,
+    backend: &Backend,
     request: Parts,
     body: Body,
     repository: Option<&RepositoryName>,
@@ -33,27 +33,27 @@ pub(super) async fn forward(
     let asked = request.clone();
     let named = repository.zip(asked_digest(&asked));
     if let Some((repository, digest)) = &named
-        && let Some(known) = small_blobs::remembered(gateway, &asked, repository, digest).await
+        && let Some(known) = small_blobs::remembered(backend, &asked, repository, digest).await
     {
         return Ok(known);
     }
     let chunk = Chunk::of(&asked);
     if let Some(chunk) = chunk
-        && let Some(expected) = gateway.uploads.out_of_order(gateway, &asked, chunk).await
+        && let Some(expected) = backend.uploads.out_of_order(backend, &asked, chunk).await
     {
         discard(body).await;
         return Ok(wrong_offset(&asked, expected));
     }
     // What a POST may bring along is not counted.
     let begins = asked.method == Method::POST && body.is_end_stream();
-    let mut response = passthrough::forward(gateway, request, body).await?;
+    let mut response = passthrough::forward(backend, request, body).await?;
     if let Some(repository) = repository
-        && is_hollow_mount(gateway, &asked, repository, response.status()).await?
+        && is_hollow_mount(backend, &asked, repository, response.status()).await?
     {
-        response = passthrough::forward(gateway, without_query(asked.clone()), Body::empty()).await?;
+        response = passthrough::forward(backend, without_query(asked.clone()), Body::empty()).await?;
     }
     let stands_at = chunk.map(|chunk| chunk.last + 1).or_else(|| begins.then_some(0));
-    gateway.uploads.saw(&asked, &response, stands_at);
+    backend.uploads.saw(&asked, &response, stands_at);
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Ok(not_satisfiable(response.headers()));
     }
@@ -63,13 +63,13 @@ pub(super) async fn forward(
     if response.status().is_success() {
         name_as_asked(response.headers_mut(), &digest);
     }
-    Ok(small_blobs::learn(gateway, &asked, repository, digest, response).await)
+    Ok(small_blobs::learn(backend, &asked, repository, digest, response).await)
 }
 
 /// Whether the upstream says that it mounted a blob which it does not have afterwards: Distribution links sha512 content under
 /// a name by which it never looks.
 async fn is_hollow_mount(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     repository: &RepositoryName,
     status: StatusCode,
@@ -80,8 +80,8 @@ async fn is_hollow_mount(
     let query = Query::parse(request.uri.query());
     match query.first("mount").map(Digest::parse) {
         Some(Ok(digest)) if digest.algorithm() != "sha256" => {
-            let caller = gateway.caller(request);
-            Ok(!gateway.upstream.has_blob(repository, &digest, None, &caller).await?)
+            let caller = backend.caller(request);
+            Ok(!backend.upstream.has_blob(repository, &digest, None, &caller).await?)
         }
         _ => Ok(false),
     }

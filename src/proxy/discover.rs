@@ -4,18 +4,18 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::answer::Answered;
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use crate::body::Body;
 use crate::dialect::discover;
 
 /// Largest list of the upstream's that is read.
 const LIMIT: usize = 1024 * 1024;
 
-pub(super) async fn answer(gateway: &Gateway, request: &Parts) -> Result<Response<Body>, Failure> {
-    let caller = gateway.caller(request);
+pub(super) async fn answer(backend: &Backend, request: &Parts) -> Result<Response<Body>, Failure> {
+    let caller = backend.caller(request);
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-    let reply = gateway.upstream.get(target, &caller, LIMIT).await?;
+    let reply = backend.upstream.get(target, &caller, LIMIT).await?;
     let own = match reply.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(reply.into()),
         StatusCode::OK => Some(reply.body),

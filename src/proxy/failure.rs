@@ -120,7 +120,10 @@ fn route_error(error: &RouteError) -> OciError {
     match error {
         RouteError::NotFound => OciError::not_found(Code::Unsupported, message),
         RouteError::ReadOnly => OciError::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message),
-        RouteError::Path | RouteError::Name(_) => OciError::bad_request(Code::NameInvalid, message),
+        RouteError::Namespace(_) => OciError::not_found(Code::NameUnknown, message),
+        RouteError::TwoNamespaces | RouteError::Path | RouteError::Name(_) => {
+            OciError::bad_request(Code::NameInvalid, message)
+        }
         RouteError::Digest(_) => OciError::bad_request(Code::DigestInvalid, message),
         RouteError::Tag(_) => OciError::bad_request(Code::TagInvalid, message),
     }
@@ -189,6 +192,8 @@ mod tests {
             (RouteError::NotFound, 404, "UNSUPPORTED"),
             (RouteError::ReadOnly, 405, "UNSUPPORTED"),
             (RouteError::Path, 400, "NAME_INVALID"),
+            (RouteError::Namespace("x".into()), 404, "NAME_UNKNOWN"),
+            (RouteError::TwoNamespaces, 400, "NAME_INVALID"),
         ] {
             assert_eq!(answer(error), (status, code.to_owned(), None));
         }

@@ -2,32 +2,32 @@
 
 use std::sync::Arc;
 
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::upstream::{Answer, Caller, RawManifest};
 
 /// The digest that `reference` means: a tag must exist, a digest need not.
 pub(super) async fn subject_of(
-    gateway: &Gateway,
+    backend: &Backend,
     repository: &RepositoryName,
     reference: &Reference,
     caller: &Caller,
 ) -> Result<Digest, Failure> {
     match reference {
         Reference::Digest(digest) => Ok(digest.clone()),
-        Reference::Tag(_) => Ok(manifest(gateway, repository, reference, caller).await?.digest.clone()),
+        Reference::Tag(_) => Ok(manifest(backend, repository, reference, caller).await?.digest.clone()),
     }
 }
 
 /// The manifest that `reference` means; 404 `MANIFEST_UNKNOWN` where there is none.
 pub(super) async fn manifest(
-    gateway: &Gateway,
+    backend: &Backend,
     repository: &RepositoryName,
     reference: &Reference,
     caller: &Caller,
 ) -> Result<Arc<RawManifest>, Failure> {
-    match gateway.resolver.manifest(repository, reference, caller).await? {
+    match backend.resolver.manifest(repository, reference, caller).await? {
         Answer::Found(manifest) => Ok(manifest),
         Answer::Absent => Err(Failure::manifest_unknown(reference)),
         Answer::Refused(refusal) => Err(refusal.into()),

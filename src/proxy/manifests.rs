@@ -6,8 +6,8 @@ use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 
 use super::answer::{Answered, CONTENT_DIGEST};
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::tee::Tee;
 use super::{passthrough, pushes, synthesised};
 use crate::body::Body;
@@ -16,7 +16,7 @@ use crate::upstream::{Caller, RawManifest, UpstreamError};
 
 /// A request for one manifest.
 pub(super) struct Asked<'a> {
-    pub gateway: &'a Gateway,
+    pub backend: &'a Backend,
     pub repository: &'a RepositoryName,
     pub reference: &'a Reference,
     pub caller: Caller,
@@ -24,24 +24,24 @@ pub(super) struct Asked<'a> {
 }
 
 pub(super) async fn answer(
-    gateway: &Gateway,
+    backend: &Backend,
     request: Parts,
     body: Body,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Result<Response<Body>, Failure> {
     let asked = Asked {
-        gateway,
+        backend,
         repository,
         reference,
-        caller: gateway.caller(&request),
+        caller: backend.caller(&request),
         request: &request,
     };
     match request.method {
         Method::GET | Method::HEAD => read(&asked, body).await,
         Method::PUT => pushes::push(&asked, body).await,
         Method::DELETE => pushes::delete(&asked).await,
-        _ => passthrough::forward(gateway, request, body).await,
+        _ => passthrough::forward(backend, request, body).await,
     }
 }
 
@@ -51,15 +51,15 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
     }
     if let Reference::Digest(digest) = asked.reference
         && let Some(known) = asked
-            .gateway
+            .backend
             .resolver
             .remembered(asked.repository, digest, &asked.caller)
             .await
     {
         return Ok(serve(&known, asked.request));
     }
-    let response = passthrough::forward(asked.gateway, asked.request.clone(), body).await?;
-    let resolver = &asked.gateway.resolver;
+    let response = passthrough::forward(asked.backend, asked.request.clone(), body).await?;
+    let resolver = &asked.backend.resolver;
     match response.status() {
         StatusCode::OK => {
             resolver.allow(asked.repository, &asked.caller).await;
@@ -86,7 +86,7 @@ async fn not_found(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure>
         return Ok(Some(index));
     }
     let original = asked
-        .gateway
+        .backend
         .resolver
         .enveloped(asked.repository, digest, &asked.caller)
         .await?;
@@ -121,7 +121,7 @@ async fn opened(
     promised: Option<Digest>,
     media_type: String,
 ) -> Result<Response<Body>, Failure> {
-    let limit = asked.gateway.manifest_bytes;
+    let limit = asked.backend.shared.manifest_bytes;
     let (head, body) = response.into_parts();
     let read = body
         .read(limit)
@@ -133,10 +133,10 @@ async fn opened(
         return Ok(Response::from_parts(head, bytes.into()));
     };
     let digest = raw.digest.clone();
-    asked.gateway.resolver.learn(asked.repository, raw).await;
+    asked.backend.resolver.learn(asked.repository, raw).await;
     if envelope::may_be(&bytes)
         && let Some(original) = asked
-            .gateway
+            .backend
             .resolver
             .original(asked.repository, &digest, &asked.caller)
             .await?
@@ -149,7 +149,7 @@ async fn opened(
 /// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest.
 async fn opened_head(asked: &Asked<'_>, response: Response<Body>, digest: &Digest) -> Result<Response<Body>, Failure> {
     let original = asked
-        .gateway
+        .backend
         .resolver
         .original(asked.repository, digest, &asked.caller)
         .await?;
@@ -165,8 +165,8 @@ pub(super) fn serve(manifest: &RawManifest, request: &Parts) -> Response<Body> {
 
 /// Reads along while the manifest streams to the caller.
 fn learn(asked: &Asked<'_>, response: Response<Body>, promised: Option<Digest>, media_type: String) -> Response<Body> {
-    let (resolver, repository) = (asked.gateway.resolver.clone(), asked.repository.clone());
-    let limit = asked.gateway.manifest_bytes;
+    let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
+    let limit = asked.backend.shared.manifest_bytes;
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {

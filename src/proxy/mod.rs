@@ -1,6 +1,7 @@
 //! What happens to a request: it is routed, answered from the links that were found, or passed through.
 
 mod answer;
+mod backend;
 mod blobs;
 mod discover;
 mod failure;
@@ -19,11 +20,13 @@ mod realm;
 mod referrers;
 mod rewrite;
 mod route;
+mod router;
 mod small_blobs;
 mod synthesised;
 mod tags_list;
 mod tee;
 mod uploads;
+mod way;
 pub mod write;
 
 pub use gateway::Gateway;

@@ -5,9 +5,10 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::peer::callers_origin;
+use super::way::Way;
 use super::{headers, realm};
 use crate::body::Body;
 use crate::upstream::Caller;
@@ -16,14 +17,14 @@ use crate::upstream::Caller;
 const PING_LIMIT: usize = 64 * 1024;
 
 /// Passes a request on and its answer back.
-pub(super) async fn forward(gateway: &Gateway, request: Parts, body: Body) -> Result<Response<Body>, Failure> {
+pub(super) async fn forward(backend: &Backend, request: Parts, body: Body) -> Result<Response<Body>, Failure> {
     let mut onward = Request::new(body);
     *onward.method_mut() = request.method.clone();
     *onward.uri_mut() = origin_form(&request.uri);
     *onward.headers_mut() = request.headers.clone();
     headers::clean_request(onward.headers_mut());
-    let mut response = gateway.upstream.forward(onward).await?;
-    gateway.adapt(response.headers_mut(), &request);
+    let mut response = backend.upstream.forward(onward).await?;
+    backend.adapt(response.headers_mut(), &request);
     Ok(response)
 }
 
@@ -33,7 +34,7 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-impl Gateway {
+impl Backend {
     /// Makes the headers of an upstream's answer to `request` right for the caller.
     pub(super) fn adapt(&self, headers: &mut HeaderMap, request: &Parts) {
         headers::clean_response(headers);
@@ -42,17 +43,18 @@ impl Gateway {
             self.view.location(value, asked).into_owned()
         });
         rewrite(headers, &LINK, |value| self.view.link(value, asked));
-        if self.server.rewrite_realm
+        if self.shared.server.rewrite_realm
             && headers.contains_key(WWW_AUTHENTICATE)
-            && let Some(origin) = callers_origin(request, self.server.public_url.as_ref())
+            && let Some(origin) = callers_origin(request, self.shared.server.public_url.as_ref())
         {
-            self.realms.rewrite(headers, &self.view, &origin);
+            let namespace = request.extensions.get::<Way>().and_then(Way::namespace);
+            self.realms.rewrite(headers, &self.view, &origin, namespace);
         }
     }
 
     /// Whether a request outside the API asks for a token where the upstream says that tokens are.
     pub(super) async fn is_token_request(&self, request: &Parts) -> bool {
-        if !self.server.rewrite_realm {
+        if !self.shared.server.rewrite_realm {
             return false;
         }
         if self.realms.is_empty() {
@@ -65,7 +67,8 @@ impl Gateway {
     async fn learn_realm(&self) {
         if let Ok(mut ping) = self.upstream.get("/v2/", &Caller::anonymous(), PING_LIMIT).await {
             // Only the path is of interest here; the origin is thrown away.
-            self.realms.rewrite(&mut ping.headers, &self.view, realm::NO_ORIGIN);
+            self.realms
+                .rewrite(&mut ping.headers, &self.view, realm::NO_ORIGIN, None);
         }
     }
 }

@@ -4,8 +4,8 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 
 use super::answer::Answered;
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::peer::callers_origin;
 use crate::body::Body;
 use crate::dialect::proposal_a::{self, Shape};
@@ -14,14 +14,14 @@ use crate::oci::{Digest, RepositoryName};
 
 /// Every answer, errors too, says which version of the API spoke.
 pub(super) async fn answer(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     shape: Shape,
     repository: &RepositoryName,
     subject: &Digest,
 ) -> Response<Body> {
-    let answer = list(gateway, request, shape, repository, subject).await;
-    let mut response = answer.unwrap_or_else(|failure| gateway.fail(failure, request));
+    let answer = list(backend, request, shape, repository, subject).await;
+    let mut response = answer.unwrap_or_else(|failure| backend.fail(failure, request));
     let (name, value) = shape.version_header();
     response
         .headers_mut()
@@ -30,7 +30,7 @@ pub(super) async fn answer(
 }
 
 async fn list(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     shape: Shape,
     repository: &RepositoryName,
@@ -39,12 +39,12 @@ async fn list(
     let query = Query::parse(request.uri.query());
     let filter = Filter::from_query(&query);
     let window = Window::from_query(shape.api(), subject, &filter, &query)?;
-    let caller = gateway.caller(request);
-    let resolved = gateway.resolver.resolve(repository, subject, &caller).await?;
+    let caller = backend.caller(request);
+    let resolved = backend.resolver.resolve(repository, subject, &caller).await?;
     let page = proposal_a::print(shape, &resolved.links, &filter, &window);
     let next = page.next.map(|token| {
         // The proposal wants an absolute URL; without a host to build it from, a path is what is left.
-        let origin = callers_origin(request, gateway.server.public_url.as_ref()).unwrap_or_default();
+        let origin = callers_origin(request, backend.shared.server.public_url.as_ref()).unwrap_or_default();
         next_link(&origin, request.uri.path(), &query, &token)
     });
     let answer = Answered::new(proposal_a::CONTENT_TYPE, page.body)

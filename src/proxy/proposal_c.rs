@@ -5,8 +5,8 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::answer::Answered;
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::lookup::{manifest, subject_of};
 use super::route::V3Question;
 use crate::body::Body;
@@ -19,19 +19,19 @@ pub(super) fn ping(request: &Parts) -> Response<Body> {
 }
 
 pub(super) async fn answer(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     question: V3Question,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Result<Response<Body>, Failure> {
-    let caller = gateway.caller(request);
+    let caller = backend.caller(request);
     let (body, stale) = if question == V3Question::Referrers {
-        let subject = subject_of(gateway, repository, reference, &caller).await?;
-        let resolved = gateway.resolver.resolve(repository, &subject, &caller).await?;
+        let subject = subject_of(backend, repository, reference, &caller).await?;
+        let resolved = backend.resolver.resolve(repository, &subject, &caller).await?;
         (proposal_c::referrers(&resolved.links), resolved.stale)
     } else {
-        let raw = manifest(gateway, repository, reference, &caller).await?;
+        let raw = manifest(backend, repository, reference, &caller).await?;
         let manifest = Manifest::parse(&raw.bytes, &raw.media_type)
             .map_err(|error| OciError::new(StatusCode::BAD_GATEWAY, Code::ManifestInvalid, error.to_string()))?;
         let body = match question {

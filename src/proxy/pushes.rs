@@ -16,10 +16,10 @@ use crate::upstream::{Answer, Reply};
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> {
-    let gateway = asked.gateway;
+    let backend = asked.backend;
     // Bodies are held in memory here, so only so many at once.
-    let _turn = gateway.pushes.acquire().await;
-    let bytes = read(body, gateway.manifest_bytes).await?;
+    let _turn = backend.shared.pushes.acquire().await;
+    let bytes = read(body, backend.shared.manifest_bytes).await?;
     let media_type = asked
         .request
         .headers
@@ -32,12 +32,12 @@ pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>
         bytes,
         caller: asked.caller.clone(),
     };
-    let reply = gateway.writer.push(push).await?;
+    let reply = backend.writer.push(push).await?;
     Ok(relayed(asked, reply))
 }
 
 pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure> {
-    let writer = &asked.gateway.writer;
+    let writer = &asked.backend.writer;
     let mut reply = writer.delete(asked.repository, asked.reference, &asked.caller).await?;
     let undone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
     if undone && is_synthesised_only(asked).await? {
@@ -52,8 +52,8 @@ async fn is_synthesised_only(asked: &Asked<'_>) -> Result<bool, Failure> {
     let Reference::Digest(digest) = asked.reference else {
         return Ok(false);
     };
-    let (gateway, repository, caller) = (asked.gateway, asked.repository, &asked.caller);
-    if gateway
+    let (backend, repository, caller) = (asked.backend, asked.repository, &asked.caller);
+    if backend
         .resolver
         .synthesised(repository, digest, caller)
         .await?
@@ -61,7 +61,7 @@ async fn is_synthesised_only(asked: &Asked<'_>) -> Result<bool, Failure> {
     {
         return Ok(false);
     }
-    let stored = gateway
+    let stored = backend
         .upstream
         .head_manifest(repository, asked.reference, caller)
         .await?;
@@ -78,7 +78,7 @@ fn accepted() -> Reply {
 
 fn relayed(asked: &Asked<'_>, reply: Reply) -> Response<Body> {
     let mut response = relay(reply);
-    asked.gateway.adapt(response.headers_mut(), asked.request);
+    asked.backend.adapt(response.headers_mut(), asked.request);
     response
 }
 

@@ -10,6 +10,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::rewrite::SelfView;
+use super::way::{NAMESPACE, encoded};
 
 /// An upstream has one realm; more than a few would be something else.
 const MAX_PATHS: usize = 8;
@@ -24,21 +25,29 @@ pub(super) struct Realms {
 }
 
 impl Realms {
-    /// Rewrites the challenges in `headers` to `origin` and remembers their paths.
-    pub(super) fn rewrite(&self, headers: &mut HeaderMap, view: &SelfView, origin: &str) {
+    /// Rewrites the challenges in `headers` to `origin` and remembers their paths. Where the host name does not lead to the
+    /// upstream, `namespace` does.
+    pub(super) fn rewrite(&self, headers: &mut HeaderMap, view: &SelfView, origin: &str, namespace: Option<&str>) {
         let challenges: Vec<HeaderValue> = headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
         if challenges.is_empty() {
             return;
         }
         headers.remove(WWW_AUTHENTICATE);
         for challenge in challenges {
-            let rewritten = self.rewrite_one(&challenge, view, origin);
+            let rewritten = self.rewrite_one(&challenge, view, origin, namespace);
             headers.append(WWW_AUTHENTICATE, rewritten.unwrap_or(challenge));
         }
     }
 
-    fn rewrite_one(&self, challenge: &HeaderValue, view: &SelfView, origin: &str) -> Option<HeaderValue> {
-        let (rewritten, path) = view.challenge(challenge.to_str().ok()?, origin)?;
+    fn rewrite_one(
+        &self,
+        challenge: &HeaderValue,
+        view: &SelfView,
+        origin: &str,
+        namespace: Option<&str>,
+    ) -> Option<HeaderValue> {
+        let added = namespace.map(|namespace| format!("{NAMESPACE}={}", encoded(namespace)));
+        let (rewritten, path) = view.challenge(challenge.to_str().ok()?, origin, added.as_deref())?;
         let rewritten = HeaderValue::try_from(rewritten).ok()?;
         let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         if !paths.contains(&path) && paths.len() >= MAX_PATHS {
@@ -74,7 +83,7 @@ mod tests {
             r#"Bearer realm="http://up:5000/auth/token",service="x""#.parse().unwrap(),
         );
         headers.append(WWW_AUTHENTICATE, r#"Basic realm="Registry""#.parse().unwrap());
-        realms.rewrite(&mut headers, &view, "https://proxy");
+        realms.rewrite(&mut headers, &view, "https://proxy", None);
         let all: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
         assert_eq!(
             all,

@@ -4,8 +4,8 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::Answered;
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::synthesised;
 use crate::body::Body;
 use crate::dialect::page::Api;
@@ -13,7 +13,7 @@ use crate::dialect::{Filter, Query, Window, next_link, oci11};
 use crate::oci::{Digest, RepositoryName};
 
 pub(super) async fn answer(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     repository: &RepositoryName,
     subject: &Digest,
@@ -21,11 +21,11 @@ pub(super) async fn answer(
     let query = Query::parse(request.uri.query());
     let filter = Filter::from_query(&query);
     let window = Window::from_query(Api::Oci11, subject, &filter, &query)?;
-    let caller = gateway.caller(request);
-    let resolved = gateway.resolver.resolve(repository, subject, &caller).await?;
+    let caller = backend.caller(request);
+    let resolved = backend.resolver.resolve(repository, subject, &caller).await?;
     let page = oci11::print(&resolved.links, &filter, &window);
     if !resolved.links.referrers.is_empty() {
-        synthesised::remember(gateway, repository, &page.body).await;
+        synthesised::remember(backend, repository, &page.body).await;
     }
     let next = page.next.map(|token| next_link("", request.uri.path(), &query, &token));
     let mut answer = Answered::new(oci11::CONTENT_TYPE, page.body)

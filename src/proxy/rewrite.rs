@@ -62,8 +62,8 @@ impl SelfView {
     }
 
     /// A challenge whose realm is on the upstream's own origin: the same with `origin` (such as `http://proxy:5100`) in its
-    /// place, and the realm's path as the caller will ask for it. `None` when there is no such realm.
-    pub fn challenge(&self, value: &str, origin: &str) -> Option<(String, String)> {
+    /// place and `added` in its query, and the realm's path as the caller will ask for it. `None` when there is no such realm.
+    pub fn challenge(&self, value: &str, origin: &str, added: Option<&str>) -> Option<(String, String)> {
         let start = value.to_ascii_lowercase().find("realm=\"")? + "realm=\"".len();
         let length = value[start..].find('"')?;
         let (address, query) = split_query(&value[start..start + length]);
@@ -78,11 +78,13 @@ impl SelfView {
         } else {
             strip_base(path, &self.base)?
         };
-        let rest = &value[start + length..];
-        Some((
-            format!("{}{origin}{path}{query}{rest}", &value[..start]),
-            path.to_owned(),
-        ))
+        let (before, after) = (&value[..start], &value[start + length..]);
+        let added = match added {
+            None => String::new(),
+            Some(added) if query.is_empty() => format!("?{added}"),
+            Some(added) => format!("&{added}"),
+        };
+        Some((format!("{before}{origin}{path}{query}{added}{after}"), path.to_owned()))
     }
 
     fn own_path<'a>(&self, address: &'a str) -> Place<'a> {

@@ -116,7 +116,7 @@ fn links_keep_their_parameters() {
 fn only_the_upstreams_own_realm_becomes_the_callers() {
     let origin = "http://proxy:5100";
     let plain = view("https://ghcr.example");
-    let rewritten = |view: &SelfView, value: &str| view.challenge(value, origin);
+    let rewritten = |view: &SelfView, value: &str| view.challenge(value, origin, None);
     assert_eq!(
         rewritten(
             &plain,

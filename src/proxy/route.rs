@@ -78,6 +78,10 @@ pub enum RouteError {
     NotFound,
     #[error("this endpoint can only be read")]
     ReadOnly,
+    #[error("no registry here is called '{0}'; refshim's configuration lists what it serves in upstream.ns")]
+    Namespace(String),
+    #[error("the query names two registries: ns must be given once")]
+    TwoNamespaces,
     #[error("the path has empty, '.', '..' or percent-encoded parts that no registry path has")]
     Path,
     #[error(transparent)]

@@ -6,7 +6,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
 use super::answer::Answered;
-use super::gateway::Gateway;
+use super::backend::Backend;
 use super::tee::Tee;
 use crate::body::Body;
 use crate::oci::{Digest, RepositoryName};
@@ -15,7 +15,7 @@ const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The blob, where it is remembered and the caller may read it.
 pub(super) async fn remembered(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     repository: &RepositoryName,
     digest: &Digest,
@@ -23,21 +23,21 @@ pub(super) async fn remembered(
     if !is_plain_read(request) {
         return None;
     }
-    let caller = gateway.caller(request);
-    let bytes = gateway.resolver.remembered_blob(repository, digest, &caller).await?;
+    let caller = backend.caller(request);
+    let bytes = backend.resolver.remembered_blob(repository, digest, &caller).await?;
     Some(Answered::manifest(CONTENT_TYPE, digest, bytes).respond(request))
 }
 
 /// Learns from an answer: whether the caller may read, and a small blob's content while it streams by.
 pub(super) async fn learn(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     repository: &RepositoryName,
     digest: Digest,
     response: Response<Body>,
 ) -> Response<Body> {
-    let resolver = &gateway.resolver;
-    let caller = gateway.caller(request);
+    let resolver = &backend.resolver;
+    let caller = backend.caller(request);
     match (&request.method, response.status()) {
         (&Method::DELETE, _) => resolver.forget_blob(repository, &digest).await,
         (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => resolver.refuse(repository, &caller).await,
@@ -48,14 +48,14 @@ pub(super) async fn learn(
         .body()
         .size_hint()
         .exact()
-        .is_some_and(|length| length <= gateway.small_blob);
+        .is_some_and(|length| length <= backend.shared.small_blob);
     let encoded = response.headers().contains_key(CONTENT_ENCODING);
     let whole = request.method == Method::GET && is_plain_read(request) && response.status() == StatusCode::OK;
     if !whole || !small || encoded {
         return response;
     }
     let (resolver, repository) = (resolver.clone(), repository.clone());
-    let limit = usize::try_from(gateway.small_blob).unwrap_or(usize::MAX);
+    let limit = usize::try_from(backend.shared.small_blob).unwrap_or(usize::MAX);
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes| {
             tokio::spawn(async move {

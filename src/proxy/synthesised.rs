@@ -3,8 +3,8 @@
 use http::Response;
 use http::request::Parts;
 
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
 use super::manifests::{Asked, serve};
 use crate::body::Body;
 use crate::dialect::oci11;
@@ -22,7 +22,7 @@ pub(super) async fn for_missing_tag(asked: &Asked<'_>) -> Result<Option<Response
 
 /// The synthesised index even where the upstream may have one (`merge_referrers_tag`).
 pub(super) async fn instead(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
-    match asked.gateway.merge_referrers_tag {
+    match asked.backend.shared.merge_referrers_tag {
         true => for_missing_tag(asked).await,
         false => Ok(None),
     }
@@ -41,28 +41,28 @@ pub(super) async fn instead_of_subject(
 
 /// An index that was synthesised before, by its digest.
 pub(super) async fn by_digest(asked: &Asked<'_>, digest: &Digest) -> Result<Option<Response<Body>>, Failure> {
-    let resolver = &asked.gateway.resolver;
+    let resolver = &asked.backend.resolver;
     let found = resolver.synthesised(asked.repository, digest, &asked.caller).await?;
     Ok(found.map(|bytes| serve(&as_manifest(digest.clone(), bytes), asked.request)))
 }
 
 /// Keeps what was just printed as a list fetchable, and deletable, by its digest: clients take it for a stored index.
-pub(super) async fn remember(gateway: &Gateway, repository: &RepositoryName, body: &bytes::Bytes) {
+pub(super) async fn remember(backend: &Backend, repository: &RepositoryName, body: &bytes::Bytes) {
     let digest = Digest::sha256(body);
-    gateway
+    backend
         .resolver
         .remember_synthesised(repository, &digest, body.clone())
         .await;
 }
 
 async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Body>>, Failure> {
-    let resolver = &asked.gateway.resolver;
+    let resolver = &asked.backend.resolver;
     let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
     if resolved.links.referrers.is_empty() {
         return Ok(None);
     }
     let body = oci11::print_whole(&resolved.links);
-    remember(asked.gateway, asked.repository, &body).await;
+    remember(asked.backend, asked.repository, &body).await;
     let request: &Parts = asked.request;
     Ok(Some(serve(&as_manifest(Digest::sha256(&body), body), request)))
 }

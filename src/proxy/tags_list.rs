@@ -9,8 +9,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::answer::Answered;
+use super::backend::Backend;
 use super::failure::Failure;
-use super::gateway::Gateway;
+use super::way::Way;
 use crate::body::Body;
 use crate::config::{HIDDEN_TAGS, TagsConfig};
 use crate::dialect::Query;
@@ -22,13 +23,13 @@ const CONTENT_TYPE: &str = "application/json";
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 
 pub(super) async fn answer(
-    gateway: &Gateway,
+    backend: &Backend,
     request: &Parts,
     repository: &RepositoryName,
 ) -> Result<Response<Body>, Failure> {
     let query = Query::parse(request.uri.query());
     let limit = query.first("n").map(page_size).transpose()?;
-    let all = match gateway.resolver.tags(repository, &gateway.caller(request)).await? {
+    let all = match backend.resolver.tags(repository, &backend.caller(request)).await? {
         Answer::Found(all) => all,
         Answer::Absent => {
             let message = format!("the registry has no repository {repository}");
@@ -36,10 +37,14 @@ pub(super) async fn answer(
         }
         Answer::Refused(refusal) => return Err(refusal.into()),
     };
-    let page = Page::cut(&all, query.first("last"), limit, &gateway.tags);
-    let next = page.next.map(|last| next_link(repository, last, limit, &query));
-    let mut answered = Answered::new(CONTENT_TYPE, print(repository, &page.names)).link(next);
-    if gateway.tags.hides_any() {
+    let page = Page::cut(&all, query.first("last"), limit, &backend.shared.tags);
+    let next = page.next.map(|last| next_link(repository, last, limit));
+    let name = match request.extensions.get::<Way>() {
+        Some(way) => way.repository(repository),
+        None => repository.to_string(),
+    };
+    let mut answered = Answered::new(CONTENT_TYPE, print(&name, &page.names)).link(next);
+    if backend.shared.tags.hides_any() {
         // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
         answered = answered.header(HIDDEN_TAGS, "link-tags");
     }
@@ -94,19 +99,15 @@ fn hidden(name: &str, hide: &TagsConfig) -> bool {
     })
 }
 
-fn print(repository: &RepositoryName, names: &[&str]) -> Bytes {
-    json!({"name": repository.as_str(), "tags": names}).to_string().into()
+fn print(name: &str, names: &[&str]) -> Bytes {
+    json!({"name": name, "tags": names}).to_string().into()
 }
 
-/// Path-absolute; `ns` chooses the registry, so it stays.
-fn next_link(repository: &RepositoryName, last: &str, limit: Option<usize>, query: &Query) -> String {
+/// Path-absolute.
+fn next_link(repository: &RepositoryName, last: &str, limit: Option<usize>) -> String {
     let mut link = format!("</v2/{repository}/tags/list?last={}", utf8_percent_encode(last, VALUE));
     if let Some(limit) = limit {
         link.push_str(&format!("&n={limit}"));
-    }
-    if let Some(namespace) = query.first("ns") {
-        link.push_str("&ns=");
-        link.extend(utf8_percent_encode(namespace, VALUE));
     }
     link.push_str(">; rel=\"next\"");
     link
@@ -205,10 +206,9 @@ mod tests {
     #[test]
     fn the_link_leads_on_with_the_same_question() {
         let name = RepositoryName::parse("a/b").unwrap();
-        let query = Query::parse(Some("n=2&ns=docker.io&x=y"));
         assert_eq!(
-            next_link(&name, "v1.0_x", Some(2), &query),
-            "</v2/a/b/tags/list?last=v1.0_x&n=2&ns=docker.io>; rel=\"next\""
+            next_link(&name, "v1.0_x", Some(2)),
+            "</v2/a/b/tags/list?last=v1.0_x&n=2>; rel=\"next\""
         );
     }
 }

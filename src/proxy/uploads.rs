@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use moka::sync::Cache;
 
-use super::gateway::Gateway;
+use super::backend::Backend;
 use crate::body::Body;
 
 /// Uploads that are followed at once.
@@ -82,14 +82,14 @@ impl Uploads {
     }
 
     /// Where the upload stands, when `chunk` certainly does not begin there.
-    pub async fn out_of_order(&self, gateway: &Gateway, request: &Parts, chunk: Chunk) -> Option<u64> {
+    pub async fn out_of_order(&self, backend: &Backend, request: &Parts, chunk: Chunk) -> Option<u64> {
         let received = self.received.get(request.uri.path())?;
         if received == chunk.first {
             return None;
         }
         let target = request.uri.path_and_query()?.as_str();
-        let caller = gateway.caller(request);
-        let status = gateway.upstream.get(target, &caller, STATUS_LIMIT).await.ok()?;
+        let caller = backend.caller(request);
+        let status = backend.upstream.get(target, &caller, STATUS_LIMIT).await.ok()?;
         let agrees = status.status == StatusCode::NO_CONTENT && says(&status.headers, received);
         agrees.then_some(received)
     }

@@ -46,7 +46,7 @@ impl Local {
         }));
         let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
         let metrics = Arc::new(Metrics::default());
-        let gateway = Gateway::new(upstream.clone(), Arc::new(resolver), &config, metrics.clone());
+        let gateway = Gateway::new(vec![Arc::new(resolver)], &config, metrics.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a loopback port");

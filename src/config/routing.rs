@@ -1,0 +1,57 @@
+//! No two upstreams may be meant by the same request.
+
+use std::collections::BTreeMap;
+
+use super::UpstreamConfig;
+use super::error::ConfigError;
+
+/// Reports names that lead to more than one upstream. Names are complete already.
+pub(super) fn check(upstreams: &[UpstreamConfig], problems: &mut Vec<ConfigError>) {
+    let mut taken = Taken::default();
+    for (index, upstream) in upstreams.iter().enumerate().filter(|(_, upstream)| upstream.has_url()) {
+        let key = |name: &str| format!("upstream[{index}].{name}");
+        for namespace in upstream.namespaces() {
+            let other = taken.take("ns", &namespace, upstream);
+            // By the URL's host alone nobody is meant twice, as long as there is another way to the second.
+            let named = |upstream: &UpstreamConfig| !upstream.ns.is_empty();
+            let elsewhere = !upstream.hosts.is_empty() || upstream.prefix.is_some();
+            if let Some(other) = other.filter(|other| named(upstream) || named(other) || !elsewhere) {
+                problems.push(clash(key("ns"), &namespace, other));
+            }
+        }
+        for host in &upstream.hosts {
+            if let Some(other) = taken.take("hosts", host, upstream) {
+                problems.push(clash(key("hosts"), host, other));
+            }
+        }
+        if let Some(prefix) = &upstream.prefix
+            && let Some(other) = taken.take("prefix", prefix.as_str(), upstream)
+        {
+            problems.push(clash(key("prefix"), prefix.as_str(), other));
+        }
+    }
+}
+
+/// Which upstream has a name, by the kind of name.
+#[derive(Default)]
+struct Taken<'a>(BTreeMap<(&'static str, String), &'a UpstreamConfig>);
+
+impl<'a> Taken<'a> {
+    /// The one that had it before.
+    fn take(&mut self, kind: &'static str, name: &str, upstream: &'a UpstreamConfig) -> Option<&'a UpstreamConfig> {
+        let key = (kind, name.to_owned());
+        let before = self.0.get(&key).copied();
+        if before.is_none() {
+            self.0.insert(key, upstream);
+        }
+        before
+    }
+}
+
+fn clash(key: String, name: &str, other: &UpstreamConfig) -> ConfigError {
+    let other = &other.name;
+    ConfigError::new(
+        key,
+        format!("'{name}' leads to upstream '{other}' already: give each its own"),
+    )
+}

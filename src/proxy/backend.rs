@@ -1,0 +1,145 @@
+//! What belongs to one upstream, and the way of a request that is for it from routing to its answer.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Method, Response};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+use super::answer::without_body;
+use super::failure::Failure;
+use super::realm::Realms;
+use super::rewrite::SelfView;
+use super::route::{Route, RouteError, route};
+use super::uploads::Uploads;
+use super::write::Writer;
+use super::{blobs, discover, manifests, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
+use crate::body::Body;
+use crate::config::{Config, ServerConfig, TagsConfig};
+use crate::links::Resolver;
+use crate::metrics::Endpoint;
+use crate::upstream::{Caller, Upstream};
+
+/// Manifest pushes at once.
+const PUSHES: usize = 64;
+
+/// What all upstreams have in common.
+pub(super) struct Shared {
+    pub server: ServerConfig,
+    pub tags: TagsConfig,
+    /// Largest manifest, in bytes.
+    pub manifest_bytes: usize,
+    /// Bounds the manifests that are held in memory on their way up.
+    pub pushes: Semaphore,
+    pub merge_referrers_tag: bool,
+    /// Largest blob that is remembered, in bytes.
+    pub small_blob: u64,
+}
+
+impl Shared {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            server: config.server.clone(),
+            tags: config.tags.clone(),
+            manifest_bytes: config.limits.manifest_bytes,
+            pushes: Semaphore::new(PUSHES),
+            merge_referrers_tag: config.writing.merge_referrers_tag,
+            small_blob: config.cache.small_blob,
+        }
+    }
+}
+
+/// One upstream, and everything that answers for it. Requests come here without what chose it (see [`super::way`]).
+pub(super) struct Backend {
+    pub upstream: Arc<Upstream>,
+    pub resolver: Arc<Resolver>,
+    /// How the upstream speaks of itself.
+    pub view: SelfView,
+    pub realms: Realms,
+    pub writer: Writer,
+    pub uploads: Uploads,
+    pub shared: Arc<Shared>,
+}
+
+impl Backend {
+    pub fn new(resolver: Arc<Resolver>, config: &Config, shared: Arc<Shared>) -> Self {
+        let upstream = resolver.upstream().clone();
+        Self {
+            view: SelfView::new(upstream.url()),
+            upstream,
+            realms: Realms::default(),
+            writer: Writer::new((*resolver).clone(), &config.writing),
+            uploads: Uploads::default(),
+            resolver,
+            shared,
+        }
+    }
+
+    pub async fn route(&self, request: &Parts) -> Result<Route, RouteError> {
+        let found = route(&request.method, &request.uri);
+        if found == Err(RouteError::NotFound) && self.is_token_request(request).await {
+            return Ok(Route::Passthrough {
+                endpoint: Endpoint::Token,
+                repository: None,
+            });
+        }
+        found
+    }
+
+    pub async fn answer(&self, route: Route, request: Parts, body: Incoming) -> Response<Body> {
+        let head = request.clone();
+        let answer = self.dispatch(route, request, body).await;
+        answer.unwrap_or_else(|failure| self.fail(failure, &head))
+    }
+
+    /// The answer to a request that failed.
+    pub fn fail(&self, failure: Failure, request: &Parts) -> Response<Body> {
+        tracing::debug!(%failure, "request failed");
+        let relayed = matches!(failure, Failure::Refused(_));
+        let mut response = failure.into_response();
+        if relayed {
+            self.adapt(response.headers_mut(), request);
+        }
+        if request.method == Method::HEAD {
+            response = without_body(response);
+        }
+        response
+    }
+
+    async fn dispatch(&self, route: Route, request: Parts, body: Incoming) -> Result<Response<Body>, Failure> {
+        let parts = &request;
+        match route {
+            Route::Referrers { repository, subject } => referrers::answer(self, parts, &repository, &subject).await,
+            Route::ProposalA {
+                shape,
+                repository,
+                subject,
+            } => Ok(proposal_a::answer(self, parts, shape, &repository, &subject).await),
+            Route::References { repository, reference } => {
+                proposal_b::answer(self, parts, &repository, &reference).await
+            }
+            Route::V3Ping => Ok(proposal_c::ping(parts)),
+            Route::V3 {
+                question,
+                repository,
+                reference,
+            } => proposal_c::answer(self, parts, question, &repository, &reference).await,
+            Route::Discover { .. } => discover::answer(self, parts).await,
+            Route::TagsList { repository } => tags_list::answer(self, parts, &repository).await,
+            Route::Manifest { repository, reference } => {
+                manifests::answer(self, request, body.into(), &repository, &reference).await
+            }
+            Route::Passthrough {
+                endpoint: Endpoint::Blob | Endpoint::Upload,
+                repository,
+            } => blobs::forward(self, request, body.into(), repository.as_ref()).await,
+            Route::Passthrough { .. } => passthrough::forward(self, request, body.into()).await,
+        }
+    }
+
+    /// On whose behalf the upstream is asked.
+    pub fn caller(&self, request: &Parts) -> Caller {
+        Caller::of(&request.headers)
+    }
+}

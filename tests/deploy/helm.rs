@@ -1,0 +1,106 @@
+//! The Helm chart.
+
+use refshim::oci::Dialect;
+use serde_json::Value;
+
+use crate::files::{KUBERNETES, attempt, check_kubernetes, list, run, yaml};
+use crate::pods::{assert_configured, assert_hardened, assert_selected, of_kind, pod, refshim};
+
+const CHART: &str = "deploy/helm/refshim";
+
+fn template(values: &str, more: &[&str]) -> Result<String, String> {
+    let arguments = ["template", "release", CHART, "--kube-version", KUBERNETES, "-f", values];
+    attempt("helm", &[&arguments, more].concat())
+}
+
+/// Values that a user cannot do without.
+fn minimal() -> String {
+    format!("{CHART}/ci/minimal-values.yaml")
+}
+
+/// The documents with every switch turned the other way.
+pub fn rendered(values: &str) -> Vec<Value> {
+    yaml(&template(values, &[]).unwrap_or_else(|error| panic!("{error}")))
+}
+
+#[test]
+fn every_rendering_is_valid_hardened_and_configured() {
+    for values in list(&format!("{CHART}/ci"), "-values.yaml") {
+        run(
+            "helm",
+            &[
+                "lint",
+                "--strict",
+                "--quiet",
+                "--kube-version",
+                KUBERNETES,
+                CHART,
+                "-f",
+                &values,
+            ],
+        );
+        let text = template(&values, &[]).unwrap_or_else(|error| panic!("{error}"));
+        check_kubernetes(&text);
+        let documents = yaml(&text);
+        let pod = pod(of_kind(&documents, "Deployment"));
+        assert_hardened(pod);
+        assert_selected(&documents);
+        assert_configured(&documents, pod);
+    }
+}
+
+#[test]
+fn the_smallest_set_of_values_gives_two_replicas_or_more() {
+    let documents = rendered(&minimal());
+    let kinds: Vec<&str> = documents
+        .iter()
+        .filter_map(|document| document["kind"].as_str())
+        .collect();
+    for kind in [
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "Service",
+        "ServiceAccount",
+    ] {
+        assert!(kinds.contains(&kind), "{kind} not in {kinds:?}");
+    }
+    for kind in ["Ingress", "ServiceMonitor"] {
+        assert!(!kinds.contains(&kind), "{kind} in {kinds:?}");
+    }
+    assert_eq!(of_kind(&documents, "HorizontalPodAutoscaler")["spec"]["minReplicas"], 2);
+}
+
+#[test]
+fn numbers_and_lists_in_the_configuration_arrive() {
+    let documents = rendered(&format!("{CHART}/ci/everything-values.yaml"));
+    let config = assert_configured(&documents, pod(of_kind(&documents, "Deployment")));
+    assert_eq!(config.limits.connections, 1000);
+    assert_eq!(config.links.deep_limit, 1000);
+    assert_eq!(config.links.sources, [Dialect::Subject, Dialect::CosignTag].into());
+    assert_eq!(config.cache.list_bytes, 256 << 20);
+    assert_eq!(config.upstreams[0].retries, 3);
+    assert_eq!(config.upstreams[1].name, "ecr");
+    let monitor = of_kind(&documents, "ServiceMonitor");
+    assert_eq!(monitor["spec"]["endpoints"][0]["port"], "admin");
+    assert_eq!(
+        refshim(pod(of_kind(&documents, "Deployment")))["env"][0]["name"],
+        "REFSHIM_LOG__LEVEL"
+    );
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_a_reason() {
+    let values = minimal();
+    for (setting, reason) in [
+        ("image.repository=", "image.repository is needed"),
+        ("config.upstream=null", "/config"),
+        ("config.upstream[0].url=ghcr.io", "/config/upstream/0/url"),
+        ("config.server.listen=127.0.0.1:5100", "/config/server/listen"),
+        ("replicas=3", "replicas"),
+        ("networkPolicy.egres=null", "egres"),
+    ] {
+        let error = template(&values, &["--set", setting]).expect_err(setting);
+        assert!(error.contains(reason), "{setting}: {error}");
+    }
+}

@@ -6,7 +6,7 @@ mod support;
 
 use http::Method;
 use support::wire::{Listener, Wire};
-use support::{CountingProxy, Fault, Local, Registry, eventually, within};
+use support::{CountingProxy, Fault, Local, Refshim, Registry, eventually, within};
 
 const ASK: &str = "GET /v2/a/blobs/sha256:0 HTTP/1.1\r\nHost: proxy.example\r\n\r\n";
 
@@ -63,6 +63,35 @@ async fn a_caller_who_leaves_in_the_middle_of_an_upload_cancels_it() {
             "an upload that broke looks whole: {rest:?}"
         );
     }
+}
+
+/// A sixteenth of what passes, so that nothing can have been gathered.
+#[tokio::test]
+async fn blobs_of_any_size_pass_in_constant_memory() {
+    const BLOB: u64 = 1 << 30;
+    let upstream = Listener::bind().await;
+    let proxy = Refshim::in_front_of(&upstream.url()).await;
+    let endpoint = proxy.endpoint();
+
+    let mut caller = Wire::connect(endpoint.authority()).await;
+    caller.write(ASK).await;
+    let mut asked = upstream.accept().await;
+    asked.head().await;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BLOB}\r\n\r\n");
+    asked.write(&head).await;
+    caller.head().await;
+    tokio::join!(asked.pour(BLOB), caller.drain(BLOB));
+
+    let mut caller = Wire::connect(endpoint.authority()).await;
+    let head = format!("PATCH /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: {BLOB}\r\n\r\n");
+    caller.write(&head).await;
+    drop(asked);
+    let mut asked = upstream.accept().await;
+    asked.head().await;
+    tokio::join!(caller.pour(BLOB), asked.drain(BLOB));
+
+    let peak = proxy.peak_memory();
+    assert!(peak < BLOB / 16, "{peak} bytes for blobs of {BLOB}");
 }
 
 #[tokio::test]

@@ -99,6 +99,14 @@ impl Refshim {
         self.process.as_ref().expect("refshim runs").id()
     }
 
+    /// The most memory that it ever held, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("refshim runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.expect("the kernel's count") * 1024
+    }
+
     /// All that it printed, over restarts.
     pub fn output(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -92,6 +92,21 @@ impl Wire {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Writes `length` bytes of nothing in particular.
+    pub async fn pour(&mut self, length: u64) {
+        let source = &mut tokio::io::repeat(b'x').take(length);
+        let poured = within("bytes are taken", tokio::io::copy(source, &mut self.stream)).await;
+        assert_eq!(poured.ok(), Some(length));
+    }
+
+    /// Reads `length` bytes and keeps none.
+    pub async fn drain(&mut self, length: u64) {
+        let sink = &mut tokio::io::sink();
+        let part = &mut (&mut self.stream).take(length);
+        let drained = within("bytes come", tokio::io::copy(part, sink)).await;
+        assert_eq!(drained.ok(), Some(length));
+    }
+
     /// Writes until the other end is gone.
     pub async fn write_until_closed(&mut self) {
         let block = [b'x'; 64 * 1024];

@@ -81,6 +81,15 @@ fn numbers_and_lists_in_the_configuration_arrive() {
     assert_eq!(config.cache.list_bytes, 256 << 20);
     assert_eq!(config.upstreams[0].retries, 3);
     assert_eq!(config.upstreams[1].name, "ecr");
+    let rules = of_kind(&documents, "Ingress")["spec"]["rules"]
+        .as_array()
+        .expect("rules");
+    for (rule, upstream) in rules.iter().zip(&config.upstreams) {
+        assert!(
+            upstream.hosts.contains(rule["host"].as_str().expect("a host")),
+            "{rule}"
+        );
+    }
     let monitor = of_kind(&documents, "ServiceMonitor");
     assert_eq!(monitor["spec"]["endpoints"][0]["port"], "admin");
     assert_eq!(
@@ -97,6 +106,7 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("config.upstream=null", "/config"),
         ("config.upstream[0].url=ghcr.io", "/config/upstream/0/url"),
         ("config.server.listen=127.0.0.1:5100", "/config/server/listen"),
+        ("ingress.enabled=true", "/ingress/hosts"),
         ("replicas=3", "replicas"),
         ("networkPolicy.egres=null", "egres"),
     ] {

@@ -5,6 +5,8 @@
 //! - A mount that left nothing behind becomes an upload.
 //! - `Docker-Content-Digest` is the digest that was asked for; Distribution names its own sha256 of sha512 content.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
 use http::request::Parts;
@@ -23,6 +25,7 @@ use crate::oci::{Code, Digest, OciError, RepositoryName};
 
 /// How much of a refused chunk is read, in bytes.
 const DISCARDED: usize = 16 << 20;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn forward(
     backend: &Backend,
@@ -97,13 +100,17 @@ fn without_query(mut request: Parts) -> Parts {
 
 /// Takes a refused chunk off the wire, so that the refusal is read before the connection closes.
 async fn discard(mut body: Body) {
-    let mut left = DISCARDED;
-    while let Some(Ok(frame)) = body.frame().await {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 || body.is_end_stream() {
-            return;
+    let read = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 || body.is_end_stream() {
+                return;
+            }
         }
-    }
+    };
+    // Whoever is slower than this learns of it from the closed connection.
+    let _ = tokio::time::timeout(DISCARDED_WITHIN, read).await;
 }
 
 fn wrong_offset(request: &Parts, expected: u64) -> Response<Body> {

@@ -15,10 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::stall::Stalling;
 use crate::proxy::{Gateway, Peer};
 
 /// From the connection, or the answer before, to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a caller may leave an answer unread.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between HTTP/2 pings that find out whether a silent caller is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,7 +58,8 @@ impl Connection {
             async move { Ok::<_, Infallible>(gateway.handle(request).await) }
         });
         let builder = builder();
-        let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            watcher.watch(builder.serve_connection(TokioIo::new(Stalling::new(stream, PATIENCE)), service));
         tokio::select! {
             result = connection => {
                 if let Err(error) = result {

@@ -1,6 +1,7 @@
 //! The listener of the registry API: connections in, requests to the [`Gateway`], and an orderly end.
 
 mod connection;
+mod stall;
 
 use std::io;
 use std::net::SocketAddr;

@@ -240,3 +240,23 @@ fn upstreams_need_names_of_their_own_and_listeners_addresses() {
         "{found}"
     );
 }
+
+#[test]
+fn half_of_a_key_pair_is_refused() {
+    let file = |line: &str| format!("[server]\n{line}\n[[upstream]]\nurl = 'http://r'");
+    for (line, missing) in [
+        ("tls_cert_file = 'c'", &["server.tls_key_file"][..]),
+        ("tls_key_file = 'k'", &["server.tls_cert_file"]),
+        (
+            "tls_client_ca_file = 'a'",
+            &["server.tls_cert_file", "server.tls_key_file"],
+        ),
+    ] {
+        let problems = problems(&file(line), &[]);
+        let keys: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.split(':').next().unwrap())
+            .collect();
+        assert_eq!(keys, missing, "{problems:?}");
+    }
+}

@@ -14,6 +14,7 @@ use crate::config::{Config, LogFormat, Overrides, load};
 use crate::links::Resolver;
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
+use crate::server::{Entrance, Tls};
 use crate::upstream::Upstream;
 use crate::{server, telemetry};
 
@@ -84,9 +85,10 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     let gateway = Arc::new(gateway(&upstreams, config, metrics.clone()));
     let admin = Arc::new(Admin::new(upstreams.clone(), metrics));
+    let tls = tls(config)?;
     let listener = bind("server.listen", "--listen", config.server.listen).await?;
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
-    announce(&listener, &admin_listener, &upstreams);
+    announce(&listener, tls.is_some(), &admin_listener, &upstreams);
 
     let watching = tokio::spawn(admin::run(admin_listener, admin.clone()));
     let limits = server::Limits {
@@ -94,7 +96,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         grace: config.server.shutdown_grace,
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server::run(listener, gateway, limits, async {
+    let serving = server::run(Entrance::new(listener, tls), gateway, limits, async {
         // Dropped or sent: either way it is time to stop.
         let _ = stopped.await;
     });
@@ -123,6 +125,12 @@ fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, Failure> {
     upstreams.collect()
 }
 
+fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    let files = config.server.tls();
+    let tls = files.map(|files| Tls::new(&files)).transpose();
+    tls.map_err(|error| Failure::usage(format!("server.tls_cert_file, server.tls_key_file: {error}")))
+}
+
 /// One cache for all: its bounds are those of the process.
 pub(super) fn gateway(upstreams: &[Arc<Upstream>], config: &Config, metrics: Arc<Metrics>) -> Gateway {
     let cache = Arc::new(Cache::new(Bounds {
@@ -145,7 +153,7 @@ pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<T
     })
 }
 
-fn announce(listener: &TcpListener, admin_listener: &TcpListener, upstreams: &[Arc<Upstream>]) {
+fn announce(listener: &TcpListener, tls: bool, admin_listener: &TcpListener, upstreams: &[Arc<Upstream>]) {
     let shown = |listener: &TcpListener| {
         listener
             .local_addr()
@@ -154,7 +162,8 @@ fn announce(listener: &TcpListener, admin_listener: &TcpListener, upstreams: &[A
     };
     let registries: Vec<&str> = upstreams.iter().map(|upstream| upstream.url().as_str()).collect();
     let registries = registries.join(", ");
-    tracing::info!("listening on http://{} in front of {registries}", shown(listener));
+    let scheme = if tls { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{} in front of {registries}", shown(listener));
     tracing::info!("admin on http://{}", shown(admin_listener));
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Config;
 use super::error::ConfigError;
 use super::routing;
 use super::upstream::DEFAULT_UPSTREAM;
+use super::{Config, ServerConfig};
 
 /// Completes names and reports what no single value shows.
 pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
@@ -42,9 +42,23 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
         }
     }
     routing::check(&config.upstreams, problems);
+    check_tls(&config.server, problems);
     let (listen, admin) = (config.server.listen, config.admin.listen);
     if listen == admin && listen.port() != 0 {
         let problem = format!("'{admin}' is server.listen too: the two listeners need an address each");
         problems.push(ConfigError::new("admin.listen", problem));
+    }
+}
+
+/// Half a key pair would leave callers unprotected without a word.
+fn check_tls(server: &ServerConfig, problems: &mut Vec<ConfigError>) {
+    let given = [
+        ("tls_cert_file", server.tls_cert_file.is_some()),
+        ("tls_key_file", server.tls_key_file.is_some()),
+    ];
+    let wanted = given.iter().any(|(_, given)| *given) || server.tls_client_ca_file.is_some();
+    for (key, _) in given.into_iter().filter(|(_, given)| wanted && !given) {
+        let problem = "is missing: TLS needs server.tls_cert_file and server.tls_key_file";
+        problems.push(ConfigError::new(format!("server.{key}"), problem));
     }
 }

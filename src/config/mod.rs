@@ -23,7 +23,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig};
 pub use load::{Overrides, load, load_with};
-pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig};
+pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig, TlsFiles};
 pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
 pub use upstream::{DEFAULT_UPSTREAM, UpstreamConfig};
 pub use values::registry_url;

@@ -1,6 +1,7 @@
 //! Where refshim listens, and what it says while it runs.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,6 +21,32 @@ pub struct ServerConfig {
     /// Absolute links (Proposal A) are built with this origin instead of the request's `Host`, such as `https://refs.example.org`.
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
+    /// PEM: the certificate that callers see, then those that sign it. With it, callers must speak TLS. Read again when it
+    /// changes.
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM: its private key.
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM: authorities, one of which must have signed the caller's own certificate. Without, callers need none.
+    pub tls_client_ca_file: Option<PathBuf>,
+}
+
+/// What TLS towards callers needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+}
+
+impl ServerConfig {
+    /// The files, where callers must speak TLS.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            cert: self.tls_cert_file.clone()?,
+            key: self.tls_key_file.clone()?,
+            client_ca: self.tls_client_ca_file.clone(),
+        })
+    }
 }
 
 impl Default for ServerConfig {
@@ -29,6 +56,9 @@ impl Default for ServerConfig {
             shutdown_grace: Duration::from_secs(30),
             rewrite_realm: false,
             public_url: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_client_ca_file: None,
         }
     }
 }

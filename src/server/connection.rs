@@ -16,10 +16,13 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::stall::Stalling;
+use super::tls::Tls;
 use crate::proxy::{Gateway, Peer};
 
 /// From the connection, or the answer before, to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// From the connection to the end of its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between HTTP/2 pings that find out whether a silent caller is still there.
@@ -29,12 +32,16 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Connection {
     gateway: Arc<Gateway>,
     peer: Peer,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Arc<Gateway>, address: SocketAddr) -> Self {
-        let peer = Peer { address, tls: false };
-        Self { gateway, peer }
+    pub(super) fn new(gateway: Arc<Gateway>, address: SocketAddr, tls: Option<Arc<Tls>>) -> Self {
+        let peer = Peer {
+            address,
+            tls: tls.is_some(),
+        };
+        Self { gateway, peer, tls }
     }
 
     /// Answers requests until either side has had enough.
@@ -44,11 +51,18 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        self.speak(stream, watcher).await;
+        match self.tls.clone() {
+            None => self.speak(stream, watcher).await,
+            Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
+                Ok(Ok(stream)) => self.speak(stream, watcher).await,
+                Ok(Err(error)) => tracing::debug!(peer = %self.peer.address, %error, "the TLS handshake failed"),
+                Err(_) => tracing::debug!(peer = %self.peer.address, "the TLS handshake took too long"),
+            },
+        }
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
-        let Self { gateway, peer } = self;
+        let Self { gateway, peer, .. } = self;
         let began = Arc::new(Notify::new());
         let begins = began.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {

@@ -2,6 +2,7 @@
 
 mod connection;
 mod stall;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +17,30 @@ use tokio::task::JoinSet;
 use crate::proxy::Gateway;
 use connection::Connection;
 
+pub use tls::{Tls, TlsError};
+
 /// Pause after the system could not give a connection (no file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where callers come in.
+pub struct Entrance {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Entrance {
+    /// `tls`: what callers must speak; without, they speak plainly.
+    pub fn new(listener: TcpListener, tls: Option<Tls>) -> Self {
+        let tls = tls.map(Arc::new);
+        Self { listener, tls }
+    }
+}
+
+impl From<TcpListener> for Entrance {
+    fn from(listener: TcpListener) -> Self {
+        Self::new(listener, None)
+    }
+}
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +53,13 @@ pub struct Limits {
 
 /// Serves until `shutdown` is ready; then takes no more connections, lets requests in flight finish within the grace
 /// period, and ends what is left.
-pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, limits: Limits, shutdown: impl Future<Output = ()>) {
+pub async fn run(
+    entrance: impl Into<Entrance>,
+    gateway: Arc<Gateway>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let Entrance { listener, tls } = entrance.into();
     let room = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -43,7 +72,7 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, limits: Limits, s
         };
         match accepted {
             Ok((stream, address, permit)) => {
-                let connection = Connection::new(gateway.clone(), address);
+                let connection = Connection::new(gateway.clone(), address, tls.clone());
                 let watcher = graceful.watcher();
                 connections.spawn(async move {
                     connection.serve(stream, watcher).await;

@@ -8,7 +8,7 @@ use refshim::config::{Config, UpstreamConfig};
 use refshim::links::Resolver;
 use refshim::metrics::Metrics;
 use refshim::proxy::Gateway;
-use refshim::server::{self, Limits};
+use refshim::server::{self, Entrance, Limits, Tls};
 use refshim::upstream::Upstream;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -50,16 +50,23 @@ impl Local {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a loopback port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let tls = config.server.tls().map(|files| Tls::new(&files).expect("certificates"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().expect("a bound address"));
         let (stop, stopped) = oneshot::channel::<()>();
         let limits = Limits {
             connections: config.limits.connections,
             grace: config.server.shutdown_grace,
         };
-        let server = tokio::spawn(server::run(listener, Arc::new(gateway), limits, async {
-            // A dropped sender stops it too.
-            let _ = stopped.await;
-        }));
+        let server = tokio::spawn(server::run(
+            Entrance::new(listener, tls),
+            Arc::new(gateway),
+            limits,
+            async {
+                // A dropped sender stops it too.
+                let _ = stopped.await;
+            },
+        ));
         Self {
             url,
             metrics,
@@ -71,6 +78,10 @@ impl Local {
 
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::new(&self.url)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// `host:port`

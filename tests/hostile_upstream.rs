@@ -210,6 +210,27 @@ async fn a_manifest_that_cannot_be_believed_is_left_out() {
     .await;
 }
 
+/// An index under the referrers tag lists many: without it, the list would be a wrong one.
+#[tokio::test]
+async fn a_referrers_tag_that_cannot_be_believed_is_an_error() {
+    let too_large = format!(
+        "{{\"manifests\":[],\"annotations\":{{\"a\":\"{}\"}}}}",
+        "x".repeat(5 << 20)
+    );
+    let troubles = vec![
+        ("index endless", Trouble::Endless("{\"schemaVersion\":2,")),
+        ("index too large", Trouble::Body(too_large.into())),
+        ("index garbage", Trouble::Body("garbage".into())),
+        ("index empty", Trouble::Body("".into())),
+        ("index nested", Trouble::Body("[".repeat(DEEP).into())),
+    ];
+    let about = |case: &Case| format!("/v2/{}/manifests/{}", case.repository, case.subject.referrers_tag());
+    each(troubles, about, async |case, endpoint| {
+        assert_error(case.name, &case.ask(endpoint).await);
+    })
+    .await;
+}
+
 /// The manifest is what was asked for, to the byte; only its head lies.
 #[tokio::test]
 async fn a_digest_in_a_header_is_not_believed() {

@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::content::{IMAGE, INDEX, artifact, bare_image, index};
-use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry};
+use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, eventually};
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
 const SCAN: &str = "application/vnd.acme.scan.v1+json";
@@ -283,6 +283,33 @@ async fn a_listed_manifest_that_is_gone_is_dropped_and_a_broken_one_hides_no_oth
         refshim.endpoint().referrer_digests("app", &image.digest).await,
         expected
     );
+}
+
+/// Of a manifest without a tag, refshim knows by its own traffic alone: nothing but the registry says that it is still there.
+#[tokio::test]
+async fn what_only_passed_through_is_listed_until_it_is_gone() {
+    let registry = Registry::v2().await;
+    let straight = registry.endpoint();
+    let refshim = Refshim::builder(&registry.url())
+        .env("REFSHIM_CACHE__FRESH_FOR", "0s")
+        .env("REFSHIM_CACHE__STALE_WHILE_REVALIDATE", "0s")
+        .start()
+        .await;
+    let through = refshim.endpoint();
+    let image = straight.push_image("app", "v1", "image").await;
+    let untagged = straight
+        .push_artifact("app", &image, "application/x-a", "untagged")
+        .await;
+    assert!(through.referrers("app", &image.digest).await.is_empty());
+
+    through.manifest("app", &untagged.digest).await.expect_status(200);
+    eventually("the manifest is learned from", async || {
+        (through.referrers("app", &image.digest).await.len() == 1).then_some(())
+    })
+    .await;
+    let path = format!("/v2/app/manifests/{}", untagged.digest);
+    straight.delete(&path).await.expect_status(202);
+    assert!(through.referrers("app", &image.digest).await.is_empty());
 }
 
 /// A needed manifest whose bytes are not those of its digest is not evidence of anything.

@@ -14,6 +14,8 @@ pub(super) struct Candidate {
     pub dialects: BTreeSet<Dialect>,
     /// The cosign tag that named it: its config claims to be a runnable image's.
     pub cosign: Option<CosignKind>,
+    /// Something that was just read at the upstream names it, rather than memory alone.
+    pub vouched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +33,17 @@ pub(super) enum What {
 pub(super) struct Candidates(BTreeMap<Digest, Candidate>);
 
 impl Candidates {
+    /// Adds what something that was just read at the upstream names.
     pub fn add(&mut self, what: What, dialect: Dialect, cosign: Option<CosignKind>) {
+        self.insert(what, dialect, cosign, true);
+    }
+
+    /// Adds what is only remembered.
+    pub fn add_remembered(&mut self, what: What, dialect: Dialect) {
+        self.insert(what, dialect, None, false);
+    }
+
+    fn insert(&mut self, what: What, dialect: Dialect, cosign: Option<CosignKind>, vouched: bool) {
         let digest = match &what {
             What::Read(raw) => raw.digest.clone(),
             What::Named(descriptor) | What::Blob(descriptor) => descriptor.digest.clone(),
@@ -40,7 +52,9 @@ impl Candidates {
             what: what.clone(),
             dialects: BTreeSet::new(),
             cosign,
+            vouched,
         });
+        candidate.vouched |= vouched;
         candidate.dialects.insert(dialect);
         candidate.cosign = candidate.cosign.or(cosign);
         if matches!(what, What::Read(_)) {
@@ -61,7 +75,7 @@ impl Candidates {
     pub fn merge(&mut self, other: Self) {
         for (_, candidate) in other.0 {
             for dialect in &candidate.dialects {
-                self.add(candidate.what.clone(), *dialect, candidate.cosign);
+                self.insert(candidate.what.clone(), *dialect, candidate.cosign, candidate.vouched);
             }
         }
     }

@@ -72,7 +72,7 @@ fn with(known: Option<Arc<LearnedLinks>>, link: LearnedLink) -> Option<LearnedLi
 }
 
 /// The candidates for the scan's subject among what was learned. They are hints: nothing vouches that they still exist, so
-/// whoever holds such a link is asked for again now and then.
+/// whoever holds such a link is asked for again at every refresh.
 pub(super) async fn find(scan: &Scan) -> Result<Candidates, ResolveError> {
     let key = Key::learned(&scan.place.scope, scan.subject.as_str());
     let mut found = Candidates::default();
@@ -88,7 +88,7 @@ pub(super) async fn find(scan: &Scan) -> Result<Candidates, ResolveError> {
         };
         let vouched = matches!(link.target, LinkTarget::This) || holder_is_there(scan, &link.holder, &mut gone).await?;
         if vouched {
-            found.add(what, link.dialect, None);
+            found.add_remembered(what, link.dialect);
         }
     }
     Ok(found)
@@ -98,7 +98,7 @@ async fn holder_is_there(scan: &Scan, holder: &Digest, gone: &mut HashSet<Digest
     if gone.contains(holder) {
         return Ok(false);
     }
-    match scan.manifests.still_there(&scan.place, holder).await {
+    match scan.manifests.still_there(&scan.place, holder, scan.fresh_for).await {
         Ok(Answer::Found(_)) => return Ok(true),
         Ok(Answer::Absent) => {}
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),

@@ -49,8 +49,6 @@ pub(super) struct Manifests {
     pub cache: Arc<Cache>,
     /// Largest original in an envelope, in bytes.
     pub limit: usize,
-    /// How long a manifest that no tag vouches for is taken to exist still.
-    pub recheck: Duration,
 }
 
 impl Manifests {
@@ -72,14 +70,14 @@ impl Manifests {
         }
     }
 
-    /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again now and then,
+    /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again after `recheck`,
     /// because it may have been deleted.
-    pub async fn still_there(&self, place: &Place, digest: &Digest) -> Found {
+    pub async fn still_there(&self, place: &Place, digest: &Digest, recheck: Duration) -> Found {
         let key = Key::manifest(&place.scope, digest.as_str());
         let Some(found) = self.cache.get::<RawManifest>(&key).await else {
             return self.by_digest(place, digest).await;
         };
-        if found.age < self.recheck {
+        if found.age < recheck {
             return Ok(Answer::Found(found.value));
         }
         let reference = Reference::Digest(digest.clone());

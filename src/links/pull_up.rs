@@ -53,7 +53,7 @@ async fn entry(scan: &Scan, candidate: Candidate) -> Result<Option<Referrer>, Re
     let raw = match &candidate.what {
         What::Blob(descriptor) => return Ok(Some(blob_entry(&candidate, descriptor))),
         What::Read(raw) => raw.clone(),
-        What::Named(descriptor) => match read(scan, descriptor).await? {
+        What::Named(descriptor) => match read(scan, descriptor, candidate.vouched).await? {
             Some(raw) => raw,
             None => return Ok(None),
         },
@@ -73,7 +73,12 @@ async fn entry(scan: &Scan, candidate: Candidate) -> Result<Option<Referrer>, Re
 }
 
 /// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened. `None` when it is gone or broken.
-async fn read(scan: &Scan, descriptor: &Descriptor) -> Result<Option<std::sync::Arc<RawManifest>>, ResolveError> {
+/// What nothing vouches for is asked for again at every refresh: it may have been deleted behind refshim's back.
+async fn read(
+    scan: &Scan,
+    descriptor: &Descriptor,
+    vouched: bool,
+) -> Result<Option<std::sync::Arc<RawManifest>>, ResolveError> {
     if ManifestKind::of(&descriptor.media_type).is_some()
         && let Some(bytes) = descriptor.inlined()
     {
@@ -84,8 +89,10 @@ async fn read(scan: &Scan, descriptor: &Descriptor) -> Result<Option<std::sync::
         };
         return Ok(Some(raw.into()));
     }
-    let found = match scan.manifests.still_there(&scan.place, &descriptor.digest).await {
-        Ok(Answer::Found(raw)) => scan.manifests.open(&scan.place, raw).await,
+    let recheck = if vouched { scan.deep_refresh } else { scan.fresh_for };
+    let manifests = &scan.manifests;
+    let found = match manifests.still_there(&scan.place, &descriptor.digest, recheck).await {
+        Ok(Answer::Found(raw)) => manifests.open(&scan.place, raw).await,
         other => other,
     };
     match found {

@@ -85,7 +85,6 @@ impl Resolver {
             upstream: upstream.clone(),
             cache: cache.clone(),
             limit: limits.manifest_bytes,
-            recheck: links.deep_refresh,
         };
         Self {
             listings: Listings::new(upstream.clone(), cache.clone(), access.clone(), SCAN_DEADLINE),
@@ -308,7 +307,10 @@ impl Resolver {
                     .check(&self.upstream, &place, probable(Some(digest), None))
                     .await?
                 {
-                    Access::Allowed => self.manifests.still_there(&place, digest).await,
+                    Access::Allowed => {
+                        let recheck = self.links.deep_refresh;
+                        self.manifests.still_there(&place, digest, recheck).await
+                    }
                     Access::Unseen => Ok(Answer::Absent),
                     Access::Refused(refusal) => Ok(Answer::Refused(refusal)),
                 }

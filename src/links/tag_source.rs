@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::oci::media_type::ManifestKind;
 use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, HASH_LENGTH, LinkTagKind};
 use crate::oci::{Descriptor, Dialect, Digest, LinkTag, LinkTarget, Manifest, SubjectKey, Tag};
-use crate::upstream::{Answer, RawManifest, TagNames};
+use crate::upstream::{Answer, RawManifest, TagNames, UpstreamError};
 
 use super::candidate::{Candidates, What};
 use super::error::ResolveError;
@@ -53,15 +53,23 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
         Ok(Answer::Found(raw)) => raw,
         Ok(Answer::Absent) => return Ok(Candidates::default()),
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+        // One artifact left out hides no other, but an index lists many: without it the list would be a wrong one.
+        Err(error) if link.kind == LinkTagKind::Referrers => return Err(error.into()),
         Err(error) => return skip(error, tag.as_str()).map(|()| Candidates::default()),
     };
     // Some registries answer the subject's own tag with the subject itself.
     if raw.digest == scan.subject {
         return Ok(Candidates::default());
     }
-    let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
-        tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
-        return Ok(Candidates::default());
+    let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
+        Ok(manifest) => manifest,
+        Err(error) if link.kind == LinkTagKind::Referrers && is_index(&raw) => {
+            return Err(UpstreamError::Content(format!("{tag}: {error}")).into());
+        }
+        Err(_) => {
+            tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
+            return Ok(Candidates::default());
+        }
     };
     let mut found = stated_links(scan, &raw, &manifest);
     match &link.kind {
@@ -72,6 +80,10 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
         LinkTagKind::Referrers => referrers_tag(&scan.subject, &raw, &manifest, &mut found),
     }
     Ok(found)
+}
+
+fn is_index(raw: &RawManifest) -> bool {
+    ManifestKind::of(&raw.media_type) == Some(ManifestKind::Index)
 }
 
 /// The links to this subject that the manifest itself states.

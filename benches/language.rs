@@ -104,10 +104,7 @@ fn links(count: usize) -> Links {
     };
     let mut referrers: Vec<_> = (0..count).map(referrer).collect();
     referrers.sort_by(Referrer::order);
-    Links {
-        subject: digest(0),
-        referrers,
-    }
+    Links::new(digest(0), referrers)
 }
 
 #[divan::bench(args = [1, 50, 5000], consts = [false, true])]

@@ -31,10 +31,7 @@ fn referrer(found: &Value) -> Referrer {
 fn links(fixture: &Value) -> Links {
     let mut referrers: Vec<_> = fixture["found"].as_array().unwrap().iter().map(referrer).collect();
     referrers.sort_by(Referrer::order);
-    Links {
-        subject: Digest::parse(fixture["subject"].as_str().unwrap()).unwrap(),
-        referrers,
-    }
+    Links::new(Digest::parse(fixture["subject"].as_str().unwrap()).unwrap(), referrers)
 }
 
 /// The answer and its text are one: exactly one JSON value, nothing around it.

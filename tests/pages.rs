@@ -32,10 +32,7 @@ fn referrer(index: usize, created: Option<i8>, artifact_type: &str) -> Referrer 
 fn links<'a>(referrers: impl IntoIterator<Item = &'a Referrer>) -> Links {
     let mut referrers: Vec<_> = referrers.into_iter().cloned().collect();
     referrers.sort_by(Referrer::order);
-    Links {
-        subject: subject(),
-        referrers,
-    }
+    Links::new(subject(), referrers)
 }
 
 /// One request: `n`, the filter and the token arrive as a query string, as they would from a client.

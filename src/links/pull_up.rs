@@ -33,10 +33,7 @@ pub(super) async fn pull_up(scan: &Scan, candidates: Candidates) -> Result<Links
         .await?;
     let mut referrers: Vec<Referrer> = entries.into_values().collect();
     referrers.sort_unstable_by(Referrer::order);
-    Ok(Links {
-        subject: scan.subject.clone(),
-        referrers,
-    })
+    Ok(Links::new(scan.subject.clone(), referrers))
 }
 
 /// An envelope and its original can both be candidates; they are one entry.

@@ -480,7 +480,5 @@ fn fresh(links: Arc<Links>) -> Resolved {
 
 /// To this caller the repository does not exist, so nothing in it refers to anything.
 fn nothing(subject: &Digest) -> Resolved {
-    let subject = subject.clone();
-    let referrers = Vec::new();
-    fresh(Arc::new(Links { subject, referrers }))
+    fresh(Arc::new(Links::new(subject.clone(), Vec::new())))
 }

@@ -2,7 +2,9 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::descriptor::Descriptor;
@@ -51,4 +53,44 @@ pub struct Position {
 pub struct Links {
     pub subject: Digest,
     pub referrers: Vec<Referrer>,
+    #[serde(skip)]
+    pub printed: Printed,
 }
+
+impl Links {
+    pub fn new(subject: Digest, referrers: Vec<Referrer>) -> Self {
+        Self {
+            subject,
+            referrers,
+            printed: Printed::default(),
+        }
+    }
+}
+
+/// A list as the dialect that is asked most prints it: made once, because it is the same for every caller. It says nothing
+/// that the list does not, so it takes no part in comparisons.
+#[derive(Clone, Debug, Default)]
+pub struct Printed(OnceLock<(Bytes, Digest)>);
+
+impl Printed {
+    /// What `print` made when it was first called, and its digest.
+    pub fn once(&self, print: impl FnOnce() -> Bytes) -> &(Bytes, Digest) {
+        self.0.get_or_init(|| {
+            let body = print();
+            let digest = Digest::sha256(&body);
+            (body, digest)
+        })
+    }
+
+    pub fn is_made(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+impl PartialEq for Printed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Printed {}

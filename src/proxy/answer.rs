@@ -18,27 +18,45 @@ pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 pub(super) struct Answered {
     headers: HeaderMap,
     body: Bytes,
+    /// The body's digest, where it is known already.
+    digest: Option<Digest>,
 }
 
 impl Answered {
     pub(super) fn new(content_type: &'static str, body: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { headers, body }
+        Self {
+            headers,
+            body,
+            digest: None,
+        }
+    }
+
+    /// An answer whose body has this digest.
+    pub(super) fn known(content_type: &'static str, (body, digest): &(Bytes, Digest)) -> Self {
+        Self {
+            digest: Some(digest.clone()),
+            ..Self::new(content_type, body.clone())
+        }
     }
 
     /// A manifest as a registry answers it.
     pub(super) fn manifest(media_type: &str, digest: &Digest, body: Bytes) -> Self {
         let mut headers = HeaderMap::new();
         // What came as a header, and a digest, are header values.
-        if let (Ok(media_type), Ok(digest)) = (
+        if let (Ok(media_type), Ok(named)) = (
             HeaderValue::try_from(media_type),
             HeaderValue::try_from(digest.as_str()),
         ) {
             headers.insert(CONTENT_TYPE, media_type);
-            headers.insert(CONTENT_DIGEST, digest);
+            headers.insert(CONTENT_DIGEST, named);
         }
-        Self { headers, body }
+        Self {
+            headers,
+            body,
+            digest: Some(digest.clone()),
+        }
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -68,7 +86,8 @@ impl Answered {
 
     /// The response to `request`: 304 where its `If-None-Match` knows this body, no body for HEAD.
     pub(super) fn respond(mut self, request: &Parts) -> Response<Body> {
-        let etag = format!("\"{}\"", Digest::sha256(&self.body));
+        let digest = self.digest.unwrap_or_else(|| Digest::sha256(&self.body));
+        let etag = format!("\"{digest}\"");
         let known = knows(&request.headers, &etag);
         // A quoted digest is ASCII.
         if let Ok(etag) = HeaderValue::try_from(etag) {

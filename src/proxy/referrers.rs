@@ -1,5 +1,6 @@
 //! OCI 1.1: `GET /v2/<name>/referrers/<digest>`.
 
+use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
@@ -8,9 +9,12 @@ use super::backend::Backend;
 use super::failure::Failure;
 use super::synthesised;
 use crate::body::Body;
-use crate::dialect::page::Api;
+use crate::dialect::page::{Api, MAX_BODY};
 use crate::dialect::{Filter, Query, Window, next_link, oci11};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Links, RepositoryName};
+
+/// Lists up to this length are kept as they are printed.
+const PRINTED_WHOLE: usize = 2000;
 
 pub(super) async fn answer(
     backend: &Backend,
@@ -23,16 +27,35 @@ pub(super) async fn answer(
     let window = Window::from_query(Api::Oci11, subject, &filter, &query)?;
     let caller = backend.caller(request);
     let resolved = backend.resolver.resolve(repository, subject, &caller).await?;
-    let page = oci11::print(&resolved.links, &filter, &window);
-    if !resolved.links.referrers.is_empty() {
-        synthesised::remember(backend, repository, &page.body).await;
+    let links = &resolved.links;
+    let answer = match whole(links, &filter, &window) {
+        Some((printed, is_new)) => {
+            if is_new && !links.referrers.is_empty() {
+                synthesised::remember(backend, repository, printed).await;
+            }
+            Answered::known(oci11::CONTENT_TYPE, printed)
+        }
+        None => page(request, links, &query, &filter, &window),
+    };
+    Ok(answer.stale(resolved.stale).respond(request))
+}
+
+/// The whole list, the same for all who ask, where it fits on one page; and whether it was printed just now.
+fn whole<'a>(links: &'a Links, filter: &Filter, window: &Window) -> Option<(&'a (Bytes, Digest), bool)> {
+    if !filter.is_empty() || !window.is_first() || links.referrers.len() > PRINTED_WHOLE {
+        return None;
     }
-    let next = page.next.map(|token| next_link("", request.uri.path(), &query, &token));
-    let mut answer = Answered::new(oci11::CONTENT_TYPE, page.body)
-        .link(next)
-        .stale(resolved.stale);
-    if !filter.is_empty() {
-        answer = answer.header(oci11::FILTERS_APPLIED_HEADER, oci11::FILTERS_APPLIED);
+    let is_new = !links.printed.is_made();
+    let printed = links.printed.once(|| oci11::print_whole(links));
+    (printed.0.len() <= MAX_BODY).then_some((printed, is_new))
+}
+
+fn page(request: &Parts, links: &Links, query: &Query, filter: &Filter, window: &Window) -> Answered {
+    let page = oci11::print(links, filter, window);
+    let next = page.next.map(|token| next_link("", request.uri.path(), query, &token));
+    let answer = Answered::new(oci11::CONTENT_TYPE, page.body).link(next);
+    match filter.is_empty() {
+        true => answer,
+        false => answer.header(oci11::FILTERS_APPLIED_HEADER, oci11::FILTERS_APPLIED),
     }
-    Ok(answer.respond(request))
 }

@@ -1,7 +1,7 @@
 //! Referrers tags that the upstream does not have: the list that was found, as an index (some clients ask for nothing else).
 
+use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 
 use super::backend::Backend;
 use super::failure::Failure;
@@ -47,12 +47,9 @@ pub(super) async fn by_digest(asked: &Asked<'_>, digest: &Digest) -> Result<Opti
 }
 
 /// Keeps what was just printed as a list fetchable, and deletable, by its digest: clients take it for a stored index.
-pub(super) async fn remember(backend: &Backend, repository: &RepositoryName, body: &bytes::Bytes) {
-    let digest = Digest::sha256(body);
-    backend
-        .resolver
-        .remember_synthesised(repository, &digest, body.clone())
-        .await;
+pub(super) async fn remember(backend: &Backend, repository: &RepositoryName, (body, digest): &(Bytes, Digest)) {
+    let body = body.clone();
+    backend.resolver.remember_synthesised(repository, digest, body).await;
 }
 
 async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Body>>, Failure> {
@@ -61,13 +58,14 @@ async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Bo
     if resolved.links.referrers.is_empty() {
         return Ok(None);
     }
-    let body = oci11::print_whole(&resolved.links);
-    remember(asked.backend, asked.repository, &body).await;
-    let request: &Parts = asked.request;
-    Ok(Some(serve(&as_manifest(Digest::sha256(&body), body), request)))
+    let links = &resolved.links;
+    let printed = links.printed.once(|| oci11::print_whole(links));
+    remember(asked.backend, asked.repository, printed).await;
+    let (body, digest) = printed.clone();
+    Ok(Some(serve(&as_manifest(digest, body), asked.request)))
 }
 
-fn as_manifest(digest: Digest, bytes: bytes::Bytes) -> RawManifest {
+fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {
     RawManifest {
         digest,
         media_type: oci11::CONTENT_TYPE.to_owned(),

@@ -87,10 +87,9 @@ impl Backend {
         found
     }
 
-    pub async fn answer(&self, route: Route, request: Parts, body: Incoming) -> Response<Body> {
-        let head = request.clone();
+    pub async fn answer(&self, route: Route, request: &Parts, body: Incoming) -> Response<Body> {
         let answer = self.dispatch(route, request, body).await;
-        answer.unwrap_or_else(|failure| self.fail(failure, &head))
+        answer.unwrap_or_else(|failure| self.fail(failure, request))
     }
 
     /// The answer to a request that failed.
@@ -107,26 +106,25 @@ impl Backend {
         response
     }
 
-    async fn dispatch(&self, route: Route, request: Parts, body: Incoming) -> Result<Response<Body>, Failure> {
-        let parts = &request;
+    async fn dispatch(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, Failure> {
         match route {
-            Route::Referrers { repository, subject } => referrers::answer(self, parts, &repository, &subject).await,
+            Route::Referrers { repository, subject } => referrers::answer(self, request, &repository, &subject).await,
             Route::ProposalA {
                 shape,
                 repository,
                 subject,
-            } => Ok(proposal_a::answer(self, parts, shape, &repository, &subject).await),
+            } => Ok(proposal_a::answer(self, request, shape, &repository, &subject).await),
             Route::References { repository, reference } => {
-                proposal_b::answer(self, parts, &repository, &reference).await
+                proposal_b::answer(self, request, &repository, &reference).await
             }
-            Route::V3Ping => Ok(proposal_c::ping(parts)),
+            Route::V3Ping => Ok(proposal_c::ping(request)),
             Route::V3 {
                 question,
                 repository,
                 reference,
-            } => proposal_c::answer(self, parts, question, &repository, &reference).await,
-            Route::Discover { .. } => discover::answer(self, parts).await,
-            Route::TagsList { repository } => tags_list::answer(self, parts, &repository).await,
+            } => proposal_c::answer(self, request, question, &repository, &reference).await,
+            Route::Discover { .. } => discover::answer(self, request).await,
+            Route::TagsList { repository } => tags_list::answer(self, request, &repository).await,
             Route::Manifest { repository, reference } => {
                 manifests::answer(self, request, body.into(), &repository, &reference).await
             }

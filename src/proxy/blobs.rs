@@ -29,34 +29,33 @@ const DISCARDED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn forward(
     backend: &Backend,
-    request: Parts,
+    request: &Parts,
     body: Body,
     repository: Option<&RepositoryName>,
 ) -> Result<Response<Body>, Failure> {
-    let asked = request.clone();
-    let named = repository.zip(asked_digest(&asked));
+    let named = repository.zip(asked_digest(request));
     if let Some((repository, digest)) = &named
-        && let Some(known) = small_blobs::remembered(backend, &asked, repository, digest).await
+        && let Some(known) = small_blobs::remembered(backend, request, repository, digest).await
     {
         return Ok(known);
     }
-    let chunk = Chunk::of(&asked);
+    let chunk = Chunk::of(request);
     if let Some(chunk) = chunk
-        && let Some(expected) = backend.uploads.out_of_order(backend, &asked, chunk).await
+        && let Some(expected) = backend.uploads.out_of_order(backend, request, chunk).await
     {
         discard(body).await;
-        return Ok(wrong_offset(&asked, expected));
+        return Ok(wrong_offset(request, expected));
     }
     // What a POST may bring along is not counted.
-    let begins = asked.method == Method::POST && body.is_end_stream();
+    let begins = request.method == Method::POST && body.is_end_stream();
     let mut response = passthrough::forward(backend, request, body).await?;
     if let Some(repository) = repository
-        && is_hollow_mount(backend, &asked, repository, response.status()).await?
+        && is_hollow_mount(backend, request, repository, response.status()).await?
     {
-        response = passthrough::forward(backend, without_query(asked.clone()), Body::empty()).await?;
+        response = passthrough::forward(backend, &without_query(request.clone()), Body::empty()).await?;
     }
     let stands_at = chunk.map(|chunk| chunk.last + 1).or_else(|| begins.then_some(0));
-    backend.uploads.saw(&asked, &response, stands_at);
+    backend.uploads.saw(request, &response, stands_at);
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Ok(not_satisfiable(response.headers()));
     }
@@ -66,7 +65,7 @@ pub(super) async fn forward(
     if response.status().is_success() {
         name_as_asked(response.headers_mut(), &digest);
     }
-    Ok(small_blobs::learn(backend, &asked, repository, digest, response).await)
+    Ok(small_blobs::learn(backend, request, repository, digest, response).await)
 }
 
 /// Whether the upstream says that it mounted a blob which it does not have afterwards: Distribution links sha512 content under

@@ -32,12 +32,13 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
 }
 
-/// A request at its upstream's door.
+/// Where a request is led.
 struct Visit<'a> {
     backend: &'a Backend,
     way: Way,
+    /// The caller's origin, where the way back leads over it.
+    origin: Option<String>,
     route: Route,
-    request: Parts,
 }
 
 impl Gateway {
@@ -61,12 +62,12 @@ impl Gateway {
 
     /// Answers a request, whatever happens.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let led = self.lead(&parts).await;
-        let endpoint = led.as_ref().map_or(Endpoint::Refused, |visit| visit.route.endpoint());
-        let observer = Observer::begin(&self.metrics, endpoint, &parts);
+        let (mut parts, body) = request.into_parts();
+        let mut observer = Observer::begin(&self.metrics, &parts);
+        let led = self.lead(&mut parts).await;
+        observer.found(led.as_ref().map_or(Endpoint::Refused, |visit| visit.route.endpoint()));
         let span = observer.span();
-        let answered = AssertUnwindSafe(self.answer(led, &parts, body)).catch_unwind();
+        let answered = AssertUnwindSafe(answer(led, &parts, body)).catch_unwind();
         let response = answered.instrument(span).await.unwrap_or_else(|_| {
             self.metrics.panicked();
             panicked()
@@ -75,30 +76,32 @@ impl Gateway {
     }
 
     /// Finds what the request is for. From then on nothing in it tells of other upstreams.
-    async fn lead(&self, parts: &Parts) -> Result<Visit<'_>, RouteError> {
-        let (index, way) = self.router.choose(parts)?;
+    async fn lead(&self, request: &mut Parts) -> Result<Visit<'_>, RouteError> {
+        let (index, way) = self.router.choose(request)?;
         let backend = &self.backends[index];
-        let mut request = parts.clone();
-        request.uri = way.inner(&parts.uri);
-        request.extensions.insert(way.clone());
+        let mut origin = None;
+        if way != Way::Plain {
+            origin = callers_origin(request, self.shared.server.public_url.as_ref());
+            request.uri = way.inner(&request.uri);
+            request.extensions.insert(way.clone());
+        }
         Ok(Visit {
-            route: backend.route(&request).await?,
+            route: backend.route(request).await?,
             backend,
             way,
-            request,
+            origin,
         })
     }
+}
 
-    async fn answer(&self, led: Result<Visit<'_>, RouteError>, asked: &Parts, body: Incoming) -> Response<Body> {
-        let visit = match led {
-            Ok(visit) => visit,
-            Err(error) => return refused(error.into(), asked),
-        };
-        let mut response = visit.backend.answer(visit.route, visit.request, body).await;
-        let origin = callers_origin(asked, self.shared.server.public_url.as_ref());
-        visit.way.turn_back(response.headers_mut(), origin.as_deref());
-        response
-    }
+async fn answer(led: Result<Visit<'_>, RouteError>, request: &Parts, body: Incoming) -> Response<Body> {
+    let visit = match led {
+        Ok(visit) => visit,
+        Err(error) => return refused(error.into(), request),
+    };
+    let mut response = visit.backend.answer(visit.route, request, body).await;
+    visit.way.turn_back(response.headers_mut(), visit.origin.as_deref());
+    response
 }
 
 fn refused(failure: Failure, request: &Parts) -> Response<Body> {

@@ -25,7 +25,7 @@ pub(super) struct Asked<'a> {
 
 pub(super) async fn answer(
     backend: &Backend,
-    request: Parts,
+    request: &Parts,
     body: Body,
     repository: &RepositoryName,
     reference: &Reference,
@@ -34,8 +34,8 @@ pub(super) async fn answer(
         backend,
         repository,
         reference,
-        caller: backend.caller(&request),
-        request: &request,
+        caller: backend.caller(request),
+        request,
     };
     match request.method {
         Method::GET | Method::HEAD => read(&asked, body).await,
@@ -58,7 +58,7 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
     {
         return Ok(serve(&known, asked.request));
     }
-    let response = passthrough::forward(asked.backend, asked.request.clone(), body).await?;
+    let response = passthrough::forward(asked.backend, asked.request, body).await?;
     let resolver = &asked.backend.resolver;
     match response.status() {
         StatusCode::OK => {

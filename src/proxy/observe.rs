@@ -32,10 +32,11 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn begin(metrics: &Arc<Metrics>, endpoint: Endpoint, request: &Parts) -> Self {
+    /// Begins before the request is led anywhere, so that the log has what the caller asked.
+    pub(super) fn begin(metrics: &Arc<Metrics>, request: &Parts) -> Self {
         Self {
             metrics: metrics.clone(),
-            endpoint,
+            endpoint: Endpoint::Refused,
             method: request.method.clone(),
             path: request.uri.path().to_owned(),
             peer: request.extensions.get().copied(),
@@ -43,6 +44,10 @@ impl Observer {
             started: Instant::now(),
             _in_flight: metrics.request(),
         }
+    }
+
+    pub(super) fn found(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
     }
 
     /// Names the request in all that is logged while it is answered.

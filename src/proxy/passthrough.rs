@@ -17,14 +17,14 @@ use crate::upstream::Caller;
 const PING_LIMIT: usize = 64 * 1024;
 
 /// Passes a request on and its answer back.
-pub(super) async fn forward(backend: &Backend, request: Parts, body: Body) -> Result<Response<Body>, Failure> {
+pub(super) async fn forward(backend: &Backend, request: &Parts, body: Body) -> Result<Response<Body>, Failure> {
     let mut onward = Request::new(body);
     *onward.method_mut() = request.method.clone();
     *onward.uri_mut() = origin_form(&request.uri);
     *onward.headers_mut() = request.headers.clone();
     headers::clean_request(onward.headers_mut());
     let mut response = backend.upstream.forward(onward).await?;
-    backend.adapt(response.headers_mut(), &request);
+    backend.adapt(response.headers_mut(), request);
     Ok(response)
 }
 

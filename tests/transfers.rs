@@ -77,7 +77,8 @@ async fn blobs_of_any_size_pass_in_constant_memory() {
     caller.write(ASK).await;
     let mut asked = upstream.accept().await;
     asked.head().await;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BLOB}\r\n\r\n");
+    // Closed, so that the next request comes on a connection of its own.
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {BLOB}\r\n\r\n");
     asked.write(&head).await;
     caller.head().await;
     tokio::join!(asked.pour(BLOB), caller.drain(BLOB));
@@ -85,7 +86,6 @@ async fn blobs_of_any_size_pass_in_constant_memory() {
     let mut caller = Wire::connect(endpoint.authority()).await;
     let head = format!("PATCH /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: {BLOB}\r\n\r\n");
     caller.write(&head).await;
-    drop(asked);
     let mut asked = upstream.accept().await;
     asked.head().await;
     tokio::join!(caller.pour(BLOB), asked.drain(BLOB));

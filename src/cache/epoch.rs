@@ -1,40 +1,324 @@
-//! Epochs: a random number per repository that every write replaces.
+//! Epochs: what is known to have been written to a repository. The newest write names the epoch.
+//!
+//! Whatever any write makes wrong is keyed by the epoch, so a scan that began before a write stores its result where nobody
+//! looks any more. A remembered manifest or tag is made wrong only by a write that touches it: it carries the epoch that it
+//! was learned in, and counts while no later write named it.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use super::key::Scope;
+use super::key::{Identity, Kind, Scope};
 
-/// Repositories whose epoch is remembered. One that is forgotten gets a new epoch, which costs a scan and nothing else.
-const REPOSITORIES: u64 = 100_000;
+/// Writes remembered per repository. What was learned before them is no longer vouched for and is asked again.
+pub(super) const WRITES: usize = 128;
+/// Writes remembered of all repositories. One that is forgotten gets a new epoch, which costs a scan and nothing else.
+const WRITES_IN_ALL: u64 = 500_000;
 
-/// See the module documentation of [`super`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(u64);
+/// A random number that names one write.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct WriteId(u64);
 
-impl Epoch {
+impl WriteId {
     pub fn random() -> Self {
         Self(rand::random())
     }
+
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
+    }
 }
 
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What a write named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touch {
+    Tag(Arc<str>),
+    Manifest(Arc<str>),
+    /// Nobody knows what: nothing that was learned before is vouched for.
+    Everything,
+}
+
+impl Touch {
+    fn is(&self, id: &Identity) -> bool {
+        match self {
+            Self::Tag(tag) => id.kind == Kind::Tag && *tag == id.detail,
+            Self::Manifest(digest) => id.kind == Kind::Manifest && *digest == id.detail,
+            Self::Everything => false,
+        }
+    }
+}
+
+/// One write to a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Write {
+    pub id: WriteId,
+    pub touched: Arc<[Touch]>,
+}
+
+impl Write {
+    pub fn new(touched: Arc<[Touch]>) -> Self {
+        let id = WriteId::random();
+        Self { id, touched }
+    }
+}
+
+/// As other processes read it: `0123456789abcdef tag:v1 manifest:sha256:…`, `*` for everything.
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id)?;
+        for touch in &*self.touched {
+            match touch {
+                Touch::Tag(tag) => write!(f, " tag:{tag}")?,
+                Touch::Manifest(digest) => write!(f, " manifest:{digest}")?,
+                Touch::Everything => f.write_str(" *")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text is no write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoWrite;
+
+impl FromStr for Write {
+    type Err = NoWrite;
+
+    fn from_str(text: &str) -> Result<Self, NoWrite> {
+        let mut words = text.split(' ');
+        let is_id = |id: &&str| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let id = words.next().filter(is_id).ok_or(NoWrite)?;
+        let id = WriteId(u64::from_str_radix(id, 16).map_err(|_| NoWrite)?);
+        let touched = words.map(|word| match word.split_once(':') {
+            Some(("tag", tag)) => Ok(Touch::Tag(tag.into())),
+            Some(("manifest", digest)) => Ok(Touch::Manifest(digest.into())),
+            _ if word == "*" => Ok(Touch::Everything),
+            _ => Err(NoWrite),
+        });
+        let touched = touched.collect::<Result<Vec<_>, _>>()?.into();
+        Ok(Self { id, touched })
+    }
+}
+
+/// What a remembered thing is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No write since has named it.
+    Vouched,
+    /// It was true once; nobody knows what was written since.
+    Unknown,
+    /// A write since has named it.
+    Overwritten,
+}
+
+/// See the module documentation. Two are equal when the same write is their newest.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    newest: WriteId,
+    /// Newest first, at most [`WRITES`].
+    writes: Arc<[Write]>,
+}
+
+impl PartialEq for Epoch {
+    fn eq(&self, other: &Self) -> bool {
+        self.newest == other.newest
+    }
+}
+
+impl Eq for Epoch {}
+
+impl Hash for Epoch {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.newest.hash(state);
+    }
+}
+
+impl Epoch {
+    /// Of a repository of which nothing is known.
+    pub fn unknown() -> Self {
+        let write = Write::new(Arc::from([]));
+        Self {
+            newest: write.id,
+            writes: Arc::from([write]),
+        }
+    }
+
+    /// `writes` are newest first. `None` when there are none.
+    pub(super) fn of(writes: impl IntoIterator<Item = Write>) -> Option<Self> {
+        let writes: Arc<[Write]> = writes.into_iter().take(WRITES).collect();
+        let newest = writes.first()?.id;
+        Some(Self { newest, writes })
+    }
+
+    pub(super) fn id(&self) -> WriteId {
+        self.newest
+    }
+
+    pub(super) fn after(&self, write: Write) -> Self {
+        let newest = write.id;
+        let writes = std::iter::once(write).chain(self.writes.iter().cloned());
+        let writes = writes.take(WRITES).collect();
+        Self { newest, writes }
+    }
+
+    /// What a thing is worth that was learned in the epoch `learned_in`.
+    pub(super) fn standing(&self, id: &Identity, learned_in: WriteId) -> Standing {
+        let Some(since) = self.writes.iter().position(|write| write.id == learned_in) else {
+            return Standing::Unknown;
+        };
+        let touches = || self.writes[..since].iter().flat_map(|write| write.touched.iter());
+        if touches().any(|touch| touch.is(id)) {
+            Standing::Overwritten
+        } else if touches().any(|touch| *touch == Touch::Everything) {
+            Standing::Unknown
+        } else {
+            Standing::Vouched
+        }
+    }
+}
+
+/// The epochs that this process knows.
 pub(super) struct Epochs {
-    current: Cache<Scope, Epoch>,
+    known: Cache<Scope, Epoch>,
 }
 
 impl Default for Epochs {
     fn default() -> Self {
+        let weigher = |_: &Scope, epoch: &Epoch| u32::try_from(epoch.writes.len()).unwrap_or(u32::MAX);
         Self {
-            current: Cache::new(REPOSITORIES),
+            known: Cache::builder().max_capacity(WRITES_IN_ALL).weigher(weigher).build(),
         }
     }
 }
 
 impl Epochs {
-    pub fn current(&self, scope: &Scope) -> Epoch {
-        self.current.get_with_by_ref(scope, Epoch::random)
+    pub fn known(&self, scope: &Scope) -> Option<Epoch> {
+        self.known.get(scope)
     }
 
-    pub fn replace(&self, scope: &Scope) {
-        self.current.insert(scope.clone(), Epoch::random());
+    pub fn current(&self, scope: &Scope) -> Epoch {
+        self.known.get_with_by_ref(scope, Epoch::unknown)
+    }
+
+    /// Adds a write.
+    pub fn wrote(&self, scope: &Scope, touched: &Arc<[Touch]>) {
+        let write = Write::new(touched.clone());
+        self.known.entry_by_ref(scope).and_upsert_with(|known| match known {
+            Some(known) => known.into_value().after(write),
+            None => Epoch::unknown().after(write),
+        });
+    }
+
+    /// Takes over what other processes know, unless this one has learned something else than `was` meanwhile. Returns the
+    /// epoch for the question that was being asked.
+    pub fn adopt(&self, scope: &Scope, was: Option<&Epoch>, told: Epoch) -> Epoch {
+        self.known.entry_by_ref(scope).and_compute_with(|known| {
+            let known = known.map(moka::Entry::into_value);
+            if known.as_ref() == was {
+                Op::Put(told.clone())
+            } else {
+                Op::Nop
+            }
+        });
+        told
+    }
+
+    /// Lets go of what is known: the next question asks, or begins a new epoch.
+    pub fn forget(&self, scope: &Scope) {
+        self.known.entry_by_ref(scope).and_compute_with(|_| Op::Remove);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::Key;
+
+    fn scope() -> Scope {
+        Scope::new("http://u/", "r")
+    }
+
+    fn tag(name: &str) -> Arc<[Touch]> {
+        Arc::from([Touch::Tag(name.into())])
+    }
+
+    #[test]
+    fn a_write_touches_what_it_names_and_nothing_else() {
+        let (epochs, scope) = (Epochs::default(), scope());
+        let first = epochs.current(&scope);
+        let standing = |name: &str| {
+            let now = epochs.current(&scope);
+            now.standing(Key::tag(&scope, &now, name).id(), first.id())
+        };
+        assert_eq!(standing("a"), Standing::Vouched);
+        epochs.wrote(&scope, &tag("a"));
+        assert_ne!(epochs.current(&scope), first);
+        assert_eq!(standing("a"), Standing::Overwritten);
+        assert_eq!(standing("b"), Standing::Vouched);
+        epochs.wrote(&scope, &Arc::from([Touch::Everything]));
+        assert_eq!(standing("a"), Standing::Overwritten);
+        assert_eq!(standing("b"), Standing::Unknown);
+    }
+
+    #[test]
+    fn what_was_learned_before_the_remembered_writes_is_unknown() {
+        let (epochs, scope) = (Epochs::default(), scope());
+        let first = epochs.current(&scope);
+        for _ in 0..WRITES {
+            epochs.wrote(&scope, &tag("a"));
+        }
+        let now = epochs.current(&scope);
+        assert_eq!(
+            now.standing(Key::tag(&scope, &now, "a").id(), first.id()),
+            Standing::Unknown
+        );
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_is_not_adopted() {
+        let (epochs, scope) = (Epochs::default(), scope());
+        let (told, was) = (Epoch::unknown(), epochs.current(&scope));
+        epochs.wrote(&scope, &tag("a"));
+        let own = epochs.current(&scope);
+        assert_eq!(epochs.adopt(&scope, Some(&was), told.clone()), told);
+        assert_eq!(epochs.current(&scope), own);
+        assert_eq!(epochs.adopt(&scope, Some(&own), told.clone()), told);
+        assert_eq!(epochs.current(&scope), told);
+    }
+
+    #[test]
+    fn writes_are_read_as_they_were_written() {
+        let touched = [
+            Touch::Tag("v1".into()),
+            Touch::Manifest("sha256:ab".into()),
+            Touch::Everything,
+        ];
+        for touched in [Arc::from([]), Arc::from(touched)] {
+            let write = Write::new(touched);
+            assert_eq!(write.to_string().parse(), Ok(write));
+        }
+        for garbage in ["", "x", "0123456789abcdef  ", "0123456789abcdef v1", "+123456789abcdef"] {
+            assert_eq!(garbage.parse::<Write>(), Err(NoWrite), "{garbage}");
+        }
     }
 }

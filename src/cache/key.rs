@@ -3,16 +3,26 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::epoch::Epoch;
+use super::epoch::{Epoch, WriteId};
 
 /// One repository of one upstream: nothing is ever shared beyond it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Scope(Arc<str>);
 
 impl Scope {
+    /// `upstream` identifies the registry between processes: its URL.
     pub fn new(upstream: &str, repository: &str) -> Self {
-        // Upstream names hold no colon, so no two pairs make the same text.
-        Self(format!("{upstream}:{repository}").into())
+        // Repository names hold no bar, so no two pairs make the same text.
+        Self(format!("{upstream}|{repository}").into())
+    }
+
+    /// What [`Scope::as_str`] gave, perhaps in another process.
+    pub(super) fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -25,7 +35,7 @@ impl fmt::Debug for Scope {
 /// What is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A manifest by its digest: immutable.
+    /// A manifest by its digest: immutable, but it can be deleted.
     Manifest,
     /// A small blob by its digest: immutable.
     Blob,
@@ -45,25 +55,47 @@ pub enum Kind {
     Large,
 }
 
+/// What tells two things apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    pub kind: Kind,
+    pub scope: Scope,
+    /// Set for what every write makes wrong.
+    pub epoch: Option<WriteId>,
+    pub detail: Arc<str>,
+}
+
+impl Identity {
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.scope.0.len() + self.detail.len()
+    }
+}
+
+#[derive(Clone, Debug)]
 pub struct Key {
-    kind: Kind,
-    scope: Scope,
-    epoch: Option<Epoch>,
-    detail: Option<Arc<str>>,
+    id: Identity,
+    /// What was known to be written when the question came in; decides whether a remembered manifest or tag still counts.
+    /// `None` for what no write makes wrong.
+    asked_in: Option<Epoch>,
 }
 
 impl Key {
-    pub fn manifest(scope: &Scope, digest: &str) -> Self {
-        Self::lasting(Kind::Manifest, scope, digest)
+    pub fn manifest(scope: &Scope, asked_in: &Epoch, digest: &str) -> Self {
+        Self {
+            asked_in: Some(asked_in.clone()),
+            ..Self::lasting(Kind::Manifest, scope, digest)
+        }
     }
 
     pub fn blob(scope: &Scope, digest: &str) -> Self {
         Self::lasting(Kind::Blob, scope, digest)
     }
 
-    pub fn tag(scope: &Scope, tag: &str) -> Self {
-        Self::lasting(Kind::Tag, scope, tag)
+    pub fn tag(scope: &Scope, asked_in: &Epoch, tag: &str) -> Self {
+        Self {
+            asked_in: Some(asked_in.clone()),
+            ..Self::lasting(Kind::Tag, scope, tag)
+        }
     }
 
     pub fn learned(scope: &Scope, subject: &str) -> Self {
@@ -78,41 +110,43 @@ impl Key {
         Self::lasting(Kind::Large, scope, "")
     }
 
-    pub fn tag_list(scope: &Scope, epoch: Epoch) -> Self {
-        Self::of_epoch(Kind::TagList, scope, epoch, None)
+    pub fn tag_list(scope: &Scope, epoch: &Epoch) -> Self {
+        Self::of_epoch(Kind::TagList, scope, epoch, "")
     }
 
-    pub fn deep(scope: &Scope, epoch: Epoch) -> Self {
-        Self::of_epoch(Kind::Deep, scope, epoch, None)
+    pub fn deep(scope: &Scope, epoch: &Epoch) -> Self {
+        Self::of_epoch(Kind::Deep, scope, epoch, "")
     }
 
-    pub fn answer(scope: &Scope, epoch: Epoch, subject: &str) -> Self {
-        Self::of_epoch(Kind::Answer, scope, epoch, Some(subject.into()))
+    pub fn answer(scope: &Scope, epoch: &Epoch, subject: &str) -> Self {
+        Self::of_epoch(Kind::Answer, scope, epoch, subject)
     }
 
     fn lasting(kind: Kind, scope: &Scope, detail: &str) -> Self {
-        Self {
+        let id = Identity {
             kind,
             scope: scope.clone(),
             epoch: None,
-            detail: Some(detail.into()),
-        }
+            detail: detail.into(),
+        };
+        Self { id, asked_in: None }
     }
 
-    fn of_epoch(kind: Kind, scope: &Scope, epoch: Epoch, detail: Option<Arc<str>>) -> Self {
-        Self {
-            kind,
-            scope: scope.clone(),
-            epoch: Some(epoch),
-            detail,
-        }
+    fn of_epoch(kind: Kind, scope: &Scope, epoch: &Epoch, detail: &str) -> Self {
+        let mut key = Self::lasting(kind, scope, detail);
+        key.id.epoch = Some(epoch.id());
+        key
     }
 
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.id.kind
     }
 
-    pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + self.scope.0.len() + self.detail.as_ref().map_or(0, |d| d.len())
+    pub(super) fn id(&self) -> &Identity {
+        &self.id
+    }
+
+    pub(super) fn asked_in(&self) -> Option<&Epoch> {
+        self.asked_in.as_ref()
     }
 }

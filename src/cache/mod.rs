@@ -1,31 +1,59 @@
 //! One facade over everything that is remembered: it knows keys, values and their age, not what they mean.
 //!
 //! A value carries the time at which it was learned; whether that is fresh enough is the reader's decision. All state of a
-//! repository that a write can make wrong is keyed by that repository's *epoch*, a random number that every write replaces: a
-//! scan that began before the write stores its result where nobody looks any more.
+//! repository that a write can make wrong is bound to that repository's [`Epoch`], which every write replaces: a scan that
+//! began before the write stores its result where nobody looks any more.
+//!
+//! Memory is the first tier. Replicas share a second one (Redis), through which they also learn of each other's writes: the
+//! epoch is asked of it with every question. While it cannot be asked, this process goes on with what it knows itself.
 
 mod clock;
 mod epoch;
 mod flight;
+mod json;
 mod key;
-mod store;
+mod memory;
+mod redis;
+mod shared;
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use clock::Clock;
-pub use epoch::Epoch;
-pub use flight::{Flights, Landed};
-pub use key::{Key, Kind, Scope};
+use bytes::Bytes;
+use tokio::sync::Semaphore;
 
-use epoch::Epochs;
-use store::MemoryStore;
+pub use clock::Clock;
+pub use epoch::{Epoch, Touch};
+pub use flight::{Flights, Landed};
+pub use json::{from_json, to_json};
+pub use key::{Key, Kind, Scope};
+pub use redis::{RedisError, RedisOptions};
+
+use epoch::{Epochs, Standing, WriteId};
+use memory::{Entry, MemoryStore};
+use shared::{SharedStore, Stored, Told};
+
+/// Values on their way to the second tier at once; beyond, they stay in memory alone.
+const PUTS: usize = 32;
+/// Clocks of replicas may differ by this much. What seems to come from further ahead is not believed.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// A value that can be remembered.
-pub trait Cached: Send + Sync + 'static {
+pub trait Cached: Send + Sync + Sized + 'static {
     /// Bytes that it holds, roughly.
     fn weight(&self) -> usize;
+
+    /// As other processes read it. `None` keeps it in this one.
+    fn encode(&self) -> Option<Vec<u8>>;
+
+    /// What [`Cached::encode`] made of a value whose key ends with `detail`; `None` when the bytes are anything else.
+    fn decode(detail: &str, bytes: Bytes) -> Option<Self>;
+
+    /// Both in one, for what grows. Where `None`, the newer of two is taken.
+    fn join(&self, _other: &Self) -> Option<Self> {
+        None
+    }
 }
 
 /// A remembered value and its age.
@@ -33,6 +61,15 @@ pub trait Cached: Send + Sync + 'static {
 pub struct Stamped<T> {
     pub value: Arc<T>,
     pub age: Duration,
+    /// False when a write since then may have made it wrong.
+    pub vouched: bool,
+}
+
+impl<T> Stamped<T> {
+    /// Whether it can be taken for true when `max_age` is old enough.
+    pub fn within(&self, max_age: Duration) -> bool {
+        self.vouched && self.age < max_age
+    }
 }
 
 /// Bounds of the memory tier, in bytes.
@@ -42,12 +79,20 @@ pub struct Bounds {
     pub lists: u64,
 }
 
-/// The cache of one process.
+/// The cache of one process, and perhaps what it shares with others.
 pub struct Cache {
     manifests: MemoryStore,
     lists: MemoryStore,
-    epochs: Epochs,
+    epochs: Arc<Epochs>,
     clock: Clock,
+    shared: Option<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn SharedStore>,
+    puts: Arc<Semaphore>,
+    /// When memory's own value is this old, another process may know better.
+    second_look: Duration,
 }
 
 impl Cache {
@@ -55,12 +100,29 @@ impl Cache {
         Self {
             manifests: MemoryStore::new(bounds.manifests),
             lists: MemoryStore::new(bounds.lists),
-            epochs: Epochs::default(),
+            epochs: Arc::default(),
             clock: Clock::default(),
+            shared: None,
         }
     }
 
-    fn store(&self, kind: Kind) -> &MemoryStore {
+    /// Shares with other processes through Redis. Connects in the background, inside the tokio runtime that this is called in.
+    /// `second_look`: from this age on, what memory holds is looked up there too.
+    pub fn with_redis(self, options: RedisOptions, second_look: Duration) -> Result<Self, RedisError> {
+        let store = redis::RedisStore::start(options, self.epochs.clone(), self.clock)?;
+        Ok(self.with_shared(Arc::new(store), second_look))
+    }
+
+    fn with_shared(mut self, store: Arc<dyn SharedStore>, second_look: Duration) -> Self {
+        self.shared = Some(Shared {
+            store,
+            puts: Arc::new(Semaphore::new(PUTS)),
+            second_look,
+        });
+        self
+    }
+
+    fn memory(&self, kind: Kind) -> &MemoryStore {
         match kind {
             Kind::Manifest | Kind::Blob => &self.manifests,
             _ => &self.lists,
@@ -69,71 +131,182 @@ impl Cache {
 
     /// What is remembered under `key`, however old.
     pub async fn get<T: Cached>(&self, key: &Key) -> Option<Stamped<T>> {
-        let entry = self.store(key.kind()).get(key)?;
-        let value = Arc::downcast::<T>(entry.value).ok()?;
-        let age = self.clock.now().saturating_sub(entry.at);
-        Some(Stamped { value, age })
+        let now = self.clock.now();
+        let own = self.find_own::<T>(key);
+        let found = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
+            Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
+                let theirs = shared.find::<T>(key, now).await;
+                self.choose(key, own, theirs)
+            }
+            _ => own,
+        }?;
+        Some(Stamped {
+            value: found.value,
+            age: now.saturating_sub(found.at),
+            vouched: found.vouched,
+        })
+    }
+
+    fn find_own<T: Cached>(&self, key: &Key) -> Option<Found<T>> {
+        let memory = self.memory(key.kind());
+        let entry = memory.get(key.id())?;
+        let standing = standing(key, entry.epoch);
+        if standing == Standing::Overwritten {
+            memory.remove(key.id());
+            return None;
+        }
+        let asked_in = key.asked_in().map(Epoch::id);
+        if standing == Standing::Vouched && entry.epoch != asked_in {
+            // So that it stays vouched for when the writes since are forgotten.
+            let epoch = asked_in;
+            memory.put(key.id().clone(), Entry { epoch, ..entry.clone() });
+        }
+        let doubtful = |shared: &Shared| entry.at < shared.store.doubtful_before();
+        Some(Found {
+            vouched: standing == Standing::Vouched && !self.shared.as_ref().is_some_and(doubtful),
+            value: Arc::downcast::<T>(entry.value).ok()?,
+            at: entry.at,
+            epoch: entry.epoch,
+        })
+    }
+
+    /// Both in one where values grow, otherwise the one that is vouched for, otherwise the newer. What is news is kept.
+    fn choose<T: Cached>(&self, key: &Key, own: Option<Found<T>>, theirs: Option<Found<T>>) -> Option<Found<T>> {
+        let Some(theirs) = theirs else {
+            return own;
+        };
+        let chosen = match own {
+            Some(own) => match own.value.join(&theirs.value) {
+                Some(joined) => Found {
+                    value: Arc::new(joined),
+                    ..own
+                },
+                None if (own.vouched, own.at) >= (theirs.vouched, theirs.at) => return Some(own),
+                None => theirs,
+            },
+            None => theirs,
+        };
+        self.keep(key, &chosen);
+        Some(chosen)
     }
 
     /// Remembers `value`, learned just now.
     pub async fn put<T: Cached>(&self, key: Key, value: Arc<T>) {
-        let weight = value.weight() + key.weight();
-        let value: Arc<dyn Any + Send + Sync> = value;
         let at = self.clock.now();
-        self.store(key.kind()).put(key, value, at, weight);
+        let epoch = key.asked_in().map(Epoch::id);
+        let found = Found {
+            value: value.clone(),
+            at,
+            epoch,
+            vouched: true,
+        };
+        self.keep(&key, &found);
+        let takes = |shared: &&Shared| shared.store.takes(value.weight());
+        let Some(shared) = self.shared.as_ref().filter(takes) else {
+            return;
+        };
+        let Ok(turn) = shared.puts.clone().try_acquire_owned() else {
+            return;
+        };
+        let store = shared.store.clone();
+        // Nobody waits for it.
+        tokio::spawn(async move {
+            if let Some(bytes) = value.encode() {
+                let bytes = bytes.into();
+                store.put(key.id(), Stored { at, epoch, bytes }).await;
+            }
+            drop(turn);
+        });
+    }
+
+    fn keep<T: Cached>(&self, key: &Key, found: &Found<T>) {
+        let entry = Entry {
+            weight: found.value.weight(),
+            value: found.value.clone() as Arc<dyn Any + Send + Sync>,
+            at: found.at,
+            epoch: found.epoch,
+        };
+        self.memory(key.kind()).put(key.id().clone(), entry);
     }
 
     pub async fn remove(&self, key: &Key) {
-        self.store(key.kind()).remove(key);
+        self.memory(key.kind()).remove(key.id());
+        if let Some(shared) = &self.shared {
+            shared.store.remove(key.id()).await;
+        }
     }
 
-    /// The number that keys what a write to this repository makes wrong.
+    /// What is known to have been written to this repository, by this process or another.
     pub async fn epoch(&self, scope: &Scope) -> Epoch {
-        self.epochs.current(scope)
+        let Some(shared) = &self.shared else {
+            return self.epochs.current(scope);
+        };
+        let known = self.epochs.known(scope);
+        match shared.store.epoch(scope, known.as_ref().map(Epoch::id)).await {
+            Told::Same => known.unwrap_or_else(|| self.epochs.current(scope)),
+            Told::Epoch(epoch) => self.epochs.adopt(scope, known.as_ref(), epoch),
+            Told::Nothing => self.epochs.current(scope),
+        }
     }
 
-    /// Makes everything keyed by the current epoch unreachable.
-    pub async fn new_epoch(&self, scope: &Scope) {
-        self.epochs.replace(scope);
+    /// Something was written: everything bound to the current epoch becomes unreachable, and what the write touched is
+    /// forgotten, in every process.
+    pub async fn wrote(&self, scope: &Scope, touched: impl Into<Arc<[Touch]>>) {
+        let touched = touched.into();
+        self.epochs.wrote(scope, &touched);
+        if let Some(shared) = &self.shared {
+            shared.store.wrote(scope, &touched).await;
+        }
+    }
+}
+
+/// What one of the tiers holds.
+struct Found<T> {
+    value: Arc<T>,
+    /// Time since 1970 at which it was learned.
+    at: Duration,
+    epoch: Option<WriteId>,
+    vouched: bool,
+}
+
+impl Shared {
+    /// Whether another process cannot know better.
+    fn is_enough<T>(&self, key: &Key, own: &Found<T>, now: Duration) -> bool {
+        match key.kind() {
+            // Content by its digest: there is no other.
+            Kind::Manifest | Kind::Blob | Kind::Synthesised => true,
+            // Every process learns something else.
+            Kind::Learned => false,
+            _ => own.vouched && now.saturating_sub(own.at) < self.second_look,
+        }
+    }
+
+    async fn find<T: Cached>(&self, key: &Key, now: Duration) -> Option<Found<T>> {
+        let stored = self.store.get(key.id()).await?;
+        let standing = standing(key, stored.epoch);
+        if stored.at > now + CLOCK_SKEW || standing == Standing::Overwritten {
+            return None;
+        }
+        let doubtful_before = self.store.doubtful_before();
+        let doubtful = !doubtful_before.is_zero() && stored.at < doubtful_before + CLOCK_SKEW;
+        let at = stored.at.min(now);
+        Some(Found {
+            value: Arc::new(T::decode(&key.id().detail, stored.bytes)?),
+            // Another's clock may be ahead: what is doubtful must be so by this one.
+            at: if doubtful { at.saturating_sub(CLOCK_SKEW) } else { at },
+            epoch: stored.epoch,
+            vouched: standing == Standing::Vouched && !doubtful,
+        })
+    }
+}
+
+fn standing(key: &Key, learned_in: Option<WriteId>) -> Standing {
+    match (key.asked_in(), learned_in) {
+        (None, _) => Standing::Vouched,
+        (Some(_), None) => Standing::Unknown,
+        (Some(epoch), Some(learned_in)) => epoch.standing(key.id(), learned_in),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    impl Cached for String {
-        fn weight(&self) -> usize {
-            self.len()
-        }
-    }
-
-    fn cache() -> Cache {
-        Cache::new(Bounds {
-            manifests: 1 << 20,
-            lists: 1 << 20,
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn age_follows_the_clock() {
-        let cache = cache();
-        let key = Key::manifest(&Scope::new("u", "r"), "sha256:x");
-        cache.put(key.clone(), Arc::new("v".to_owned())).await;
-        tokio::time::advance(Duration::from_secs(7)).await;
-        let found = cache.get::<String>(&key).await.unwrap();
-        assert_eq!((found.value.as_str(), found.age), ("v", Duration::from_secs(7)));
-    }
-
-    #[tokio::test]
-    async fn a_new_epoch_hides_what_the_old_one_held() {
-        let cache = cache();
-        let scope = Scope::new("u", "r");
-        let old = Key::tag_list(&scope, cache.epoch(&scope).await);
-        cache.put(old.clone(), Arc::new("v".to_owned())).await;
-        cache.new_epoch(&scope).await;
-        let new = Key::tag_list(&scope, cache.epoch(&scope).await);
-        assert!(cache.get::<String>(&new).await.is_none());
-        assert!(cache.get::<String>(&old).await.is_some());
-    }
-}
+mod tests;

@@ -10,12 +10,14 @@ use url::Url;
 use crate::config::{Config, UpstreamConfig};
 use crate::demo::{self, Demo, Sample};
 use crate::metrics::Metrics;
+use crate::proxy::Gateway;
 use crate::upstream::Upstream;
 use crate::{server, telemetry};
 
 use super::failure::Failure;
 use super::output;
-use super::serve::{Signals, bind, gateway};
+use super::serve::{Signals, bind};
+use super::wiring::resolvers;
 
 /// Try it without a registry: an embedded one of the old kind with a signed sample image, and refshim in front of it.
 ///
@@ -36,7 +38,8 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let config = config(UpstreamConfig::new(url));
     telemetry::init(&config.log);
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
-    let gateway = gateway(&[Arc::new(upstream)], &config, Arc::new(Metrics::default()));
+    let resolvers = resolvers(&[Arc::new(upstream)], &config)?;
+    let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits {
         connections: config.limits.connections,

@@ -9,9 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::cache::{Bounds, Cache};
 use crate::config::{Config, LogFormat, Overrides, load};
-use crate::links::Resolver;
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
 use crate::server::{Entrance, Tls};
@@ -19,6 +17,7 @@ use crate::upstream::Upstream;
 use crate::{server, telemetry};
 
 use super::failure::Failure;
+use super::wiring::resolvers;
 
 /// Run the proxy in front of a registry.
 ///
@@ -83,7 +82,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let upstreams = upstreams(config)?;
     let metrics = Arc::new(Metrics::default());
-    let gateway = Arc::new(gateway(&upstreams, config, metrics.clone()));
+    let resolvers = resolvers(&upstreams, config)?;
+    let gateway = Arc::new(Gateway::new(resolvers.clone(), config, metrics.clone()));
     let admin = Arc::new(Admin::new(upstreams.clone(), metrics));
     let tls = tls(config)?;
     let listener = bind("server.listen", "--listen", config.server.listen).await?;
@@ -129,20 +129,6 @@ fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
     let files = config.server.tls();
     let tls = files.map(|files| Tls::new(&files)).transpose();
     tls.map_err(|error| Failure::usage(format!("server.tls_cert_file, server.tls_key_file: {error}")))
-}
-
-/// One cache for all: its bounds are those of the process.
-pub(super) fn gateway(upstreams: &[Arc<Upstream>], config: &Config, metrics: Arc<Metrics>) -> Gateway {
-    let cache = Arc::new(Cache::new(Bounds {
-        manifests: config.cache.manifest_bytes,
-        lists: config.cache.list_bytes,
-    }));
-    let resolvers = upstreams.iter().map(|upstream| {
-        let cache = cache.clone();
-        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
-        Arc::new(resolver)
-    });
-    Gateway::new(resolvers.collect(), config, metrics)
 }
 
 pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {

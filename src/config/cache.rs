@@ -1,10 +1,13 @@
 //! What is remembered, for how long, and how much of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::redis::RedisConfig;
 use super::values;
+use crate::oci::RepositoryName;
 
 /// Longest time for which an allowed credential may be remembered.
 const MAX_ACCESS_FOR: Duration = Duration::from_secs(60);
@@ -33,6 +36,11 @@ pub struct CacheConfig {
     /// Bound of cached tag lists and answers together, in bytes.
     #[serde(deserialize_with = "values::byte_size")]
     pub list_bytes: u64,
+    /// Repositories of the first upstream that are read at the start, before anybody asks.
+    #[serde(deserialize_with = "repositories")]
+    pub warm: BTreeSet<RepositoryName>,
+    /// Shared by replicas.
+    pub redis: RedisConfig,
 }
 
 impl Default for CacheConfig {
@@ -45,6 +53,8 @@ impl Default for CacheConfig {
             manifest_bytes: 64 << 20,
             small_blob: 1 << 20,
             list_bytes: 64 << 20,
+            warm: BTreeSet::new(),
+            redis: RedisConfig::default(),
         }
     }
 }
@@ -57,4 +67,10 @@ fn access_for<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D:
         ));
     }
     Ok(duration)
+}
+
+fn repositories<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<RepositoryName>, D::Error> {
+    let names = values::texts(deserializer)?;
+    let parsed = names.iter().map(|name| RepositoryName::parse(name));
+    parsed.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }

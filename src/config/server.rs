@@ -68,12 +68,15 @@ impl Default for ServerConfig {
 pub struct AdminConfig {
     #[serde(deserialize_with = "values::socket_address")]
     pub listen: SocketAddr,
+    /// Holds the bearer token that `POST /events` must bring; read at the start. Without, everybody may post.
+    pub events_token_file: Option<PathBuf>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5101)),
+            events_token_file: None,
         }
     }
 }

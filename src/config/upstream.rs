@@ -42,6 +42,9 @@ pub struct UpstreamConfig {
     pub idle_timeout: Duration,
     /// Attempts of an idempotent request beyond the first.
     pub retries: u32,
+    /// Searches for a subject's referrers at once; more wait for their turn.
+    #[serde(deserialize_with = "values::at_least_one")]
+    pub scans: usize,
     /// Manifest reads of scans at once.
     #[serde(deserialize_with = "values::at_least_one")]
     pub scan_concurrency: usize,
@@ -66,6 +69,7 @@ impl UpstreamConfig {
             first_byte_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             retries: 2,
+            scans: 32,
             scan_concurrency: 16,
             redirect_hosts: BTreeSet::new(),
             ca_file: None,

@@ -174,7 +174,7 @@ mod tests {
         Place {
             repository: crate::oci::RepositoryName::parse("r").unwrap(),
             scope: Scope::new("u", "r"),
-            epoch: Epoch::random(),
+            epoch: Epoch::unknown(),
             caller: Caller::with(authorization.map(|a| HeaderValue::from_str(a).unwrap())),
         }
     }

@@ -7,9 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cached, Epoch, Flights, Key, Scope};
+use crate::cache::{Cached, Epoch, Flights, Key, Scope, from_json, to_json};
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest, Tag, tag_scheme};
 use crate::upstream::{Answer, RawManifest, TagNames};
@@ -25,7 +27,7 @@ const NESTING: usize = 4;
 const PER_TAG: usize = 256;
 
 /// One link behind an ordinary tag. `This` in the target is the manifest with digest `holder`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DeepLink {
     target: LinkTarget,
     holder: Digest,
@@ -33,7 +35,7 @@ pub(super) struct DeepLink {
 }
 
 /// All links behind a repository's ordinary tags, by subject.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct DeepLinks(HashMap<Digest, Vec<DeepLink>>);
 
 impl Cached for DeepLinks {
@@ -46,6 +48,14 @@ impl Cached for DeepLinks {
                 LinkTarget::Manifest(d) | LinkTarget::Blob(d) => size_of::<DeepLink>() + annotations(d),
             })
             .sum()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json(&bytes)
     }
 }
 
@@ -73,19 +83,19 @@ pub(super) async fn find(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration
 }
 
 async fn all(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration) -> Result<Arc<DeepLinks>, ResolveError> {
-    let key = Key::deep(&scan.place.scope, scan.place.epoch);
+    let key = Key::deep(&scan.place.scope, &scan.place.epoch);
     if let Some(found) = scan.manifests.cache.get::<DeepLinks>(&key).await
-        && found.age < fresh_for
+        && found.within(fresh_for)
     {
         return Ok(found.value);
     }
-    let flight = (scan.place.scope.clone(), scan.place.epoch);
+    let flight = (scan.place.scope.clone(), scan.place.epoch.clone());
     let work = read_all(scan.clone(), names.clone(), key);
     let landed = scan.deep_flights.run(flight, work).await;
     match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
         // What the leader may not read, this caller perhaps may.
         Err(ResolveError::Refused(_)) if !landed.led => {
-            let key = Key::deep(&scan.place.scope, scan.place.epoch);
+            let key = Key::deep(&scan.place.scope, &scan.place.epoch);
             Box::pin(read_all(scan.clone(), names.clone(), key)).await
         }
         other => other,

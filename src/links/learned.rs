@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::cache::{Cache, Cached, Key, Scope};
+use crate::cache::{Cache, Cached, Key, Scope, from_json, to_json};
 use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest};
 use crate::upstream::{Answer, RawManifest};
 
@@ -16,19 +18,33 @@ use super::scan::{Scan, skip};
 /// Links remembered per subject; what lies beyond is still found by tag.
 const PER_SUBJECT: usize = 4096;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct LearnedLink {
     target: LinkTarget,
     holder: Digest,
     dialect: Dialect,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LearnedLinks(Vec<LearnedLink>);
 
 impl Cached for LearnedLinks {
     fn weight(&self) -> usize {
         self.0.len() * 2 * size_of::<LearnedLink>()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json(&bytes)
+    }
+
+    /// What was learned elsewhere is worth as much.
+    fn join(&self, other: &Self) -> Option<Self> {
+        let news = other.0.iter().filter(|link| !self.0.contains(link));
+        Some(Self(self.0.iter().chain(news).take(PER_SUBJECT).cloned().collect()))
     }
 }
 

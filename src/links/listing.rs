@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope};
+use bytes::Bytes;
+
+use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped, from_json, to_json};
 use crate::upstream::{Answer, TagNames, Upstream, UpstreamError};
 
 use super::access::AccessList;
@@ -21,11 +23,27 @@ impl Cached for Large {
     fn weight(&self) -> usize {
         0
     }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        Some(Vec::new())
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        bytes.is_empty().then_some(Self)
+    }
 }
 
 impl Cached for TagNames {
     fn weight(&self) -> usize {
         TagNames::weight(self)
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(&self.iter().collect::<Vec<_>>())
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json::<Vec<String>>(&bytes).map(Self::from_iter)
     }
 }
 
@@ -49,12 +67,15 @@ impl Listings {
 
     /// All tag names, at most `max_age` old. The caller must be known to be allowed where a remembered listing is used.
     pub async fn all(&self, place: &Place, max_age: Duration) -> Listed {
-        if let Some(listed) = self.remembered(place, max_age).await {
-            return Ok(Answer::Found(listed));
+        if let Some(listed) = self.remembered(place).await.filter(|listed| listed.within(max_age)) {
+            return Ok(Answer::Found(listed.value));
         }
         let landed = self
             .flights
-            .run((place.scope.clone(), place.epoch), self.clone().list(place.clone()))
+            .run(
+                (place.scope.clone(), place.epoch.clone()),
+                self.clone().list(place.clone()),
+            )
             .await;
         let listed = landed.value.unwrap_or(Err(UpstreamError::Timeout("tag listing")));
         match listed {
@@ -79,13 +100,9 @@ impl Listings {
         self.cache.put(Key::large(&place.scope), Arc::new(Large)).await;
     }
 
-    /// A remembered listing, at most `max_age` old.
-    pub async fn remembered(&self, place: &Place, max_age: Duration) -> Option<Arc<TagNames>> {
-        let found = self
-            .cache
-            .get::<TagNames>(&Key::tag_list(&place.scope, place.epoch))
-            .await?;
-        (found.age < max_age).then_some(found.value)
+    /// A remembered listing, however old.
+    pub async fn remembered(&self, place: &Place) -> Option<Stamped<TagNames>> {
+        self.cache.get(&Key::tag_list(&place.scope, &place.epoch)).await
     }
 
     async fn list(self, place: Place) -> Listed {
@@ -93,7 +110,7 @@ impl Listings {
             Answer::Found(names) => {
                 self.access.allow(&place);
                 let names = Arc::new(names);
-                let key = Key::tag_list(&place.scope, place.epoch);
+                let key = Key::tag_list(&place.scope, &place.epoch);
                 self.cache.put(key, names.clone()).await;
                 if self.upstream.seeks().is_none() {
                     self.calibrate(&place, &names).await;

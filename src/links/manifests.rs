@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Cached, Key};
+use bytes::{Buf as _, Bytes};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cache, Cached, Key, from_json, to_json};
 use crate::oci::{Digest, Manifest, Reference, Tag, envelope, tag_scheme};
 use crate::upstream::{Answer, RawManifest, Upstream, UpstreamError};
 
@@ -12,7 +15,7 @@ use super::place::Place;
 type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
 
 /// What a tag pointed at when it was last asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct TagRecord {
     digest: Digest,
     /// The digest of the original when the tag points at an envelope, else the same.
@@ -23,11 +26,38 @@ impl Cached for TagRecord {
     fn weight(&self) -> usize {
         self.digest.as_str().len() + self.own.as_str().len()
     }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json(&bytes)
+    }
 }
 
 impl Cached for RawManifest {
     fn weight(&self) -> usize {
         self.bytes.len() + self.media_type.len() + self.digest.as_str().len()
+    }
+
+    /// The media type, a line feed, the manifest's bytes.
+    fn encode(&self) -> Option<Vec<u8>> {
+        Some([self.media_type.as_bytes(), b"\n", &self.bytes].concat())
+    }
+
+    /// Nobody is believed but the digest.
+    fn decode(digest: &str, mut bytes: Bytes) -> Option<Self> {
+        let digest = Digest::parse(digest).ok()?;
+        let end = bytes.iter().position(|b| *b == b'\n')?;
+        let media_type = String::from_utf8(bytes.split_to(end).into()).ok()?;
+        bytes.advance(1);
+        let is_it = digest.matches(&bytes) == Some(true);
+        is_it.then_some(Self {
+            digest,
+            media_type,
+            bytes,
+        })
     }
 }
 
@@ -54,7 +84,7 @@ pub(super) struct Manifests {
 impl Manifests {
     /// The manifest with this digest; remembered ones cost nothing.
     pub async fn by_digest(&self, place: &Place, digest: &Digest) -> Found {
-        let key = Key::manifest(&place.scope, digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, digest.as_str());
         if let Some(found) = self.cache.get::<RawManifest>(&key).await {
             return Ok(Answer::Found(found.value));
         }
@@ -73,11 +103,11 @@ impl Manifests {
     /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again after `recheck`,
     /// because it may have been deleted.
     pub async fn still_there(&self, place: &Place, digest: &Digest, recheck: Duration) -> Found {
-        let key = Key::manifest(&place.scope, digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, digest.as_str());
         let Some(found) = self.cache.get::<RawManifest>(&key).await else {
             return self.by_digest(place, digest).await;
         };
-        if found.age < recheck {
+        if found.within(recheck) {
             return Ok(Answer::Found(found.value));
         }
         let reference = Reference::Digest(digest.clone());
@@ -138,14 +168,14 @@ impl Manifests {
         tag: &Tag,
         recheck: Recheck<'_>,
     ) -> Result<Option<Digest>, UpstreamError> {
-        let key = Key::tag(&place.scope, tag.as_str());
+        let key = Key::tag(&place.scope, &place.epoch, tag.as_str());
         let Some(record) = self.cache.get::<TagRecord>(&key).await else {
             return Ok(None);
         };
         let known = &record.value;
         let trusted = match recheck {
             Recheck::Always => false,
-            Recheck::After(age) => record.age < age,
+            Recheck::After(age) => record.within(age),
             Recheck::UnlessHash(hash) => known.own.encoded().starts_with(hash),
         };
         if trusted {
@@ -172,7 +202,7 @@ impl Manifests {
         let Some(original) = parsed.as_ref().and_then(envelope::open) else {
             return Ok(Answer::Found(raw));
         };
-        let key = Key::manifest(&place.scope, original.digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, original.digest.as_str());
         if let Some(found) = self.cache.get::<RawManifest>(&key).await {
             return Ok(Answer::Found(found.value));
         }
@@ -215,26 +245,19 @@ impl Manifests {
 
     pub async fn remember(&self, place: &Place, raw: RawManifest) -> Arc<RawManifest> {
         let raw = Arc::new(raw);
-        let key = Key::manifest(&place.scope, raw.digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, raw.digest.as_str());
         self.cache.put(key, raw.clone()).await;
         raw
     }
 
     async fn record(&self, place: &Place, tag: &Tag, record: TagRecord) {
-        let key = Key::tag(&place.scope, tag.as_str());
-        self.cache.put(key.clone(), Arc::new(record)).await;
-        // A write that came in between may have moved the tag. It replaces the epoch first and forgets the tag then, so one of
-        // the two removes what is wrong.
-        if self.cache.epoch(&place.scope).await != place.epoch {
-            self.cache.remove(&key).await;
-        }
+        let key = Key::tag(&place.scope, &place.epoch, tag.as_str());
+        self.cache.put(key, Arc::new(record)).await;
     }
 
     pub async fn forget_tag(&self, place: &Place, tag: &Tag) {
-        self.cache.remove(&Key::tag(&place.scope, tag.as_str())).await;
-    }
-
-    pub async fn forget_digest(&self, place: &Place, digest: &Digest) {
-        self.cache.remove(&Key::manifest(&place.scope, digest.as_str())).await;
+        self.cache
+            .remove(&Key::tag(&place.scope, &place.epoch, tag.as_str()))
+            .await;
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped};
+use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped, Touch, from_json, to_json};
 use crate::config::{CacheConfig, LimitsConfig, LinksConfig};
 use crate::oci::{Digest, Links, Manifest, Reference, Referrer, RepositoryName};
 use crate::upstream::{Answer, Caller, RawManifest, TagNames, Upstream, UpstreamError};
@@ -60,6 +60,16 @@ impl Cached for bytes::Bytes {
     fn weight(&self) -> usize {
         self.len()
     }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        Some(self.to_vec())
+    }
+
+    /// Nobody is believed but the digest.
+    fn decode(digest: &str, bytes: Self) -> Option<Self> {
+        let digest = Digest::parse(digest).ok()?;
+        (digest.matches(&bytes) == Some(true)).then_some(bytes)
+    }
 }
 
 impl Cached for Links {
@@ -69,6 +79,14 @@ impl Cached for Links {
             size_of::<Referrer>() + 200 + annotations.map(|(k, v)| k.len() + v.len() + 64).sum::<usize>()
         };
         self.referrers.iter().map(entry).sum()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(subject: &str, bytes: bytes::Bytes) -> Option<Self> {
+        from_json::<Self>(&bytes).filter(|links| links.subject.as_str() == subject)
     }
 }
 
@@ -112,7 +130,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Resolved, ResolveError> {
         let place = self.place(repository, caller).await;
-        let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+        let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
         let known = self.cache.get::<Links>(&key).await;
         match self.may_read(&place, subject, known.as_ref()).await {
             Ok(Right::Read) => {}
@@ -122,12 +140,12 @@ impl Resolver {
             Err(refused) => return Err(refused),
         }
         if let Some(known) = &known {
-            if known.age < self.freshness.fresh_for {
+            if known.within(self.freshness.fresh_for) {
                 return Ok(fresh(known.value.clone()));
             }
             // "None" is a security statement: while the upstream can be asked, it is never served past its freshness.
             let bearable = self.freshness.fresh_for + self.freshness.stale_while_revalidate;
-            if known.age < bearable && !known.value.referrers.is_empty() {
+            if known.within(bearable) && !known.value.referrers.is_empty() {
                 self.refresh_behind(&place, subject);
                 return Ok(fresh(known.value.clone()));
             }
@@ -148,7 +166,7 @@ impl Resolver {
         if self.access.is_allowed(place) {
             return Ok(Right::Read);
         }
-        let listed = self.listings.remembered(place, Duration::MAX).await;
+        let listed = self.listings.remembered(place).await.map(|listed| listed.value);
         if known.is_none() && listed.is_none() {
             return Ok(Right::Unasked);
         }
@@ -169,7 +187,7 @@ impl Resolver {
 
     /// Scans on this caller's behalf, together with everybody who asks the same.
     async fn scan_for(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
-        let flight = (place.scope.clone(), place.epoch, subject.clone());
+        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
         let work = self.clone().scan_and_remember(place.clone(), subject.clone());
         let landed = self.flights.run(flight, work).await;
         let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
@@ -192,9 +210,9 @@ impl Resolver {
         {
             Access::Refused(refusal) => Err(refusal.into()),
             Access::Allowed => {
-                let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+                let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
                 if let Some(known) = self.cache.get::<Links>(&key).await
-                    && known.age < self.freshness.fresh_for
+                    && known.within(self.freshness.fresh_for)
                 {
                     return Ok(fresh(known.value));
                 }
@@ -219,14 +237,14 @@ impl Resolver {
         let Scanned { links, shareable } = scan.run().await?;
         let links = Arc::new(links);
         if shareable {
-            let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+            let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
             self.cache.put(key, links.clone()).await;
         }
         Ok((links, shareable))
     }
 
     fn refresh_behind(&self, place: &Place, subject: &Digest) {
-        let flight = (place.scope.clone(), place.epoch, subject.clone());
+        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
         let work = self.clone().scan_and_remember(place.clone(), subject.clone());
         self.flights.start(flight, work);
     }
@@ -263,7 +281,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
         let place = self.place(repository, caller).await;
-        if !self.access.is_allowed(&place) && self.listings.remembered(&place, Duration::MAX).await.is_some() {
+        if !self.access.is_allowed(&place) && self.listings.remembered(&place).await.is_some() {
             // A listing that somebody else started proves nothing about this caller.
             let access = self.access.check(&self.upstream, &place, Vec::new()).await?;
             match access {
@@ -364,9 +382,9 @@ impl Resolver {
         }
         let found = self
             .cache
-            .get::<RawManifest>(&Key::manifest(&place.scope, digest.as_str()))
+            .get::<RawManifest>(&Key::manifest(&place.scope, &place.epoch, digest.as_str()))
             .await?;
-        (found.age < self.links.deep_refresh).then_some(found.value)
+        found.within(self.links.deep_refresh).then_some(found.value)
     }
 
     /// The same for a small blob.
@@ -430,7 +448,7 @@ impl Resolver {
         if let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) {
             let news = self.learned.learn(&self.cache, &place.scope, &raw, &manifest).await;
             for subject in news {
-                let key = Key::answer(&place.scope, place.epoch, subject.as_str());
+                let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
                 self.cache.remove(&key).await;
             }
         }
@@ -449,18 +467,21 @@ impl Resolver {
 
     /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named.
     pub async fn wrote(&self, repository: &RepositoryName, touched: Option<&Reference>) {
-        // The epoch goes first, see `Manifests::record`.
-        self.cache.new_epoch(&self.scope(repository)).await;
-        let place = self.place(repository, &Caller::anonymous()).await;
-        match touched {
-            Some(Reference::Tag(tag)) => self.manifests.forget_tag(&place, tag).await,
-            Some(Reference::Digest(digest)) => self.manifests.forget_digest(&place, digest).await,
-            None => {}
+        let touched: Vec<Touch> = touched.into_iter().map(touch).collect();
+        self.cache.wrote(&self.scope(repository), touched).await;
+    }
+
+    /// The same, as somebody else tells it who saw it happen. Where `touched` is empty, it may have been anything.
+    pub async fn notified(&self, repository: &RepositoryName, touched: &[Reference]) {
+        let mut touched: Vec<Touch> = touched.iter().map(touch).collect();
+        if touched.is_empty() {
+            touched.push(Touch::Everything);
         }
+        self.cache.wrote(&self.scope(repository), touched).await;
     }
 
     fn scope(&self, repository: &RepositoryName) -> Scope {
-        Scope::new(self.upstream.name(), repository.as_str())
+        Scope::new(self.upstream.url().as_str(), repository.as_str())
     }
 
     async fn place(&self, repository: &RepositoryName, caller: &Caller) -> Place {
@@ -471,6 +492,13 @@ impl Resolver {
             scope,
             caller: caller.clone(),
         }
+    }
+}
+
+fn touch(reference: &Reference) -> Touch {
+    match reference {
+        Reference::Tag(tag) => Touch::Tag(tag.as_str().into()),
+        Reference::Digest(digest) => Touch::Manifest(digest.as_str().into()),
     }
 }
 

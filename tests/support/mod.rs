@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod certificate;
 pub mod cli;
 pub mod content;
 pub mod counting_proxy;
@@ -17,12 +18,15 @@ pub mod fake;
 pub mod fault;
 pub mod local;
 pub mod process;
+pub mod redis;
 pub mod refshim;
 pub mod registry;
+pub mod tcp_link;
 pub mod tools;
 pub mod wait;
 pub mod wire;
 
+pub use self::redis::Redis;
 pub use content::Pushed;
 pub use counting_proxy::{CountingProxy, Seen};
 pub use endpoint::Endpoint;
@@ -31,5 +35,6 @@ pub use fault::{Fault, Gate};
 pub use local::Local;
 pub use refshim::Refshim;
 pub use registry::{Program, Registry};
+pub use tcp_link::{TcpLink, Way};
 pub use tools::Tools;
 pub use wait::{eventually, within};

@@ -55,10 +55,11 @@ fn loopback() -> String {
 
 pub struct Refshim {
     builder: Builder,
+    /// Goes before the folder, so that a failing test can still print its log.
+    process: Option<Process>,
     folder: tempfile::TempDir,
     listen: String,
     admin: String,
-    process: Option<Process>,
 }
 
 impl Refshim {

@@ -163,11 +163,12 @@ http:
 
 pub struct Registry {
     builder: Builder,
+    /// Goes before the folder, so that a failing test can still print its log.
+    process: Option<Process>,
     folder: tempfile::TempDir,
     /// Of the first user, for the test's own requests.
     credentials: Option<(String, String)>,
     port: u16,
-    process: Option<Process>,
 }
 
 impl Registry {

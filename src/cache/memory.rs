@@ -1,0 +1,46 @@
+//! The memory tier: bounded by bytes, values of any type.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use super::epoch::WriteId;
+use super::key::Identity;
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub value: Arc<dyn Any + Send + Sync>,
+    /// Time since 1970 at which it was learned.
+    pub at: Duration,
+    /// The epoch that it was learned in, for what a write can overwrite.
+    pub epoch: Option<WriteId>,
+    /// Bytes that it holds, its key's not counted.
+    pub weight: usize,
+}
+
+pub(super) struct MemoryStore {
+    entries: Cache<Identity, Entry>,
+}
+
+impl MemoryStore {
+    pub fn new(bytes: u64) -> Self {
+        let weigher = |id: &Identity, entry: &Entry| u32::try_from(entry.weight + id.weight()).unwrap_or(u32::MAX);
+        Self {
+            entries: Cache::builder().max_capacity(bytes).weigher(weigher).build(),
+        }
+    }
+
+    pub fn get(&self, id: &Identity) -> Option<Entry> {
+        self.entries.get(id)
+    }
+
+    pub fn put(&self, id: Identity, entry: Entry) {
+        self.entries.insert(id, entry);
+    }
+
+    pub fn remove(&self, id: &Identity) {
+        self.entries.invalidate(id);
+    }
+}

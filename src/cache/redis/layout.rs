@@ -1,0 +1,105 @@
+//! The names of keys. `docs/redis.md` describes them; a change of these or of what lies under them needs a new [`VERSION`].
+
+use crate::cache::key::{Identity, Kind, Scope};
+
+/// In every key, so that a fleet of mixed versions does not misread itself.
+const VERSION: u32 = 1;
+
+pub(super) struct Layout {
+    /// With the version.
+    prefix: String,
+    view: String,
+}
+
+impl Layout {
+    pub fn new(prefix: &str, view: &str) -> Self {
+        Self {
+            prefix: format!("{prefix}:{VERSION}"),
+            view: view.to_owned(),
+        }
+    }
+
+    /// Where a value lies.
+    pub fn value(&self, id: &Identity) -> String {
+        let kind = match id.kind {
+            Kind::Manifest => "manifest",
+            Kind::Blob => "blob",
+            Kind::Tag => "tag",
+            Kind::TagList => "tags",
+            Kind::Deep => "deep",
+            Kind::Learned => "learned",
+            Kind::Answer => "answer",
+            Kind::Synthesised => "index",
+            Kind::Large => "large",
+        };
+        let mut key = self.of(&id.scope, kind);
+        if matches!(id.kind, Kind::Answer | Kind::Deep) {
+            key.push_str(&format!(":{}", self.view));
+        }
+        if let Some(epoch) = id.epoch {
+            key.push_str(&format!(":{epoch}"));
+        }
+        if !id.detail.is_empty() {
+            key.push_str(&format!(":{}", id.detail));
+        }
+        key
+    }
+
+    /// Where a repository's writes are listed, newest first. `run` names the run of the Redis server: one that was restarted, or
+    /// took over from another, may have lost the last writes, so what it kept of them is never believed.
+    pub fn writes(&self, scope: &Scope, run: &str) -> String {
+        format!("{}:{run}", self.of(scope, "writes"))
+    }
+
+    /// The channel on which repositories that were written to are named.
+    pub fn channel(&self) -> String {
+        format!("{}:written", self.prefix)
+    }
+
+    /// Nothing lies there: deleting it shows whether Redis takes writes.
+    pub fn probe(&self) -> String {
+        format!("{}:probe", self.prefix)
+    }
+
+    fn of(&self, scope: &Scope, kind: &str) -> String {
+        format!("{}:{{{}}}:{kind}", self.prefix, scope.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::epoch::Epoch;
+    use crate::cache::key::Key;
+
+    #[test]
+    fn keys_are_as_documented() {
+        let layout = Layout::new("refshim", "c0ffee");
+        let scope = Scope::new("https://ghcr.io/", "org/app");
+        let epoch = Epoch::unknown();
+        let id = epoch.id();
+        let keys = [
+            (
+                Key::manifest(&scope, &epoch, "sha256:ab"),
+                "manifest:sha256:ab".to_owned(),
+            ),
+            (Key::tag(&scope, &epoch, "v1"), "tag:v1".to_owned()),
+            (Key::tag_list(&scope, &epoch), format!("tags:{id}")),
+            (Key::deep(&scope, &epoch), format!("deep:c0ffee:{id}")),
+            (
+                Key::answer(&scope, &epoch, "sha256:ab"),
+                format!("answer:c0ffee:{id}:sha256:ab"),
+            ),
+            (Key::learned(&scope, "sha256:ab"), "learned:sha256:ab".to_owned()),
+            (Key::synthesised(&scope, "sha256:ab"), "index:sha256:ab".to_owned()),
+            (Key::large(&scope), "large".to_owned()),
+        ];
+        for (key, expected) in keys {
+            let expected = format!("refshim:1:{{https://ghcr.io/|org/app}}:{expected}");
+            assert_eq!(layout.value(key.id()), expected);
+        }
+        let writes = "refshim:1:{https://ghcr.io/|org/app}:writes:run";
+        assert_eq!(layout.writes(&scope, "run"), writes);
+        assert_eq!(layout.channel(), "refshim:1:written");
+    }
+}

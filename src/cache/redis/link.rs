@@ -1,0 +1,194 @@
+//! The connection as every request sees it: there, or not there at all.
+//!
+//! The first failure closes it, and until the keeper has opened another one nobody waits for Redis. What was learned before a
+//! gap is doubtful afterwards: other replicas' writes may have been missed.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use tokio::sync::Notify;
+
+use super::connect::Connected;
+use crate::cache::clock::Clock;
+
+/// How long nothing is stored after Redis refused to.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
+pub(super) struct Link {
+    live: RwLock<Option<Live>>,
+    broken: Notify,
+    clock: Clock,
+    /// Milliseconds since 1970; zero while there was no gap.
+    doubtful_before: AtomicU64,
+    /// Milliseconds since 1970 up to which nothing is stored.
+    full_until: AtomicU64,
+    /// The last attempt to connect failed.
+    hopeless: AtomicBool,
+}
+
+/// One connection.
+#[derive(Clone)]
+pub(super) struct Live {
+    connection: MultiplexedConnection,
+    /// For what is worth waiting for.
+    patience: Duration,
+    /// Names the run of the server.
+    run: Arc<str>,
+    /// Tells it from the connections before.
+    number: u64,
+    link: Weak<Link>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The connection was closed, or just is.
+    Gone,
+    /// Redis answered, but does not want to.
+    Refused(RedisError),
+}
+
+impl Link {
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            live: RwLock::default(),
+            broken: Notify::new(),
+            clock,
+            doubtful_before: AtomicU64::new(0),
+            full_until: AtomicU64::new(0),
+            hopeless: AtomicBool::new(false),
+        }
+    }
+
+    pub fn live(&self) -> Option<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets everybody use a connection. `after_gap` unless it is the first that was tried.
+    pub fn open(&self, live: Live, after_gap: bool) {
+        if after_gap {
+            self.doubt();
+        }
+        self.hopeless.store(false, Ordering::Relaxed);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
+    }
+
+    pub fn close(&self) {
+        // Doubt first: whoever finds the connection gone must not trust what it had.
+        self.doubt();
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Closes connection `number`, unless there is a newer one already.
+    pub fn fail(&self, number: u64, error: &dyn Display) {
+        self.doubt();
+        {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            if live.as_ref().is_none_or(|live| live.number != number) {
+                return;
+            }
+            *live = None;
+        }
+        tracing::warn!(%error, "the shared cache failed; going on from memory");
+        self.broken.notify_one();
+    }
+
+    /// Ready when an open connection was closed.
+    pub async fn broken(&self) {
+        self.broken.notified().await;
+    }
+
+    pub fn is_hopeless(&self) -> bool {
+        self.hopeless.load(Ordering::Relaxed)
+    }
+
+    pub fn give_up_hope(&self) {
+        self.hopeless.store(true, Ordering::Relaxed);
+    }
+
+    fn doubt(&self) {
+        self.doubtful_before
+            .fetch_max(super::millis(self.clock.now()), Ordering::SeqCst);
+    }
+
+    pub fn doubtful_before(&self) -> Duration {
+        Duration::from_millis(self.doubtful_before.load(Ordering::SeqCst))
+    }
+
+    /// Redis would not store something.
+    pub fn full(&self, error: &RedisError) {
+        let until = super::millis(self.clock.now() + FULL_FOR);
+        let before = self.full_until.swap(until, Ordering::Relaxed);
+        if before + super::millis(FULL_FOR) < until {
+            tracing::warn!(%error, "the shared cache stores nothing");
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        super::millis(self.clock.now()) < self.full_until.load(Ordering::Relaxed)
+    }
+}
+
+impl Live {
+    pub fn new(connected: Connected, patience: Duration, number: u64, link: &Arc<Link>) -> Self {
+        Self {
+            connection: connected.connection,
+            patience,
+            run: connected.run,
+            number,
+            link: Arc::downgrade(link),
+        }
+    }
+
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// One short question.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Trouble> {
+        let mut connection = self.connection.clone();
+        let answer = command.query_async(&mut connection).await;
+        answer.map_err(|error| self.trouble(error))
+    }
+
+    /// Something that is worth waiting for.
+    pub async fn tell(&self, pipeline: &Pipeline) -> Result<(), Trouble> {
+        let mut connection = self.connection.clone();
+        connection.set_response_timeout(self.patience);
+        let answer = pipeline.query_async(&mut connection).await;
+        answer.map_err(|error| self.trouble(error))
+    }
+
+    fn trouble(&self, error: RedisError) -> Trouble {
+        if is_refusal(&error) {
+            return Trouble::Refused(error);
+        }
+        self.abandon(&error);
+        Trouble::Gone
+    }
+
+    /// Closes the connection for everybody.
+    pub fn abandon(&self, error: &RedisError) {
+        if let Some(link) = self.link.upgrade() {
+            link.fail(self.number, error);
+        }
+    }
+}
+
+/// Whether Redis is well and only this one thing is not to be had.
+fn is_refusal(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(kind) => !matches!(
+            kind,
+            ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
+        ),
+        // It keeps what it has but cannot save it, so it takes no deletions either.
+        ErrorKind::Extension => !matches!(error.code(), Some("MISCONF" | "NOAUTH")),
+        ErrorKind::UnexpectedReturnType => true,
+        _ => false,
+    }
+}

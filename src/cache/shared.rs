@@ -1,0 +1,57 @@
+//! The second tier, which several processes share. It may fail at any time: then there is nothing in it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::epoch::{Epoch, Touch, WriteId};
+use super::key::{Identity, Scope};
+
+pub(super) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A value as processes exchange it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Time since 1970 at which it was learned.
+    pub at: Duration,
+    /// The epoch that it was learned in, for what a write can overwrite.
+    pub epoch: Option<WriteId>,
+    pub bytes: Bytes,
+}
+
+/// What the second tier knows of a repository's writes.
+#[derive(Clone, Debug)]
+pub(super) enum Told {
+    /// The newest is the one that the asker knows.
+    Same,
+    Epoch(Epoch),
+    /// It cannot be asked, or holds nothing: what this process knows must do.
+    Nothing,
+}
+
+/// A second tier.
+pub(super) trait SharedStore: Send + Sync {
+    /// Whether it is worth asking.
+    fn is_open(&self) -> bool;
+
+    /// Whether a value of about this many bytes is worth sending.
+    fn takes(&self, weight: usize) -> bool;
+
+    fn get<'a>(&'a self, id: &'a Identity) -> Later<'a, Option<Stored>>;
+
+    fn put<'a>(&'a self, id: &'a Identity, value: Stored) -> Later<'a, ()>;
+
+    fn remove<'a>(&'a self, id: &'a Identity) -> Later<'a, ()>;
+
+    /// What was written to a repository, to a process that knows writes up to `known`.
+    fn epoch<'a>(&'a self, scope: &'a Scope, known: Option<WriteId>) -> Later<'a, Told>;
+
+    /// Tells every process of a write, before it is acknowledged where that is possible, otherwise as soon as it is. The
+    /// write is not lost when the future is dropped.
+    fn wrote<'a>(&'a self, scope: &'a Scope, touched: &'a Arc<[Touch]>) -> Later<'a, ()>;
+
+    /// Time since 1970. A write that this process was not told of may have made wrong what was learned before.
+    fn doubtful_before(&self) -> Duration;
+}

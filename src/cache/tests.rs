@@ -1,0 +1,261 @@
+//! The facade over memory, and over a second tier that a test plays.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::key::Identity;
+use super::shared::Later;
+use super::*;
+
+impl Cached for String {
+    fn weight(&self) -> usize {
+        self.len()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        Some(self.clone().into_bytes())
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        Self::from_utf8(bytes.into()).ok()
+    }
+}
+
+const BOUNDS: Bounds = Bounds {
+    manifests: 1 << 20,
+    lists: 1 << 20,
+};
+const SECOND_LOOK: Duration = Duration::from_secs(30);
+
+fn scope() -> Scope {
+    Scope::new("http://u/", "r")
+}
+
+fn value(text: &str) -> Arc<String> {
+    Arc::new(text.to_owned())
+}
+
+fn tag(name: &str) -> [Touch; 1] {
+    [Touch::Tag(name.into())]
+}
+
+async fn text(cache: &Cache, key: &Key) -> Option<(String, bool)> {
+    let found = cache.get::<String>(key).await?;
+    Some((found.value.to_string(), found.vouched))
+}
+
+/// A second tier in memory.
+#[derive(Default)]
+struct Table {
+    values: Mutex<HashMap<Identity, Stored>>,
+    epochs: Mutex<HashMap<Scope, Epoch>>,
+    closed: AtomicBool,
+    doubtful_before: AtomicU64,
+}
+
+impl Table {
+    fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl SharedStore for Table {
+    fn is_open(&self) -> bool {
+        Self::is_open(self)
+    }
+
+    fn takes(&self, _: usize) -> bool {
+        Self::is_open(self)
+    }
+
+    fn get<'a>(&'a self, id: &'a Identity) -> Later<'a, Option<Stored>> {
+        Box::pin(async { self.values.lock().unwrap().get(id).cloned() })
+    }
+
+    fn put<'a>(&'a self, id: &'a Identity, value: Stored) -> Later<'a, ()> {
+        Box::pin(async {
+            self.values.lock().unwrap().insert(id.clone(), value);
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a Identity) -> Later<'a, ()> {
+        Box::pin(async {
+            self.values.lock().unwrap().remove(id);
+        })
+    }
+
+    fn epoch<'a>(&'a self, scope: &'a Scope, known: Option<WriteId>) -> Later<'a, Told> {
+        Box::pin(async move {
+            if !Self::is_open(self) {
+                return Told::Nothing;
+            }
+            let mut epochs = self.epochs.lock().unwrap();
+            let epoch = epochs.entry(scope.clone()).or_insert_with(Epoch::unknown);
+            match Some(epoch.id()) == known {
+                true => Told::Same,
+                false => Told::Epoch(epoch.clone()),
+            }
+        })
+    }
+
+    fn wrote<'a>(&'a self, scope: &'a Scope, touched: &'a Arc<[Touch]>) -> Later<'a, ()> {
+        Box::pin(async {
+            let mut epochs = self.epochs.lock().unwrap();
+            let epoch = epochs.entry(scope.clone()).or_insert_with(Epoch::unknown);
+            *epoch = epoch.after(epoch::Write::new(touched.clone()));
+        })
+    }
+
+    fn doubtful_before(&self) -> Duration {
+        Duration::from_secs(self.doubtful_before.load(Ordering::Relaxed))
+    }
+}
+
+/// Two replicas and what they share.
+fn replicas() -> (Cache, Cache, Arc<Table>) {
+    let table = Arc::new(Table::default());
+    let replica = || Cache::new(BOUNDS).with_shared(table.clone(), SECOND_LOOK);
+    (replica(), replica(), table)
+}
+
+/// Puts, and waits until the others can see it.
+async fn put(cache: &Cache, table: &Table, key: &Key, text: &str) {
+    cache.put(key.clone(), value(text)).await;
+    let arrived = || {
+        let values = table.values.lock().unwrap();
+        values.get(key.id()).is_some_and(|stored| stored.bytes == text)
+    };
+    while !arrived() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn age_follows_the_clock() {
+    let cache = Cache::new(BOUNDS);
+    let key = Key::manifest(&scope(), &cache.epoch(&scope()).await, "sha256:x");
+    cache.put(key.clone(), value("v")).await;
+    tokio::time::advance(Duration::from_secs(7)).await;
+    let found = cache.get::<String>(&key).await.unwrap();
+    assert_eq!((found.value.as_str(), found.age), ("v", Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn a_write_hides_lists_and_what_it_touched() {
+    let (cache, scope) = (Cache::new(BOUNDS), scope());
+    let before = cache.epoch(&scope).await;
+    for key in [
+        Key::tag_list(&scope, &before),
+        Key::tag(&scope, &before, "a"),
+        Key::tag(&scope, &before, "b"),
+    ] {
+        cache.put(key, value("v")).await;
+    }
+    cache.wrote(&scope, tag("a")).await;
+    let now = cache.epoch(&scope).await;
+    assert_eq!(text(&cache, &Key::tag_list(&scope, &now)).await, None);
+    assert_eq!(text(&cache, &Key::tag(&scope, &now, "a")).await, None);
+    assert_eq!(
+        text(&cache, &Key::tag(&scope, &now, "b")).await,
+        Some(("v".into(), true))
+    );
+    cache.wrote(&scope, [Touch::Everything]).await;
+    let now = cache.epoch(&scope).await;
+    assert_eq!(
+        text(&cache, &Key::tag(&scope, &now, "b")).await,
+        Some(("v".into(), false))
+    );
+}
+
+#[tokio::test]
+async fn what_a_scan_from_before_a_write_brings_counts_for_nothing() {
+    let (cache, scope) = (Cache::new(BOUNDS), scope());
+    let before = cache.epoch(&scope).await;
+    cache.wrote(&scope, tag("a")).await;
+    cache.put(Key::tag(&scope, &before, "a"), value("old")).await;
+    let now = cache.epoch(&scope).await;
+    assert_eq!(text(&cache, &Key::tag(&scope, &now, "a")).await, None);
+}
+
+#[tokio::test]
+async fn what_one_replica_learned_another_has() {
+    let (a, b, table) = replicas();
+    let scope = scope();
+    let epoch = a.epoch(&scope).await;
+    assert_eq!(b.epoch(&scope).await, epoch);
+    let key = Key::answer(&scope, &epoch, "sha256:x");
+    put(&a, &table, &key, "v").await;
+    assert_eq!(text(&b, &key).await, Some(("v".into(), true)));
+    // From now on in memory.
+    table.values.lock().unwrap().clear();
+    assert_eq!(text(&b, &key).await, Some(("v".into(), true)));
+}
+
+#[tokio::test]
+async fn a_write_through_one_replica_counts_for_another_at_once() {
+    let (a, b, table) = replicas();
+    let scope = scope();
+    let before = b.epoch(&scope).await;
+    put(&b, &table, &Key::tag(&scope, &before, "a"), "old").await;
+    a.wrote(&scope, tag("a")).await;
+    let now = b.epoch(&scope).await;
+    assert_ne!(now, before);
+    assert_eq!(
+        text(&b, &Key::tag(&scope, &now, "a")).await,
+        None,
+        "neither its own nor the shared"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newer_of_two_wins_once_ones_own_is_old() {
+    let (a, b, table) = replicas();
+    let scope = scope();
+    let key = Key::tag_list(&scope, &a.epoch(&scope).await);
+    put(&b, &table, &key, "old").await;
+    tokio::time::advance(Duration::from_secs(20)).await;
+    put(&a, &table, &key, "new").await;
+    assert_eq!(text(&b, &key).await.unwrap().0, "old", "still good enough");
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert_eq!(text(&b, &key).await.unwrap().0, "new");
+    assert_eq!(text(&a, &key).await.unwrap().0, "new");
+}
+
+#[tokio::test]
+async fn a_value_from_the_future_is_not_believed() {
+    let (a, _, table) = replicas();
+    let scope = scope();
+    let key = Key::large(&scope);
+    let mut stored = Stored {
+        at: a.clock.now() + CLOCK_SKEW / 2,
+        epoch: None,
+        bytes: "v".into(),
+    };
+    table.values.lock().unwrap().insert(key.id().clone(), stored.clone());
+    let found = a.get::<String>(&key).await.unwrap();
+    assert_eq!(found.age, Duration::ZERO);
+    a.memory(Kind::Large).remove(key.id());
+    stored.at = a.clock.now() + CLOCK_SKEW * 2;
+    table.values.lock().unwrap().insert(key.id().clone(), stored);
+    assert!(a.get::<String>(&key).await.is_none());
+}
+
+#[tokio::test]
+async fn while_the_second_tier_is_closed_memory_does_but_after_a_gap_nothing_old_is_vouched_for() {
+    let (a, _, table) = replicas();
+    let scope = scope();
+    let key = Key::tag_list(&scope, &a.epoch(&scope).await);
+    put(&a, &table, &key, "v").await;
+    table.closed.store(true, Ordering::Relaxed);
+    assert_eq!(text(&a, &key).await, Some(("v".into(), true)));
+    let doubt = a.clock.now().as_secs() + 1;
+    table.doubtful_before.store(doubt, Ordering::Relaxed);
+    assert_eq!(text(&a, &key).await, Some(("v".into(), false)));
+    table.closed.store(false, Ordering::Relaxed);
+    assert_eq!(
+        text(&a, &key).await,
+        Some(("v".into(), false)),
+        "the shared one is as old"
+    );
+}

@@ -1,0 +1,58 @@
+//! From the configuration to the layers that answer requests.
+
+use std::sync::Arc;
+
+use crate::cache::{Bounds, Cache, RedisOptions};
+use crate::config::Config;
+use crate::links::Resolver;
+use crate::oci::Digest;
+use crate::upstream::Upstream;
+
+use super::failure::Failure;
+
+/// A resolver for each upstream. They have one cache: its bounds are those of the process.
+pub(super) fn resolvers(upstreams: &[Arc<Upstream>], config: &Config) -> Result<Vec<Arc<Resolver>>, Failure> {
+    let cache = Arc::new(cache(config)?);
+    let resolvers = upstreams.iter().map(|upstream| {
+        let cache = cache.clone();
+        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
+        Arc::new(resolver)
+    });
+    Ok(resolvers.collect())
+}
+
+fn cache(config: &Config) -> Result<Cache, Failure> {
+    let cache = Cache::new(Bounds {
+        manifests: config.cache.manifest_bytes,
+        lists: config.cache.list_bytes,
+    });
+    let Some(options) = redis(config) else {
+        return Ok(cache);
+    };
+    cache
+        .with_redis(options, config.cache.fresh_for)
+        .map_err(|error| Failure::usage(format!("cache.redis: {error}")))
+}
+
+fn redis(config: &Config) -> Option<RedisOptions> {
+    let (cache, redis) = (&config.cache, &config.cache.redis);
+    let stale_for = cache.stale_while_revalidate.max(cache.stale_if_error);
+    Some(RedisOptions {
+        url: redis.url.as_ref()?.reveal().to_owned(),
+        password: redis.password.as_ref().map(|password| password.reveal().to_owned()),
+        password_file: redis.password_file.clone(),
+        ca_file: redis.ca_file.clone(),
+        prefix: redis.prefix.clone(),
+        view: view(config),
+        timeout: redis.timeout,
+        ttl: redis.ttl,
+        list_ttl: redis.ttl.min(cache.fresh_for + stale_for),
+        max_value_bytes: redis.max_value_bytes,
+    })
+}
+
+/// Names what finished lists depend on besides the registry: how links are looked for, and by which version.
+fn view(config: &Config) -> String {
+    let seen = format!("{} {:?}", env!("CARGO_PKG_VERSION"), config.links);
+    Digest::sha256(seen.as_bytes()).encoded()[..8].to_owned()
+}

@@ -99,6 +99,35 @@ fn numbers_and_lists_in_the_configuration_arrive() {
 }
 
 #[test]
+fn tls_is_configured_where_its_secret_is_mounted() {
+    let documents = rendered(&format!("{CHART}/ci/tls-values.yaml"));
+    let pod = pod(of_kind(&documents, "Deployment"));
+    let tls = assert_configured(&documents, pod).server.tls().expect("TLS");
+    let mounts = refshim(pod)["volumeMounts"].as_array().expect("mounts");
+    let mount = mounts.iter().find(|mount| mount["name"] == "tls").expect("a mount");
+    let folder = mount["mountPath"].as_str().expect("a path");
+    for (file, name) in [(tls.cert, "tls.crt"), (tls.key, "tls.key")] {
+        assert_eq!(file, std::path::Path::new(folder).join(name));
+    }
+    let volumes = pod["volumes"].as_array().expect("volumes");
+    assert!(
+        volumes
+            .iter()
+            .any(|volume| volume["secret"]["secretName"] == "refs-example-org")
+    );
+}
+
+#[test]
+fn redis_is_configured_and_let_through() {
+    let documents = rendered(&format!("{CHART}/ci/redis-values.yaml"));
+    let config = assert_configured(&documents, pod(of_kind(&documents, "Deployment")));
+    let url = config.cache.redis.url.expect("a URL");
+    assert_eq!(url.reveal(), "rediss://refshim@redis.example.org:6379/0");
+    let egress = &of_kind(&documents, "NetworkPolicy")["spec"]["egress"];
+    assert!(egress.to_string().contains("6379"), "{egress}");
+}
+
+#[test]
 fn what_cannot_work_is_refused_with_a_reason() {
     let values = minimal();
     for (setting, reason) in [

@@ -41,6 +41,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The configuration, with the certificate where one is given. */}}
+{{- define "refshim.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- if .Values.tls.secretName }}
+{{- $_ := set $config.server "tls_cert_file" "/etc/refshim-tls/tls.crt" }}
+{{- $_ := set $config.server "tls_key_file" "/etc/refshim-tls/tls.key" }}
+{{- end }}
+{{- toToml $config }}
+{{- end }}
+
 {{/* The port of an address such as 0.0.0.0:5100. */}}
 {{- define "refshim.port" -}}
 {{- regexFind "[0-9]+$" . }}

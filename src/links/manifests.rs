@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, Cached, Key, from_json, to_json};
@@ -92,11 +93,19 @@ impl Manifests {
         match self
             .upstream
             .manifest(&place.repository, &reference, &place.caller)
-            .await?
+            .await
         {
-            Answer::Found(raw) => Ok(Answer::Found(self.remember(place, raw).await)),
-            Answer::Absent => self.in_envelope(place, digest).await,
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+            Ok(Answer::Found(raw)) => Ok(Answer::Found(self.remember(place, raw).await)),
+            Ok(Answer::Absent) => self.in_envelope(place, digest).await,
+            Ok(Answer::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+            // Distribution 2.8 finds the blob in the envelope and fails to read it as a manifest.
+            Err(error @ UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => {
+                match self.in_envelope(place, digest).await {
+                    Ok(Answer::Found(original)) => Ok(Answer::Found(original)),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
         }
     }
 

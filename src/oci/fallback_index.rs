@@ -84,11 +84,11 @@ impl FallbackIndex {
         self.manifests.retain(|entry| digest_of(entry) != Some(digest.as_str()));
     }
 
-    /// Takes over the entries of `other` that are in `wanted` and not here yet.
-    pub fn take_over(&mut self, other: &Self, wanted: &[Digest]) {
+    /// Takes over the entries of `other` that are not here yet, but for those that are `gone`.
+    pub fn take_over(&mut self, other: &Self, gone: &[Digest]) {
         for entry in &other.manifests {
-            let missing = |digest: &&Digest| digest_of(entry) == Some(digest.as_str()) && !self.holds(digest);
-            if wanted.iter().any(|digest| missing(&digest)) {
+            let digest = digest_of(entry).and_then(|text| Digest::parse(text).ok());
+            if digest.is_some_and(|digest| !self.holds(&digest) && !gone.contains(&digest)) {
                 self.manifests.push(entry.clone());
             }
         }
@@ -130,16 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn takes_over_only_what_is_wanted() {
-        let (a, b) = (
-            Descriptor::new("x/y", Digest::sha256(b"a"), 1),
-            Descriptor::new("x/y", Digest::sha256(b"b"), 1),
-        );
-        let mut old = FallbackIndex::default();
-        old.add(&a);
-        old.add(&b);
-        let mut new = FallbackIndex::default();
-        new.take_over(&old, std::slice::from_ref(&b.digest));
-        assert_eq!(new.digests(), [b.digest]);
+    fn takes_over_all_but_what_is_gone() {
+        let entry = |name: &str| Descriptor::new("x/y", Digest::sha256(name.as_bytes()), 1);
+        let (a, b, c) = (entry("a"), entry("b"), entry("c"));
+        let (mut old, mut new) = (FallbackIndex::default(), FallbackIndex::default());
+        for known in [&a, &b, &c] {
+            old.add(known);
+        }
+        new.add(&c);
+        new.take_over(&old, std::slice::from_ref(&a.digest));
+        assert_eq!(new.digests(), [c.digest, b.digest]);
     }
 }

@@ -184,6 +184,18 @@ pub fn proposal_d_tag(subject: &Digest, own: &Digest, kind: &str) -> Option<Tag>
     Tag::parse(&text).ok()
 }
 
+/// Whether both are Proposal D tags of the same subject and the same whole hash: types are names only.
+pub fn is_same_link(one: &Tag, other: &Tag) -> bool {
+    let whole = |tag: &Tag| match parse(tag.as_str())? {
+        LinkTag {
+            subject,
+            kind: LinkTagKind::ProposalD { hash, .. },
+        } if hash.len() == HASH_LENGTH => Some((subject, hash)),
+        _ => None,
+    };
+    one == other || whole(one).is_some_and(|link| whole(other) == Some(link))
+}
+
 /// The OCI 1.1 referrers tag of a digest.
 pub fn referrers_tag(subject: &Digest) -> Option<Tag> {
     Tag::parse(SubjectKey::of(subject).as_str()).ok()
@@ -229,6 +241,18 @@ mod tests {
         ] {
             assert_eq!(parse(tag), None, "{tag}");
         }
+    }
+
+    #[test]
+    fn the_type_makes_no_other_link() {
+        let tag = |suffix: &str| Tag::parse(&format!("sha256-{HEX}.{suffix}")).unwrap();
+        let one = tag("0123456789abcdef.sig");
+        assert!(is_same_link(&one, &one) && is_same_link(&one, &tag("0123456789abcdef.x.y")));
+        // Of a shorter hash there may be several.
+        for other in ["0123456789abcdee.sig", "0123456789abcde.sig", "sig"] {
+            assert!(!is_same_link(&one, &tag(other)), "{other}");
+        }
+        assert!(!is_same_link(&tag("0123.a"), &tag("0123.b")));
     }
 
     #[test]

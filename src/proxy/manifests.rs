@@ -1,7 +1,7 @@
 //! `/v2/<name>/manifests/<ref>`: reads are passed through and learned from, envelopes opened, referrers tags synthesised.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 
@@ -11,8 +11,9 @@ use super::failure::Failure;
 use super::tee::Tee;
 use super::{passthrough, pushes, synthesised};
 use crate::body::Body;
-use crate::oci::{Digest, Reference, RepositoryName, envelope, media_type};
-use crate::upstream::{Caller, RawManifest, UpstreamError};
+use crate::oci::media_type::{self, ManifestKind};
+use crate::oci::{Digest, Reference, RepositoryName, envelope};
+use crate::upstream::{Answer, Caller, RawManifest, UpstreamError};
 
 /// A request for one manifest.
 pub(super) struct Asked<'a> {
@@ -69,6 +70,11 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
             Some(answer) => Ok(answer),
             None => Ok(response),
         },
+        // Distribution 2.8 finds the blob in an envelope and fails to read it as a manifest.
+        StatusCode::INTERNAL_SERVER_ERROR => match in_envelope(asked).await {
+            Ok(Some(original)) => Ok(original),
+            Ok(None) | Err(_) => Ok(response),
+        },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             resolver.refuse(asked.repository, &asked.caller).await;
             Ok(response)
@@ -79,12 +85,49 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
 
 /// What the upstream does not have may be in an envelope, or be refshim's own.
 async fn not_found(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
-    let Reference::Digest(digest) = asked.reference else {
-        return synthesised::for_missing_tag(asked).await;
+    let synthesised = match asked.reference {
+        Reference::Digest(digest) => synthesised::by_digest(asked, digest).await?,
+        Reference::Tag(_) => synthesised::for_missing_tag(asked).await?,
     };
-    if let Some(index) = synthesised::by_digest(asked, digest).await? {
-        return Ok(Some(index));
+    match (synthesised, asked.reference) {
+        (Some(index), _) => Ok(Some(index)),
+        (None, Reference::Digest(_)) => in_envelope(asked).await,
+        (None, Reference::Tag(_)) => behind_tag(asked).await,
     }
+}
+
+/// What a tag's envelope holds, for a caller who accepts only that: an image manifest, which the envelope is to the upstream,
+/// was refused on its behalf.
+async fn behind_tag(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
+    let accepted = asked.request.headers.get_all(ACCEPT).iter();
+    let mut accepted = accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    if accepted.any(|value| media_type::essence(value) == media_type::OCI_IMAGE_MANIFEST) {
+        return Ok(None);
+    }
+    let resolver = &asked.backend.resolver;
+    let found = resolver
+        .manifest(asked.repository, asked.reference, &asked.caller)
+        .await?;
+    Ok(match found {
+        Answer::Found(raw) if !is_common(&raw.media_type) => Some(serve(&raw, asked.request)),
+        _ => None,
+    })
+}
+
+/// Whether every registry stores manifests of this type as they are.
+fn is_common(media_type: &str) -> bool {
+    matches!(
+        ManifestKind::of(media_type),
+        None | Some(ManifestKind::Image | ManifestKind::Index)
+    )
+}
+
+async fn in_envelope(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
+    let Reference::Digest(digest) = asked.reference else {
+        return Ok(None);
+    };
     let original = asked
         .backend
         .resolver

@@ -52,6 +52,17 @@ impl Upstream {
         }
     }
 
+    pub async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Reply, UpstreamError> {
+        let uri = self.origin.uri(&format!("/v2/{repository}/blobs/{digest}"))?;
+        self.write(Write::empty(RequestKind::BlobWrite, Method::DELETE, uri), caller)
+            .await
+    }
+
     /// Whether the upstream has the blob, of `size` bytes where that is known. Only a plain yes counts. A redirect is followed nowhere: signed URLs refuse HEAD; and a blob that is there may be
     /// written again.
     pub async fn has_blob(

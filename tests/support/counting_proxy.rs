@@ -198,6 +198,10 @@ impl Shared {
         let response = match fault {
             Some(Fault::Close) => return Err("closed on demand".into()),
             Some(Fault::Answer { status, headers, body }) => answer(status, &headers, body),
+            Some(Fault::Lose) => {
+                self.forward(request).await?;
+                return Err("lost on demand".into());
+            }
             Some(Fault::CutBody(length)) => self.forward(request).await?.map(|body| cut(body, length)),
             Some(Fault::Hold(gate)) => {
                 gate.pass().await;

@@ -14,6 +14,8 @@ pub enum Fault {
         headers: Vec<(String, String)>,
         body: Bytes,
     },
+    /// It is passed on; the connection closes instead of an answer.
+    Lose,
     /// It is passed on; the connection breaks after so many bytes of the answer's body.
     CutBody(usize),
     /// It is passed on once the gate opens.

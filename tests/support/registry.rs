@@ -232,22 +232,18 @@ impl Registry {
         assert!(self.try_start().await, "port {} is taken", self.port);
     }
 
-    /// Runs the registry's own garbage collection on its storage. Returns what it printed.
-    pub fn garbage_collect(&self) -> String {
+    /// Stops the registry, lets its own garbage collection take everything that no tag keeps, and starts it again.
+    pub async fn collect_garbage(&mut self) {
+        self.kill();
         let program = self.builder.program.name();
-        let output = Command::new(process::find(program))
-            .arg("garbage-collect")
+        let run = Command::new(process::find(program))
+            .args(["garbage-collect", "--delete-untagged"])
             .arg(self.folder.path().join("config.yml"))
             .env("OTEL_TRACES_EXPORTER", "none")
-            .output()
-            .expect("garbage-collect runs");
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{printed}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        printed
+            .output();
+        let output = run.expect("garbage-collect runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.restart().await;
     }
 
     /// Points many tags at stored manifests by writing the files that the registry would: thousands in a second. Tags of

@@ -1,15 +1,16 @@
 //! `DELETE /v2/<name>/manifests/<reference>`: link tags and cached state of a manifest go with it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http::StatusCode;
 
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag, envelope, tag_scheme};
-use crate::upstream::{Answer, Caller, Reply};
+use crate::upstream::{Answer, Caller, RawManifest, Reply};
 
+use super::Writer;
 use super::error::WriteError;
 use super::link_tags::{Linked, link_tags};
-use super::{Push, Writer};
 
 /// A manifest that is to be deleted.
 struct Doomed<'a> {
@@ -17,7 +18,7 @@ struct Doomed<'a> {
     caller: &'a Caller,
     own: &'a Digest,
     /// What it was, as far as it could be read beforehand.
-    push: Option<(Push, Manifest)>,
+    read: Option<(Arc<RawManifest>, Manifest)>,
 }
 
 impl Writer {
@@ -47,20 +48,19 @@ impl Writer {
             repository,
             caller,
             own,
-            push: self.read_doomed(repository, own, caller).await?,
+            read: self.read_doomed(repository, own, caller).await?,
         };
-        let reference = Reference::Digest(own.clone());
-        let reply = self.upstream.delete_manifest(repository, &reference, caller).await?;
-        let reply = match reply.status {
-            StatusCode::NOT_FOUND => match self.delete_envelope(&doomed).await? {
-                Some(of_envelope) => of_envelope,
-                None => reply,
-            },
-            // Some registries do not delete what a tag still names, and the link tags are refshim's.
-            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT => {
-                self.delete_without_link_tags(&doomed, reply).await?
+        let of_envelope = self.delete_envelope(&doomed).await?;
+        let reply = match of_envelope {
+            Some(refused) if !refused.status.is_success() => refused,
+            // It may be stored as such, too: registries learn.
+            deleted => {
+                let stored = doomed.read.as_ref().map(|(raw, _)| doomed.linked(raw));
+                let reply = self.delete_stored(&doomed, own, stored.as_ref()).await?;
+                deleted
+                    .filter(|_| reply.status == StatusCode::NOT_FOUND)
+                    .unwrap_or(reply)
             }
-            _ => reply,
         };
         if reply.status.is_success() {
             self.clean_up(&doomed).await;
@@ -73,25 +73,16 @@ impl Writer {
         repository: &RepositoryName,
         own: &Digest,
         caller: &Caller,
-    ) -> Result<Option<(Push, Manifest)>, WriteError> {
+    ) -> Result<Option<(Arc<RawManifest>, Manifest)>, WriteError> {
         let reference = Reference::Digest(own.clone());
         let Answer::Found(raw) = self.resolver.manifest(repository, &reference, caller).await? else {
             return Ok(None);
         };
-        let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
-            return Ok(None);
-        };
-        let push = Push {
-            repository: repository.clone(),
-            reference,
-            media_type: raw.media_type.clone(),
-            bytes: raw.bytes.clone(),
-            caller: caller.clone(),
-        };
-        Ok(Some((push, manifest)))
+        let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+        Ok(manifest.map(|manifest| (raw, manifest)))
     }
 
-    /// Deletes the envelope that keeps `doomed`, with every tag of it. `None` when there is none.
+    /// Deletes the envelope that keeps `doomed`, with every tag of refshim's own. `None` when there is none.
     async fn delete_envelope(&self, doomed: &Doomed<'_>) -> Result<Option<Reply>, WriteError> {
         let Some(tag) = tag_scheme::envelope_tag(doomed.own) else {
             return Ok(None);
@@ -105,42 +96,66 @@ impl Writer {
             return Ok(None);
         };
         let parsed = Manifest::parse(&raw.bytes, &raw.media_type).ok();
-        if parsed
-            .as_ref()
-            .and_then(envelope::open)
-            .is_none_or(|original| original.digest != *doomed.own)
-        {
+        let original = parsed.as_ref().and_then(envelope::open);
+        if original.is_none_or(|original| original.digest != *doomed.own) {
             return Ok(None);
         }
-        let sealed = Reference::Digest(raw.digest.clone());
         let reply = self
-            .upstream
-            .delete_manifest(doomed.repository, &sealed, doomed.caller)
+            .delete_stored(doomed, &raw.digest, Some(&doomed.linked(&raw)))
             .await?;
         if reply.status.is_success() {
-            self.delete_tags(doomed, &raw.digest, BTreeSet::from([tag])).await;
-            self.delete_tags(doomed, &raw.digest, doomed.link_tags()).await;
+            let tags = doomed.link_tags().into_iter().chain([tag]).collect();
+            self.delete_tags(doomed, &raw.digest, tags).await;
+            let sealed = Reference::Digest(raw.digest);
             self.resolver.wrote(doomed.repository, Some(&sealed)).await;
+            self.delete_original(doomed).await;
         }
         Ok(Some(reply))
     }
 
-    /// Takes the link tags away and tries again; puts them back where that did not help.
-    async fn delete_without_link_tags(&self, doomed: &Doomed<'_>, refused: Reply) -> Result<Reply, WriteError> {
-        let removed = self.delete_tags(doomed, doomed.own, doomed.link_tags()).await;
-        if removed.is_empty() {
-            return Ok(refused);
-        }
-        let reference = Reference::Digest(doomed.own.clone());
-        let reply = self
+    /// Deletes the blob that was the original. Distribution 2.8 finds it when asked for the manifest, and fails (500).
+    async fn delete_original(&self, doomed: &Doomed<'_>) {
+        let deleted = self
             .upstream
-            .delete_manifest(doomed.repository, &reference, doomed.caller)
+            .delete_blob(doomed.repository, doomed.own, doomed.caller)
             .await;
-        if !matches!(&reply, Ok(reply) if reply.status.is_success())
-            && let Some((push, _)) = &doomed.push
-        {
-            let linked: Linked<'_> = push.linked(doomed.own);
-            self.write_link_tags(&linked, removed).await?;
+        self.resolver.forget_blob(doomed.repository, doomed.own).await;
+        if !matches!(&deleted, Ok(reply) if reply.status.is_success()) {
+            // Nothing lists it any more, so that the registry's garbage collection takes it.
+            tracing::debug!(repository = %doomed.repository, digest = %doomed.own, "the registry does not delete a blob");
+        }
+    }
+
+    /// Deletes what is stored as `digest`. Some registries delete nothing that a tag still names, and the link tags are
+    /// refshim's: they are taken away for another attempt, and put back where that did not help.
+    async fn delete_stored(
+        &self,
+        doomed: &Doomed<'_>,
+        digest: &Digest,
+        stored: Option<&Linked<'_>>,
+    ) -> Result<Reply, WriteError> {
+        let reference = Reference::Digest(digest.clone());
+        let delete = || {
+            self.upstream
+                .delete_manifest(doomed.repository, &reference, doomed.caller)
+        };
+        let reply = delete().await?;
+        let may_be_tagged = matches!(
+            reply.status,
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT
+        );
+        let Some(stored) = stored.filter(|_| may_be_tagged) else {
+            return Ok(reply);
+        };
+        let envelope_tag = tag_scheme::envelope_tag(doomed.own).filter(|_| digest != doomed.own);
+        let tags = doomed.link_tags().into_iter().chain(envelope_tag).collect();
+        let removed = self.delete_tags(doomed, digest, tags).await;
+        if removed.is_empty() {
+            return Ok(reply);
+        }
+        let reply = delete().await;
+        if !matches!(&reply, Ok(reply) if reply.status.is_success()) {
+            self.write_link_tags(stored, removed).await?;
         }
         Ok(reply?)
     }
@@ -149,7 +164,7 @@ impl Writer {
     /// a link tag without its manifest is listed nowhere, and `refshim gc` finds it.
     async fn clean_up(&self, doomed: &Doomed<'_>) {
         self.delete_tags(doomed, doomed.own, doomed.link_tags()).await;
-        if let Some((_, manifest)) = &doomed.push
+        if let Some((_, manifest)) = &doomed.read
             && let Err(error) = self
                 .drop_from_fallback_tags(doomed.repository, manifest, doomed.own, doomed.caller)
                 .await
@@ -188,9 +203,20 @@ impl Writer {
 
 impl Doomed<'_> {
     fn link_tags(&self) -> BTreeSet<Tag> {
-        let manifest = self.push.as_ref().map(|(_, manifest)| manifest);
+        let manifest = self.read.as_ref().map(|(_, manifest)| manifest);
         manifest
             .and_then(|manifest| link_tags(manifest, self.own).ok())
             .unwrap_or_default()
+    }
+
+    /// `raw` as it goes under link tags.
+    fn linked<'a>(&'a self, raw: &'a RawManifest) -> Linked<'a> {
+        Linked {
+            repository: self.repository,
+            media_type: &raw.media_type,
+            bytes: &raw.bytes,
+            digest: &raw.digest,
+            caller: self.caller,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a write is not acknowledged.
 
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 
 use crate::oci::{Code, OciError, Tag};
 use crate::upstream::{Refusal, UpstreamError};
@@ -28,9 +29,11 @@ impl WriteError {
         Self::Oci(OciError::bad_request(Code::ManifestInvalid, reason))
     }
 
-    /// The manifest is stored, but what makes it findable is not.
-    pub(super) fn not_linked(tag: &Tag, cause: &WriteError) -> Self {
-        let status = match cause {
+    /// The manifest is stored, but `what` makes it findable, at `tag`, is not.
+    pub(super) fn not_linked(what: &str, tag: &Tag, cause: Self) -> Self {
+        let status = match &cause {
+            // Its own words are better.
+            Self::Oci(_) => return cause,
             Self::Refused(refusal) if refusal.status.is_client_error() => refusal.status,
             Self::Upstream(UpstreamError::Limited { status, .. }) => *status,
             _ => StatusCode::BAD_GATEWAY,
@@ -42,18 +45,24 @@ impl WriteError {
             s if s.is_client_error() => Code::ManifestInvalid,
             _ => Code::Unavailable,
         };
-        let retry_after = match cause {
+        let retry_after = match &cause {
             Self::Upstream(UpstreamError::Limited { retry_after, .. }) => *retry_after,
+            Self::Refused(refusal) => seconds_in(&refusal.headers),
             _ => None,
         };
-        let reason = match cause {
+        let reason = match &cause {
             Self::Refused(refusal) => String::from_utf8_lossy(&refusal.body).chars().take(300).collect(),
             other => other.to_string(),
         };
-        let message = format!("the manifest is stored but its link tag {tag} is not, so push it again: {reason}");
+        let message = format!("the manifest is stored but its {what} {tag} is not, so push it again: {reason}");
         Self::Oci(OciError {
             retry_after,
             ..OciError::new(status, code, message)
         })
     }
+}
+
+/// `Retry-After`, where it is a number.
+fn seconds_in(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }

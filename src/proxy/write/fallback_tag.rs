@@ -73,7 +73,8 @@ impl Writer {
                 tag,
                 caller: &push.caller,
             };
-            self.update(&target, |index| index.add(&entry)).await?;
+            let listed = self.update(&target, |index| index.add(&entry)).await;
+            listed.map_err(|cause| WriteError::not_linked("referrers tag", &target.tag, cause))?;
         }
         Ok(())
     }
@@ -135,13 +136,16 @@ impl Writer {
             .filter(|d| !theirs.holds(d))
             .collect();
         // What the client left out may have been deleted by it.
-        let kept = self.existing(&target, unknown).await?;
-        self.update(&target, |index| {
+        let existing = self.existing(&target, unknown.clone()).await?;
+        let gone: Vec<Digest> = unknown.into_iter().filter(|d| !existing.contains(d)).collect();
+        let merged = self.update(&target, |index| {
             let mut merged = theirs.clone();
-            merged.take_over(index, &kept);
+            // Read again by now: what was added meanwhile stays.
+            merged.take_over(index, &gone);
             *index = merged;
-        })
-        .await?;
+        });
+        let merged = merged.await;
+        merged.map_err(|cause| WriteError::not_linked("referrers tag", &target.tag, cause))?;
         Ok(Some(reply))
     }
 

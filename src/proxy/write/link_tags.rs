@@ -58,7 +58,7 @@ impl Writer {
         stream::iter(tags)
             .map(|tag| async move {
                 let written = self.put_tag(linked, &tag).await;
-                written.map_err(|cause| WriteError::not_linked(&tag, &cause))
+                written.map_err(|cause| WriteError::not_linked("link tag", &tag, cause))
             })
             .buffer_unordered(PARALLEL)
             .try_collect()

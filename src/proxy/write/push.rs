@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use crate::oci::{Digest, Manifest, Reference, Tag};
+use crate::oci::{Digest, Manifest, Reference, Tag, tag_scheme};
 use crate::upstream::{RawManifest, Reply};
 
 use super::error::WriteError;
@@ -38,8 +38,12 @@ impl Writer {
         let tags = link_tags(&manifest, &own)?;
         let reply = self.put(push).await?;
         let mut reply = if sealed::is_not_understood(&manifest, &own, &reply) {
-            self.seal(push, &manifest, &own).await?;
-            sealed::created(push, &own)
+            match self.seal(push, &manifest, &own).await {
+                Ok(()) => sealed::created(push, &own),
+                // What takes no blobs either is no registry that lacks a media type.
+                Err(WriteError::Refused(refusal)) => return Ok(*refusal),
+                Err(error) => return Err(error),
+            }
         } else {
             let reply = match reply.status.is_success() {
                 true => reply,
@@ -77,7 +81,7 @@ impl Writer {
     /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took the subject note and
     /// its own list is known to work.
     fn is_durable(&self, push: &Push, tag: &Tag, manifest: &Manifest, own: &Digest, reply: &Reply) -> bool {
-        if matches!(&push.reference, Reference::Tag(pushed) if pushed == tag) {
+        if matches!(&push.reference, Reference::Tag(pushed) if tag_scheme::is_same_link(pushed, tag)) {
             return true;
         }
         let noted = reply.headers.get(OCI_SUBJECT).and_then(|value| value.to_str().ok());

@@ -176,6 +176,8 @@ pub struct Pushes {
     pub refused_members: Vec<&'static str>,
     /// 400 `TAG_INVALID` for a tag that exists, even with the same content (ECR).
     pub immutable_tags: bool,
+    /// A manifest of any type is taken (the registries of the proposals' authors).
+    pub takes_any_type: bool,
     /// 415 rather than 400 for an unknown type (zot).
     pub unknown_type_is_415: bool,
     /// `OCI-Subject` is answered, whether there is a list or not.

@@ -27,7 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ),
     ("server", &["body", "config", "proxy"]),
     // Beside the layers.
-    ("admin", &["body", "metrics", "upstream"]),
+    ("admin", &["body", "links", "metrics", "oci", "upstream"]),
     ("demo", &["body", "oci"]),
     // On top.
     (

@@ -1,15 +1,18 @@
-//! The admin listener, never on the registry's own. Its endpoints, all `GET` or `HEAD`:
+//! The admin listener, never on the registry's own. Its endpoints, all `GET` or `HEAD` but the last:
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process runs |
 //! | `/readyz` | 200 while every upstream can be reached and nothing is shutting down, otherwise 503 and the reason |
 //! | `/metrics` | counters in Prometheus' OpenMetrics text |
+//! | `POST /events` | takes news of writes that bypassed refshim |
 //!
 //! Anything else is 404.
 
+mod events;
 mod listener;
 mod metrics;
+mod notices;
 mod ready;
 
 use std::sync::Arc;
@@ -19,9 +22,11 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::body::Body;
+use crate::links::Resolver;
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
+use events::Events;
 pub use listener::run;
 use ready::Readiness;
 
@@ -32,11 +37,16 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Admin {
     readiness: Readiness,
     registry: prometheus_client::registry::Registry,
+    events: Events,
 }
 
 impl Admin {
-    pub fn new(upstreams: Vec<Arc<Upstream>>, metrics: Arc<Metrics>) -> Self {
+    /// `events_token` is what `POST /events` must bring; without one, everybody may.
+    pub fn new(resolvers: Vec<Arc<Resolver>>, metrics: Arc<Metrics>, events_token: Option<&str>) -> Self {
+        let upstreams = resolvers.iter().map(|resolver| resolver.upstream().clone());
+        let upstreams: Vec<Arc<Upstream>> = upstreams.collect();
         Self {
+            events: Events::new(resolvers, events_token),
             registry: metrics::registry(upstreams.clone(), metrics),
             readiness: Readiness::new(upstreams),
         }
@@ -48,7 +58,10 @@ impl Admin {
     }
 
     /// Answers one request.
-    async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if request.uri().path() == "/events" {
+            return self.events.answer(request).await;
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
             response
@@ -68,7 +81,7 @@ impl Admin {
             },
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "not found; there are /healthz, /readyz and /metrics\n",
+                "not found; there are /healthz, /readyz, /metrics and /events\n",
             ),
         }
     }
@@ -92,9 +105,9 @@ mod tests {
     use super::*;
 
     async fn ask(method: Method, path: &str) -> Response<Body> {
-        let admin = Admin::new(Vec::new(), Arc::default());
-        let request = Request::builder().method(method).uri(path).body(()).unwrap();
-        admin.answer(&request).await
+        let admin = Admin::new(Vec::new(), Arc::default(), None);
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        admin.answer(request).await
     }
 
     #[tokio::test]
@@ -112,9 +125,9 @@ mod tests {
 
     #[tokio::test]
     async fn shutting_down_is_not_ready() {
-        let admin = Admin::new(Vec::new(), Arc::default());
+        let admin = Admin::new(Vec::new(), Arc::default(), None);
         admin.shut_down();
-        let request = Request::builder().uri("/readyz").body(()).unwrap();
-        assert_eq!(admin.answer(&request).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let request = Request::builder().uri("/readyz").body(Body::empty()).unwrap();
+        assert_eq!(admin.answer(request).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

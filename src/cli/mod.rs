@@ -15,6 +15,7 @@ mod serve;
 mod session;
 mod target;
 mod tree;
+mod warming;
 mod wiring;
 
 use std::process::ExitCode;

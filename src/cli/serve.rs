@@ -17,6 +17,7 @@ use crate::upstream::Upstream;
 use crate::{server, telemetry};
 
 use super::failure::Failure;
+use super::warming;
 use super::wiring::resolvers;
 
 /// Run the proxy in front of a registry.
@@ -43,7 +44,7 @@ pub(super) struct Args {
     /// Where callers connect [default: 127.0.0.1:5100].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where /healthz, /readyz and /metrics are [default: 127.0.0.1:5101].
+    /// Where /healthz, /readyz, /metrics and /events are [default: 127.0.0.1:5101].
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
     /// How log lines look [default: text].
@@ -82,14 +83,16 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let upstreams = upstreams(config)?;
     let metrics = Arc::new(Metrics::default());
+    let token = events_token(config)?;
     let resolvers = resolvers(&upstreams, config)?;
     let gateway = Arc::new(Gateway::new(resolvers.clone(), config, metrics.clone()));
-    let admin = Arc::new(Admin::new(upstreams.clone(), metrics));
+    let admin = Arc::new(Admin::new(resolvers.clone(), metrics, token.as_deref()));
     let tls = tls(config)?;
     let listener = bind("server.listen", "--listen", config.server.listen).await?;
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
     announce(&listener, tls.is_some(), &admin_listener, &upstreams);
 
+    warming::start(&resolvers, config);
     let watching = tokio::spawn(admin::run(admin_listener, admin.clone()));
     let limits = server::Limits {
         connections: config.limits.connections,
@@ -129,6 +132,20 @@ fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
     let files = config.server.tls();
     let tls = files.map(|files| Tls::new(&files)).transpose();
     tls.map_err(|error| Failure::usage(format!("server.tls_cert_file, server.tls_key_file: {error}")))
+}
+
+fn events_token(config: &Config) -> Result<Option<String>, Failure> {
+    let Some(file) = &config.admin.events_token_file else {
+        return Ok(None);
+    };
+    let key = "admin.events_token_file";
+    let token = std::fs::read_to_string(file);
+    let token =
+        token.map_err(|error| Failure::usage(format!("{key}: '{}' cannot be read: {error}", file.display())))?;
+    match token.trim() {
+        "" => Err(Failure::usage(format!("{key}: '{}' is empty", file.display()))),
+        token => Ok(Some(token.to_owned())),
+    }
 }
 
 pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {

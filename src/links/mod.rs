@@ -17,6 +17,7 @@ mod resolver;
 mod scan;
 mod subjects;
 mod tag_source;
+mod warm;
 
 pub use error::ResolveError;
 pub use resolver::{Resolved, Resolver};

@@ -17,6 +17,7 @@ use super::manifests::{Manifests, Recheck};
 use super::place::Place;
 use super::scan::{Scan, Scanned};
 use super::subjects::{self, Subjects};
+use super::warm;
 
 /// How long one scan may take: a listing of a hundred thousand tags takes a legacy registry many seconds.
 const SCAN_DEADLINE: Duration = Duration::from_secs(120);
@@ -217,13 +218,18 @@ impl Resolver {
                     return Ok(fresh(known.value));
                 }
                 let scan = self.clone().scan_and_remember(place.clone(), subject.clone());
-                scan.await.map(|(links, _)| fresh(links))
+                let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
+                scanned
+                    .map_err(|_| ResolveError::lost())?
+                    .map(|(links, _)| fresh(links))
             }
             Access::Unseen => Ok(nothing(subject)),
         }
     }
 
     async fn scan_and_remember(self, place: Place, subject: Digest) -> Answered {
+        // Waiting for it is part of the scan's time.
+        let _turn = self.upstream.turn().await;
         let scan = Scan {
             manifests: self.manifests.clone(),
             listings: self.listings.clone(),
@@ -307,6 +313,13 @@ impl Resolver {
         let place = self.place(repository, caller).await;
         let recheck = self.links.deep_refresh;
         Ok(Some(subjects::find(&self.manifests, &place, &names, recheck).await?))
+    }
+
+    /// Reads the links of a repository before anybody asks. Returns how many link tags there are.
+    pub async fn warm(&self, repository: &RepositoryName, caller: &Caller) -> Result<usize, ResolveError> {
+        let place = self.place(repository, caller).await;
+        let _turn = self.upstream.turn().await;
+        warm::warm(&self.listings, &self.manifests, &place).await
     }
 
     /// A manifest on the caller's behalf, envelopes opened; by digest from the cache, once the caller is known to be allowed.
@@ -471,12 +484,12 @@ impl Resolver {
         self.cache.wrote(&self.scope(repository), touched).await;
     }
 
-    /// The same, as somebody else tells it who saw it happen. Where `touched` is empty, it may have been anything.
-    pub async fn notified(&self, repository: &RepositoryName, touched: &[Reference]) {
-        let mut touched: Vec<Touch> = touched.iter().map(touch).collect();
-        if touched.is_empty() {
-            touched.push(Touch::Everything);
-        }
+    /// The same, as somebody tells it who saw it happen. Without `touched`, it may have been anything.
+    pub async fn notified(&self, repository: &RepositoryName, touched: Option<&[Reference]>) {
+        let touched = match touched {
+            Some(touched) => touched.iter().map(touch).collect(),
+            None => vec![Touch::Everything],
+        };
         self.cache.wrote(&self.scope(repository), touched).await;
     }
 

@@ -23,6 +23,6 @@ pub use error::{Code, OciError};
 pub use fallback_index::FallbackIndex;
 pub use link::{Dialect, LinkTarget, ManifestLink};
 pub use manifest::{Manifest, ManifestError};
-pub use name::{Reference, RepositoryName, Tag};
+pub use name::{InvalidName, Reference, RepositoryName, Tag};
 pub use referrer::{Links, Referrer};
 pub use tag_scheme::{LinkTag, LinkTagKind, SubjectKey};

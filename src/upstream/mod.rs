@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use http::Method;
 use rustls::RootCertStore;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::config::{LimitsConfig, UpstreamConfig};
@@ -71,6 +71,8 @@ pub struct Upstream {
     retries: u32,
     /// Reads of our own at once.
     scans: Semaphore,
+    /// Searches for links at once, each of many reads.
+    searches: Semaphore,
     manifest_bytes: usize,
     tag_list_bytes: usize,
     counts: RequestCounts,
@@ -112,6 +114,7 @@ impl Upstream {
             },
             retries: config.retries,
             scans: Semaphore::new(config.scan_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            searches: Semaphore::new(config.scans.clamp(1, Semaphore::MAX_PERMITS)),
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,
             counts: RequestCounts::default(),
@@ -126,6 +129,12 @@ impl Upstream {
 
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Waits until one more search for links is not too many. It is one until the permit is dropped.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, so there always is a permit.
+        self.searches.acquire().await.ok()
     }
 
     /// What was asked of it since start-up.

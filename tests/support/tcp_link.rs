@@ -25,6 +25,7 @@ pub enum Way {
 pub struct TcpLink {
     authority: String,
     way: watch::Sender<Way>,
+    target: watch::Sender<String>,
     accepted: Arc<AtomicUsize>,
     /// Aborted when dropped.
     _server: JoinSet<()>,
@@ -40,12 +41,14 @@ impl TcpLink {
         let way = watch::Sender::new(Way::Open);
         let accepted = Arc::new(AtomicUsize::new(0));
         let mut server = JoinSet::new();
-        let (ways, count, target) = (way.clone(), accepted.clone(), authority.to_owned());
+        let target = watch::Sender::new(authority.to_owned());
+        let (ways, count, targets) = (way.clone(), accepted.clone(), target.subscribe());
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                if let Ok(onwards) = TcpStream::connect(&target).await {
+                let target = targets.borrow().clone();
+                if let Ok(onwards) = TcpStream::connect(target).await {
                     connections.spawn(carry(stream, onwards, ways.subscribe()));
                 }
             }
@@ -53,6 +56,7 @@ impl TcpLink {
         Self {
             authority: link,
             way,
+            target,
             accepted,
             _server: server,
         }
@@ -64,6 +68,11 @@ impl TcpLink {
 
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// New connections go there.
+    pub fn lead_to(&self, authority: &str) {
+        self.target.send_replace(authority.to_owned());
     }
 
     /// Connections that came so far.

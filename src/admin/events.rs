@@ -1,0 +1,165 @@
+//! `POST /events`: somebody tells of writes that did not pass through here, so that they show at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use super::notices::Notices;
+use crate::body::Body;
+use crate::links::Resolver;
+use crate::oci::Digest;
+
+const JSON: &str = "application/json";
+const MAX_BODY: usize = 1 << 20;
+/// A body is small: whoever takes longer than this to send one holds a connection for nothing.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Repositories at once.
+const PARALLEL: usize = 16;
+
+pub(super) struct Events {
+    /// An event does not say which registry it is from in a way that all agree on: each is told. The wrong one looks again at
+    /// a repository of which it probably knows nothing.
+    resolvers: Vec<Arc<Resolver>>,
+    /// Of the token, which is not kept; comparing digests tells nobody how much of a guess was right.
+    token: Option<Digest>,
+}
+
+/// A refusal: status and reason.
+type Refused = (StatusCode, String);
+
+impl Events {
+    pub fn new(resolvers: Vec<Arc<Resolver>>, token: Option<&str>) -> Self {
+        Self {
+            resolvers,
+            token: token.map(|token| Digest::sha256(token.as_bytes())),
+        }
+    }
+
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let mut response = match self.take(request).await {
+            Ok(taken) => super::answer(StatusCode::OK, JSON, taken.to_string()),
+            Err((status, reason)) => super::answer(status, JSON, json!({"error": reason}).to_string()),
+        };
+        if let Some((name, value)) = header_of(response.status()) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    async fn take(&self, request: Request<Body>) -> Result<serde_json::Value, Refused> {
+        if request.method() != Method::POST {
+            return Err((StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here".to_owned()));
+        }
+        if !self.may_post(request.headers()) {
+            let reason = "the bearer token of admin.events_token_file is needed";
+            return Err((StatusCode::UNAUTHORIZED, reason.to_owned()));
+        }
+        let body = read(request.into_body()).await?;
+        let notices = Notices::read(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let (repositories, ignored) = (notices.written.len(), notices.ignored);
+        self.tell(notices).await;
+        tracing::debug!(repositories, ignored, "events were taken");
+        Ok(json!({"repositories": repositories, "ignored": ignored}))
+    }
+
+    async fn tell(&self, notices: Notices) {
+        let mut told = Vec::new();
+        for (repository, touched) in notices.written {
+            for resolver in self.resolvers.iter().cloned() {
+                let (repository, touched) = (repository.clone(), touched.clone());
+                told.push(async move { resolver.notified(&repository, touched.as_deref()).await });
+            }
+        }
+        stream::iter(told).buffer_unordered(PARALLEL).collect::<()>().await;
+    }
+
+    fn may_post(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else {
+            return true;
+        };
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.split_once(' '));
+        given.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case("bearer") && Digest::sha256(given.trim().as_bytes()) == *token
+        })
+    }
+}
+
+/// The header that belongs to a status.
+fn header_of(status: StatusCode) -> Option<(http::HeaderName, &'static str)> {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => Some((ALLOW, "POST")),
+        StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer realm=\"events\"")),
+        _ => None,
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, Refused> {
+    let late = |_| {
+        (
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long to arrive".to_owned(),
+        )
+    };
+    let read = tokio::time::timeout(READ_WITHIN, body.read(MAX_BODY))
+        .await
+        .map_err(late)?;
+    let broken = |error| {
+        let reason = format!("the body did not arrive whole: {error}");
+        (StatusCode::BAD_REQUEST, reason)
+    };
+    let too_large = || {
+        let reason = format!("the body is larger than {MAX_BODY} bytes");
+        (StatusCode::PAYLOAD_TOO_LARGE, reason)
+    };
+    read.map_err(broken)?.ok_or_else(too_large)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn post(token: Option<&str>, authorization: Option<&str>, body: &str) -> StatusCode {
+        let mut request = Request::post("/events");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request
+            .body(Body::from(bytes::Bytes::copy_from_slice(body.as_bytes())))
+            .unwrap();
+        Events::new(Vec::new(), token).answer(request).await.status()
+    }
+
+    #[tokio::test]
+    async fn only_who_knows_the_token_may_post() {
+        let body = r#"{"repository": "a/b"}"#;
+        assert_eq!(post(None, None, body).await, StatusCode::OK);
+        let token = Some("s3cret");
+        assert_eq!(post(token, Some("Bearer s3cret"), body).await, StatusCode::OK);
+        assert_eq!(post(token, Some("bearer s3cret"), body).await, StatusCode::OK);
+        for wrong in [
+            None,
+            Some("Bearer s3cre"),
+            Some("Bearer "),
+            Some("Basic s3cret"),
+            Some("s3cret"),
+        ] {
+            assert_eq!(post(token, wrong, body).await, StatusCode::UNAUTHORIZED, "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_or_too_much_is_refused() {
+        assert_eq!(post(None, None, "{").await, StatusCode::BAD_REQUEST);
+        let much = "x".repeat(MAX_BODY + 1);
+        assert_eq!(post(None, None, &much).await, StatusCode::PAYLOAD_TOO_LARGE);
+        let get = Request::get("/events").body(Body::empty()).unwrap();
+        let refused = Events::new(Vec::new(), None).answer(get).await;
+        assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refused.headers()[ALLOW], "POST");
+    }
+}

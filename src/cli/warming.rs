@@ -1,0 +1,33 @@
+//! Reading the repositories of `cache.warm` at the start. It holds nothing up, and its failures only cost the first questions.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::config::Config;
+use crate::links::Resolver;
+use crate::oci::RepositoryName;
+use crate::upstream::Caller;
+
+/// Repositories at once: callers come first.
+const PARALLEL: usize = 2;
+
+/// Warms the configured repositories of the first upstream in the background.
+pub(super) fn start(resolvers: &[Arc<Resolver>], config: &Config) {
+    let repositories = config.cache.warm.clone();
+    let Some(first) = resolvers.first().filter(|_| !repositories.is_empty()).cloned() else {
+        return;
+    };
+    tokio::spawn(async move {
+        let warmed = stream::iter(repositories).map(|repository| warm(first.clone(), repository));
+        warmed.buffer_unordered(PARALLEL).collect::<()>().await;
+    });
+}
+
+/// As nobody in particular.
+async fn warm(resolver: Arc<Resolver>, repository: RepositoryName) {
+    match resolver.warm(&repository, &Caller::anonymous()).await {
+        Ok(links) => tracing::info!(%repository, links, "warmed"),
+        Err(error) => tracing::warn!(%repository, %error, "could not be warmed; it is read when somebody asks"),
+    }
+}

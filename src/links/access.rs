@@ -2,6 +2,7 @@
 //!
 //! Only permission is remembered, never refusal. Credentials are remembered as a salted hash that no other process can make.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -93,15 +94,23 @@ impl AccessList {
     }
 
     /// Asks the upstream, unless it was asked a moment ago. `known` are references that probably exist, most probable first.
-    pub async fn check(&self, upstream: &std::sync::Arc<Upstream>, place: &Place, known: Vec<Reference>) -> Probe {
+    pub async fn check(self: &Arc<Self>, upstream: &Arc<Upstream>, place: &Place, known: Vec<Reference>) -> Probe {
         if self.is_allowed(place) {
             return Ok(Access::Allowed);
         }
-        let work = probe(upstream.clone(), place.clone(), known);
+        let work = self.clone().ask(upstream.clone(), place.clone(), known);
         let landed = self.probes.run(self.key(place), work).await;
-        let access = landed.value.unwrap_or(Err(UpstreamError::Timeout("access check")))?;
+        landed.value.unwrap_or(Err(UpstreamError::Timeout("access check")))
+    }
+
+    /// Remembers before the flight ends, and looks once more when it begins: whoever comes in between asks nothing.
+    async fn ask(self: Arc<Self>, upstream: Arc<Upstream>, place: Place, known: Vec<Reference>) -> Probe {
+        if self.is_allowed(&place) {
+            return Ok(Access::Allowed);
+        }
+        let access = probe(&upstream, &place, &known).await?;
         if matches!(access, Access::Allowed) {
-            self.allow(place);
+            self.allow(&place);
         }
         Ok(access)
     }
@@ -120,8 +129,8 @@ impl AccessList {
 }
 
 /// HEADs what probably exists; a 404 proves no right, so the last word is the tag list's.
-async fn probe(upstream: std::sync::Arc<Upstream>, place: Place, known: Vec<Reference>) -> Probe {
-    for reference in &known {
+async fn probe(upstream: &Upstream, place: &Place, known: &[Reference]) -> Probe {
+    for reference in known {
         match upstream
             .head_manifest(&place.repository, reference, &place.caller)
             .await

@@ -287,16 +287,16 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
         let place = self.place(repository, caller).await;
-        if !self.access.is_allowed(&place) && self.listings.remembered(&place).await.is_some() {
+        let listed = self.listings.all(&place, Duration::ZERO).await?;
+        if matches!(listed, Answer::Found(_)) && !self.access.is_allowed(&place) {
             // A listing that somebody else started proves nothing about this caller.
-            let access = self.access.check(&self.upstream, &place, Vec::new()).await?;
-            match access {
+            match self.access.check(&self.upstream, &place, Vec::new()).await? {
                 Access::Allowed => {}
                 Access::Unseen => return Ok(Answer::Absent),
                 Access::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
         }
-        self.listings.all(&place, Duration::ZERO).await
+        Ok(listed)
     }
 
     /// Every digest of the repository that something may refer to. `None`: there is no such repository.

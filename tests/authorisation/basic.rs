@@ -1,10 +1,9 @@
-//! Who may read is the upstream's to say, each time anew for each caller.
-
-mod support;
+//! A registry with names and passwords.
 
 use http::Method;
-use support::content::{INDEX, index};
-use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Seen};
+
+use super::support::content::{INDEX, index};
+use super::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply, Seen, eventually};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 const ALICE: (&str, &str) = ("alice", "alices-password");
@@ -84,9 +83,8 @@ async fn challenges_reach_the_caller_byte_for_byte() {
                 (401, &expected.body),
                 "{program:?} {asked}"
             );
-            let challenges = |reply: &support::Reply| -> Vec<_> {
-                reply.headers.get_all("www-authenticate").iter().cloned().collect()
-            };
+            let challenges =
+                |reply: &Reply| -> Vec<_> { reply.headers.get_all("www-authenticate").iter().cloned().collect() };
             assert_eq!(challenges(&reply), challenges(&expected), "{program:?} {asked}");
             assert_eq!(reply.header("content-type"), expected.header("content-type"));
         }
@@ -125,10 +123,13 @@ async fn a_cached_answer_never_crosses_users() {
 /// A refused caller whose question coincides with an allowed one's gets a refusal, and the allowed one gets the list.
 #[tokio::test]
 async fn questions_at_once_are_not_answered_by_each_others_rights() {
-    for refused_first in [true, false] {
+    for (refused_first, of_tags) in [(true, false), (false, false), (true, true), (false, true)] {
         let setup = Setup::new(Program::V2, &[]).await;
         let gate = setup.link.hold(|seen| seen.path.contains("/tags/list"));
-        let path = setup.referrers();
+        let path = match of_tags {
+            true => "/v2/app/tags/list".to_owned(),
+            false => setup.referrers(),
+        };
         let ask = |endpoint: Endpoint| {
             let path = path.clone();
             tokio::spawn(async move { endpoint.get(&path).await.status })
@@ -143,11 +144,16 @@ async fn questions_at_once_are_not_answered_by_each_others_rights() {
             gate.reached_by(1).await;
             stranger = ask(setup.refshim.endpoint());
         }
+        // The second one's question has come as far as it can: it joined the first one's, or it is at the gate too.
+        eventually("both are under way", async || {
+            (setup.refshim.metric("requests_in_flight").await == Some(2.0)).then_some(())
+        })
+        .await;
         gate.open();
         assert_eq!(
             (stranger.await.unwrap(), alice.await.unwrap()),
             (401, 200),
-            "refused first: {refused_first}"
+            "{path}, refused first: {refused_first}"
         );
     }
 }
@@ -207,28 +213,4 @@ async fn a_refusal_in_the_middle_of_a_scan_is_the_answer() {
     );
     let reply = setup.alice().get(&setup.referrers()).await;
     assert_eq!((reply.status, reply.text().as_str()), (403, denied));
-}
-
-#[tokio::test]
-async fn credentials_are_never_logged() {
-    let mut setup = Setup::new(Program::V2, &[("REFSHIM_LOG__LEVEL", "trace")]).await;
-    setup.alice().get(&setup.referrers()).await.expect_status(200);
-    let wrong = setup.refshim.endpoint().basic("mallory", "mallorys-guess");
-    wrong.get(&setup.referrers()).await.expect_status(401);
-    setup.alice().push_image("app", "v2", "pushed").await;
-    setup.link.fail(Fault::Close, |_| true);
-    setup.alice().get("/v2/app/tags/list").await;
-    setup.refshim.terminate();
-    setup.refshim.ended().await;
-    let printed = setup.refshim.output();
-    for (user, password) in [ALICE, ("mallory", "mallorys-guess")] {
-        let request = Endpoint::new("http://x")
-            .basic(user, password)
-            .request(Method::GET, "/", &[], "");
-        let header = request.headers()["authorization"].to_str().unwrap().to_owned();
-        assert!(
-            !printed.contains(password) && !printed.contains(header.trim_start_matches("Basic ")),
-            "{printed}"
-        );
-    }
 }

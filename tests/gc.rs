@@ -312,6 +312,26 @@ async fn what_came_back_to_life_meanwhile_stays() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_got_a_tag_meanwhile_stays() {
+    let registry = Registry::v2().await;
+    let endpoint = registry.endpoint();
+    let gone = endpoint.push_image("app", "v0", "gone").await;
+    let dead = signature(&endpoint, &format!("{}.sig", gone.referrers_tag())).await;
+    delete(&endpoint, &gone).await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let target = format!("{}/app", Endpoint::new(link.url()).authority());
+    let gate = link.hold(|seen| seen.method == http::Method::DELETE);
+    let run = tokio::spawn(async move { refshim(&["gc", &target, "--delete"]).await });
+    gate.reached_by(1).await;
+    endpoint.put_tag("app", "mine", &dead).await;
+    gate.open();
+    let ended = run.await.unwrap();
+    assert!(ended.stdout.contains("the new tag mine"), "{ended:?}");
+    ended.refused(1);
+    endpoint.manifest("app", "mine").await.expect_status(200);
+}
+
+#[tokio::test]
 async fn a_refusal_to_delete_is_told_and_exits_with_one() {
     let registry = Registry::v3().await;
     let endpoint = registry.endpoint();

@@ -309,6 +309,38 @@ async fn what_the_registry_refuses_is_told_and_exits_with_one() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_writes_meanwhile_is_not_overwritten() {
+    let registry = Registry::v3().await;
+    let endpoint = registry.endpoint();
+    let (image, _) = signed(&endpoint, "app", "v1").await;
+    let theirs = endpoint.push_artifact("app", &image, "application/x", "theirs").await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let target = format!("{}/app", Endpoint::new(link.url()).authority());
+    // The last look before the write.
+    let tag = image.referrers_tag();
+    let gate = link.hold(move |seen| seen.method == http::Method::HEAD && seen.path.ends_with(&tag));
+    let run = tokio::spawn(async move { refshim(&["materialize", &target, "--as", "referrers-tag", "--apply"]).await });
+    gate.reached_by(1).await;
+    let index = content::index([theirs.descriptor()]);
+    let index = endpoint
+        .put_manifest("app", &image.referrers_tag(), INDEX, &index)
+        .await;
+    gate.open();
+    let ended = run.await.unwrap();
+    assert!(ended.stdout.contains("somebody else wrote it"), "{ended:?}");
+    ended.refused(1);
+    let stored = endpoint.manifest("app", &image.referrers_tag()).await;
+    assert_eq!(stored.body, index.bytes);
+
+    let report = apply(&format!("{}/app", registry.authority()), "referrers-tag").await;
+    assert_eq!(
+        writes(&report)[0]["links"].as_array().unwrap().len(),
+        2,
+        "both are listed: {report}"
+    );
+}
+
+#[tokio::test]
 async fn an_unknown_repository_and_wrong_usage_are_errors() {
     let registry = Registry::v2().await;
     let target = format!("{}/nothing", registry.authority());

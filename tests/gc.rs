@@ -270,6 +270,7 @@ async fn a_scan_that_is_not_whole_ends_before_anything_is_deleted() {
             Fault::answer(403, &[("content-type", "application/json")], refusal),
             // A load balancer's: it says nothing of what the registry holds.
             Fault::answer(404, &[("content-type", "text/html")], "<html>"),
+            Fault::answer(404, &[], ""),
         ] {
             let path = place.to_owned();
             link.fail(fault, move |seen| seen.path.contains(&path));

@@ -5,7 +5,8 @@
 //! ```text
 //! cli ──► server ──► proxy ──► links ──► upstream ──► oci
 //!          │          ├─────► dialect ─────────────► oci
-//!          │          └─────► cache ───────────────► oci
+//!          │          ├─────► cache ───────────────► oci
+//!          │          └─────► ui ──────────────────► oci
 //!          └► admin, telemetry, config (leaf: read by main, passed down as plain values)
 //! ```
 
@@ -25,4 +26,5 @@ pub mod oci;
 pub mod proxy;
 pub mod server;
 pub mod telemetry;
+pub mod ui;
 pub mod upstream;

@@ -20,6 +20,8 @@ pub enum Endpoint {
     Discover,
     /// The upstream's token endpoint, when its realm is rewritten.
     Token,
+    /// A page for people.
+    Ui,
     /// Anything else below `/v2/`.
     Other,
     /// A request that leads nowhere.
@@ -27,7 +29,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ping,
         Self::Catalog,
         Self::Manifest,
@@ -40,6 +42,7 @@ impl Endpoint {
         Self::ProposalC,
         Self::Discover,
         Self::Token,
+        Self::Ui,
         Self::Other,
         Self::Refused,
     ];
@@ -58,6 +61,7 @@ impl Endpoint {
             Self::ProposalC => "proposal-c",
             Self::Discover => "discover",
             Self::Token => "token",
+            Self::Ui => "ui",
             Self::Other => "other",
             Self::Refused => "refused",
         }

@@ -23,6 +23,10 @@ use super::wiring::resolvers;
 ///
 /// Everything is in memory and on this machine, and gone when it ends (Ctrl-C).
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  refshim demo
+  refshim demo --listen 127.0.0.1:8080")]
 pub(super) struct Args {
     /// Where refshim listens.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100")]
@@ -61,6 +65,7 @@ fn config(upstream: UpstreamConfig) -> Config {
         ..Config::default()
     };
     config.log.level = "warn".to_owned();
+    config.server.ui = true;
     config
 }
 
@@ -126,6 +131,8 @@ fn introduction(registry: SocketAddr, refshim: SocketAddr, sample: &Sample) -> S
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {command}{comment}");
     }
-    text.push_str("\nCtrl-C ends both.\n");
+    text.push_str(&format!(
+        "\nFor a browser: http://{refshim}/ui/r/{repository}:{tag}\nCtrl-C ends both.\n"
+    ));
     text
 }

@@ -29,6 +29,7 @@ use super::wiring::resolvers;
 Examples:
   refshim serve --upstream https://ghcr.io
   refshim serve --upstream http://127.0.0.1:5000 --listen 127.0.0.1:5100
+  refshim serve --upstream http://127.0.0.1:5000 --ui     # and open http://127.0.0.1:5100/ui/
   refshim serve --config /etc/refshim.toml
   REFSHIM_UPSTREAM=https://ghcr.io REFSHIM_CACHE__FRESH_FOR=1m refshim serve
 
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// How log lines look [default: text].
     #[arg(long, value_enum)]
     log_format: Option<LogFormatFlag>,
+    /// Serve pages for people below /ui/.
+    #[arg(long)]
+    ui: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -73,6 +77,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         listen: args.listen,
         admin_listen: args.admin_listen,
         log_format: args.log_format.map(LogFormat::from),
+        ui: args.ui,
     };
     let config = load(args.config.as_deref(), &overrides)?;
     telemetry::init(&config.log);

@@ -23,6 +23,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     pub admin_listen: Option<SocketAddr>,
     pub log_format: Option<LogFormat>,
+    /// Serve the pages for people.
+    pub ui: bool,
 }
 
 impl Overrides {
@@ -41,6 +43,7 @@ impl Overrides {
                 "--admin-listen",
             ),
             ("log.format", log_format, "--log-format"),
+            ("server.ui", self.ui.then(|| "true".to_owned()), "--ui"),
         ]
         .into_iter()
         .filter_map(|(key, value, flag)| Some((key, value?, flag)))

@@ -18,6 +18,8 @@ pub struct ServerConfig {
     pub shutdown_grace: Duration,
     /// Rewrite the realm of the upstream's challenges to the caller's view (opt-in).
     pub rewrite_realm: bool,
+    /// Serve pages for people below `/ui/` (opt-in).
+    pub ui: bool,
     /// Absolute links (Proposal A) are built with this origin instead of the request's `Host`, such as `https://refs.example.org`.
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
@@ -55,6 +57,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5100)),
             shutdown_grace: Duration::from_secs(30),
             rewrite_realm: false,
+            ui: false,
             public_url: None,
             tls_cert_file: None,
             tls_key_file: None,

@@ -1,5 +1,6 @@
 //! The short `<type>` of a Proposal D tag.
 
+use super::descriptor::Annotations;
 use super::manifest::{ANNOTATION_REFERENCE_TYPE, Manifest};
 
 /// What a tag leaves to a type beside a sha256 subject; a type that its author chose may fill it.
@@ -30,20 +31,22 @@ const ANNOTATION_BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";
 /// The `<type>` to tag `manifest` with: what its annotation says, the well-known short name of its artifact type, or one
 /// derived from it. Always fit for a tag, never empty.
 pub fn kind_of(manifest: &Manifest) -> String {
-    if let Some(stated) = manifest
-        .annotations
+    of(
+        manifest.artifact_type.as_deref().unwrap_or_default(),
+        &manifest.annotations,
+    )
+}
+
+/// The same of what describes a manifest.
+pub fn of(artifact_type: &str, annotations: &Annotations) -> String {
+    if let Some(stated) = annotations
         .get(ANNOTATION_REFERENCE_TYPE)
         .and_then(|t| tag_safe(t, MAX_STATED))
     {
         return stated;
     }
-    let artifact_type = manifest
-        .artifact_type
-        .as_deref()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let attestation = manifest
-        .annotations
+    let artifact_type = artifact_type.to_ascii_lowercase();
+    let attestation = annotations
         .get(ANNOTATION_BUNDLE_CONTENT)
         .is_some_and(|content| content == "dsse-envelope");
     let known = WELL_KNOWN.iter().find(|(part, _)| artifact_type.contains(part));

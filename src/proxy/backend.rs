@@ -11,10 +11,10 @@ use super::answer::without_body;
 use super::failure::Failure;
 use super::realm::Realms;
 use super::rewrite::SelfView;
-use super::route::{Route, RouteError, route};
+use super::route::{Route, RouteError, is_read, route};
 use super::uploads::Uploads;
 use super::write::Writer;
-use super::{blobs, discover, manifests, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
+use super::{blobs, discover, manifests, pages, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
 use crate::body::Body;
 use crate::config::{Config, ServerConfig, TagsConfig};
 use crate::links::Resolver;
@@ -77,6 +77,14 @@ impl Backend {
     }
 
     pub async fn route(&self, request: &Parts) -> Result<Route, RouteError> {
+        if self.shared.server.ui
+            && let Some(page) = pages::route(request.uri.path())
+        {
+            return match is_read(&request.method) {
+                true => Ok(Route::Ui(page)),
+                false => Err(RouteError::ReadOnly),
+            };
+        }
         let found = route(&request.method, &request.uri);
         if found == Err(RouteError::NotFound) && self.is_token_request(request).await {
             return Ok(Route::Passthrough {
@@ -128,6 +136,7 @@ impl Backend {
             Route::Manifest { repository, reference } => {
                 manifests::answer(self, request, body.into(), &repository, &reference).await
             }
+            Route::Ui(page) => Ok(pages::answer(self, request, page).await),
             Route::Passthrough {
                 endpoint: Endpoint::Blob | Endpoint::Upload,
                 repository,

@@ -13,6 +13,7 @@ use super::answer::without_body;
 use super::backend::{Backend, Shared};
 use super::failure::Failure;
 use super::observe::Observer;
+use super::pages;
 use super::peer::callers_origin;
 use super::route::{Route, RouteError};
 use super::router::Router;
@@ -99,7 +100,11 @@ async fn answer(led: Result<Visit<'_>, RouteError>, request: &Parts, body: Incom
         Ok(visit) => visit,
         Err(error) => return refused(error.into(), request),
     };
+    let is_page = matches!(visit.route, Route::Ui(_));
     let mut response = visit.backend.answer(visit.route, request, body).await;
+    if visit.backend.shared.server.ui && !is_page {
+        pages::confine(response.headers_mut());
+    }
     visit.way.turn_back(response.headers_mut(), visit.origin.as_deref());
     response
 }

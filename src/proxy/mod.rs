@@ -10,6 +10,7 @@ mod headers;
 mod lookup;
 mod manifests;
 mod observe;
+mod pages;
 mod passthrough;
 mod peer;
 mod proposal_a;

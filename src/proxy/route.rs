@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
+use super::pages::UiPage;
 use crate::dialect::Query;
 use crate::dialect::proposal_a::Shape;
 use crate::metrics::Endpoint;
@@ -55,6 +56,8 @@ pub enum Route {
         repository: RepositoryName,
         reference: Reference,
     },
+    /// A page for people, where the configuration wants them.
+    Ui(UiPage),
     /// Everything else below `/v2/`: the upstream's business.
     Passthrough {
         endpoint: Endpoint,
@@ -109,7 +112,7 @@ pub fn route(method: &Method, uri: &Uri) -> Result<Route, RouteError> {
     Ok(found)
 }
 
-fn is_read(method: &Method) -> bool {
+pub(super) fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
@@ -124,6 +127,7 @@ impl Route {
             Self::Discover { .. } => Endpoint::Discover,
             Self::TagsList { .. } => Endpoint::Tags,
             Self::Manifest { .. } => Endpoint::Manifest,
+            Self::Ui(_) => Endpoint::Ui,
             Self::Passthrough { endpoint, .. } => *endpoint,
         }
     }

@@ -9,13 +9,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::oci::RepositoryName;
+use crate::ui::Address;
 
 /// containerd's name of the registry that it means.
 pub(super) const NAMESPACE: &str = "ns";
 /// The repository that a blob is mounted from.
 const FROM: &str = "from";
-/// What stands in front of a repository's name, the longest first where one begins with another.
-const API_ROOTS: [&str; 3] = ["/v2/", "/v3/", "/oras/artifacts/v1/"];
+/// What stands in front of a repository's name, here and in the pages for people, the longest first where one begins with another.
+const API_ROOTS: [&str; 5] = [
+    "/v2/",
+    "/v3/",
+    "/oras/artifacts/v1/",
+    Address::REPOSITORY,
+    Address::MANIFEST,
+];
 
 /// In a query's value everything is encoded but what no parser takes for anything else.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
@@ -72,6 +79,21 @@ impl Way {
         match self {
             Self::Prefix { prefix, .. } => format!("{prefix}/{name}"),
             Self::Plain | Self::Namespace(_) => name.to_string(),
+        }
+    }
+
+    /// How the pages for people write addresses.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Plain => Address::default(),
+            Self::Namespace(namespace) => Address {
+                namespace: Some(namespace.clone()),
+                prefix: None,
+            },
+            Self::Prefix { prefix, .. } => Address {
+                prefix: Some(prefix.clone()),
+                namespace: None,
+            },
         }
     }
 

@@ -1,0 +1,130 @@
+//! What a referrer is to people: a signature, an SBOM, an attestation, something else.
+
+use maud::{Markup, html};
+
+use crate::oci::{Descriptor, Dialect, Referrer, link_kind};
+
+/// Statements' types in annotations: sigstore bundles, and in-toto layers as buildx and attest-build-provenance write them.
+const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type"];
+/// cosign 3 signs with a statement of this type.
+const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Badge {
+    Signature,
+    Attestation,
+    Sbom,
+    Other,
+}
+
+impl Badge {
+    pub const ALL: [Self; 4] = [Self::Signature, Self::Attestation, Self::Sbom, Self::Other];
+
+    pub fn of(referrer: &Referrer) -> Self {
+        match referrer.dialects.contains(&Dialect::Buildkit) {
+            true => Self::Attestation,
+            false => Self::of_descriptor(&referrer.descriptor),
+        }
+    }
+
+    fn of_descriptor(descriptor: &Descriptor) -> Self {
+        let annotations = &descriptor.annotations;
+        if let Some(predicate) = PREDICATE_TYPES.iter().find_map(|key| annotations.get(*key)) {
+            return Self::of_predicate(&predicate.to_ascii_lowercase());
+        }
+        let artifact_type = descriptor.artifact_type.as_deref().unwrap_or_default();
+        match link_kind::of(artifact_type, annotations).as_str() {
+            "sig" => Self::Signature,
+            "att" => Self::Attestation,
+            "sbom" => Self::Sbom,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_predicate(predicate: &str) -> Self {
+        match predicate {
+            COSIGN_SIGN => Self::Signature,
+            _ if predicate.contains("spdx") || predicate.contains("cyclonedx") => Self::Sbom,
+            _ => Self::Attestation,
+        }
+    }
+
+    /// In the singular.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Signature => "Signature",
+            Self::Attestation => "Attestation",
+            Self::Sbom => "SBOM",
+            Self::Other => "Other",
+        }
+    }
+
+    fn class(self) -> &'static str {
+        match self {
+            Self::Signature => "badge signature",
+            Self::Attestation => "badge attestation",
+            Self::Sbom => "badge sbom",
+            Self::Other => "badge other",
+        }
+    }
+
+    /// The path of an icon of 16 by 16.
+    fn icon(self) -> &'static str {
+        match self {
+            // A pen over a line.
+            Self::Signature => "M2 13.5h12M4 10.5l.6-2.6 6.2-6.2 2 2-6.2 6.2z",
+            // A shield.
+            Self::Attestation => "M8 1.5l5.5 2v4c0 3.4-2.3 5.9-5.5 7-3.2-1.1-5.5-3.6-5.5-7v-4z",
+            // A list.
+            Self::Sbom => "M2.5 3.5h1M6 3.5h7.5M2.5 8h1M6 8h7.5M2.5 12.5h1M6 12.5h7.5",
+            // A paper clip.
+            Self::Other => "M12.5 7.5L7.6 12.4a2.9 2.9 0 0 1-4.1-4.1l5.4-5.4a1.9 1.9 0 0 1 2.7 2.7l-5.2 5.2",
+        }
+    }
+
+    /// With how many there are, where that is more than one.
+    pub(super) fn print(self, count: usize) -> Markup {
+        let spoken = match count {
+            1 => self.label().to_owned(),
+            _ => format!("{}: {count}", self.label()),
+        };
+        html! {
+            span class=(self.class()) role="img" aria-label=(spoken) title=(spoken) {
+                svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" {
+                    path d=(self.icon()) {}
+                }
+                span aria-hidden="true" {
+                    (self.label())
+                    @if count > 1 { " ×" (count) }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+
+    fn badge(artifact_type: &str, annotations: &[(&str, &str)]) -> Badge {
+        let mut descriptor = Descriptor::new("application/x", Digest::sha256(b"x"), 1);
+        descriptor.artifact_type = Some(artifact_type.into());
+        let annotations = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        descriptor.annotations = annotations.collect();
+        Badge::of_descriptor(&descriptor)
+    }
+
+    #[test]
+    fn people_see_what_it_is() {
+        const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let statement = |predicate| badge(BUNDLE, &[("dev.sigstore.bundle.predicateType", predicate)]);
+        assert_eq!(statement(COSIGN_SIGN), Badge::Signature);
+        assert_eq!(statement("https://slsa.dev/provenance/v1"), Badge::Attestation);
+        assert_eq!(statement("https://spdx.dev/Document"), Badge::Sbom);
+        assert_eq!(badge(BUNDLE, &[]), Badge::Signature);
+        assert_eq!(badge("application/vnd.cncf.notary.signature", &[]), Badge::Signature);
+        assert_eq!(badge("application/vnd.cyclonedx+json", &[]), Badge::Sbom);
+        assert_eq!(badge("application/x", &[]), Badge::Other);
+    }
+}

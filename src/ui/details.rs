@@ -1,0 +1,258 @@
+//! One manifest: what it holds, and the tree of what refers to it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::address::Address;
+use super::badge::Badge;
+use super::frame;
+use super::tags::what;
+use super::text::{foreign, short, size};
+use crate::oci::descriptor::Annotations;
+use crate::oci::{Descriptor, Digest, Links, Manifest, Reference, Referrer, RepositoryName, timestamp};
+
+/// Of one manifest.
+const MAX_ANNOTATIONS: usize = 20;
+/// Parts of a manifest, and manifests of an index.
+const MAX_PARTS: usize = 50;
+
+pub struct Details<'a> {
+    pub address: &'a Address,
+    pub repository: &'a RepositoryName,
+    /// As it was asked for.
+    pub reference: &'a Reference,
+    pub digest: &'a Digest,
+    pub media_type: &'a str,
+    /// In bytes.
+    pub size: u64,
+    /// `None` where it cannot be read.
+    pub manifest: Option<&'a Manifest>,
+    /// Of every manifest that was looked at, what refers to it.
+    pub below: &'a BTreeMap<Digest, Below>,
+}
+
+/// What refers to a manifest.
+pub enum Below {
+    Links {
+        links: Arc<Links>,
+        /// Set when the registry could not be asked and this is what it said that long ago.
+        stale: Option<Duration>,
+    },
+    /// Why it cannot be told.
+    Unknown(String),
+}
+
+impl Details<'_> {
+    pub fn print(&self) -> String {
+        let name = self.address.name(self.repository);
+        let here = self.address.details(self.repository, self.reference);
+        let shown = match self.reference {
+            Reference::Tag(tag) => tag.to_string(),
+            Reference::Digest(digest) => short(digest),
+        };
+        let tree = Tree {
+            details: self,
+            drawn: RefCell::default(),
+        };
+        let content = html! {
+            h1 { (name) span.quiet { @match self.reference { Reference::Tag(_) => ":", Reference::Digest(_) => "@" } } (shown) }
+            (self.facts())
+            h2 { "Referred to by" }
+            (tree.below(self.digest))
+            (self.listed(&tree))
+            (self.parts())
+        };
+        let steps = [
+            (name.clone(), self.address.tags(self.repository, "", None)),
+            (shown.clone(), here),
+        ];
+        frame::page(self.address, &format!("{name} {shown}"), &steps, &content)
+    }
+
+    fn facts(&self) -> Markup {
+        let kind = self.manifest.map(|manifest| manifest.kind);
+        let annotations = self.manifest.map(|manifest| &manifest.annotations);
+        html! {
+            dl.facts {
+                dt { "Digest" } dd { code { (self.digest) } }
+                dt { "What" } dd { (what(kind)) ", " code { (foreign(self.media_type)) } }
+                @if let Some(artifact_type) = self.manifest.and_then(stated_type) {
+                    dt { "Artifact type" } dd { code { (foreign(artifact_type)) } }
+                }
+                @if let Some(created) = annotations.and_then(timestamp::created) {
+                    dt { "Created" } dd { (date(created)) }
+                }
+                dt { "Manifest" }
+                dd { a href=(self.address.manifest(self.repository, self.digest)) download { "Download" } ", " (size(self.size)) }
+            }
+            @if let Some(annotations) = annotations { (notes(annotations)) }
+        }
+    }
+
+    /// The manifests of an index, each with what refers to it.
+    fn listed(&self, tree: &Tree<'_>) -> Markup {
+        let listed = self
+            .manifest
+            .map(|manifest| manifest.manifests.as_slice())
+            .unwrap_or_default();
+        html! {
+            @if !listed.is_empty() {
+                h2 { "Manifests in this index" }
+                ul.tree {
+                    @for descriptor in listed.iter().take(MAX_PARTS) {
+                        // BuildKit's attestations are listed too; they were drawn below what they attest.
+                        @if !tree.is_drawn(&descriptor.digest) { (self.one_listed(descriptor, tree)) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn one_listed(&self, descriptor: &Descriptor, tree: &Tree<'_>) -> Markup {
+        html! {
+            li {
+                div.node {
+                    (self.digest_link(&descriptor.digest))
+                    p.line { code { (foreign(&descriptor.media_type)) } ", " (size(descriptor.size)) }
+                }
+                (tree.below(&descriptor.digest))
+            }
+        }
+    }
+
+    /// What the manifest is made of.
+    fn parts(&self) -> Markup {
+        let Some(manifest) = self.manifest else {
+            return html! {};
+        };
+        let config = manifest.config.iter().map(|part| ("config", part));
+        let layers = manifest.layers.iter().map(|part| ("layer", part));
+        let blobs = manifest.blobs.iter().map(|part| ("blob", part));
+        let parts: Vec<_> = config.chain(layers).chain(blobs).take(MAX_PARTS).collect();
+        html! {
+            @if !parts.is_empty() {
+                h2 { "Content" }
+                div.scroll {
+                    table {
+                        thead { tr { th scope="col" { "Part" } th scope="col" { "Media type" } th scope="col" { "Size" } th scope="col" { "Digest" } } }
+                        tbody {
+                            @for (role, part) in parts {
+                                tr {
+                                    th scope="row" { (role) }
+                                    td { code { (foreign(&part.media_type)) } }
+                                    td.number { (size(part.size)) }
+                                    td { a href=(self.address.blob(self.repository, &part.digest)) download title=(part.digest) { code { (short(&part.digest)) } } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn digest_link(&self, digest: &Digest) -> Markup {
+        let target = self
+            .address
+            .details(self.repository, &Reference::Digest(digest.clone()));
+        html! { a href=(target) title=(digest) { code { (short(digest)) } } }
+    }
+}
+
+/// Draws what refers to what. Links may form circles: below each manifest it is drawn once.
+struct Tree<'a> {
+    details: &'a Details<'a>,
+    drawn: RefCell<BTreeSet<Digest>>,
+}
+
+impl Tree<'_> {
+    fn is_drawn(&self, digest: &Digest) -> bool {
+        self.drawn.borrow().contains(digest)
+    }
+
+    /// At the top, "nothing" is said.
+    fn below(&self, digest: &Digest) -> Markup {
+        let is_top = digest == self.details.digest;
+        if !self.drawn.borrow_mut().insert(digest.clone()) {
+            return html! { p.quiet { "what refers to it is shown above" } };
+        }
+        match self.details.below.get(digest) {
+            None => html! { p.quiet { "open it to see what refers to it" } },
+            Some(Below::Unknown(reason)) => html! { p.bad { "what refers to it cannot be told: " (foreign(reason)) } },
+            Some(Below::Links { links, stale }) => html! {
+                @if let Some(age) = stale {
+                    p.note { "The registry cannot be asked; this is what it said " (age.as_secs()) " seconds ago." }
+                }
+                @if links.referrers.is_empty() {
+                    @if is_top { p { "Nothing." } }
+                } @else {
+                    ul.tree { @for referrer in &links.referrers { (self.node(referrer)) } }
+                }
+            },
+        }
+    }
+
+    fn node(&self, referrer: &Referrer) -> Markup {
+        let Details {
+            address, repository, ..
+        } = self.details;
+        let descriptor = &referrer.descriptor;
+        let kind = descriptor.artifact_type.as_deref().unwrap_or(&descriptor.media_type);
+        let dialects: Vec<&str> = referrer.dialects.iter().map(|dialect| dialect.as_str()).collect();
+        html! {
+            li {
+                div.node {
+                    p.title { (Badge::of(referrer).print(1)) " " (self.details.digest_link(&descriptor.digest)) }
+                    p.line { code { (foreign(kind)) } }
+                    p.line {
+                        @if let Some(created) = referrer.created { (date(created)) " · " }
+                        (size(descriptor.size)) " · found as " (dialects.join(", ")) " · "
+                        a href=(address.manifest(repository, &descriptor.digest)) download
+                            aria-label=(format!("Download the manifest {}", short(&descriptor.digest))) { "manifest" }
+                    }
+                    (notes(&descriptor.annotations))
+                }
+                (self.below(&descriptor.digest))
+            }
+        }
+    }
+}
+
+/// The artifact type, where it is more than the media type of the config.
+fn stated_type(manifest: &Manifest) -> Option<&str> {
+    let artifact_type = manifest.artifact_type.as_deref()?;
+    let config = manifest.config.as_ref().map(|config| config.media_type.as_str());
+    (config != Some(artifact_type)).then_some(artifact_type)
+}
+
+/// Annotations, folded away.
+fn notes(annotations: &Annotations) -> Markup {
+    let more = annotations.len().saturating_sub(MAX_ANNOTATIONS);
+    html! {
+        @if !annotations.is_empty() {
+            details {
+                summary { (annotations.len()) @if annotations.len() == 1 { " annotation" } @else { " annotations" } }
+                dl.notes {
+                    @for (key, value) in annotations.iter().take(MAX_ANNOTATIONS) {
+                        dt { (foreign(key)) } dd { (foreign(value)) }
+                    }
+                }
+                @if more > 0 { p.quiet { "and " (more) " more in the manifest" } }
+            }
+        }
+    }
+}
+
+fn date(created: i128) -> Markup {
+    let text = timestamp::to_rfc3339(created).unwrap_or_default();
+    // Of RFC 3339, what people read: to the second, in UTC.
+    let shown = match (text.get(..10), text.get(11..19)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        _ => text.clone(),
+    };
+    html! { time datetime=(text) { (shown) } }
+}

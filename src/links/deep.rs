@@ -19,7 +19,7 @@ use crate::upstream::{Answer, RawManifest, TagNames};
 use super::candidate::Candidates;
 use super::error::ResolveError;
 use super::manifests::Recheck;
-use super::scan::{PARALLEL, Scan, skip};
+use super::scan::{PARALLEL, Scan};
 
 /// Indexes inside indexes are followed this far.
 const NESTING: usize = 4;
@@ -71,7 +71,7 @@ pub(super) async fn find(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration
                 Ok(Answer::Found(holder)) => found.add_link(&LinkTarget::This, &holder, link.dialect),
                 Ok(Answer::Absent) => {}
                 Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-                Err(error) => skip(error, link.holder.as_str())?,
+                Err(error) => scan.manifests.skip(error, link.holder.as_str())?,
             },
             LinkTarget::Manifest(listed) => {
                 found.add(super::candidate::What::Named(listed.clone()), link.dialect, None)
@@ -130,7 +130,7 @@ async fn behind(scan: &Scan, tag: Tag) -> Result<Vec<(Digest, DeepLink)>, Resolv
         Ok(Answer::Found(raw)) => raw,
         Ok(Answer::Absent) => return Ok(Vec::new()),
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-        Err(error) => return skip(error, tag.as_str()).map(|()| Vec::new()),
+        Err(error) => return scan.manifests.skip(error, tag.as_str()).map(|()| Vec::new()),
     };
     let mut links = Vec::new();
     let mut seen = HashSet::from([first.digest.clone()]);
@@ -163,7 +163,7 @@ async fn read_listed(scan: &Scan, listed: &[Descriptor]) -> Result<Vec<Arc<RawMa
             Ok(Answer::Found(raw)) => read.push(raw),
             Ok(Answer::Absent) => {}
             Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-            Err(error) => skip(error, descriptor.digest.as_str())?,
+            Err(error) => scan.manifests.skip(error, descriptor.digest.as_str())?,
         }
     }
     Ok(read)

@@ -13,7 +13,7 @@ use crate::upstream::{Answer, RawManifest};
 
 use super::candidate::{Candidates, What};
 use super::error::ResolveError;
-use super::scan::{Scan, skip};
+use super::scan::Scan;
 
 /// Links remembered per subject; what lies beyond is still found by tag.
 const PER_SUBJECT: usize = 4096;
@@ -118,7 +118,7 @@ async fn holder_is_there(scan: &Scan, holder: &Digest, gone: &mut HashSet<Digest
         Ok(Answer::Found(_)) => return Ok(true),
         Ok(Answer::Absent) => {}
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-        Err(error) => skip(error, holder.as_str())?,
+        Err(error) => scan.manifests.skip(error, holder.as_str())?,
     }
     gone.insert(holder.clone());
     Ok(false)

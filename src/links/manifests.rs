@@ -11,6 +11,8 @@ use crate::cache::{Cache, Cached, Key, from_json, to_json};
 use crate::oci::{Digest, Manifest, Reference, Tag, envelope, tag_scheme};
 use crate::upstream::{Answer, RawManifest, Upstream, UpstreamError};
 
+use super::counts::ResolveCounts;
+use super::error::ResolveError;
 use super::place::Place;
 
 type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
@@ -78,11 +80,24 @@ pub(super) enum Recheck<'a> {
 pub(super) struct Manifests {
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
+    pub counts: Arc<ResolveCounts>,
     /// Largest original in an envelope, in bytes.
     pub limit: usize,
 }
 
 impl Manifests {
+    /// Lets a scan go on without one thing whose content is broken; every other failure fails the scan.
+    pub fn skip(&self, error: UpstreamError, what: &str) -> Result<(), ResolveError> {
+        match error {
+            UpstreamError::Content(reason) => {
+                tracing::warn!(what, reason, "content that cannot be believed; skipped");
+                self.counts.skipped();
+                Ok(())
+            }
+            other => Err(other.into()),
+        }
+    }
+
     /// The manifest with this digest; remembered ones cost nothing.
     pub async fn by_digest(&self, place: &Place, digest: &Digest) -> Found {
         let key = Key::manifest(&place.scope, &place.epoch, digest.as_str());

@@ -6,6 +6,7 @@
 
 mod access;
 mod candidate;
+mod counts;
 mod deep;
 mod error;
 mod learned;
@@ -19,6 +20,7 @@ mod subjects;
 mod tag_source;
 mod warm;
 
+pub use counts::{AnsweredFrom, ResolveCounts};
 pub use error::ResolveError;
 pub use resolver::{Resolved, Resolver};
 pub use subjects::Subjects;

@@ -9,7 +9,7 @@ use crate::upstream::{Answer, RawManifest};
 
 use super::candidate::{Candidate, Candidates, What};
 use super::error::ResolveError;
-use super::scan::{PARALLEL, Scan, skip};
+use super::scan::{PARALLEL, Scan};
 
 /// Config media types that say "runnable image": no artifact type of a cosign entry.
 const IMAGE_CONFIGS: [&str; 3] = [
@@ -96,7 +96,7 @@ async fn read(
         Ok(Answer::Found(raw)) => Ok(Some(raw)),
         Ok(Answer::Absent) => Ok(None),
         Ok(Answer::Refused(refusal)) => Err(refusal.into()),
-        Err(error) => skip(error, descriptor.digest.as_str()).map(|()| None),
+        Err(error) => scan.manifests.skip(error, descriptor.digest.as_str()).map(|()| None),
     }
 }
 

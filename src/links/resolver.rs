@@ -9,6 +9,7 @@ use crate::oci::{Digest, Links, Manifest, Reference, Referrer, RepositoryName};
 use crate::upstream::{Answer, Caller, RawManifest, TagNames, Upstream, UpstreamError};
 
 use super::access::{Access, AccessList, probable};
+use super::counts::{AnsweredFrom, ResolveCounts};
 use super::deep::DeepFlights;
 use super::error::ResolveError;
 use super::learned::Learned;
@@ -104,6 +105,7 @@ impl Resolver {
             upstream: upstream.clone(),
             cache: cache.clone(),
             limit: limits.manifest_bytes,
+            counts: Arc::default(),
         };
         Self {
             listings: Listings::new(upstream.clone(), cache.clone(), access.clone(), SCAN_DEADLINE),
@@ -123,12 +125,33 @@ impl Resolver {
         &self.upstream
     }
 
+    pub fn counts(&self) -> &ResolveCounts {
+        &self.manifests.counts
+    }
+
     /// Everything that refers to `subject`, or why that cannot be said. Never a list that may lack something.
     pub async fn resolve(
         &self,
         repository: &RepositoryName,
         subject: &Digest,
         caller: &Caller,
+    ) -> Result<Resolved, ResolveError> {
+        let mut from = AnsweredFrom::Scan;
+        let resolved = self.find(repository, subject, caller, &mut from).await;
+        self.counts().answered(match &resolved {
+            Ok(Resolved { stale: Some(_), .. }) => AnsweredFrom::Stale,
+            Ok(_) => from,
+            Err(_) => AnsweredFrom::Nothing,
+        });
+        resolved
+    }
+
+    async fn find(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+        from: &mut AnsweredFrom,
     ) -> Result<Resolved, ResolveError> {
         let place = self.place(repository, caller).await;
         let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
@@ -142,11 +165,13 @@ impl Resolver {
         }
         if let Some(known) = &known {
             if known.within(self.freshness.fresh_for) {
+                *from = AnsweredFrom::Fresh;
                 return Ok(fresh(known.value.clone()));
             }
             // "None" is a security statement: while the upstream can be asked, it is never served past its freshness.
             let bearable = self.freshness.fresh_for + self.freshness.stale_while_revalidate;
             if known.within(bearable) && !known.value.referrers.is_empty() {
+                *from = AnsweredFrom::Refreshing;
                 self.refresh_behind(&place, subject);
                 return Ok(fresh(known.value.clone()));
             }
@@ -240,7 +265,10 @@ impl Resolver {
             subject: subject.clone(),
             place: place.clone(),
         };
-        let Scanned { links, shareable } = scan.run().await?;
+        let scanned = scan.run().await;
+        self.counts()
+            .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
+        let Scanned { links, shareable } = scanned?;
         let links = Arc::new(links);
         if shareable {
             let key = Key::answer(&place.scope, &place.epoch, subject.as_str());

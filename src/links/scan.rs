@@ -163,14 +163,3 @@ impl Scan {
         Ok(found)
     }
 }
-
-/// Lets a scan go on without one thing whose content is broken; every other failure fails the scan.
-pub(super) fn skip(error: UpstreamError, what: &str) -> Result<(), ResolveError> {
-    match error {
-        UpstreamError::Content(reason) => {
-            tracing::warn!(what, reason, "content that cannot be believed; skipped");
-            Ok(())
-        }
-        other => Err(other.into()),
-    }
-}

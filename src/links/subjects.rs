@@ -12,7 +12,7 @@ use super::deep::may_hold_links;
 use super::error::ResolveError;
 use super::manifests::{Manifests, Recheck};
 use super::place::Place;
-use super::scan::{PARALLEL, skip};
+use super::scan::PARALLEL;
 
 /// Digests that may be subjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ async fn tell(manifests: &Manifests, place: &Place, tag: Tag, recheck: Duration)
         Ok(Answer::Found(raw)) => raw,
         Ok(Answer::Absent) => return Ok(told),
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-        Err(error) => return skip(error, tag.as_str()).map(|()| told),
+        Err(error) => return manifests.skip(error, tag.as_str()).map(|()| told),
     };
     let mut seen = HashSet::from([first.digest.clone()]);
     let mut unread = vec![first];
@@ -80,7 +80,7 @@ async fn tell(manifests: &Manifests, place: &Place, tag: Tag, recheck: Duration)
                 Ok(Answer::Found(raw)) => unread.push(raw),
                 Ok(Answer::Absent) => {}
                 Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-                Err(error) => skip(error, listed.digest.as_str())?,
+                Err(error) => manifests.skip(error, listed.digest.as_str())?,
             }
         }
     }

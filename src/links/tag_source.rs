@@ -12,7 +12,7 @@ use crate::upstream::{Answer, RawManifest, TagNames, UpstreamError};
 use super::candidate::{Candidates, What};
 use super::error::ResolveError;
 use super::manifests::Recheck;
-use super::scan::{PARALLEL, Scan, skip};
+use super::scan::{PARALLEL, Scan};
 
 /// Reads every tag that begins with the subject's key.
 pub(super) async fn find(scan: &Scan, names: &TagNames) -> Result<Candidates, ResolveError> {
@@ -55,7 +55,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
         // One artifact left out hides no other, but an index lists many: without it the list would be a wrong one.
         Err(error) if link.kind == LinkTagKind::Referrers => return Err(error.into()),
-        Err(error) => return skip(error, tag.as_str()).map(|()| Candidates::default()),
+        Err(error) => return scan.manifests.skip(error, tag.as_str()).map(|()| Candidates::default()),
     };
     // Some registries answer the subject's own tag with the subject itself.
     if raw.digest == scan.subject {

@@ -69,7 +69,7 @@ impl Events {
     async fn tell(&self, notices: Notices) {
         let mut told = Vec::new();
         for (repository, touched) in notices.written {
-            for resolver in self.resolvers.iter().cloned() {
+            for resolver in &self.resolvers {
                 let (repository, touched) = (repository.clone(), touched.clone());
                 told.push(async move { resolver.notified(&repository, touched.as_deref()).await });
             }

@@ -12,18 +12,19 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::links::{AnsweredFrom, ResolveCounts, Resolver};
 use crate::metrics::{Endpoint, LATENCY_BOUNDS, Metrics};
-use crate::upstream::Upstream;
+use crate::oci::Dialect;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Everything that `/metrics` shows.
-pub(super) fn registry(upstreams: Vec<Arc<Upstream>>, metrics: Arc<Metrics>) -> Registry {
+pub(super) fn registry(resolvers: Vec<Arc<Resolver>>, metrics: Arc<Metrics>) -> Registry {
     let mut registry = Registry::with_prefix("refshim");
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "What is running", version);
     registry.register_collector(Box::new(Callers(metrics)));
-    registry.register_collector(Box::new(Upstreams(upstreams)));
+    registry.register_collector(Box::new(Upstreams(resolvers)));
     registry
 }
 
@@ -116,8 +117,11 @@ impl Callers {
     }
 }
 
-/// What the upstreams were asked.
-struct Upstreams(Vec<Arc<Upstream>>);
+/// One counter of a resolver.
+type Reading = fn(&ResolveCounts) -> u64;
+
+/// What the upstreams were asked, and what that told.
+struct Upstreams(Vec<Arc<Resolver>>);
 
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,9 +131,42 @@ impl fmt::Debug for Upstreams {
 
 impl Collector for Upstreams {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        self.requests(&mut encoder)?;
+        self.answers(&mut encoder)?;
+        self.links(&mut encoder)?;
+        let scans: [(_, _, Reading); 3] = [
+            (
+                "scans",
+                "Scans for referrers, failed ones included",
+                ResolveCounts::scans,
+            ),
+            (
+                "scans_failed",
+                "Scans that could not be finished",
+                ResolveCounts::failed_scans,
+            ),
+            (
+                "manifests_skipped",
+                "Manifests whose content cannot be believed",
+                ResolveCounts::skipped_manifests,
+            ),
+        ];
+        for (name, help, count) in scans {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for resolver in &self.0 {
+                let labels = [("upstream", resolver.upstream().name())];
+                ConstCounter::new(count(resolver.counts())).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Upstreams {
+    fn requests(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let help = "Requests to upstreams, by what they were for and how they ended";
         let mut family = encoder.encode_descriptor("upstream_requests", help, None, MetricType::Counter)?;
-        for upstream in &self.0 {
+        for upstream in self.0.iter().map(|resolver| resolver.upstream()) {
             for (kind, outcome, count) in upstream.requests().iter().filter(|(_, _, count)| *count > 0) {
                 let labels = [
                     ("upstream", upstream.name()),
@@ -137,6 +174,30 @@ impl Collector for Upstreams {
                     ("outcome", outcome.as_str()),
                 ];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Questions for referrers, by where the answer came from";
+        let mut family = encoder.encode_descriptor("answers", help, None, MetricType::Counter)?;
+        for resolver in &self.0 {
+            for from in AnsweredFrom::ALL {
+                let labels = [("upstream", resolver.upstream().name()), ("from", from.as_str())];
+                ConstCounter::new(resolver.counts().answers(from)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn links(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Links that scans found, once for each dialect";
+        let mut family = encoder.encode_descriptor("links", help, None, MetricType::Counter)?;
+        for resolver in &self.0 {
+            for dialect in Dialect::ALL {
+                let labels = [("upstream", resolver.upstream().name()), ("dialect", dialect.as_str())];
+                ConstCounter::new(resolver.counts().links(dialect)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -46,8 +46,8 @@ impl Admin {
         let upstreams = resolvers.iter().map(|resolver| resolver.upstream().clone());
         let upstreams: Vec<Arc<Upstream>> = upstreams.collect();
         Self {
+            registry: metrics::registry(resolvers.clone(), metrics),
             events: Events::new(resolvers, events_token),
-            registry: metrics::registry(upstreams.clone(), metrics),
             readiness: Readiness::new(upstreams),
         }
     }

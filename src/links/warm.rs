@@ -6,7 +6,7 @@ use super::error::ResolveError;
 use super::listing::Listings;
 use super::manifests::{Manifests, Recheck};
 use super::place::Place;
-use super::scan::{PARALLEL, skip};
+use super::scan::PARALLEL;
 use crate::oci::{Tag, tag_scheme};
 use crate::upstream::Answer;
 
@@ -32,6 +32,6 @@ async fn read(manifests: &Manifests, place: &Place, tag: Tag) -> Result<(), Reso
     match manifests.by_tag(place, &tag, Recheck::Always).await {
         Ok(Answer::Found(_) | Answer::Absent) => Ok(()),
         Ok(Answer::Refused(refusal)) => Err(refusal.into()),
-        Err(error) => skip(error, tag.as_str()),
+        Err(error) => manifests.skip(error, tag.as_str()),
     }
 }

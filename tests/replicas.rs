@@ -80,6 +80,34 @@ async fn what_is_pushed_through_one_replica_is_listed_by_the_other_at_once() {
 }
 
 #[tokio::test]
+async fn at_once_also_while_both_are_asked_all_the_time() {
+    let (registry, redis) = (Registry::v2().await, Redis::start().await);
+    let (a, b) = pair(&registry.url(), &redis.url()).await;
+    let (a, b) = (a.endpoint(), b.endpoint());
+    let image = a.push_image("app", "v1", "one").await;
+    let mut askers = tokio::task::JoinSet::new();
+    for endpoint in [&a, &b, &b] {
+        let (endpoint, digest) = (endpoint.clone(), image.digest.clone());
+        askers.spawn(async move {
+            let mut before = 0;
+            loop {
+                let now = endpoint.referrers("app", &digest).await.len();
+                assert!(now >= before, "what was listed is listed: {before}, then {now}");
+                before = now;
+            }
+        });
+    }
+    for n in 0..30 {
+        let (from, to) = if n % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        let artifact = attach(from, &image, &n.to_string()).await;
+        assert!(lists(to, &image, &artifact).await, "push {n}");
+        if let Some(asker) = askers.try_join_next() {
+            asker.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_deleted_through_one_replica_is_gone_from_the_other_at_once() {
     let (registry, redis) = (Registry::v2().await, Redis::start().await);
     let (a, b) = pair(&registry.url(), &redis.url()).await;
@@ -303,7 +331,8 @@ async fn garbage_under_its_keys_is_not_believed() {
 fn overwrite(redis: &Redis, key: &str, garbage: &[u8]) {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
-    redis::cmd("SET").arg(key).arg(garbage).exec(&mut connection).unwrap();
+    // A full one takes no garbage either.
+    let _ = redis::cmd("SET").arg(key).arg(garbage).exec(&mut connection);
 }
 
 #[tokio::test]
@@ -378,6 +407,35 @@ async fn over_tls_with_a_password_and_without_anybodys_credentials() {
     }
 }
 
+/// As `docs/redis.md` says.
+const PERMISSIONS: &str = "~refshim:* &refshim:* +@read +@write +@transaction +@pubsub +@connection +info";
+
+#[tokio::test]
+async fn the_documented_permissions_suffice() {
+    assert!(include_str!("../docs/redis.md").contains(PERMISSIONS));
+    let (registry, redis) = (Registry::v2().await, Redis::start().await);
+    let words = PERMISSIONS.split(' ');
+    let user: Vec<&str> = ["ACL", "SETUSER", "refshim", "on", ">p:ss/w@rd"]
+        .into_iter()
+        .chain(words)
+        .collect();
+    redis.command::<()>(&user);
+    redis.command::<()>(&["ACL", "SETUSER", "default", "off"]);
+    let url = format!("redis://refshim:p%3Ass%2Fw%40rd@{}/0", redis.authority());
+    let (a, b) = pair(&registry.url(), &url).await;
+    let image = a.endpoint().push_image("app", "v1", "one").await;
+    assert!(b.endpoint().referrers("app", &image.digest).await.is_empty());
+    let pushed = attach(&a.endpoint(), &image, "1").await;
+    assert!(lists(&b.endpoint(), &image, &pushed).await);
+    for replica in [&a, &b] {
+        let output = replica.output();
+        assert!(
+            !output.contains("stores nothing") && !output.contains("from memory"),
+            "{output}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn no_credential_reaches_redis() {
     let registry = Registry::builder(support::Program::V2)
@@ -448,4 +506,69 @@ async fn an_old_redis_value_of_another_view_is_not_shared() {
         lists(&all.endpoint(), &image, &pushed).await,
         "what the other found is not all"
     );
+}
+
+/// A small generator of numbers, so that a seed that was printed can be tried again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        // Knuth's MMIX.
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+/// Whatever happens to Redis and to the ways to it: a replica always lists what was pushed through itself, and once all is
+/// well again every replica lists everything. `REFSHIM_SEED` repeats a run.
+#[tokio::test]
+async fn no_acknowledged_push_is_lost_whatever_happens_to_redis() {
+    let seed = std::env::var("REFSHIM_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 ^ u64::from(support::process::free_port()));
+    println!("REFSHIM_SEED={seed}");
+    let mut dice = Dice(seed);
+    let (registry, mut redis) = (Registry::v2().await, Redis::start().await);
+    let mut replicas = Vec::new();
+    for _ in 0..3 {
+        let link = TcpLink::in_front_of(&redis.authority()).await;
+        let url = format!("redis://{}", link.authority());
+        let refshim = replica(&registry.url(), &url)
+            .env("REFSHIM_CACHE__REDIS__TIMEOUT", "100ms")
+            .start()
+            .await;
+        replicas.push((refshim, link, Vec::<Pushed>::new()));
+    }
+    let image = registry.endpoint().push_image("app", "v1", "one").await;
+    for n in 0..60 {
+        let at = dice.roll(3);
+        match dice.roll(12) {
+            0 => redis.restart().await,
+            1 => redis.command::<()>(&["FLUSHALL"]),
+            2 => redis.command::<()>(&["CONFIG", "SET", "maxmemory", ["0", "1"][dice.roll(2)]]),
+            3 => redis.keys().iter().for_each(|key| overwrite(&redis, key, b"garbage")),
+            4 => replicas[at]
+                .1
+                .set([Way::Cut, Way::Silent, Way::Slow(Duration::from_millis(150))][dice.roll(3)]),
+            5 | 6 => replicas[at].1.set(Way::Open),
+            _ => {
+                let (refshim, _, pushed) = &mut replicas[at];
+                let endpoint = refshim.endpoint();
+                pushed.push(attach(&endpoint, &image, &n.to_string()).await);
+                let listed = endpoint.referrer_digests("app", &image.digest).await;
+                let missing = pushed.iter().position(|artifact| !listed.contains(&artifact.digest));
+                assert_eq!(missing, None, "seed {seed}, step {n}, replica {at}");
+            }
+        }
+    }
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    for (_, link, _) in &replicas {
+        link.set(Way::Open);
+    }
+    let all: Vec<&Pushed> = replicas.iter().flat_map(|(_, _, pushed)| pushed).collect();
+    for (refshim, _, _) in &replicas {
+        eventually_lists(&refshim.endpoint(), &image, &all).await;
+    }
 }

@@ -435,7 +435,7 @@ impl Resolver {
         digest: &Digest,
         caller: &Caller,
     ) -> Option<bytes::Bytes> {
-        let place = self.place(repository, caller).await;
+        let place = self.outside(repository, caller);
         if !self.access.is_allowed(&place) {
             return None;
         }
@@ -471,7 +471,7 @@ impl Resolver {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<Option<bytes::Bytes>, ResolveError> {
-        let place = self.place(repository, caller).await;
+        let place = self.outside(repository, caller);
         let key = Key::synthesised(&place.scope, digest.as_str());
         let Some(found) = self.cache.get::<bytes::Bytes>(&key).await else {
             return Ok(None);
@@ -498,12 +498,12 @@ impl Resolver {
 
     /// The upstream just let this caller read the repository.
     pub async fn allow(&self, repository: &RepositoryName, caller: &Caller) {
-        self.access.allow(&self.place(repository, caller).await);
+        self.access.allow(&self.outside(repository, caller));
     }
 
     /// The upstream just refused this caller.
     pub async fn refuse(&self, repository: &RepositoryName, caller: &Caller) {
-        self.access.forget(&self.place(repository, caller).await);
+        self.access.forget(&self.outside(repository, caller));
     }
 
     /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named.
@@ -523,6 +523,16 @@ impl Resolver {
 
     fn scope(&self, repository: &RepositoryName) -> Scope {
         Scope::new(self.upstream.url().as_str(), repository.as_str())
+    }
+
+    /// The place for questions that no write changes the answer of: nothing is asked of the cache for it.
+    fn outside(&self, repository: &RepositoryName, caller: &Caller) -> Place {
+        Place {
+            epoch: Epoch::unknown(),
+            repository: repository.clone(),
+            scope: self.scope(repository),
+            caller: caller.clone(),
+        }
     }
 
     async fn place(&self, repository: &RepositoryName, caller: &Caller) -> Place {

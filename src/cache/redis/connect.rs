@@ -1,19 +1,18 @@
-//! Connecting: one connection for questions and, over RESP3, for the news of other replicas' writes.
+//! Connecting: a connection for questions, and one for the news of other replicas' writes.
+//!
+//! Not one for both: news that arrive amidst the reply to a transaction have shifted all later replies by one (seen with
+//! Redis 7.0 and RESP3), and an epoch that belongs to an earlier question is a wrong answer.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, PushInfo, cmd};
-use redis::{PushKind, TlsCertificates, Value};
+use redis::aio::{MultiplexedConnection, PubSubStream};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates, cmd};
 
 use super::keeper::Gone;
 use super::layout::Layout;
-use super::link::Link;
 use super::{RedisError, RedisOptions};
-use crate::cache::epoch::Epochs;
-use crate::cache::key::Scope;
 
 /// Commands that wait to be sent.
 const QUEUE: usize = 1024;
@@ -31,6 +30,8 @@ pub(super) struct Connector {
 pub(super) enum ConnectError {
     #[error("{0}")]
     Redis(#[from] redis::RedisError),
+    #[error("it does not answer in time")]
+    Slow,
     #[error("the password file cannot be read: {0}")]
     Password(std::io::Error),
     #[error("it is a replica: refshim needs the primary")]
@@ -43,17 +44,19 @@ pub(super) enum ConnectError {
     Gone(#[from] Gone),
 }
 
-/// A connection and the run of the server that it leads to.
+/// Connections, and the run of the server that they lead to.
 pub(super) struct Connected {
     pub connection: MultiplexedConnection,
     pub run: Arc<str>,
+    /// Ends with its connection.
+    pub news: PubSubStream,
 }
 
 impl Connector {
     pub fn new(options: &RedisOptions, patience: Duration) -> Result<Self, RedisError> {
         let unusable = |error: redis::RedisError| RedisError::Url(error.to_string());
         let info = options.url.as_str().into_connection_info().map_err(unusable)?;
-        let mut login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let mut login = info.redis_settings().clone();
         if let Some(password) = &options.password {
             login = login.set_password(password);
         }
@@ -87,64 +90,47 @@ impl Connector {
     }
 
     /// Connects, makes sure that this is a server that can be used, and listens to the other replicas.
-    pub async fn connect(&self, layout: &Layout, listener: Listener) -> Result<Connected, ConnectError> {
-        let mut info = self.info.clone();
-        if let Some(file) = &self.password_file {
-            // Read every time: it may have been changed.
-            let password = tokio::fs::read_to_string(file).await.map_err(ConnectError::Password)?;
-            let login = info.redis_settings().clone().set_password(password.trim_end());
-            info = info.set_redis_settings(login);
-        }
-        let client = self.client(info).map_err(|error| unusable(&error))?;
+    pub async fn connect(&self, layout: &Layout) -> Result<Connected, ConnectError> {
+        let client = self.client(self.login().await?).map_err(|error| unusable(&error))?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
             .set_response_timeout(Some(self.timeout))
-            .set_pipeline_buffer_size(QUEUE)
-            .set_push_sender(listener);
+            .set_pipeline_buffer_size(QUEUE);
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-
         let mut patient = connection.clone();
         patient.set_response_timeout(self.patience);
-        patient.subscribe(layout.channel()).await?;
         let info: String = cmd("INFO").query_async(&mut patient).await?;
         let run = usable(&info)?;
         // Shows whether it takes writes, which one that cannot save its data does not.
         cmd("DEL").arg(layout.probe()).query_async::<()>(&mut patient).await?;
-        Ok(Connected { connection, run })
+
+        let news = tokio::time::timeout(self.patience, async {
+            let mut news = client.get_async_pubsub().await?;
+            news.subscribe(layout.channel()).await?;
+            Ok::<_, redis::RedisError>(news.into_on_message())
+        });
+        Ok(Connected {
+            connection,
+            run,
+            news: news.await.map_err(|_| ConnectError::Slow)??,
+        })
+    }
+
+    /// Reads the password file every time: it may have been changed.
+    async fn login(&self) -> Result<ConnectionInfo, ConnectError> {
+        let info = self.info.clone();
+        let Some(file) = &self.password_file else {
+            return Ok(info);
+        };
+        let password = tokio::fs::read_to_string(file).await.map_err(ConnectError::Password)?;
+        let login = info.redis_settings().clone().set_password(password.trim_end());
+        Ok(info.set_redis_settings(login))
     }
 }
 
 /// The client was made once already with the same settings, all but the password.
 fn unusable(error: &RedisError) -> ConnectError {
     ConnectError::Password(std::io::Error::other(error.to_string()))
-}
-
-/// Hears of other replicas' writes, and of the connection's end.
-pub(super) struct Listener {
-    pub epochs: Arc<Epochs>,
-    pub link: Weak<Link>,
-    /// Of the connection.
-    pub number: u64,
-}
-
-impl AsyncPushSender for Listener {
-    fn send(&self, news: PushInfo) -> Result<(), redis::aio::SendError> {
-        match (news.kind, news.data.get(1)) {
-            // What is known of a repository that was written to is over.
-            (PushKind::Message, Some(Value::BulkString(scope))) => {
-                if let Ok(scope) = std::str::from_utf8(scope) {
-                    self.epochs.forget(&Scope::from_text(scope));
-                }
-            }
-            (PushKind::Disconnection, _) => {
-                if let Some(link) = self.link.upgrade() {
-                    link.fail(self.number, &"the connection was closed");
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 /// The name of the server's run, when it is one that can be used.

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use redis::aio::PubSubStream;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::connect::{ConnectError, Connector, Listener};
+use super::connect::{ConnectError, Connected, Connector};
 use super::layout::Layout;
 use super::link::{Link, Live, Trouble};
 use super::pending::{Pending, Told};
 use super::writes::{self, News};
 use crate::cache::epoch::Epochs;
+use crate::cache::key::Scope;
 
 /// Pauses between attempts, and for how long Redis is left alone after a failure.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -34,10 +38,12 @@ impl Keeper {
         let mut after_gap = false;
         for number in 0.. {
             match self.open(number).await {
-                Ok(live) => {
+                Ok((live, news)) => {
                     self.link.open(live.clone(), after_gap);
                     let opened = Instant::now();
                     tracing::info!("the shared cache is there");
+                    let mut listener = JoinSet::new();
+                    listener.spawn(listen(news, self.epochs.clone(), live.clone()));
                     self.keep(&live).await;
                     if opened.elapsed() > LONGEST_PAUSE {
                         pause = SHORTEST_PAUSE;
@@ -58,16 +64,11 @@ impl Keeper {
     }
 
     /// A connection through which all that was pending has been told, so that nobody reads an epoch that is over.
-    async fn open(&self, number: u64) -> Result<Live, ConnectError> {
-        let listener = Listener {
-            epochs: self.epochs.clone(),
-            link: Arc::downgrade(&self.link),
-            number,
-        };
-        let connected = self.connector.connect(&self.layout, listener).await?;
-        let live = Live::new(connected, self.connector.patience, number, &self.link);
+    async fn open(&self, number: u64) -> Result<(Live, PubSubStream), ConnectError> {
+        let Connected { connection, run, news } = self.connector.connect(&self.layout).await?;
+        let live = Live::new(connection, run, self.connector.patience, number, &self.link);
         self.tell_all(&live).await?;
-        Ok(live)
+        Ok((live, news))
     }
 
     /// Tells of writes until the connection breaks.
@@ -145,6 +146,16 @@ impl Keeper {
             () = self.pending.added() => {}
         }
     }
+}
+
+/// Lets go of what is known of repositories that other replicas wrote to.
+async fn listen(mut news: PubSubStream, epochs: Arc<Epochs>, live: Live) {
+    while let Some(written) = news.next().await {
+        if let Ok(scope) = std::str::from_utf8(written.get_payload_bytes()) {
+            epochs.forget(&Scope::from_text(scope));
+        }
+    }
+    live.abandon(&"its connection was closed");
 }
 
 /// The connection broke while others were told.

@@ -12,7 +12,6 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use tokio::sync::Notify;
 
-use super::connect::Connected;
 use crate::cache::clock::Clock;
 
 /// How long nothing is stored after Redis refused to.
@@ -84,7 +83,7 @@ impl Link {
     }
 
     /// Closes connection `number`, unless there is a newer one already.
-    pub fn fail(&self, number: u64, error: &dyn Display) {
+    fn fail(&self, number: u64, error: &dyn Display) {
         self.doubt();
         {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
@@ -134,11 +133,17 @@ impl Link {
 }
 
 impl Live {
-    pub fn new(connected: Connected, patience: Duration, number: u64, link: &Arc<Link>) -> Self {
+    pub fn new(
+        connection: MultiplexedConnection,
+        run: Arc<str>,
+        patience: Duration,
+        number: u64,
+        link: &Arc<Link>,
+    ) -> Self {
         Self {
-            connection: connected.connection,
+            connection,
             patience,
-            run: connected.run,
+            run,
             number,
             link: Arc::downgrade(link),
         }
@@ -172,7 +177,7 @@ impl Live {
     }
 
     /// Closes the connection for everybody.
-    pub fn abandon(&self, error: &RedisError) {
+    pub fn abandon(&self, error: &dyn Display) {
         if let Some(link) = self.link.upgrade() {
             link.fail(self.number, error);
         }

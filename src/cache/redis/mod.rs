@@ -110,10 +110,9 @@ impl RedisStore {
         let live = self.link.live()?;
         // Not GET: whatever lies there, no more of it than could be ours is read.
         let most = self.max_value_bytes + value::OVERHEAD;
-        let mut read = cmd("GETRANGE");
-        read.arg(self.layout.value(id)).arg(0).arg(most);
-        let bytes: Bytes = live.ask(&read).await.ok()?;
-        value::unpack(bytes).filter(|stored| stored.bytes.len() <= self.max_value_bytes)
+        let key = self.layout.value(id);
+        let bytes: Bytes = live.ask(cmd("GETRANGE").arg(&key).arg(0).arg(most)).await.ok()?;
+        value::unpack(&key, bytes).filter(|stored| stored.bytes.len() <= self.max_value_bytes)
     }
 
     async fn write(&self, id: &Identity, stored: Stored) {
@@ -127,8 +126,9 @@ impl RedisStore {
             Kind::Answer | Kind::TagList | Kind::Deep => self.list_ttl,
             _ => self.ttl,
         };
+        let key = self.layout.value(id);
         let mut write = cmd("SET");
-        write.arg(self.layout.value(id)).arg(value::pack(&stored));
+        write.arg(&key).arg(value::pack(&key, &stored));
         write.arg("PX").arg(millis(ttl));
         if let Err(Trouble::Refused(error)) = live.ask::<()>(&write).await {
             self.link.full(&error);

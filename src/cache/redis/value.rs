@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
 
 use crate::cache::epoch::WriteId;
 use crate::cache::shared::Stored;
 
 const MAGIC: &[u8; 4] = b"rsv1";
-/// Bytes around the value itself: magic, milliseconds since 1970, whether there is an epoch, the epoch.
-pub(super) const OVERHEAD: usize = 4 + 8 + 1 + 8;
+/// Bytes around the value itself: magic, fingerprint of the key, milliseconds since 1970, whether there is an epoch, the epoch.
+pub(super) const OVERHEAD: usize = 4 + 8 + 8 + 1 + 8;
 
-pub(super) fn pack(stored: &Stored) -> Vec<u8> {
+pub(super) fn pack(key: &str, stored: &Stored) -> Vec<u8> {
     let mut packed = BytesMut::with_capacity(OVERHEAD + stored.bytes.len());
     packed.put_slice(MAGIC);
+    packed.put_slice(&fingerprint(key));
     packed.put_u64(super::millis(stored.at));
     packed.put_u8(stored.epoch.is_some().into());
     packed.put_slice(&stored.epoch.map(WriteId::to_bytes).unwrap_or_default());
@@ -21,9 +23,12 @@ pub(super) fn pack(stored: &Stored) -> Vec<u8> {
     packed.into()
 }
 
-/// `None` for anything but what [`pack`] made.
-pub(super) fn unpack(mut packed: Bytes) -> Option<Stored> {
+/// `None` for anything but what [`pack`] made under this key.
+pub(super) fn unpack(key: &str, mut packed: Bytes) -> Option<Stored> {
     if packed.len() < OVERHEAD || packed.split_to(MAGIC.len()) != MAGIC[..] {
+        return None;
+    }
+    if packed.split_to(8) != fingerprint(key)[..] {
         return None;
     }
     let at = Duration::from_millis(packed.get_u64());
@@ -41,6 +46,13 @@ pub(super) fn unpack(mut packed: Bytes) -> Option<Stored> {
     })
 }
 
+/// So that no mix-up on the way can show one repository's state as another's.
+fn fingerprint(key: &str) -> [u8; 8] {
+    let mut fingerprint = [0; 8];
+    fingerprint.copy_from_slice(&Sha256::digest(key.as_bytes())[..8]);
+    fingerprint
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,17 +65,14 @@ mod tests {
                 epoch,
                 bytes: Bytes::from_static(b"{}"),
             };
-            let packed = pack(&stored);
+            let packed = Bytes::from(pack("key", &stored));
             assert_eq!(packed.len(), OVERHEAD + 2);
-            assert_eq!(unpack(packed.into()), Some(stored));
+            assert_eq!(unpack("key", packed.clone()), Some(stored));
+            assert_eq!(unpack("another key", packed.clone()), None);
+            assert_eq!(unpack("key", packed.slice(..OVERHEAD - 1)), None);
         }
-        for garbage in [
-            "",
-            "rsv1",
-            "garbage that is long enough to be a value",
-            "rsv100000000900000000",
-        ] {
-            assert_eq!(unpack(Bytes::from_static(garbage.as_bytes())), None, "{garbage}");
+        for garbage in ["", "rsv1", "garbage that is long enough to be a value"] {
+            assert_eq!(unpack("key", Bytes::from_static(garbage.as_bytes())), None, "{garbage}");
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::content::ANY;
+use bytes::Bytes;
+use http::Method;
+
+use super::support::content::{ANY, IMAGE};
 use super::support::tokens::{TokenService, User};
 use super::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Seen, Tools, eventually};
 
@@ -278,6 +281,56 @@ async fn a_refusal_that_passes_through_ends_the_permission() {
     endpoint.get(&path).await.expect_status(200);
     endpoint.get("/v2/alices/app/manifests/v1").await.expect_status(401);
     endpoint.get(&path).await.expect_status(401);
+}
+
+/// Whatever a refused caller tried, it may read no more than before.
+#[tokio::test]
+async fn a_refused_write_is_no_permission() {
+    for program in Program::ALL {
+        let setup = Setup::new(program, &[]).await;
+        let repository = "alices/app";
+        let path = setup.referrers(repository);
+        let warm = setup.through(&setup.pull(Some(ALICE), repository));
+        warm.get(&path).await.expect_status(200);
+        let bob = setup.pull(Some(BOB), repository);
+        let manifest = |reference: &str| format!("/v2/{repository}/manifests/{reference}");
+        let json = [("content-type", IMAGE)];
+        let writes = [
+            (Method::PUT, manifest("v1"), Bytes::clone(&setup.image.bytes)),
+            (
+                Method::PUT,
+                manifest(&setup.referrer.digest),
+                setup.referrer.bytes.clone(),
+            ),
+            (Method::PUT, manifest("v2"), "{}".into()),
+            (Method::DELETE, manifest(&setup.image.digest), "".into()),
+            (Method::DELETE, manifest("v1"), "".into()),
+            (Method::POST, format!("/v2/{repository}/blobs/uploads/"), "".into()),
+        ];
+        for (method, target, body) in writes {
+            // Each way to read is the first one after the write: a refused read would set right what the write got wrong.
+            for read in setup.paths(repository) {
+                let reply = setup
+                    .through(&bob)
+                    .send(method.clone(), &target, &json, body.clone())
+                    .await;
+                assert_eq!(reply.status, 401, "{program:?}: {method} {target}: {reply:?}");
+                setup.link.take();
+                warm.get(&path).await.expect_status(200);
+                assert_eq!(
+                    setup.link.take(),
+                    [] as [String; 0],
+                    "what others are told is fresh still"
+                );
+                let reply = setup.through(&bob).get_with(&read, &[("accept", ANY)]).await;
+                assert_eq!(
+                    reply.status, 401,
+                    "{program:?}: {read} after {method} {target}: {reply:?}"
+                );
+            }
+        }
+        assert_eq!(warm.referrers(repository, &setup.image.digest).await.len(), 1);
+    }
 }
 
 /// One question per repository and credential, however many answers are given from the cache.

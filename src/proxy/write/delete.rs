@@ -34,7 +34,10 @@ impl Writer {
             Reference::Tag(_) => Ok(self.upstream.delete_manifest(repository, reference, caller).await?),
             Reference::Digest(own) => self.delete_digest(repository, own, caller).await,
         };
-        self.resolver.wrote(repository, Some(reference)).await;
+        // A stranger takes nothing from those who read. Other refusals may come after something was done.
+        if !matches!(&deleted, Ok(reply) if reply.status == StatusCode::UNAUTHORIZED) {
+            self.resolver.wrote(repository, Some(reference)).await;
+        }
         deleted
     }
 

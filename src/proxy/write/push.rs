@@ -1,6 +1,6 @@
 //! `PUT /v2/<name>/manifests/<reference>`.
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use crate::oci::{Digest, Manifest, Reference, Tag, tag_scheme};
 use crate::upstream::{RawManifest, Reply};
@@ -11,18 +11,25 @@ use super::{Push, Writer, sealed, validate};
 
 const OCI_SUBJECT: &str = "oci-subject";
 
+fn is_about_access(reply: &Reply) -> bool {
+    matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
 impl Writer {
     /// Forwards the push, makes its links durable, and returns what the caller is told: the upstream's own answer with
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<Reply, WriteError> {
         let pushed = self.store(&push).await;
-        // Also after a failure: something may have been written.
-        let moved = Some(&push.reference).filter(|reference| matches!(reference, Reference::Tag(_)));
-        self.resolver.wrote(&push.repository, moved).await;
-        if pushed.is_ok() {
-            self.resolver.allow(&push.repository, &push.caller).await;
+        // Whoever may not write takes nothing from those who read. After any other failure, something may have been written.
+        if !matches!(&pushed, Ok(reply) if is_about_access(reply)) {
+            self.wrote(&push).await;
         }
         pushed
+    }
+
+    async fn wrote(&self, push: &Push) {
+        let moved = Some(&push.reference).filter(|reference| matches!(reference, Reference::Tag(_)));
+        self.resolver.wrote(&push.repository, moved).await;
     }
 
     async fn store(&self, push: &Push) -> Result<Reply, WriteError> {
@@ -41,7 +48,10 @@ impl Writer {
             match self.seal(push, &manifest, &own).await {
                 Ok(()) => sealed::created(push, &own),
                 // What takes no blobs either is no registry that lacks a media type.
-                Err(WriteError::Refused(refusal)) => return Ok(*refusal),
+                Err(WriteError::Refused(refusal)) => {
+                    self.wrote(push).await;
+                    return Ok(*refusal);
+                }
                 Err(error) => return Err(error),
             }
         } else {

@@ -146,10 +146,21 @@ async fn probe(upstream: &Upstream, place: &Place, known: &[Reference]) -> Probe
     let path = format!("/v2/{}/tags/list?n=1", place.repository);
     let reply = upstream.get(&path, &place.caller, PROBE_LIMIT).await?;
     Ok(match reply.status.as_u16() {
-        200 => Access::Allowed,
+        200 if is_listing(&reply.body) => Access::Allowed,
+        // A page for logging in, say.
+        200 => return Err(UpstreamError::Invalid("a tag listing that is none".into())),
         404 => Access::Unseen,
         _ => Access::Refused(reply),
     })
+}
+
+fn is_listing(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Listing {
+        #[serde(rename = "tags")]
+        _tags: serde::de::IgnoredAny,
+    }
+    serde_json::from_slice::<Listing>(body).is_ok()
 }
 
 /// The `exp` of a bearer token that is a JWT. Its signature is the upstream's business: this can only shorten.
@@ -200,6 +211,16 @@ mod tests {
         assert!(!list.is_allowed(&place(None)));
         tokio::time::advance(Duration::from_secs(61)).await;
         assert!(!list.is_allowed(&place(Some("Basic YQ=="))));
+    }
+
+    #[test]
+    fn only_a_tag_listing_lets_anybody_in() {
+        for listing in [r#"{"name":"r","tags":["a"]}"#, r#"{"tags":null}"#] {
+            assert!(is_listing(listing.as_bytes()), "{listing}");
+        }
+        for other in ["", "<html>log in</html>", "{}", "[]", r#"{"errors":[]}"#] {
+            assert!(!is_listing(other.as_bytes()), "{other}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

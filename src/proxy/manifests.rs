@@ -63,7 +63,10 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
     let resolver = &asked.backend.resolver;
     match response.status() {
         StatusCode::OK => {
-            resolver.allow(asked.repository, &asked.caller).await;
+            asked
+                .backend
+                .was_read(asked.request, asked.repository, &asked.caller)
+                .await;
             found(asked, response).await
         }
         StatusCode::NOT_FOUND => match not_found(asked).await? {

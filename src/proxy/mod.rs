@@ -13,6 +13,7 @@ mod observe;
 mod pages;
 mod passthrough;
 mod peer;
+mod proof;
 mod proposal_a;
 mod proposal_b;
 mod proposal_c;

@@ -41,7 +41,7 @@ pub(super) async fn learn(
     match (&request.method, response.status()) {
         (&Method::DELETE, _) => resolver.forget_blob(repository, &digest).await,
         (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => resolver.refuse(repository, &caller).await,
-        (&Method::GET | &Method::HEAD, StatusCode::OK) => resolver.allow(repository, &caller).await,
+        (&Method::GET | &Method::HEAD, StatusCode::OK) => backend.was_read(request, repository, &caller).await,
         _ => {}
     }
     let small = response

@@ -158,6 +158,38 @@ async fn questions_at_once_are_not_answered_by_each_others_rights() {
     }
 }
 
+/// The same of the tag list itself, while another caller's listing is under way and nothing is remembered.
+#[tokio::test]
+async fn tags_listed_for_one_caller_are_not_shown_to_another() {
+    let setup = Setup::new(Program::V2, &[]).await;
+    let by_alice = is_by(ALICE);
+    let gate = setup
+        .link
+        .hold(move |seen| seen.path.contains("/tags/list") && by_alice(seen));
+    let ask = |endpoint: Endpoint| tokio::spawn(async move { endpoint.get("/v2/app/tags/list").await.status });
+    let alice = ask(setup.alice());
+    gate.reached_by(1).await;
+    let stranger = ask(setup.refshim.endpoint());
+    // Meanwhile the stranger's question most probably joins the listing.
+    setup.refshim.endpoint().get("/v2/").await.expect_status(401);
+    gate.open();
+    assert_eq!((stranger.await.unwrap(), alice.await.unwrap()), (401, 200));
+}
+
+/// A push that the registry refuses opens nothing.
+#[tokio::test]
+async fn whoever_may_not_push_may_not_read_for_having_tried() {
+    let setup = Setup::new(Program::V2, &[]).await;
+    setup.alice().get(&setup.referrers()).await.expect_status(200);
+    let manifest = format!("/v2/app/manifests/{}", setup.image.digest);
+    setup.alice().get(&manifest).await.expect_status(200);
+    let stranger = setup.refshim.endpoint();
+    stranger.put_bytes("app", "v2", &setup.image).await.expect_status(401);
+    for path in [&setup.referrers(), &manifest, "/v2/app/tags/list"] {
+        stranger.get(path).await.expect_status(401);
+    }
+}
+
 #[tokio::test]
 async fn every_request_upstream_carries_the_callers_own_credentials() {
     let setup = Setup::new(Program::V2, &[("REFSHIM_CACHE__FRESH_FOR", "0s")]).await;

@@ -21,7 +21,7 @@ enum Page {
     Entries(Vec<Descriptor>, Option<Uri>),
     /// No such repository or subject, said by an API that is known to be there.
     Nothing,
-    /// Not this API. Whether that holds for every subject.
+    /// Not this API. Whether that holds for every repository and subject.
     No {
         always: bool,
     },
@@ -45,7 +45,7 @@ impl Upstream {
         let mut all = Vec::new();
         let mut uri = self.origin.uri(&format!("/v2/{repository}/referrers/{subject}"))?;
         for page in 0..MOST_PAGES {
-            match self.native_page(uri, caller).await? {
+            match self.native_page(uri, subject, caller).await? {
                 Page::Entries(mut entries, next) => {
                     all.append(&mut entries);
                     match next {
@@ -73,7 +73,7 @@ impl Upstream {
         ))
     }
 
-    async fn native_page(&self, uri: Uri, caller: &Caller) -> Result<Page, UpstreamError> {
+    async fn native_page(&self, uri: Uri, subject: &Digest, caller: &Caller) -> Result<Page, UpstreamError> {
         let ask = Ask {
             kind: RequestKind::Referrers,
             method: Method::GET,
@@ -85,22 +85,33 @@ impl Upstream {
         // Even when that is long ago: an API that fails is no API that is missing.
         let known = self.native.last() == Some(true);
         match self.ask(&ask, PAGE_BYTES).await {
-            Ok(reply) => self.judge(reply, &uri, known),
+            Ok(reply) => self.judge(reply, &uri, subject, known),
             Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_IMPLEMENTED)) if !known => {
-                Ok(Page::No { always: true })
+                self.no(subject)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn judge(&self, reply: Reply, asked: &Uri, known: bool) -> Result<Page, UpstreamError> {
-        let no = Ok(Page::No { always: true });
+    /// Whoever asks chooses the subject, and must not be able to turn the API off for all others: no conclusion is drawn from an
+    /// algorithm that many registries refuse, and an API that worked a moment ago fails rather than being gone.
+    fn no(&self, subject: &Digest) -> Result<Page, UpstreamError> {
+        if self.native() == Some(true) {
+            return Err(UpstreamError::Invalid("its referrers API answers no longer".into()));
+        }
+        Ok(Page::No {
+            always: is_common(subject),
+        })
+    }
+
+    fn judge(&self, reply: Reply, asked: &Uri, subject: &Digest, known: bool) -> Result<Page, UpstreamError> {
+        let no = || self.no(subject);
         let says = |code: &str| error_codes(&reply.body).is_some_and(|codes| codes.iter().any(|c| c == code));
         match reply.status.as_u16() {
             200 => {
                 let content_type = reply.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
                 let entries = entries(&reply.body).filter(|_| content_type == Some(OCI_IMAGE_INDEX.as_bytes()));
-                let Some(entries) = entries else { return no };
+                let Some(entries) = entries else { return no() };
                 let next = link_header::next(&reply.headers);
                 let next = next.map(|link| self.own_link(asked, link)).transpose()?;
                 Ok(Page::Entries(entries, next))
@@ -113,9 +124,18 @@ impl Upstream {
             400 if says("MANIFEST_INVALID") && known => Ok(Page::Nothing),
             400 if says("MANIFEST_INVALID") => Ok(Page::No { always: false }),
             404 if says("NAME_UNKNOWN") => Ok(Page::No { always: false }),
-            _ => no,
+            // zot, without a word: a repository that it does not have, a digest of an algorithm that it does not know.
+            404 if reply.body.is_empty() && known => Ok(Page::Nothing),
+            404 if reply.body.is_empty() => Ok(Page::No { always: false }),
+            400 if !is_common(subject) && known => Ok(Page::Nothing),
+            _ => no(),
         }
     }
+}
+
+/// Whether every registry knows digests of this algorithm.
+fn is_common(subject: &Digest) -> bool {
+    subject.algorithm() == "sha256"
 }
 
 /// The entries of an index; what names no digest is left out. `None` when it is no index.

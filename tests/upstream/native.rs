@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Response;
 use refshim::body::Body;
+use refshim::oci::Digest;
 use refshim::oci::media_type::OCI_IMAGE_INDEX;
 use refshim::upstream::{Native, Upstream, UpstreamError};
 
@@ -123,6 +124,58 @@ async fn an_api_that_is_known_may_fail_or_know_nothing() {
         assert!(matches!(ask(&upstream).await, Ok(Native::Supported(entries)) if entries.is_empty()));
     }
     assert!(ask(&upstream).await.is_err(), "no fewer referrers because of a failure");
+}
+
+/// Anybody may ask anything: what one question is answered must not hide what others would find.
+#[tokio::test]
+async fn no_question_turns_the_api_off_for_others() {
+    let odd = Digest::parse("foo:bar").unwrap();
+    let about =
+        async |upstream: &Upstream, subject: &Digest| upstream.native_referrers(&repository(), subject, &alice()).await;
+    let others: [(fn() -> Response<Body>, &Digest); 4] = [
+        (|| reply(400, &[], ""), &odd),
+        (
+            || reply(404, &[("content-type", "text/plain")], "404 page not found"),
+            &odd,
+        ),
+        (|| reply(500, &[], ""), &odd),
+        (|| reply(404, &[], ""), &digest("gone")),
+    ];
+    for (number, (other, subject)) in others.into_iter().enumerate() {
+        let server = server(vec![other]).await;
+        let unknown = upstream(&server.url());
+        let answer = about(&unknown, subject).await;
+        assert!(matches!(answer, Ok(Native::Unsupported)) || answer.is_err(), "{number}");
+        assert_eq!(unknown.native(), None, "{number}");
+    }
+    let known: [(fn() -> Response<Body>, &Digest, bool); 4] = [
+        (|| reply(400, &[], ""), &odd, true),
+        (|| reply(404, &[], ""), &digest("gone"), true),
+        (
+            || reply(200, &[("content-type", "text/html")], "log in"),
+            &digest("a"),
+            false,
+        ),
+        (
+            || reply(404, &[("content-type", "text/plain")], "404 page not found"),
+            &digest("a"),
+            false,
+        ),
+    ];
+    for (number, (other, subject, is_answer)) in known.into_iter().enumerate() {
+        let server = server(vec![|| index(&["a"], &[]), other]).await;
+        let upstream = upstream(&server.url());
+        assert!(ask(&upstream).await.is_ok());
+        let answer = about(&upstream, subject).await;
+        match is_answer {
+            true => assert!(
+                matches!(&answer, Ok(Native::Supported(list)) if list.is_empty()),
+                "{number}: {answer:?}"
+            ),
+            false => assert!(answer.is_err(), "{number}: {answer:?}"),
+        }
+        assert_eq!(upstream.native(), Some(true), "{number}");
+    }
 }
 
 #[tokio::test]

@@ -41,13 +41,7 @@ pub(super) struct DeepLinks(HashMap<Digest, Vec<DeepLink>>);
 impl Cached for DeepLinks {
     fn weight(&self) -> usize {
         let links = self.0.values().flatten();
-        let annotations = |d: &Descriptor| d.annotations.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
-        links
-            .map(|link| match &link.target {
-                LinkTarget::This => size_of::<DeepLink>(),
-                LinkTarget::Manifest(d) | LinkTarget::Blob(d) => size_of::<DeepLink>() + annotations(d),
-            })
-            .sum()
+        links.map(|link| size_of::<DeepLink>() + link.target.weight()).sum()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! Links learned, at no extra request, from manifests that pass through.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +17,8 @@ use super::scan::Scan;
 
 /// Links remembered per subject; what lies beyond is still found by tag.
 const PER_SUBJECT: usize = 4096;
+/// Links learned from one manifest: a few kilobytes could make many thousands, of which each is looked up.
+const PER_MANIFEST: usize = 1024;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct LearnedLink {
@@ -30,7 +32,8 @@ pub(super) struct LearnedLinks(Vec<LearnedLink>);
 
 impl Cached for LearnedLinks {
     fn weight(&self) -> usize {
-        self.0.len() * 2 * size_of::<LearnedLink>()
+        let links = self.0.iter();
+        links.map(|link| size_of::<LearnedLink>() + link.target.weight()).sum()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {
@@ -59,32 +62,38 @@ impl Learned {
     /// Remembers every link that the manifest states. Returns the subjects of which something new was learned.
     pub async fn learn(&self, cache: &Cache, scope: &Scope, raw: &RawManifest, manifest: &Manifest) -> Vec<Digest> {
         let mut news = Vec::new();
-        for link in manifest.links(&raw.digest) {
-            let key = Key::learned(scope, link.subject.as_str());
-            let learned = LearnedLink {
-                target: link.target,
-                holder: raw.digest.clone(),
-                dialect: link.dialect,
-            };
+        for (subject, links) in by_subject(raw, manifest) {
+            let key = Key::learned(scope, subject.as_str());
             let _writing = self.writing.lock().await;
             let known = cache.get::<LearnedLinks>(&key).await.map(|found| found.value);
-            if let Some(merged) = with(known, learned) {
+            if let Some(merged) = with(known, links) {
                 cache.put(key, Arc::new(merged)).await;
-                news.push(link.subject);
+                news.push(subject);
             }
         }
         news
     }
 }
 
-fn with(known: Option<Arc<LearnedLinks>>, link: LearnedLink) -> Option<LearnedLinks> {
-    let known = known.unwrap_or_default();
-    if known.0.contains(&link) || known.0.len() >= PER_SUBJECT {
-        return None;
+fn by_subject(raw: &RawManifest, manifest: &Manifest) -> BTreeMap<Digest, Vec<LearnedLink>> {
+    let mut links: BTreeMap<Digest, Vec<LearnedLink>> = BTreeMap::new();
+    for link in manifest.links(&raw.digest).into_iter().take(PER_MANIFEST) {
+        links.entry(link.subject).or_default().push(LearnedLink {
+            target: link.target,
+            holder: raw.digest.clone(),
+            dialect: link.dialect,
+        });
     }
-    let mut links = (*known).clone();
-    links.0.push(link);
-    Some(links)
+    links
+}
+
+/// What is known with what is new in `links`; `None` where nothing is.
+fn with(known: Option<Arc<LearnedLinks>>, links: Vec<LearnedLink>) -> Option<LearnedLinks> {
+    let known = known.unwrap_or_default();
+    let room = PER_SUBJECT.saturating_sub(known.0.len());
+    let news = links.into_iter().filter(|link| !known.0.contains(link));
+    let news: Vec<LearnedLink> = news.take(room).collect();
+    (!news.is_empty()).then(|| LearnedLinks(known.0.iter().cloned().chain(news).collect()))
 }
 
 /// The candidates for the scan's subject among what was learned. They are hints: nothing vouches that they still exist, so
@@ -122,4 +131,47 @@ async fn holder_is_there(scan: &Scan, holder: &Digest, gone: &mut HashSet<Digest
     }
     gone.insert(holder.clone());
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str) -> LearnedLink {
+        LearnedLink {
+            target: LinkTarget::This,
+            holder: Digest::sha256(name.as_bytes()),
+            dialect: Dialect::Subject,
+        }
+    }
+
+    #[test]
+    fn only_news_is_learned_and_only_so_much() {
+        let known = with(None, vec![link("a"), link("b")]).unwrap();
+        assert!(with(Some(Arc::new(known.clone())), vec![link("b"), link("a")]).is_none());
+        let more = with(Some(Arc::new(known)), vec![link("b"), link("c")]).unwrap();
+        assert_eq!(more.0, [link("a"), link("b"), link("c")]);
+        let many = (0..PER_SUBJECT + 1).map(|n| link(&n.to_string())).collect();
+        assert_eq!(with(None, many).unwrap().0.len(), PER_SUBJECT);
+    }
+
+    #[test]
+    fn one_manifest_teaches_only_so_much_and_weighs_what_it_holds() {
+        let entry = |n: usize| {
+            serde_json::json!({"digest": Digest::sha256(&n.to_be_bytes()), "mediaType": "x/y", "size": 1,
+                "annotations": {"org.opencontainers.reference": Digest::sha256(b"s"), "x": "y".repeat(100)}})
+        };
+        let entries: Vec<_> = (0..PER_MANIFEST + 1).map(entry).collect();
+        let bytes: Bytes = serde_json::json!({ "manifests": entries }).to_string().into();
+        let media_type = crate::oci::media_type::OCI_IMAGE_INDEX;
+        let manifest = Manifest::parse(&bytes, media_type).unwrap();
+        let raw = RawManifest {
+            digest: Digest::sha256(&bytes),
+            media_type: media_type.to_owned(),
+            bytes,
+        };
+        let links = by_subject(&raw, &manifest).remove(&Digest::sha256(b"s")).unwrap();
+        assert_eq!(links.len(), PER_MANIFEST);
+        assert!(LearnedLinks(links).weight() > PER_MANIFEST * 200);
+    }
 }

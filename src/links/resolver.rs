@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped, Touch, from_json, to_json};
 use crate::config::{CacheConfig, LimitsConfig, LinksConfig};
-use crate::oci::{Digest, Links, Manifest, Reference, Referrer, RepositoryName};
+use crate::oci::{Descriptor, Digest, Links, Manifest, Reference, Referrer, RepositoryName};
 use crate::upstream::{Answer, Caller, RawManifest, TagNames, Upstream, UpstreamError};
 
 use super::access::{Access, AccessList, probable};
@@ -77,10 +77,11 @@ impl Cached for bytes::Bytes {
 impl Cached for Links {
     fn weight(&self) -> usize {
         let entry = |r: &Referrer| {
-            let annotations = r.descriptor.annotations.iter();
-            size_of::<Referrer>() + 200 + annotations.map(|(k, v)| k.len() + v.len() + 64).sum::<usize>()
+            let objects = r.objects.iter().flatten().map(Descriptor::weight);
+            size_of::<Referrer>() + r.descriptor.weight() + objects.sum::<usize>()
         };
-        self.referrers.iter().map(entry).sum()
+        // Printed, it is kept once more.
+        2 * self.referrers.iter().map(entry).sum::<usize>()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

@@ -59,6 +59,17 @@ impl Descriptor {
         })
     }
 
+    /// Bytes that it holds, roughly: all of them may be a stranger's to choose.
+    pub fn weight(&self) -> usize {
+        let annotations = self.annotations.iter().map(|(key, value)| key.len() + value.len() + 64);
+        let texts = [Some(&self.media_type), self.artifact_type.as_ref(), self.data.as_ref()];
+        size_of::<Self>()
+            + self.digest.as_str().len()
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + annotations.sum::<usize>()
+            + self.reference.as_ref().map_or(0, |reference| reference.weight())
+    }
+
     /// The inlined content, when there is any and it is what the digest and the size promise.
     pub fn inlined(&self) -> Option<bytes::Bytes> {
         use base64::Engine as _;
@@ -75,4 +86,37 @@ pub fn annotations_from_json(value: &Value) -> Annotations {
     members
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_a_stranger_chose_weighs() {
+        let light = Descriptor::new("a/b", Digest::sha256(b""), 0);
+        let long = "x".repeat(1000);
+        let annotated = Descriptor {
+            annotations: [("k".to_owned(), long.clone())].into(),
+            ..light.clone()
+        };
+        for heavy in [
+            Descriptor::new(long.clone(), Digest::sha256(b""), 0),
+            Descriptor {
+                artifact_type: Some(long.clone()),
+                ..light.clone()
+            },
+            Descriptor {
+                data: Some(long.clone()),
+                ..light.clone()
+            },
+            Descriptor {
+                reference: Some(Box::new(annotated.clone())),
+                ..light.clone()
+            },
+            annotated,
+        ] {
+            assert!(heavy.weight() > light.weight() + 900, "{heavy:?}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! The original's exact bytes are a blob, so the blob's digest is the original's digest. The envelope's layers are that blob
 //! and every blob the original lists, so that the registry's garbage collection keeps them.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -29,7 +31,7 @@ pub type Original = Descriptor;
 /// The envelope of `original`, whose parsed form is `manifest`.
 pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
     let layer = |d: &Descriptor| json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size});
-    let mut listed = vec![original.digest.clone()];
+    let mut listed = HashSet::from([&original.digest]);
     let mut layers = vec![json!({"mediaType": ORIGINAL_MEDIA_TYPE, "digest": original.digest, "size": original.size})];
     let blobs = manifest
         .blobs
@@ -39,8 +41,7 @@ pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
         .chain(&manifest.config);
     for blob in blobs {
         // A manifest is no blob of the repository; the registry would refuse it as a layer.
-        if ManifestKind::of(&blob.media_type).is_none() && !listed.contains(&blob.digest) {
-            listed.push(blob.digest.clone());
+        if ManifestKind::of(&blob.media_type).is_none() && listed.insert(&blob.digest) {
             layers.push(layer(blob));
         }
     }

@@ -97,6 +97,16 @@ pub enum LinkTarget {
     Blob(Descriptor),
 }
 
+impl LinkTarget {
+    /// Bytes that it holds, roughly.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::This => size_of::<Self>(),
+            Self::Manifest(descriptor) | Self::Blob(descriptor) => descriptor.weight(),
+        }
+    }
+}
+
 /// A link found in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestLink {

@@ -44,7 +44,7 @@ pub enum ManifestError {
     Json(String),
     #[error("the manifest is not a JSON object")]
     NotAnObject,
-    #[error("'{0}' is not a manifest's media type")]
+    #[error("'{}' is not a manifest's media type", .0.escape_default())]
     MediaType(String),
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Backend {
     /// How the upstream speaks of itself.
     pub view: SelfView,
     pub realms: Realms,
-    pub writer: Writer,
+    pub writer: Arc<Writer>,
     pub uploads: Uploads,
     pub shared: Arc<Shared>,
 }
@@ -69,7 +69,7 @@ impl Backend {
             view: SelfView::new(upstream.url()),
             upstream,
             realms: Realms::default(),
-            writer: Writer::new((*resolver).clone(), &config.writing),
+            writer: Arc::new(Writer::new((*resolver).clone(), &config.writing)),
             uploads: Uploads::default(),
             resolver,
             shared,

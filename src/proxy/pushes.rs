@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tracing::Instrument as _;
 
 use super::failure::{Failure, relay};
 use super::manifests::Asked;
 use super::write::Push;
 use crate::body::Body;
 use crate::oci::{Code, OciError, Reference};
-use crate::upstream::{Answer, Reply};
+use crate::upstream::{Answer, Reply, UpstreamError};
 
 /// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -37,13 +38,24 @@ pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>
 }
 
 pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure> {
-    let writer = &asked.backend.writer;
-    let mut reply = writer.delete(asked.repository, asked.reference, &asked.caller).await?;
+    let mut reply = delete_to_the_end(asked).await?;
     let undone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
     if undone && is_synthesised_only(asked).await? {
         reply = accepted();
     }
     Ok(relayed(asked, reply))
+}
+
+/// A caller who hangs up does not stop it half-way: link tags that were taken away for an attempt would not be put back.
+async fn delete_to_the_end(asked: &Asked<'_>) -> Result<Reply, Failure> {
+    let writer = asked.backend.writer.clone();
+    let (repository, reference) = (asked.repository.clone(), asked.reference.clone());
+    let caller = asked.caller.clone();
+    let deleting = async move { writer.delete(&repository, &reference, &caller).await };
+    match tokio::spawn(deleting.in_current_span()).await {
+        Ok(reply) => Ok(reply?),
+        Err(lost) => Err(UpstreamError::Broken(lost.to_string()).into()),
+    }
 }
 
 /// Whether refshim made this index and there is nothing upstream to delete. Somebody may well have pushed the same bytes: an

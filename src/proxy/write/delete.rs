@@ -31,7 +31,10 @@ impl Writer {
     ) -> Result<Reply, WriteError> {
         let deleted = match reference {
             // A tag is a name: what it named, and its links, stay.
-            Reference::Tag(_) => Ok(self.upstream.delete_manifest(repository, reference, caller).await?),
+            Reference::Tag(_) => {
+                let reply = self.upstream.delete_manifest(repository, reference, caller).await;
+                reply.map_err(WriteError::from)
+            }
             Reference::Digest(own) => self.delete_digest(repository, own, caller).await,
         };
         // A stranger takes nothing from those who read. Other refusals may come after something was done.

@@ -25,6 +25,14 @@ impl Body {
         Self::Full(None)
     }
 
+    /// The same once more, where it is known already.
+    pub fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Full(bytes) => Some(Self::Full(bytes.clone())),
+            Self::Incoming(_) | Self::Boxed(_) => self.is_end_stream().then(Self::empty),
+        }
+    }
+
     /// The whole body, or `None` when it is longer than `limit` bytes. Only for what has to be understood before it is
     /// passed on: manifests.
     pub async fn read(mut self, limit: usize) -> Result<Option<Bytes>, BoxError> {

@@ -26,5 +26,6 @@ pub mod oci;
 pub mod proxy;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod ui;
 pub mod upstream;

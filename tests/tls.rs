@@ -15,7 +15,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use refshim::config::Config;
-use refshim::server::{Tls, TlsError};
+use refshim::tls::{Acceptor, Callers, TlsError};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -42,8 +42,8 @@ impl Identity {
     }
 
     fn configure(&self, config: &mut Config) {
-        config.server.tls_cert_file = Some(self.certificate());
-        config.server.tls_key_file = Some(self.key());
+        config.server.tls.cert_file = Some(self.certificate());
+        config.server.tls.key_file = Some(self.key());
     }
 }
 
@@ -114,7 +114,7 @@ async fn callers_must_show_a_certificate_where_the_configuration_says_so() {
     let (own, caller, stranger) = (Identity::new(), Identity::new(), Identity::new());
     let proxy = Local::configured(&registry.url(), |config| {
         own.configure(config);
-        config.server.tls_client_ca_file = Some(caller.certificate());
+        config.server.tls.client_ca_file = Some(caller.certificate());
     })
     .await;
     assert!(ask(&proxy, &own.certificate(), Some(&caller)).await.is_ok());
@@ -145,21 +145,16 @@ async fn files_that_cannot_be_used_are_named() {
     let mut config = Config::default();
     own.configure(&mut config);
     let reason = |config: &Config| {
-        Tls::new(&config.server.tls().unwrap())
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        let acceptor = Acceptor::new(&config.server.tls, Callers::NeedCertificate);
+        acceptor.map(|_| ()).unwrap_err().to_string()
     };
-    config.server.tls_key_file = Some(other.key());
-    assert!(
-        reason(&config).contains("the certificate and the key"),
-        "{}",
-        reason(&config)
-    );
-    config.server.tls_key_file = Some("/nowhere/key.pem".into());
+    config.server.tls.key_file = Some(other.key());
+    let certificate = own.certificate().display().to_string();
+    assert!(reason(&config).starts_with(&certificate), "{}", reason(&config));
+    config.server.tls.key_file = Some("/nowhere/key.pem".into());
     assert!(reason(&config).starts_with("/nowhere/key.pem: "), "{}", reason(&config));
     own.configure(&mut config);
-    config.server.tls_cert_file = Some(own.key());
-    let files = config.server.tls().unwrap();
-    assert!(matches!(Tls::new(&files), Err(TlsError::File { file, .. }) if file == own.key()));
+    config.server.tls.cert_file = Some(own.key());
+    let acceptor = Acceptor::new(&config.server.tls, Callers::NeedCertificate);
+    assert!(matches!(acceptor, Err(TlsError::File { file, .. }) if file == own.key()));
 }

@@ -9,12 +9,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::Admin;
 use crate::body::Body;
+use crate::tls::Acceptor;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -23,7 +25,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until it is dropped; its connections end with it.
-pub async fn run(listener: TcpListener, admin: Arc<Admin>) {
+pub async fn run(listener: TcpListener, tls: Option<Arc<Acceptor>>, admin: Arc<Admin>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -33,9 +35,9 @@ pub async fn run(listener: TcpListener, admin: Arc<Admin>) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let admin = admin.clone();
+                let (tls, admin) = (tls.clone(), admin.clone());
                 connections.spawn(async move {
-                    connection(stream, admin).await;
+                    secured(stream, tls, admin).await;
                     drop(permit);
                 });
             }
@@ -47,7 +49,17 @@ pub async fn run(listener: TcpListener, admin: Arc<Admin>) {
     }
 }
 
-async fn connection(stream: TcpStream, admin: Arc<Admin>) {
+async fn secured(stream: TcpStream, tls: Option<Arc<Acceptor>>, admin: Arc<Admin>) {
+    let Some(tls) = tls else {
+        return connection(stream, admin).await;
+    };
+    match tls.accept(stream).await {
+        Ok(secured) => connection(secured.stream, admin).await,
+        Err(error) => tracing::debug!(%error, "no TLS with somebody on the admin listener"),
+    }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, admin: Arc<Admin>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let admin = admin.clone();
         async move { Ok::<_, Infallible>(admin.answer(request.map(Body::from)).await) }

@@ -10,6 +10,7 @@ use crate::oci::RepositoryName;
 
 use super::failure::Failure;
 use super::output::{self, Format};
+use super::wiring::Doors;
 use probe::probe;
 use report::Report;
 
@@ -42,6 +43,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         ..Overrides::default()
     };
     let config = load(args.config.as_deref(), &overrides)?;
+    Doors::new(&config)?;
     let reports = probe_all(&config, args.repository.as_ref()).await?;
     match args.output {
         Format::Json => output::print_json(&serde_json::json!({ "upstreams": reports }))?,

@@ -1,13 +1,12 @@
 //! From what a registry asks for and what this machine knows to an `Authorization` header.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use serde::Deserialize;
 use url::Url;
 
 use crate::config::{LimitsConfig, UpstreamConfig};
-use crate::credentials::{Bearer, Challenge, Credentials, CredentialsError, DockerConfig, challenges};
+use crate::credentials::{
+    Bearer, Challenge, Credentials, CredentialsError, DockerConfig, Token, basic, challenges, question,
+};
 use crate::oci::RepositoryName;
 use crate::upstream::{Caller, Reply, SetupError, Upstream, UpstreamError};
 
@@ -122,13 +121,9 @@ impl Door<'_> {
             Some(Credentials::Password { user, password }) => HeaderValue::try_from(basic(user, password)).ok(),
         };
         let endpoint = Upstream::new(&self.endpoint_config(&realm), &LimitsConfig::default())?;
-        let reply = endpoint
-            .get(
-                &question(&realm, bearer, repository, self.access),
-                &Caller::with(basic),
-                MAX_REPLY,
-            )
-            .await?;
+        let scope = repository.map(|repository| format!("repository:{repository}:{}", self.access.actions()));
+        let question = question(&realm, bearer, scope.as_slice());
+        let reply = endpoint.get(&question, &Caller::with(basic), MAX_REPLY).await?;
         if !reply.status.is_success() {
             let mend = match known {
                 Some(_) => "check the credentials".to_owned(),
@@ -139,8 +134,7 @@ impl Door<'_> {
                 reply.status.as_u16()
             )));
         }
-        let token: Token = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let token = token.token.or(token.access_token).filter(|token| !token.is_empty());
+        let token = Token::parse(&reply.body).map(|token| token.token);
         token.ok_or_else(|| failed("answers without a token".to_owned()))
     }
 
@@ -155,56 +149,5 @@ impl Door<'_> {
             http2_prior_knowledge: false,
             ..self.config.clone()
         }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
-}
-
-fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
-}
-
-/// Path and query of the token request.
-fn question(realm: &Url, bearer: &Bearer, repository: Option<&RepositoryName>, access: Access) -> String {
-    let mut url = realm.clone();
-    {
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = &bearer.service {
-            query.append_pair("service", service);
-        }
-        if let Some(repository) = repository {
-            query.append_pair("scope", &format!("repository:{repository}:{}", access.actions()));
-        }
-    }
-    match url.query().filter(|query| !query.is_empty()) {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_token_request_keeps_the_realms_own_query() {
-        let realm = Url::parse("https://auth.example/token?account=a").unwrap();
-        let bearer = Bearer {
-            realm: realm.to_string(),
-            service: Some("registry.example".into()),
-            scope: None,
-        };
-        let repository = RepositoryName::parse("o/app").unwrap();
-        assert_eq!(
-            question(&realm, &bearer, Some(&repository), Access::Write),
-            "/token?account=a&service=registry.example&scope=repository%3Ao%2Fapp%3Apull%2Cpush"
-        );
-        let bare = Url::parse("https://auth.example/token").unwrap();
-        assert_eq!(question(&bare, &Bearer::default(), None, Access::Read), "/token");
     }
 }

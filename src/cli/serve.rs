@@ -12,13 +12,13 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, LogFormat, Overrides, load};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
-use crate::server::{Entrance, Tls};
+use crate::server::{self, Entrance};
+use crate::telemetry;
 use crate::upstream::Upstream;
-use crate::{server, telemetry};
 
 use super::failure::Failure;
 use super::warming;
-use super::wiring::resolvers;
+use super::wiring::{Doors, resolvers};
 
 /// Run the proxy in front of a registry.
 ///
@@ -90,21 +90,25 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     let token = events_token(config)?;
     let resolvers = resolvers(&upstreams, config)?;
-    let gateway = Arc::new(Gateway::new(resolvers.clone(), config, metrics.clone()));
+    let doors = Doors::new(config)?;
+    let gateway = Gateway::new(resolvers.clone(), config, metrics.clone()).with_users(doors.users);
+    let gateway = Arc::new(gateway);
     let admin = Arc::new(Admin::new(resolvers.clone(), metrics, token.as_deref()));
-    let tls = tls(config)?;
-    let listener = bind("server.listen", "--listen", config.server.listen).await?;
+    let entrance = Entrance {
+        tls: doors.tls,
+        tcp: bind("server.listen", "--listen", config.server.listen).await?,
+    };
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
-    announce(&listener, tls.is_some(), &admin_listener, &upstreams);
+    announce(&entrance, &admin_listener, doors.admin_tls.is_some(), &upstreams);
 
     warming::start(&resolvers, config);
-    let watching = tokio::spawn(admin::run(admin_listener, admin.clone()));
+    let watching = tokio::spawn(admin::run(admin_listener, doors.admin_tls, admin.clone()));
     let limits = server::Limits {
         connections: config.limits.connections,
         grace: config.server.shutdown_grace,
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server::run(Entrance::new(listener, tls), gateway, limits, async {
+    let serving = server::run(entrance, gateway, limits, async {
         // Dropped or sent: either way it is time to stop.
         let _ = stopped.await;
     });
@@ -133,12 +137,6 @@ fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, Failure> {
     upstreams.collect()
 }
 
-fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
-    let files = config.server.tls();
-    let tls = files.map(|files| Tls::new(&files)).transpose();
-    tls.map_err(|error| Failure::usage(format!("server.tls_cert_file, server.tls_key_file: {error}")))
-}
-
 fn events_token(config: &Config) -> Result<Option<String>, Failure> {
     let Some(file) = &config.admin.events_token_file else {
         return Ok(None);
@@ -161,18 +159,17 @@ pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<T
     })
 }
 
-fn announce(listener: &TcpListener, tls: bool, admin_listener: &TcpListener, upstreams: &[Arc<Upstream>]) {
-    let shown = |listener: &TcpListener| {
-        listener
-            .local_addr()
-            .map(|address| address.to_string())
-            .unwrap_or_default()
-    };
+fn announce(entrance: &Entrance, admin_listener: &TcpListener, admin_tls: bool, upstreams: &[Arc<Upstream>]) {
     let registries: Vec<&str> = upstreams.iter().map(|upstream| upstream.url().as_str()).collect();
-    let registries = registries.join(", ");
+    let (url, registries) = (shown(&entrance.tcp, entrance.tls.is_some()), registries.join(", "));
+    tracing::info!("listening on {url} in front of {registries}");
+    tracing::info!("admin on {}", shown(admin_listener, admin_tls));
+}
+
+fn shown(listener: &TcpListener, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
-    tracing::info!("listening on {scheme}://{} in front of {registries}", shown(listener));
-    tracing::info!("admin on http://{}", shown(admin_listener));
+    let address = listener.local_addr().map(|address| address.to_string());
+    format!("{scheme}://{}", address.unwrap_or_default())
 }
 
 /// What tells a process to stop.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::cache::{Bounds, Cache, RedisOptions};
-use crate::config::Config;
+use crate::config::{Config, TlsConfig};
+use crate::credentials::Htpasswd;
 use crate::links::Resolver;
 use crate::oci::Digest;
+use crate::tls::{Acceptor, Callers};
 use crate::upstream::Upstream;
 
 use super::failure::Failure;
@@ -55,4 +57,32 @@ fn redis(config: &Config) -> Option<RedisOptions> {
 fn view(config: &Config) -> String {
     let seen = format!("{} {:?}", env!("CARGO_PKG_VERSION"), config.links);
     Digest::sha256(seen.as_bytes()).encoded()[..8].to_owned()
+}
+
+/// What callers must show at the listeners.
+pub(super) struct Doors {
+    pub(super) users: Option<Arc<Htpasswd>>,
+    pub(super) tls: Option<Arc<Acceptor>>,
+    pub(super) admin_tls: Option<Arc<Acceptor>>,
+}
+
+impl Doors {
+    /// Reads certificates and users.
+    pub(super) fn new(config: &Config) -> Result<Self, Failure> {
+        let (server, admin) = (&config.server, &config.admin);
+        let users = server.auth.htpasswd_file.as_deref().map(Htpasswd::read).transpose();
+        let users = users.map_err(|error| Failure::usage(format!("server.auth.htpasswd_file: {error}")))?;
+        let callers = match users {
+            Some(_) => Callers::MayHaveCertificate,
+            None => Callers::NeedCertificate,
+        };
+        let acceptor = |section: &str, config: &TlsConfig, callers| {
+            Acceptor::new(config, callers).map_err(|error| Failure::usage(format!("{section}: {error}")))
+        };
+        Ok(Self {
+            users: users.map(Arc::new),
+            tls: acceptor("server.tls", &server.tls, callers)?,
+            admin_tls: acceptor("admin.tls", &admin.tls, Callers::NeedCertificate)?,
+        })
+    }
 }

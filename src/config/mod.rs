@@ -5,8 +5,11 @@
 
 mod cache;
 mod check;
+mod credentials;
+mod doors;
 mod env;
 mod error;
+mod files;
 mod limits;
 mod links;
 mod load;
@@ -15,21 +18,24 @@ mod routing;
 mod secret;
 mod server;
 mod tags;
+mod tls;
 mod upstream;
 mod values;
 
 use serde::Deserialize;
 
 pub use cache::CacheConfig;
+pub use credentials::{CredentialsConfig, CredentialsKind};
 pub use error::{ConfigError, ConfigErrors};
 pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig};
 pub use load::{Overrides, load, load_with};
 pub use redis::{RedisConfig, RedisUrl};
 pub use secret::Secret;
-pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig, TlsFiles};
+pub use server::{AdminConfig, AuthConfig, LogConfig, LogFormat, ServerConfig};
 pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
-pub use upstream::{DEFAULT_UPSTREAM, UpstreamConfig};
+pub use tls::{TlsConfig, TlsVersion};
+pub use upstream::{Blobs, DEFAULT_UPSTREAM, UpstreamConfig};
 pub use values::registry_url;
 
 /// Everything that `refshim serve` needs.

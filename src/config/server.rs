@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::tls::TlsConfig;
 use super::values;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -23,32 +24,10 @@ pub struct ServerConfig {
     /// Absolute links (Proposal A) are built with this origin instead of the request's `Host`, such as `https://refs.example.org`.
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
-    /// PEM: the certificate that callers see, then those that sign it. With it, callers must speak TLS. Read again when it
-    /// changes.
-    pub tls_cert_file: Option<PathBuf>,
-    /// PEM: its private key.
-    pub tls_key_file: Option<PathBuf>,
-    /// PEM: authorities, one of which must have signed the caller's own certificate. Without, callers need none.
-    pub tls_client_ca_file: Option<PathBuf>,
-}
-
-/// What TLS towards callers needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub client_ca: Option<PathBuf>,
-}
-
-impl ServerConfig {
-    /// The files, where callers must speak TLS.
-    pub fn tls(&self) -> Option<TlsFiles> {
-        Some(TlsFiles {
-            cert: self.tls_cert_file.clone()?,
-            key: self.tls_key_file.clone()?,
-            client_ca: self.tls_client_ca_file.clone(),
-        })
-    }
+    pub tls: TlsConfig,
+    pub auth: AuthConfig,
+    /// Whoever can connect may use refshim's own credentials.
+    pub allow_anonymous: bool,
 }
 
 impl Default for ServerConfig {
@@ -59,11 +38,19 @@ impl Default for ServerConfig {
             rewrite_realm: false,
             ui: false,
             public_url: None,
-            tls_cert_file: None,
-            tls_key_file: None,
-            tls_client_ca_file: None,
+            tls: TlsConfig::default(),
+            auth: AuthConfig::default(),
+            allow_anonymous: false,
         }
     }
+}
+
+/// Who may use refshim's own credentials. A client certificate ([`TlsConfig::client_ca_file`]) is as good as a password.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Users and the bcrypt hashes of their passwords, as `htpasswd -B` writes them.
+    pub htpasswd_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,6 +60,7 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// Holds the bearer token that `POST /events` must bring; read at the start. Without, everybody may post.
     pub events_token_file: Option<PathBuf>,
+    pub tls: TlsConfig,
 }
 
 impl Default for AdminConfig {
@@ -80,6 +68,7 @@ impl Default for AdminConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5101)),
             events_token_file: None,
+            tls: TlsConfig::default(),
         }
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::credentials::CredentialsConfig;
+use super::tls::TlsVersion;
 use super::values;
 use crate::oci::RepositoryName;
 
@@ -51,8 +53,37 @@ pub struct UpstreamConfig {
     /// Hosts (names or IP addresses) on private addresses to which refshim's own reads may be redirected.
     #[serde(deserialize_with = "values::texts")]
     pub redirect_hosts: BTreeSet<String>,
+    /// Who fetches blobs from the storage that the registry redirects to.
+    pub blobs: Blobs,
     /// PEM file of certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// PEM file: the certificate that refshim shows the registry, then those between it and an authority.
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file: that certificate's private key.
+    pub client_key_file: Option<PathBuf>,
+    /// Older versions are not spoken with the registry.
+    pub min_tls_version: TlsVersion,
+    pub credentials: CredentialsConfig,
+}
+
+/// What becomes of a redirect from a blob to storage elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blobs {
+    /// The caller follows it.
+    #[default]
+    Redirect,
+    /// refshim follows it and streams the blob to the caller.
+    Stream,
+}
+
+impl Blobs {
+    const NAMES: [(&'static str, Self); 2] = [("redirect", Self::Redirect), ("stream", Self::Stream)];
+}
+
+impl<'de> Deserialize<'de> for Blobs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        values::choice(deserializer, &Self::NAMES)
+    }
 }
 
 impl UpstreamConfig {
@@ -72,7 +103,12 @@ impl UpstreamConfig {
             scans: 32,
             scan_concurrency: 16,
             redirect_hosts: BTreeSet::new(),
+            blobs: Blobs::default(),
             ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            min_tls_version: TlsVersion::default(),
+            credentials: CredentialsConfig::default(),
         }
     }
 

@@ -1,12 +1,18 @@
-//! Credentials that lie on this machine, and what registries ask for: Docker's config file, its credential helpers, and
-//! authentication challenges. A leaf: what is sent with them is decided elsewhere.
+//! Credentials that lie on this machine, and what registries ask for: Docker's config file, its credential helpers, users of
+//! our own, authentication challenges and tokens. A leaf: what is sent with them is decided elsewhere.
 
 mod challenge;
 mod docker_config;
 mod helper;
+mod htpasswd;
+mod source;
+mod token;
 
 pub use challenge::{Bearer, Challenge, challenges};
 pub use docker_config::{CredentialsError, DockerConfig};
+pub use htpasswd::Htpasswd;
+pub use source::Source;
+pub use token::{Token, basic, exchange_form, question, target};
 
 use std::fmt;
 

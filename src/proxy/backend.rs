@@ -147,6 +147,10 @@ impl Backend {
 
     /// On whose behalf the upstream is asked.
     pub fn caller(&self, request: &Parts) -> Caller {
+        if self.upstream.has_own_credentials() {
+            // Whoever came this far may use them; what they brought was for refshim alone.
+            return Caller::anonymous();
+        }
         Caller::of(&request.headers)
     }
 }

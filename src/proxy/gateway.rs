@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 
 use super::answer::without_body;
 use super::backend::{Backend, Shared};
+use super::door::Door;
 use super::failure::Failure;
 use super::observe::Observer;
 use super::pages;
@@ -20,6 +21,7 @@ use super::router::Router;
 use super::way::Way;
 use crate::body::Body;
 use crate::config::Config;
+use crate::credentials::Htpasswd;
 use crate::links::Resolver;
 use crate::metrics::{Endpoint, Metrics};
 use crate::oci::{Code, OciError};
@@ -30,6 +32,7 @@ pub struct Gateway {
     /// In the order of the configuration, at least one.
     backends: Vec<Backend>,
     shared: Arc<Shared>,
+    door: Door,
     metrics: Arc<Metrics>,
 }
 
@@ -53,8 +56,15 @@ impl Gateway {
                 .map(|resolver| Backend::new(resolver, config, shared.clone()))
                 .collect(),
             shared,
+            door: Door::default(),
             metrics,
         }
+    }
+
+    /// Only these users may use refshim's own credentials, and callers with a certificate.
+    pub fn with_users(mut self, users: Option<Arc<Htpasswd>>) -> Self {
+        self.door = Door::new(users);
+        self
     }
 
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -68,7 +78,7 @@ impl Gateway {
         let led = self.lead(&mut parts).await;
         observer.found(led.as_ref().map_or(Endpoint::Refused, |visit| visit.route.endpoint()));
         let span = observer.span();
-        let answered = AssertUnwindSafe(answer(led, &parts, body)).catch_unwind();
+        let answered = AssertUnwindSafe(self.answer(led, &parts, body)).catch_unwind();
         let response = answered.instrument(span).await.unwrap_or_else(|_| {
             self.metrics.panicked();
             panicked()
@@ -93,20 +103,23 @@ impl Gateway {
             origin,
         })
     }
-}
 
-async fn answer(led: Result<Visit<'_>, RouteError>, request: &Parts, body: Incoming) -> Response<Body> {
-    let visit = match led {
-        Ok(visit) => visit,
-        Err(error) => return refused(error.into(), request),
-    };
-    let is_page = matches!(visit.route, Route::Ui(_));
-    let mut response = visit.backend.answer(visit.route, request, body).await;
-    if visit.backend.shared.server.ui && !is_page {
-        pages::confine(response.headers_mut());
+    async fn answer(&self, led: Result<Visit<'_>, RouteError>, request: &Parts, body: Incoming) -> Response<Body> {
+        let visit = match led {
+            Ok(visit) => visit,
+            Err(error) => return refused(error.into(), request),
+        };
+        if let Err(failure) = self.door.admit(visit.backend, request).await {
+            return refused(failure, request);
+        }
+        let is_page = matches!(visit.route, Route::Ui(_));
+        let mut response = visit.backend.answer(visit.route, request, body).await;
+        if visit.backend.shared.server.ui && !is_page {
+            pages::confine(response.headers_mut());
+        }
+        visit.way.turn_back(response.headers_mut(), visit.origin.as_deref());
+        response
     }
-    visit.way.turn_back(response.headers_mut(), visit.origin.as_deref());
-    response
 }
 
 fn refused(failure: Failure, request: &Parts) -> Response<Body> {

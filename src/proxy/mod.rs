@@ -4,6 +4,7 @@ mod answer;
 mod backend;
 mod blobs;
 mod discover;
+mod door;
 mod failure;
 mod gateway;
 mod headers;

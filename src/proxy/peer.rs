@@ -13,6 +13,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether the caller speaks TLS to this very process.
     pub tls: bool,
+    /// Whether it showed a certificate of an authority that the configuration trusts.
+    pub certified: bool,
 }
 
 /// The origin by which the caller reaches the proxy, such as `http://127.0.0.1:5100`: the configured one, or what the
@@ -42,7 +44,11 @@ mod tests {
             request.headers_mut().insert(HOST, host.parse().unwrap());
         }
         let address = "127.0.0.1:1".parse().unwrap();
-        request.extensions_mut().insert(Peer { address, tls });
+        request.extensions_mut().insert(Peer {
+            address,
+            tls,
+            certified: false,
+        });
         let public_url = public_url.map(|url| Url::parse(url).unwrap());
         callers_origin(&request.into_parts().0, public_url.as_ref())
     }

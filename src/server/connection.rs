@@ -16,13 +16,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::stall::Stalling;
-use super::tls::Tls;
 use crate::proxy::{Gateway, Peer};
+use crate::tls::{Acceptor, Secured};
 
 /// From the connection, or the answer before, to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// From the connection to the end of its TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between HTTP/2 pings that find out whether a silent caller is still there.
@@ -32,32 +30,36 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Connection {
     gateway: Arc<Gateway>,
     peer: Peer,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<Acceptor>>,
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Arc<Gateway>, address: SocketAddr, tls: Option<Arc<Tls>>) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, address: SocketAddr, tls: Option<Arc<Acceptor>>) -> Self {
         let peer = Peer {
             address,
-            tls: tls.is_some(),
+            tls: false,
+            certified: false,
         };
         Self { gateway, peer, tls }
     }
 
     /// Answers requests until either side has had enough.
-    pub(super) async fn serve(self, stream: TcpStream, watcher: Watcher) {
+    pub(super) async fn serve(mut self, stream: TcpStream, watcher: Watcher) {
         let _counted = self.gateway.metrics().connection();
         // Heads and small bodies go out at once.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        match self.tls.clone() {
-            None => self.speak(stream, watcher).await,
-            Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, watcher).await,
-                Ok(Err(error)) => tracing::debug!(peer = %self.peer.address, %error, "the TLS handshake failed"),
-                Err(_) => tracing::debug!(peer = %self.peer.address, "the TLS handshake took too long"),
-            },
+        let Some(tls) = self.tls.take() else {
+            return self.speak(stream, watcher).await;
+        };
+        match tls.accept(stream).await {
+            Ok(Secured { stream, certified }) => {
+                self.peer.tls = true;
+                self.peer.certified = certified;
+                self.speak(stream, watcher).await;
+            }
+            Err(error) => tracing::debug!(peer = %self.peer.address, %error, "no TLS with this caller"),
         }
     }
 

@@ -2,7 +2,6 @@
 
 mod connection;
 mod stall;
-mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,32 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::proxy::Gateway;
+use crate::tls::Acceptor;
 use connection::Connection;
-
-pub use tls::{Tls, TlsError};
 
 /// Pause after the system could not give a connection (no file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Where callers come in.
-pub struct Entrance {
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-}
-
-impl Entrance {
-    /// `tls`: what callers must speak; without, they speak plainly.
-    pub fn new(listener: TcpListener, tls: Option<Tls>) -> Self {
-        let tls = tls.map(Arc::new);
-        Self { listener, tls }
-    }
-}
-
-impl From<TcpListener> for Entrance {
-    fn from(listener: TcpListener) -> Self {
-        Self::new(listener, None)
-    }
-}
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +29,19 @@ pub struct Limits {
     pub grace: Duration,
 }
 
+/// Where callers come in.
+pub struct Entrance {
+    pub tcp: TcpListener,
+    /// Without, TLS is not spoken.
+    pub tls: Option<Arc<Acceptor>>,
+}
+
+impl From<TcpListener> for Entrance {
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None }
+    }
+}
+
 /// Serves until `shutdown` is ready; then takes no more connections, lets requests in flight finish within the grace
 /// period, and ends what is left.
 pub async fn run(
@@ -59,7 +50,7 @@ pub async fn run(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let Entrance { listener, tls } = entrance.into();
+    let Entrance { tcp, tls } = entrance.into();
     let room = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -68,7 +59,7 @@ pub async fn run(
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&tcp, &room) => accepted,
         };
         match accepted {
             Ok((stream, address, permit)) => {
@@ -85,7 +76,7 @@ pub async fn run(
             }
         }
     }
-    drop(listener);
+    drop(tcp);
     tracing::info!(connections = connections.len(), "shutting down");
     if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(

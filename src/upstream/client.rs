@@ -1,8 +1,6 @@
 //! Connections to the upstream: pool, TLS, HTTP/1.1 and HTTP/2, and resolving under a redirect policy.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,14 +12,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::redirect::RedirectPolicy;
 use crate::body::{Body, BoxError};
+use crate::config::TlsVersion;
+use crate::tls::{Identity, versions};
 
 pub(super) type HttpClient = Client<Connector, Body>;
 
@@ -77,26 +75,19 @@ pub(super) fn client(options: ClientOptions) -> HttpClient {
         .build(connector)
 }
 
-/// TLS settings that trust `roots`. `Err` tells what rustls lacks.
-pub(super) fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+/// TLS settings that trust `roots` and show `identity`.
+pub(super) fn tls(
+    roots: RootCertStore,
+    least: TlsVersion,
+    identity: Option<Identity>,
+) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Adds the authorities of a PEM file.
-pub(super) fn add_file(roots: &mut RootCertStore, file: &Path) -> io::Result<()> {
-    let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", file.display()));
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|e| invalid(e.to_string()))?;
-    let before = roots.len();
-    for certificate in certificates {
-        let certificate = certificate.map_err(|e| invalid(e.to_string()))?;
-        roots.add(certificate).map_err(|e| invalid(e.to_string()))?;
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions(least))?;
+    let config = config.with_root_certificates(roots);
+    match identity {
+        None => Ok(config.with_no_client_auth()),
+        Some(Identity { chain, key }) => config.with_client_auth_cert(chain, key),
     }
-    if roots.len() == before {
-        return Err(invalid("holds no certificate".into()));
-    }
-    Ok(())
 }
 
 /// Adds the system's authorities, those that can be read.

@@ -17,6 +17,8 @@ pub enum RequestKind {
     ManifestWrite,
     BlobWrite,
     Delete,
+    /// Challenges and tokens, where refshim has credentials of its own.
+    Token,
     /// Small raw reads: access checks, discovery.
     Other,
 }
@@ -37,7 +39,7 @@ pub enum Outcome {
 }
 
 impl RequestKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Forward,
         Self::Manifest,
         Self::ManifestHead,
@@ -47,6 +49,7 @@ impl RequestKind {
         Self::ManifestWrite,
         Self::BlobWrite,
         Self::Delete,
+        Self::Token,
         Self::Other,
     ];
 
@@ -62,6 +65,7 @@ impl RequestKind {
             Self::ManifestWrite => "manifest_write",
             Self::BlobWrite => "blob_write",
             Self::Delete => "delete",
+            Self::Token => "token",
             Self::Other => "other",
         }
     }

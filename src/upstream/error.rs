@@ -19,6 +19,9 @@ pub enum UpstreamError {
     /// Another 5xx.
     #[error("the registry failed (HTTP {0})")]
     Failed(http::StatusCode),
+    /// refshim's own, with which the registry is to be asked.
+    #[error("credentials for the registry cannot be had: {0}")]
+    Credentials(String),
     /// One manifest or blob that is not what its digest, size or type promises. It concerns that content alone, so a scan
     /// skips it.
     #[error("the registry holds content that cannot be believed: {0}")]

@@ -7,13 +7,14 @@ use http_body::Body as _;
 use super::counts::RequestKind;
 use super::retry::Retry;
 use super::timed::IdleBody;
-use super::{Upstream, UpstreamError};
+use super::{Upstream, UpstreamError, storage};
 use crate::body::Body;
 
 impl Upstream {
     /// Passes `request` on. Its URI is origin-form and stays byte-exact behind the upstream's own path prefix; hop-by-hop headers
-    /// are gone already. A GET or HEAD without a body is tried again while no answer has begun. Dropping the future or the
-    /// body of the response cancels the request.
+    /// are gone already. A GET or HEAD without a body is tried again while no answer has begun. Where the configuration says
+    /// so, a blob is fetched from where the upstream redirects to. Dropping the future or the body of the response cancels
+    /// the request.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -28,10 +29,7 @@ impl Upstream {
         }
         if !idempotent {
             let request = Request::from_parts(parts, body);
-            return self
-                .send(RequestKind::Forward, &self.own_client, request)
-                .await
-                .map(answer);
+            return self.send_own(RequestKind::Forward, request).await.map(answer);
         }
         let mut retry = Retry::new(self.retries);
         loop {
@@ -39,9 +37,12 @@ impl Upstream {
             again.method_mut().clone_from(&parts.method);
             again.uri_mut().clone_from(&parts.uri);
             again.headers_mut().clone_from(&parts.headers);
-            match self.send(RequestKind::Forward, &self.own_client, again).await {
+            match self.send_own(RequestKind::Forward, again).await {
                 Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => {
                     retry.after(error.into()).await?
+                }
+                Ok(response) if self.streams_blobs && storage::is_away(&parts, &response) => {
+                    return self.fetch_stored(&parts, response).await;
                 }
                 other => return other.map(answer),
             }
@@ -59,7 +60,7 @@ fn clean(headers: &mut HeaderMap) {
     }
 }
 
-fn answer(response: Response<IdleBody>) -> Response<Body> {
+pub(super) fn answer(response: Response<IdleBody>) -> Response<Body> {
     let mut response = response.map(Body::stream);
     *response.version_mut() = Version::HTTP_11;
     response

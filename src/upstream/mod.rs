@@ -13,15 +13,19 @@ mod forward;
 mod hop_by_hop;
 mod learned;
 mod link_header;
+mod login;
 mod manifests;
 mod native;
 mod origin;
+mod own;
 mod read;
 mod redirect;
 mod retry;
 mod scan;
+mod scope;
 mod seek;
 mod send;
+mod storage;
 mod tag_names;
 mod tag_page;
 mod tags;
@@ -36,9 +40,11 @@ use rustls::RootCertStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
-use crate::config::{LimitsConfig, UpstreamConfig};
+use crate::config::{Blobs, LimitsConfig, UpstreamConfig};
+use crate::tls::{self, Identity};
 use client::{ClientOptions, HttpClient};
 use learned::Learned;
+use login::Login;
 use origin::Origin;
 use redirect::RedirectPolicy;
 use scan::{Ask, Redirects};
@@ -67,6 +73,10 @@ pub struct Upstream {
     /// For redirects to other origins.
     foreign_client: HttpClient,
     policy: Arc<RedirectPolicy>,
+    /// refshim's own credentials, where it has some.
+    login: Option<Login>,
+    /// Blobs are fetched from where the upstream redirects to.
+    streams_blobs: bool,
     timeouts: Timeouts,
     retries: u32,
     /// Reads of our own at once.
@@ -89,13 +99,13 @@ impl Upstream {
         })?;
         let policy = Arc::new(RedirectPolicy::new(origin.host(), &config.redirect_hosts));
         let own_client = client::client(ClientOptions {
-            tls: tls(config, own_roots(config, &origin)?)?,
+            tls: client_tls(config, own_roots(config, &origin)?, own_identity(config)?)?,
             connect_timeout: config.connect_timeout.min(NEVER),
             http2_only: config.http2_prior_knowledge && !origin.is_tls(),
             policy: None,
         });
         let foreign_client = client::client(ClientOptions {
-            tls: tls(config, foreign_roots(config)?)?,
+            tls: client_tls(config, foreign_roots(config)?, None)?,
             connect_timeout: config.connect_timeout.min(NEVER),
             http2_only: false,
             policy: Some(Arc::clone(&policy)),
@@ -107,6 +117,8 @@ impl Upstream {
             own_client,
             foreign_client,
             policy,
+            login: Login::new(config),
+            streams_blobs: config.blobs == Blobs::Stream,
             timeouts: Timeouts {
                 connect: config.connect_timeout.min(NEVER),
                 first_byte: config.first_byte_timeout.min(NEVER),
@@ -157,11 +169,27 @@ impl Upstream {
     }
 }
 
-fn tls(config: &UpstreamConfig, roots: RootCertStore) -> Result<rustls::ClientConfig, SetupError> {
-    client::tls(roots).map_err(|error| SetupError::Tls {
+fn client_tls(
+    config: &UpstreamConfig,
+    roots: RootCertStore,
+    identity: Option<Identity>,
+) -> Result<rustls::ClientConfig, SetupError> {
+    client::tls(roots, config.min_tls_version, identity).map_err(|error| SetupError::Tls {
         name: config.name.clone(),
         reason: error.to_string(),
     })
+}
+
+/// What refshim shows the registry.
+fn own_identity(config: &UpstreamConfig) -> Result<Option<Identity>, SetupError> {
+    let (Some(certificate), Some(key)) = (&config.client_cert_file, &config.client_key_file) else {
+        return Ok(None);
+    };
+    let identity = tls::identity(certificate, key).map_err(|error| SetupError::Tls {
+        name: config.name.clone(),
+        reason: error.to_string(),
+    });
+    identity.map(Some)
 }
 
 /// The configured authorities, else the system's.
@@ -193,7 +221,7 @@ fn foreign_roots(config: &UpstreamConfig) -> Result<RootCertStore, SetupError> {
 
 fn add_file(roots: &mut RootCertStore, config: &UpstreamConfig) -> Result<(), SetupError> {
     let Some(file) = &config.ca_file else { return Ok(()) };
-    client::add_file(roots, file).map_err(|error| SetupError::Authorities {
+    tls::add_authorities(roots, file).map_err(|error| SetupError::Authorities {
         name: config.name.clone(),
         reason: error.to_string(),
     })

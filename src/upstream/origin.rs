@@ -38,6 +38,11 @@ impl Origin {
         self.scheme == Scheme::HTTPS
     }
 
+    /// What stands before `/v2`.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn host(&self) -> &str {
         self.authority.host()
     }

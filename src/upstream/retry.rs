@@ -74,7 +74,7 @@ fn is_transient(error: &UpstreamError) -> bool {
         | UpstreamError::Limited { .. } => true,
         // "Not implemented" and "version not supported" will not change.
         UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505),
-        UpstreamError::Content(_) | UpstreamError::Invalid(_) => false,
+        UpstreamError::Credentials(_) | UpstreamError::Content(_) | UpstreamError::Invalid(_) => false,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::body::Body;
 
 pub(super) const OWN_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION")));
 
-const MOST_HOPS: usize = 5;
+pub(super) const MOST_HOPS: usize = 5;
 
 /// Which redirects are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,20 +109,18 @@ impl Upstream {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
         headers.insert(USER_AGENT, OWN_USER_AGENT);
-        let client = if own {
-            if let Some(authorization) = ask.caller.authorization() {
-                headers.insert(AUTHORIZATION, authorization.clone());
-            }
-            &self.own_client
-        } else {
-            &self.foreign_client
-        };
-        self.send(ask.kind, client, request).await
+        if !own {
+            return self.send(ask.kind, &self.foreign_client, request).await;
+        }
+        if let Some(authorization) = ask.caller.authorization() {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        self.send_own(ask.kind, request).await
     }
 
     /// Where to go instead; `None` when this is the answer.
     fn redirect(&self, ask: &Ask<'_>, response: &Response<IdleBody>, uri: &Uri) -> Result<Option<Uri>, UpstreamError> {
-        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        if !is_redirect(response.status()) {
             return Ok(None);
         }
         let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
@@ -140,6 +138,11 @@ impl Upstream {
         checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))?;
         Ok(Some(target))
     }
+}
+
+/// Whether `Location` says where to go instead.
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Turns 429 and 5xx into failures.

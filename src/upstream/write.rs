@@ -57,7 +57,7 @@ impl Upstream {
         if let Some(authorization) = caller.authorization() {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let response = self.send(kind, &self.own_client, request).await?;
+        let response = self.send_own(kind, request).await?;
         read::refusal(response).await
     }
 }

@@ -102,12 +102,12 @@ fn numbers_and_lists_in_the_configuration_arrive() {
 fn tls_is_configured_where_its_secret_is_mounted() {
     let documents = rendered(&format!("{CHART}/ci/tls-values.yaml"));
     let pod = pod(of_kind(&documents, "Deployment"));
-    let tls = assert_configured(&documents, pod).server.tls().expect("TLS");
+    let tls = assert_configured(&documents, pod).server.tls;
     let mounts = refshim(pod)["volumeMounts"].as_array().expect("mounts");
     let mount = mounts.iter().find(|mount| mount["name"] == "tls").expect("a mount");
     let folder = mount["mountPath"].as_str().expect("a path");
-    for (file, name) in [(tls.cert, "tls.crt"), (tls.key, "tls.key")] {
-        assert_eq!(file, std::path::Path::new(folder).join(name));
+    for (file, name) in [(tls.cert_file, "tls.crt"), (tls.key_file, "tls.key")] {
+        assert_eq!(file, Some(std::path::Path::new(folder).join(name)));
     }
     let volumes = pod["volumes"].as_array().expect("volumes");
     assert!(

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use refshim::cache::{Bounds, Cache};
 use refshim::config::{Config, UpstreamConfig};
+use refshim::credentials::Htpasswd;
 use refshim::links::Resolver;
 use refshim::metrics::Metrics;
 use refshim::proxy::Gateway;
-use refshim::server::{self, Entrance, Limits, Tls};
+use refshim::server::{self, Entrance, Limits};
+use refshim::tls::{Acceptor, Callers};
 use refshim::upstream::Upstream;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -50,7 +52,13 @@ impl Local {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a loopback port");
-        let tls = config.server.tls().map(|files| Tls::new(&files).expect("certificates"));
+        let users = config.server.auth.htpasswd_file.as_deref();
+        let users = users.map(|file| Arc::new(Htpasswd::read(file).expect("users")));
+        let callers = match users {
+            Some(_) => Callers::MayHaveCertificate,
+            None => Callers::NeedCertificate,
+        };
+        let tls = Acceptor::new(&config.server.tls, callers).expect("certificates");
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().expect("a bound address"));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -59,8 +67,8 @@ impl Local {
             grace: config.server.shutdown_grace,
         };
         let server = tokio::spawn(server::run(
-            Entrance::new(listener, tls),
-            Arc::new(gateway),
+            Entrance { tcp: listener, tls },
+            Arc::new(gateway.with_users(users)),
             limits,
             async {
                 // A dropped sender stops it too.

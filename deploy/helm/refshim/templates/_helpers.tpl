@@ -45,8 +45,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "refshim.config" -}}
 {{- $config := deepCopy .Values.config }}
 {{- if .Values.tls.secretName }}
-{{- $_ := set $config.server "tls_cert_file" "/etc/refshim-tls/tls.crt" }}
-{{- $_ := set $config.server "tls_key_file" "/etc/refshim-tls/tls.key" }}
+{{- $files := dict "cert_file" "/etc/refshim-tls/tls.crt" "key_file" "/etc/refshim-tls/tls.key" }}
+{{- $_ := set $config.server "tls" (merge $files (default dict $config.server.tls)) }}
 {{- end }}
 {{- toToml $config }}
 {{- end }}

@@ -1,0 +1,54 @@
+//! On whose credentials an upstream is asked.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use super::secret::Secret;
+use super::values;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CredentialsConfig {
+    pub kind: CredentialsKind,
+    /// With `static`.
+    pub username: Option<String>,
+    /// With `static`.
+    pub password: Option<Secret>,
+    /// With `static`: holds the password; read again when it may have changed.
+    pub password_file: Option<PathBuf>,
+    /// With `docker-config`: the file. Without, it is looked for where `docker login` and `podman login` write.
+    pub file: Option<PathBuf>,
+}
+
+impl CredentialsConfig {
+    /// Whether refshim brings credentials of its own, so that whoever reaches it has them too.
+    pub fn are_own(&self) -> bool {
+        self.kind != CredentialsKind::Caller
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CredentialsKind {
+    /// Whatever the caller brings is passed on.
+    #[default]
+    Caller,
+    /// A user and a password.
+    Static,
+    /// Docker's `config.json`, credential helpers included.
+    DockerConfig,
+}
+
+impl CredentialsKind {
+    const NAMES: [(&'static str, Self); 3] = [
+        ("caller", Self::Caller),
+        ("static", Self::Static),
+        ("docker-config", Self::DockerConfig),
+    ];
+}
+
+impl<'de> Deserialize<'de> for CredentialsKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        values::choice(deserializer, &Self::NAMES)
+    }
+}

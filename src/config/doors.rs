@@ -1,0 +1,105 @@
+//! Keys that only make sense together: TLS, credentials, and who may use them.
+
+use super::credentials::{CredentialsConfig, CredentialsKind};
+use super::error::ConfigError;
+use super::tls::TlsConfig;
+use super::{Config, UpstreamConfig};
+
+pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
+    tls("server.tls", &config.server.tls, problems);
+    tls("admin.tls", &config.admin.tls, problems);
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        credentials(
+            &format!("upstream[{index}].credentials"),
+            &upstream.credentials,
+            problems,
+        );
+        client_certificate(index, upstream, problems);
+    }
+    auth(config, problems);
+}
+
+fn tls(section: &str, tls: &TlsConfig, problems: &mut Vec<ConfigError>) {
+    let mut missing = |name: &str, other: &str| {
+        let problem = format!("is missing: {other} is of no use without it");
+        problems.push(ConfigError::new(format!("{section}.{name}"), problem));
+    };
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => missing("key_file", "cert_file"),
+        (None, Some(_)) => missing("cert_file", "key_file"),
+        (None, None) if tls.client_ca_file.is_some() => missing("cert_file", "client_ca_file"),
+        _ => {}
+    }
+}
+
+fn client_certificate(index: usize, upstream: &UpstreamConfig, problems: &mut Vec<ConfigError>) {
+    let (certificate, key) = (&upstream.client_cert_file, &upstream.client_key_file);
+    if certificate.is_some() != key.is_some() {
+        let name = if certificate.is_none() {
+            "client_cert_file"
+        } else {
+            "client_key_file"
+        };
+        let problem = "is missing: certificate and key go together";
+        problems.push(ConfigError::new(format!("upstream[{index}].{name}"), problem));
+    }
+}
+
+fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Vec<ConfigError>) {
+    let CredentialsConfig {
+        kind,
+        username,
+        password,
+        password_file,
+        file,
+    } = credentials;
+    let mut report = |name: &str, problem: &str| {
+        problems.push(ConfigError::new(format!("{section}.{name}"), problem));
+    };
+    let is_static = *kind == CredentialsKind::Static;
+    if is_static && username.as_ref().is_none_or(String::is_empty) {
+        report("username", "is missing: kind = \"static\" needs it");
+    }
+    match (password.is_some(), password_file.is_some()) {
+        (true, true) => report("password", "is given by password_file too: keep one"),
+        (false, false) if is_static => report(
+            "password_file",
+            "is missing: kind = \"static\" needs it, or the password in the environment",
+        ),
+        _ => {}
+    }
+    let given = username.is_some() || password.is_some() || password_file.is_some();
+    if !is_static && given {
+        report("kind", "must be \"static\" where there are a username and a password");
+    }
+    if *kind != CredentialsKind::DockerConfig && file.is_some() {
+        report("kind", "must be \"docker-config\" where there is a file");
+    }
+}
+
+/// refshim's own credentials must not be anybody's who happens to reach it.
+fn auth(config: &Config, problems: &mut Vec<ConfigError>) {
+    let server = &config.server;
+    let checks = server.auth.htpasswd_file.is_some() || server.tls.client_ca_file.is_some();
+    let own = config.upstreams.iter().find(|upstream| upstream.credentials.are_own());
+    match own {
+        None if server.auth.htpasswd_file.is_some() => {
+            let problem =
+                "is of no use: no upstream has credentials of refshim's own, the registries check their callers";
+            problems.push(ConfigError::new("server.auth.htpasswd_file", problem));
+        }
+        Some(_) if checks && server.allow_anonymous => {
+            let problem = "contradicts server.auth and server.tls.client_ca_file: keep one of them";
+            problems.push(ConfigError::new("server.allow_anonymous", problem));
+        }
+        Some(own) if !checks && !server.allow_anonymous && !server.listen.ip().is_loopback() => {
+            let problem = format!(
+                "is missing: whoever reaches {} would have refshim's credentials for upstream '{}'; set \
+                 server.auth.htpasswd_file or server.tls.client_ca_file, listen on loopback, or write server.allow_anonymous = true",
+                server.listen, own.name
+            );
+            problems.push(ConfigError::new("server.auth", problem));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,36 @@
+//! Files that the configuration names must be there. Those of the listeners are read, and so judged, by whoever opens them.
+
+use std::path::Path;
+
+use super::Config;
+use super::error::ConfigError;
+
+pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        let credentials = &upstream.credentials;
+        for (name, file) in [
+            ("ca_file", &upstream.ca_file),
+            ("client_cert_file", &upstream.client_cert_file),
+            ("client_key_file", &upstream.client_key_file),
+            ("credentials.password_file", &credentials.password_file),
+            ("credentials.file", &credentials.file),
+        ] {
+            readable(&format!("upstream[{index}].{name}"), file.as_deref(), problems);
+        }
+    }
+    let redis = &config.cache.redis;
+    for (key, file) in [
+        ("admin.events_token_file", &config.admin.events_token_file),
+        ("cache.redis.ca_file", &redis.ca_file),
+        ("cache.redis.password_file", &redis.password_file),
+    ] {
+        readable(key, file.as_deref(), problems);
+    }
+}
+
+fn readable(key: &str, file: Option<&Path>, problems: &mut Vec<ConfigError>) {
+    if let Some(file) = file.filter(|file| !file.is_file()) {
+        let problem = format!("'{}' is not a file that can be read", file.display());
+        problems.push(ConfigError::new(key, problem));
+    }
+}

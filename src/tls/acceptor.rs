@@ -1,0 +1,157 @@
+//! The server's side, with certificates that can be exchanged.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{TlsError, add_authorities, identity, versions};
+use crate::config::TlsConfig;
+
+/// A caller who has not finished by then will not.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often files are looked at, at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Whether callers must bring a certificate, where there is an authority to judge it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    NeedCertificate,
+    /// They are known by something else otherwise.
+    MayHaveCertificate,
+}
+
+/// Speaks TLS with callers.
+pub struct Acceptor {
+    config: TlsConfig,
+    callers: Callers,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    server: Arc<ServerConfig>,
+    /// Of the files as they were last read.
+    hash: [u8; 32],
+    looked: Instant,
+}
+
+/// A connection after its handshake.
+pub struct Secured {
+    pub stream: TlsStream<TcpStream>,
+    /// Whether the caller showed a certificate of a trusted authority.
+    pub certified: bool,
+}
+
+impl Acceptor {
+    /// `None` where the configuration does not ask for TLS.
+    pub fn new(config: &TlsConfig, callers: Callers) -> Result<Option<Arc<Self>>, TlsError> {
+        let (Some(certificate), Some(key)) = (&config.cert_file, &config.key_file) else {
+            return Ok(None);
+        };
+        let current = Current {
+            hash: hash(config)?,
+            server: Arc::new(server_config(config, certificate, key, callers)?),
+            looked: Instant::now(),
+        };
+        Ok(Some(Arc::new(Self {
+            config: config.clone(),
+            callers,
+            current: Mutex::new(current),
+        })))
+    }
+
+    /// The handshake.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<Secured> {
+        let handshake = TlsAcceptor::from(self.current()).accept(stream);
+        let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
+        // rustls keeps only what the verifier has accepted.
+        let certified = stream.get_ref().1.peer_certificates().is_some();
+        Ok(Secured { stream, certified })
+    }
+
+    /// What to greet the next caller with; connections that are there go on as they are. Files that have changed but cannot
+    /// be used leave what there was: half of a renewal is whole a moment later.
+    fn current(&self) -> Arc<ServerConfig> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked.elapsed() >= LOOK_AGAIN {
+            current.looked = Instant::now();
+            match self.renewed(&mut current.hash) {
+                Ok(None) => {}
+                Ok(Some(server)) => {
+                    tracing::info!("certificates were renewed");
+                    current.server = Arc::new(server);
+                }
+                Err(error) => tracing::warn!(%error, "certificates have changed but cannot be used"),
+            }
+        }
+        current.server.clone()
+    }
+
+    /// `None` when the files are what they were.
+    fn renewed(&self, known: &mut [u8; 32]) -> Result<Option<ServerConfig>, TlsError> {
+        let (Some(certificate), Some(key)) = (&self.config.cert_file, &self.config.key_file) else {
+            return Ok(None);
+        };
+        let now = hash(&self.config)?;
+        // Kept also when what follows fails: only other contents are worth another try.
+        if std::mem::replace(known, now) == now {
+            return Ok(None);
+        }
+        server_config(&self.config, certificate, key, self.callers).map(Some)
+    }
+}
+
+fn server_config(
+    config: &TlsConfig,
+    certificate: &Path,
+    key: &Path,
+    callers: Callers,
+) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let setup = |error: &dyn std::fmt::Display| TlsError::Setup(error.to_string());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions(config.min_version))
+        .map_err(|error| setup(&error))?;
+    let builder = match &config.client_ca_file {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            add_authorities(&mut roots, file)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match callers {
+                Callers::NeedCertificate => verifier,
+                Callers::MayHaveCertificate => verifier.allow_unauthenticated(),
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| TlsError::file(file, error))?)
+        }
+    };
+    let identity = identity(certificate, key)?;
+    let mut server = builder
+        .with_single_cert(identity.chain, identity.key)
+        .map_err(|error| TlsError::file(certificate, error))?;
+    server.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(server)
+}
+
+/// Contents, not times: a Kubernetes secret changes behind a link whose own time stays.
+fn hash(config: &TlsConfig) -> Result<[u8; 32], TlsError> {
+    let mut hasher = Sha256::new();
+    for file in [&config.cert_file, &config.key_file, &config.client_ca_file]
+        .into_iter()
+        .flatten()
+    {
+        let content = std::fs::read(file).map_err(|error| TlsError::file(file, error))?;
+        hasher.update((content.len() as u64).to_be_bytes());
+        hasher.update(content);
+    }
+    Ok(hasher.finalize().into())
+}

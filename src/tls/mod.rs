@@ -1,0 +1,27 @@
+//! TLS of listeners, whose certificates are exchanged while connections go on, and what PEM files hold. A leaf.
+
+mod acceptor;
+mod pem;
+
+pub use acceptor::{Acceptor, Callers, Secured};
+pub use pem::{Identity, add_authorities, identity, versions};
+
+use std::path::{Path, PathBuf};
+
+/// Why TLS cannot be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{}: {reason}", file.display())]
+    File { file: PathBuf, reason: String },
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
+}
+
+impl TlsError {
+    fn file(file: &Path, reason: impl ToString) -> Self {
+        Self::File {
+            file: file.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

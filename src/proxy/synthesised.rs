@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::manifests::{Asked, serve};
 use crate::body::Body;
 use crate::dialect::oci11;
-use crate::oci::{Digest, LinkTagKind, Reference, RepositoryName, tag_scheme};
+use crate::oci::{Dialect, Digest, LinkTagKind, Reference, Referrer, RepositoryName, tag_scheme};
 use crate::upstream::RawManifest;
 
 /// The synthesised index where the upstream has no such tag. `None` where the tag is another, or nothing refers to its
@@ -55,7 +55,7 @@ pub(super) async fn remember(backend: &Backend, repository: &RepositoryName, (bo
 async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Body>>, Failure> {
     let resolver = &asked.backend.resolver;
     let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
-    if resolved.links.referrers.is_empty() {
+    if resolved.links.referrers.iter().all(is_cosigns_own) {
         return Ok(None);
     }
     let links = &resolved.links;
@@ -63,6 +63,12 @@ async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Bo
     remember(asked.backend, asked.repository, printed).await;
     let (body, digest) = printed.clone();
     Ok(Some(serve(&as_manifest(digest, body), asked.request)))
+}
+
+/// Whether only cosign's own tags say so. Who knows them asks for them; and `cosign copy` would take the list for one that
+/// somebody has copied before, and stop.
+fn is_cosigns_own(referrer: &Referrer) -> bool {
+    referrer.dialects.iter().eq([&Dialect::CosignTag])
 }
 
 fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {

@@ -167,6 +167,11 @@ impl Tools {
     }
 
     async fn run(&self, program: &str, arguments: &[&str]) -> Said {
+        self.run_with(program, arguments, &[]).await
+    }
+
+    /// Any program, with more environment.
+    pub async fn run_with(&self, program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
         let command = format!("{program} {}", arguments.join(" "));
         let home = self.home.path();
         let child = Command::new(find(program))
@@ -179,6 +184,7 @@ impl Tools {
             .env("XDG_RUNTIME_DIR", home)
             .env("COSIGN_PASSWORD", "")
             .env("COSIGN_YES", "true")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();

@@ -4,12 +4,15 @@
 //! how to mend it.
 
 mod check;
+mod completions;
 mod demo;
 mod failure;
 mod gc;
 mod login;
+mod man;
 mod materialize;
 mod output;
+mod progress;
 mod referrers;
 mod serve;
 mod session;
@@ -32,6 +35,13 @@ const CONFIG_VARIABLE: &str = "REFSHIM_CONFIG";
 /// API from the links that it finds in tags, annotations and manifests.
 #[derive(Debug, Parser)]
 #[command(name = "refshim", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  refshim demo                                      # see what it does, without a registry
+  refshim serve --upstream https://ghcr.io          # the proxy, on 127.0.0.1:5100
+  refshim tree ghcr.io/sigstore/cosign/cosign:v2.4.1    # what refers to an image, on any registry
+
+'refshim help SUBCOMMAND' has more. What --output json prints is stable: docs/cli.md shows it.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +56,8 @@ enum Command {
     Materialize(materialize::Args),
     Gc(gc::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program with this process's arguments.
@@ -74,6 +86,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Materialize(args) => materialize::run(args).await,
         Command::Gc(args) => gc::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::cli::failure::Failure;
+use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::config::{HIDDEN_TAGS, LimitsConfig};
 use crate::oci::{Digest, Manifest, Reference, Tag};
@@ -42,6 +43,7 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
         let tag = Tag::parse(name);
         tags.push(tag.map_err(|error| Failure::failed(format!("{}: its tag listing: {error}", session.name())))?);
     }
+    let bar = progress::bar("reading tags", tags.len());
     let read: Vec<(Tag, Option<(Digest, Held)>)> = stream::iter(tags)
         .map(|tag| async {
             let raw = session.raw_manifest(&Reference::Tag(tag.clone())).await?;
@@ -51,6 +53,7 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
             })
         })
         .buffer_unordered(PARALLEL)
+        .inspect(|_| bar.inc(1))
         .try_collect()
         .await?;
     let mut snapshot = Snapshot::default();
@@ -84,12 +87,14 @@ pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<Held, F
 
 /// Those of `digests` that the registry holds.
 pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, Failure> {
+    let bar = progress::bar("looking for subjects", digests.len());
     stream::iter(digests)
         .map(|digest| async {
             let found = session.digest_of(&Reference::Digest(digest.clone())).await?;
             Ok(found.map(|_| digest))
         })
         .buffer_unordered(PARALLEL)
+        .inspect(|_| bar.inc(1))
         .try_filter_map(async |digest| Ok(digest))
         .try_collect()
         .await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::cli::failure::Failure;
+use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{
@@ -37,9 +38,11 @@ impl<'a> Gather<'a> {
 
     /// What is to be done for each subject that has referrers.
     pub(super) async fn plans(&self, subjects: BTreeSet<Digest>) -> Result<Vec<Plan>, Failure> {
+        let bar = progress::bar("looking for links", subjects.len());
         stream::iter(subjects)
             .map(|subject| self.plan(subject))
             .buffered(PARALLEL)
+            .inspect(|_| bar.inc(1))
             .try_filter_map(async |plan| Ok(plan))
             .try_collect()
             .await

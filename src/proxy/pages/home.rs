@@ -42,7 +42,7 @@ pub(super) async fn answer(backend: &Backend, request: &Parts, address: &Address
     let catalog = backend.upstream.get(&catalog, &backend.caller(request), LIMIT).await?;
     let page = Home {
         address,
-        registry: backend.upstream.url().authority(),
+        registry: backend.upstream.url().host_str().unwrap_or_default(),
         repositories: (catalog.status == StatusCode::OK).then(|| names(&catalog.body)),
         mistyped: typed,
     };

@@ -1,0 +1,14 @@
+//! How far long work is, for whoever watches a terminal.
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+/// A bar on standard error, where that is a terminal; it is gone when it is dropped.
+pub(super) fn bar(what: &'static str, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64).with_finish(ProgressFinish::AndClear);
+    // The template is right; without it there would be a bar too.
+    if let Ok(style) = ProgressStyle::with_template("{msg}: {pos} of {len} {wide_bar} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}

@@ -13,6 +13,9 @@ use crate::scripted::{Scripted, oci_error, reply};
 use crate::support::{Program, Registry};
 use crate::{alice, digest, repository, upstream};
 
+/// What a server says to everybody.
+type Answer = fn() -> Response<Body>;
+
 fn index(entries: &[&str], headers: &[(&str, &str)]) -> Response<Body> {
     let manifests: Vec<_> = entries
         .iter()
@@ -132,7 +135,7 @@ async fn no_question_turns_the_api_off_for_others() {
     let odd = Digest::parse("foo:bar").unwrap();
     let about =
         async |upstream: &Upstream, subject: &Digest| upstream.native_referrers(&repository(), subject, &alice()).await;
-    let others: [(fn() -> Response<Body>, &Digest); 4] = [
+    let others: [(Answer, &Digest); 4] = [
         (|| reply(400, &[], ""), &odd),
         (
             || reply(404, &[("content-type", "text/plain")], "404 page not found"),
@@ -148,7 +151,7 @@ async fn no_question_turns_the_api_off_for_others() {
         assert!(matches!(answer, Ok(Native::Unsupported)) || answer.is_err(), "{number}");
         assert_eq!(unknown.native(), None, "{number}");
     }
-    let known: [(fn() -> Response<Body>, &Digest, bool); 4] = [
+    let known: [(Answer, &Digest, bool); 4] = [
         (|| reply(400, &[], ""), &odd, true),
         (|| reply(404, &[], ""), &digest("gone"), true),
         (

@@ -14,12 +14,12 @@ use http::{Request, Version};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use refshim::config::Config;
-use refshim::tls::{Acceptor, Callers, TlsError};
+use refshim::config::{Config, CredentialsConfig, CredentialsKind, TlsVersion};
+use refshim::tls::{Acceptor, Callers, Protocols, TlsError};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
-use support::{Local, Registry, eventually};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use support::{Local, Program, Refshim, Registry, eventually};
 
 /// A key pair in a folder of its own.
 struct Identity {
@@ -70,32 +70,60 @@ fn make_certificate(folder: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Asks for the ping and a `Link` that is absolute; the version spoken, or why there is no answer.
+/// Asks for the ping; the version spoken, or why there is no answer.
 async fn ask(proxy: &Local, trusted: &Path, own: Option<&Identity>) -> Result<Version, String> {
+    let (status, version) = exchange(proxy, trusted, own, None).await?;
+    assert_eq!(status, 200);
+    Ok(version)
+}
+
+/// The same with what a caller may bring, and whatever the answer.
+async fn exchange(
+    proxy: &Local,
+    trusted: &Path,
+    own: Option<&Identity>,
+    authorization: Option<&str>,
+) -> Result<(u16, Version), String> {
+    send(
+        proxy,
+        client_config(trusted, own, rustls::DEFAULT_VERSIONS),
+        authorization,
+    )
+    .await
+}
+
+fn client_config(
+    trusted: &Path,
+    own: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
     let config = config.unwrap().with_root_certificates(roots);
-    let config = match own {
+    match own {
         None => config.with_no_client_auth(),
         Some(own) => {
             let chain = vec![CertificateDer::from_pem_file(own.certificate()).unwrap()];
             let key = PrivateKeyDer::from_pem_file(own.key()).unwrap();
             config.with_client_auth_cert(chain, key).unwrap()
         }
-    };
+    }
+}
+
+async fn send(proxy: &Local, config: ClientConfig, authorization: Option<&str>) -> Result<(u16, Version), String> {
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(config)
         .https_only();
     let client = Client::builder(TokioExecutor::new()).build(connector.enable_all_versions().build());
-    let request = Request::get(format!("{}/v2/", proxy.url())).body(Full::<Bytes>::default());
-    let response = client
-        .request(request.unwrap())
-        .await
-        .map_err(|error| format!("{error:?}"))?;
-    assert_eq!(response.status(), 200);
-    Ok(response.version())
+    let mut request = Request::get(format!("{}/v2/", proxy.url()));
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    let response = client.request(request.body(Full::<Bytes>::default()).unwrap()).await;
+    let response = response.map_err(|error| format!("{error:?}"))?;
+    Ok((response.status().as_u16(), response.version()))
 }
 
 #[tokio::test]
@@ -145,7 +173,7 @@ async fn files_that_cannot_be_used_are_named() {
     let mut config = Config::default();
     own.configure(&mut config);
     let reason = |config: &Config| {
-        let acceptor = Acceptor::new(&config.server.tls, Callers::NeedCertificate);
+        let acceptor = Acceptor::new(&config.server.tls, Callers::NeedCertificate, Protocols::Http1And2);
         acceptor.map(|_| ()).unwrap_err().to_string()
     };
     config.server.tls.key_file = Some(other.key());
@@ -155,6 +183,85 @@ async fn files_that_cannot_be_used_are_named() {
     assert!(reason(&config).starts_with("/nowhere/key.pem: "), "{}", reason(&config));
     own.configure(&mut config);
     config.server.tls.cert_file = Some(own.key());
-    let acceptor = Acceptor::new(&config.server.tls, Callers::NeedCertificate);
+    let acceptor = Acceptor::new(&config.server.tls, Callers::NeedCertificate, Protocols::Http1And2);
     assert!(matches!(acceptor, Err(TlsError::File { file, .. }) if file == own.key()));
+}
+
+/// Where refshim has credentials of its own, a certificate and a password are as good as each other.
+#[tokio::test]
+async fn a_certificate_or_a_password_opens_the_door() {
+    let registry = Registry::builder(Program::V2).users(&[("robot", "beep")]).start().await;
+    let (own, caller, stranger) = (Identity::new(), Identity::new(), Identity::new());
+    let users = own.folder.path().join("htpasswd");
+    let written = Command::new("htpasswd")
+        .args(["-nbB", "alice", "wonder"])
+        .output()
+        .unwrap();
+    std::fs::write(&users, written.stdout).unwrap();
+    let proxy = Local::configured(&registry.url(), |config| {
+        own.configure(config);
+        config.server.tls.client_ca_file = Some(caller.certificate());
+        config.server.auth.htpasswd_file = Some(users);
+        config.upstreams[0].credentials = CredentialsConfig {
+            kind: CredentialsKind::Static,
+            username: Some("robot".to_owned()),
+            password_file: Some(own.folder.path().join("password")),
+            ..CredentialsConfig::default()
+        };
+    })
+    .await;
+    std::fs::write(own.folder.path().join("password"), "beep").unwrap();
+    let password = refshim::credentials::basic("alice", "wonder");
+    for (identity, authorization, expected) in [
+        (Some(&caller), None, Some(200)),
+        (None, Some(password.as_str()), Some(200)),
+        (None, None, Some(401)),
+        (None, Some("Basic eDp5"), Some(401)),
+        // A certificate that is shown must be right.
+        (Some(&stranger), Some(password.as_str()), None),
+    ] {
+        let answer = exchange(&proxy, &own.certificate(), identity, authorization).await;
+        assert_eq!(answer.ok().map(|(status, _)| status), expected);
+    }
+}
+
+#[tokio::test]
+async fn older_versions_can_be_refused() {
+    let registry = Registry::v2().await;
+    let own = Identity::new();
+    for (least, spoken) in [(TlsVersion::Tls12, true), (TlsVersion::Tls13, false)] {
+        let proxy = Local::configured(&registry.url(), |config| {
+            own.configure(config);
+            config.server.tls.min_version = least;
+        })
+        .await;
+        let client = client_config(&own.certificate(), None, &[&rustls::version::TLS12]);
+        assert_eq!(send(&proxy, client, None).await.is_ok(), spoken, "{least:?}");
+        assert!(ask(&proxy, &own.certificate(), None).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn the_admin_listener_speaks_tls_too() {
+    let own = Identity::new();
+    let (certificate, key) = (own.certificate(), own.key());
+    let config = format!(
+        "[admin.tls]\ncert_file = '{}'\nkey_file = '{}'\n[[upstream]]\nurl = 'http://127.0.0.1:1'",
+        certificate.display(),
+        key.display()
+    );
+    let refshim = Refshim::bare().config(&config).start().await;
+    let url = refshim.admin().url().replace("http://", "https://");
+    let curl = |extra: &[&str]| {
+        let health = format!("{url}/healthz");
+        Command::new("curl")
+            .args(["-sS", "--max-time", "30"])
+            .args(extra)
+            .arg(health)
+            .output()
+            .unwrap()
+    };
+    let trusting = curl(&["--cacert", certificate.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&trusting.stdout), "ok\n", "{trusting:?}");
+    assert!(!curl(&[]).status.success());
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, TlsConfig};
 use crate::credentials::Htpasswd;
 use crate::links::Resolver;
 use crate::oci::Digest;
-use crate::tls::{Acceptor, Callers};
+use crate::tls::{Acceptor, Callers, Protocols};
 use crate::upstream::Upstream;
 
 use super::failure::Failure;
@@ -76,13 +76,13 @@ impl Doors {
             Some(_) => Callers::MayHaveCertificate,
             None => Callers::NeedCertificate,
         };
-        let acceptor = |section: &str, config: &TlsConfig, callers| {
-            Acceptor::new(config, callers).map_err(|error| Failure::usage(format!("{section}: {error}")))
+        let acceptor = |section: &str, config: &TlsConfig, callers, protocols| {
+            Acceptor::new(config, callers, protocols).map_err(|error| Failure::usage(format!("{section}: {error}")))
         };
         Ok(Self {
             users: users.map(Arc::new),
-            tls: acceptor("server.tls", &server.tls, callers)?,
-            admin_tls: acceptor("admin.tls", &admin.tls, Callers::NeedCertificate)?,
+            tls: acceptor("server.tls", &server.tls, callers, Protocols::Http1And2)?,
+            admin_tls: acceptor("admin.tls", &admin.tls, Callers::NeedCertificate, Protocols::Http1)?,
         })
     }
 }

@@ -20,7 +20,6 @@ use crate::config::TlsConfig;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often files are looked at, at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Whether callers must bring a certificate, where there is an authority to judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +29,28 @@ pub enum Callers {
     MayHaveCertificate,
 }
 
+/// What is spoken inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    Http1,
+    /// HTTP/2 with whoever can.
+    Http1And2,
+}
+
+impl Protocols {
+    fn names(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http1And2 => &[b"h2", b"http/1.1"],
+        }
+    }
+}
+
 /// Speaks TLS with callers.
 pub struct Acceptor {
     config: TlsConfig,
     callers: Callers,
+    protocols: Protocols,
     current: Mutex<Current>,
 }
 
@@ -53,18 +70,19 @@ pub struct Secured {
 
 impl Acceptor {
     /// `None` where the configuration does not ask for TLS.
-    pub fn new(config: &TlsConfig, callers: Callers) -> Result<Option<Arc<Self>>, TlsError> {
+    pub fn new(config: &TlsConfig, callers: Callers, protocols: Protocols) -> Result<Option<Arc<Self>>, TlsError> {
         let (Some(certificate), Some(key)) = (&config.cert_file, &config.key_file) else {
             return Ok(None);
         };
         let current = Current {
             hash: hash(config)?,
-            server: Arc::new(server_config(config, certificate, key, callers)?),
+            server: Arc::new(server_config(config, certificate, key, callers, protocols)?),
             looked: Instant::now(),
         };
         Ok(Some(Arc::new(Self {
             config: config.clone(),
             callers,
+            protocols,
             current: Mutex::new(current),
         })))
     }
@@ -106,7 +124,7 @@ impl Acceptor {
         if std::mem::replace(known, now) == now {
             return Ok(None);
         }
-        server_config(&self.config, certificate, key, self.callers).map(Some)
+        server_config(&self.config, certificate, key, self.callers, self.protocols).map(Some)
     }
 }
 
@@ -115,6 +133,7 @@ fn server_config(
     certificate: &Path,
     key: &Path,
     callers: Callers,
+    protocols: Protocols,
 ) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let setup = |error: &dyn std::fmt::Display| TlsError::Setup(error.to_string());
@@ -138,7 +157,7 @@ fn server_config(
     let mut server = builder
         .with_single_cert(identity.chain, identity.key)
         .map_err(|error| TlsError::file(certificate, error))?;
-    server.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    server.alpn_protocols = protocols.names().iter().map(|name| name.to_vec()).collect();
     Ok(server)
 }
 

@@ -10,7 +10,7 @@ use refshim::links::Resolver;
 use refshim::metrics::Metrics;
 use refshim::proxy::Gateway;
 use refshim::server::{self, Entrance, Limits};
-use refshim::tls::{Acceptor, Callers};
+use refshim::tls::{Acceptor, Callers, Protocols};
 use refshim::upstream::Upstream;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -40,15 +40,26 @@ impl Local {
             ..Config::default()
         };
         change(&mut config);
-        let upstream = Upstream::new(&config.upstreams[0], &config.limits).expect("an upstream");
-        let upstream = Arc::new(upstream);
+        Self::of(config).await
+    }
+
+    /// With all the upstreams of a configuration.
+    pub async fn of(config: Config) -> Self {
+        let upstreams = config.upstreams.iter();
+        let upstreams: Vec<_> = upstreams
+            .map(|upstream| Arc::new(Upstream::new(upstream, &config.limits).expect("an upstream")))
+            .collect();
         let cache = Arc::new(Cache::new(Bounds {
             manifests: config.cache.manifest_bytes,
             lists: config.cache.list_bytes,
         }));
-        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
+        let resolvers = upstreams.iter().map(|upstream| {
+            let (upstream, cache) = (upstream.clone(), cache.clone());
+            let resolver = Resolver::new(upstream, cache, &config.links, &config.cache, &config.limits);
+            Arc::new(resolver)
+        });
         let metrics = Arc::new(Metrics::default());
-        let gateway = Gateway::new(vec![Arc::new(resolver)], &config, metrics.clone());
+        let gateway = Gateway::new(resolvers.collect(), &config, metrics.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a loopback port");
@@ -58,7 +69,7 @@ impl Local {
             Some(_) => Callers::MayHaveCertificate,
             None => Callers::NeedCertificate,
         };
-        let tls = Acceptor::new(&config.server.tls, callers).expect("certificates");
+        let tls = Acceptor::new(&config.server.tls, callers, Protocols::Http1And2).expect("certificates");
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().expect("a bound address"));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -78,7 +89,7 @@ impl Local {
         Self {
             url,
             metrics,
-            upstream,
+            upstream: upstreams[0].clone(),
             stop: Some(stop),
             server,
         }
@@ -101,6 +112,7 @@ impl Local {
         &self.metrics
     }
 
+    /// The default one.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
     }

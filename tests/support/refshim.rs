@@ -145,10 +145,7 @@ impl Refshim {
                 panic!("refshim ended at its start ({status}): {output}");
             }
             let output = &output[before..];
-            Some((
-                address(output, "listening on http://")?,
-                address(output, "admin on http://")?,
-            ))
+            Some((address(output, "listening on ")?, address(output, "admin on ")?))
         })
         .await;
         (self.listen, self.admin) = (listen, admin);
@@ -174,9 +171,9 @@ impl Refshim {
     }
 }
 
-/// The `host:port` that follows `marker` in what was printed.
+/// The `host:port` of the URL that follows `marker` in what was printed.
 fn address(output: &str, marker: &str) -> Option<String> {
-    let (_, rest) = output.split_once(marker)?;
+    let (_, rest) = output.split_once(marker)?.1.split_once("://")?;
     let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
     Some(rest[..end].to_owned())
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_RANGE, RANGE};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use refshim::body::{Body, BoxError};
@@ -50,6 +52,35 @@ pub async fn elsewhere(shared: Arc<Shared>, request: Request<Incoming>) -> Resul
     if head.method != Method::GET || head.uri.query() != Some("se=300&sig=a%2Bb%3D") {
         return Ok(reply::plain(StatusCode::FORBIDDEN, "application/xml", "<Error/>"));
     }
+    if let Some(part) = part(&shared, &head, name, digest) {
+        return Ok(part);
+    }
     head.uri = format!("/v2/{name}/blobs/{digest}").parse()?;
     Ok(shared.registry.handle(Request::from_parts(head, body)).await)
+}
+
+/// `Range: bytes=<first>-[<last>]`
+fn part(shared: &Shared, head: &Parts, name: &str, digest: &str) -> Option<Response<Body>> {
+    let range = head.headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
+    let (first, last) = range.split_once('-')?;
+    let (repository, digest) = (RepositoryName::parse(name).ok()?, Digest::parse(digest).ok()?);
+    let blob = shared.registry.store().blob(&repository, &digest)?.clone();
+    let first: usize = first.parse().ok()?;
+    let last = last.parse().unwrap_or(usize::MAX).min(blob.len().saturating_sub(1));
+    let (status, range, content) = if first < blob.len() {
+        let range = format!("bytes {first}-{last}/{}", blob.len());
+        (StatusCode::PARTIAL_CONTENT, range, blob.slice(first..=last))
+    } else {
+        (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            format!("bytes */{}", blob.len()),
+            Bytes::new(),
+        )
+    };
+    let mut response = Response::new(Body::from(content));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_RANGE, range.parse().expect("a header value"));
+    Some(response)
 }

@@ -8,6 +8,7 @@ mod access;
 mod candidate;
 mod counts;
 mod deep;
+mod deleted;
 mod error;
 mod learned;
 mod listing;

@@ -11,6 +11,7 @@ use crate::upstream::{Answer, Caller, RawManifest, TagNames, Upstream, UpstreamE
 use super::access::{Access, AccessList, probable};
 use super::counts::{AnsweredFrom, ResolveCounts};
 use super::deep::DeepFlights;
+use super::deleted::Deleted;
 use super::error::ResolveError;
 use super::learned::Learned;
 use super::listing::Listings;
@@ -52,6 +53,7 @@ pub struct Resolver {
     listings: Listings,
     manifests: Manifests,
     learned: Arc<Learned>,
+    deleted: Arc<Deleted>,
     deep_flights: Arc<DeepFlights>,
     flights: Arc<Flights<(Scope, Epoch, Digest), Answered>>,
     links: Arc<LinksConfig>,
@@ -115,6 +117,7 @@ impl Resolver {
             access,
             manifests,
             learned: Arc::default(),
+            deleted: Arc::default(),
             deep_flights: Arc::new(Flights::new(SCAN_DEADLINE)),
             flights: Arc::new(Flights::new(SCAN_DEADLINE)),
             links: Arc::new(links.clone()),
@@ -449,11 +452,15 @@ impl Resolver {
 
     /// Remembers a blob whose bytes were checked against its digest.
     pub async fn remember_blob(&self, repository: &RepositoryName, digest: &Digest, bytes: bytes::Bytes) {
+        if self.deleted.is_noted(self.scope(repository), digest) {
+            return;
+        }
         let key = Key::blob(&self.scope(repository), digest.as_str());
         self.cache.put(key, Arc::new(bytes)).await;
     }
 
     pub async fn forget_blob(&self, repository: &RepositoryName, digest: &Digest) {
+        self.deleted.note(self.scope(repository), digest);
         self.cache
             .remove(&Key::blob(&self.scope(repository), digest.as_str()))
             .await;
@@ -494,7 +501,9 @@ impl Resolver {
                 self.cache.remove(&key).await;
             }
         }
-        self.manifests.remember(&place, raw).await;
+        if !self.deleted.is_noted(place.scope.clone(), &raw.digest) {
+            self.manifests.remember(&place, raw).await;
+        }
     }
 
     /// The upstream just let this caller read the repository.
@@ -509,6 +518,9 @@ impl Resolver {
 
     /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named.
     pub async fn wrote(&self, repository: &RepositoryName, touched: Option<&Reference>) {
+        if let Some(Reference::Digest(deleted)) = touched {
+            self.deleted.note(self.scope(repository), deleted);
+        }
         let touched: Vec<Touch> = touched.into_iter().map(touch).collect();
         self.cache.wrote(&self.scope(repository), touched).await;
     }

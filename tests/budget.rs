@@ -3,10 +3,11 @@
 mod support;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::content::{IMAGE, INDEX, bare_image, index};
-use support::{CountingProxy, Endpoint, Program, Pushed, Refshim, Registry, eventually};
+use support::{CountingProxy, Endpoint, Local, Program, Pushed, Refshim, Registry, eventually};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 
@@ -233,4 +234,41 @@ async fn identical_questions_at_once_cost_as_much_as_one() {
     assert_eq!(answers, HashSet::from([json!(expected).to_string()]));
     let crowd_cost = crowd.link.take();
     assert_eq!(crowd_cost.len(), cost.len(), "{crowd_cost:?} instead of {cost:?}");
+}
+
+/// What is made of a remembered listing is no younger than that: what was pushed past refshim shows within `fresh_for`, whoever
+/// asked what before.
+#[tokio::test]
+async fn an_answer_is_no_fresher_than_the_listing_it_is_made_of() {
+    let registry = Registry::v2().await;
+    let straight = registry.endpoint();
+    let first = straight.push_image("app", "v1", "first").await;
+    let second = straight.push_image("app", "v2", "second").await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let refshim = Local::configured(link.url(), |config| {
+        config.cache.fresh_for = Duration::from_secs(30);
+        config.cache.stale_while_revalidate = Duration::ZERO;
+    })
+    .await;
+    let through = refshim.endpoint();
+    assert!(through.referrers("app", &first.digest).await.is_empty());
+
+    advance(20).await;
+    link.take();
+    assert!(through.referrers("app", &second.digest).await.is_empty());
+    let asked = link.take();
+    assert!(
+        !asked.iter().any(|line| line.contains("/tags/list")),
+        "the listing is remembered"
+    );
+    straight.attach("app", &second, TYPE, "sbom").await;
+    advance(11).await;
+    assert_eq!(through.referrers("app", &second.digest).await.len(), 1);
+}
+
+/// Moves the clock of this process, refshim's included.
+async fn advance(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }

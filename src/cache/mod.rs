@@ -192,7 +192,12 @@ impl Cache {
 
     /// Remembers `value`, learned just now.
     pub async fn put<T: Cached>(&self, key: Key, value: Arc<T>) {
-        let at = self.clock.now();
+        self.put_aged(key, value, Duration::ZERO).await;
+    }
+
+    /// Remembers `value`, which says what was so `age` ago: it was made of something that was remembered already.
+    pub async fn put_aged<T: Cached>(&self, key: Key, value: Arc<T>, age: Duration) {
+        let at = self.clock.now().saturating_sub(age);
         let epoch = key.asked_in().map(Epoch::id);
         let found = Found {
             value: value.clone(),

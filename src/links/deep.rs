@@ -18,6 +18,7 @@ use crate::upstream::{Answer, RawManifest, TagNames};
 
 use super::candidate::Candidates;
 use super::error::ResolveError;
+use super::listing::Listing;
 use super::manifests::Recheck;
 use super::scan::{PARALLEL, Scan};
 
@@ -53,11 +54,14 @@ impl Cached for DeepLinks {
     }
 }
 
-pub(super) type DeepFlights = Flights<(Scope, Epoch), Result<Arc<DeepLinks>, ResolveError>>;
+/// The links behind ordinary tags, and how long ago those were listed.
+type ReadDeep = Result<(Arc<DeepLinks>, Duration), ResolveError>;
 
-/// The candidates for the scan's subject behind ordinary tags.
-pub(super) async fn find(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration) -> Result<Candidates, ResolveError> {
-    let links = all(scan, names, fresh_for).await?;
+pub(super) type DeepFlights = Flights<(Scope, Epoch), ReadDeep>;
+
+/// The candidates for the scan's subject behind ordinary tags, and how long ago they were there.
+pub(super) async fn find(scan: &Scan, listing: &Listing) -> Result<(Candidates, Duration), ResolveError> {
+    let (links, age) = all(scan, listing).await?;
     let mut found = Candidates::default();
     for link in links.0.get(&scan.subject).into_iter().flatten() {
         match &link.target {
@@ -73,30 +77,28 @@ pub(super) async fn find(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration
             LinkTarget::Blob(listed) => found.add(super::candidate::What::Blob(listed.clone()), link.dialect, None),
         }
     }
-    Ok(found)
+    Ok((found, age))
 }
 
-async fn all(scan: &Scan, names: &Arc<TagNames>, fresh_for: Duration) -> Result<Arc<DeepLinks>, ResolveError> {
+async fn all(scan: &Scan, listing: &Listing) -> ReadDeep {
     let key = Key::deep(&scan.place.scope, &scan.place.epoch);
     if let Some(found) = scan.manifests.cache.get::<DeepLinks>(&key).await
-        && found.within(fresh_for)
+        && found.within(scan.fresh_for)
     {
-        return Ok(found.value);
+        return Ok((found.value, found.age));
     }
     let flight = (scan.place.scope.clone(), scan.place.epoch.clone());
-    let work = read_all(scan.clone(), names.clone(), key);
-    let landed = scan.deep_flights.run(flight, work).await;
+    let read = || read_all(scan.clone(), listing.names.clone(), listing.age);
+    let landed = scan.deep_flights.run(flight, read()).await;
     match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
         // What the leader may not read, this caller perhaps may.
-        Err(ResolveError::Refused(_)) if !landed.led => {
-            let key = Key::deep(&scan.place.scope, &scan.place.epoch);
-            Box::pin(read_all(scan.clone(), names.clone(), key)).await
-        }
+        Err(ResolveError::Refused(_)) if !landed.led => Box::pin(read()).await,
         other => other,
     }
 }
 
-async fn read_all(scan: Scan, names: Arc<TagNames>, key: Key) -> Result<Arc<DeepLinks>, ResolveError> {
+/// Reads behind the tags that were there `age` ago.
+async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration) -> ReadDeep {
     let ordinary: Vec<Tag> = names
         .iter()
         .filter(|name| tag_scheme::parse(name).is_none())
@@ -113,8 +115,9 @@ async fn read_all(scan: Scan, names: Arc<TagNames>, key: Key) -> Result<Arc<Deep
         })
         .await?;
     let links = Arc::new(links);
-    scan.manifests.cache.put(key, links.clone()).await;
-    Ok(links)
+    let key = Key::deep(&scan.place.scope, &scan.place.epoch);
+    scan.manifests.cache.put_aged(key, links.clone(), age).await;
+    Ok((links, age))
 }
 
 /// Every link in what the tag points at, and in the indexes and artifacts inside it.
@@ -129,6 +132,7 @@ async fn behind(scan: &Scan, tag: Tag) -> Result<Vec<(Digest, DeepLink)>, Resolv
     let mut links = Vec::new();
     let mut seen = HashSet::from([first.digest.clone()]);
     let mut level = vec![first];
+    let mut complete = true;
     for _ in 0..NESTING {
         let mut inside = Vec::new();
         for raw in &level {
@@ -139,8 +143,13 @@ async fn behind(scan: &Scan, tag: Tag) -> Result<Vec<(Digest, DeepLink)>, Resolv
             links.extend(links_of(scan, raw, &manifest));
             inside.extend(manifest.manifests.into_iter().filter(may_hold_links));
         }
-        inside.retain(|listed| seen.len() < PER_TAG && seen.insert(listed.digest.clone()));
+        inside.retain(|listed| seen.insert(listed.digest.clone()));
+        complete &= seen.len() <= PER_TAG;
+        inside.truncate((PER_TAG + inside.len()).saturating_sub(seen.len()));
         level = read_listed(scan, &inside).await?;
+    }
+    if !complete || !level.is_empty() {
+        scan.manifests.cut_short(&tag);
     }
     Ok(links)
 }

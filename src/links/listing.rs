@@ -13,6 +13,12 @@ use super::place::Place;
 
 type Listed = Result<Answer<Arc<TagNames>>, UpstreamError>;
 
+/// All tag names as they were `age` ago.
+pub(super) struct Listing {
+    pub names: Arc<TagNames>,
+    pub age: Duration,
+}
+
 /// How long a repository that was large is taken to be so: listing it whole again is what seeking saves.
 const LARGE_FOR: Duration = Duration::from_secs(3600);
 
@@ -66,10 +72,18 @@ impl Listings {
     }
 
     /// All tag names, at most `max_age` old. The caller must be known to be allowed where a remembered listing is used.
-    pub async fn all(&self, place: &Place, max_age: Duration) -> Listed {
+    pub async fn all(&self, place: &Place, max_age: Duration) -> Result<Answer<Listing>, UpstreamError> {
         if let Some(listed) = self.remembered(place).await.filter(|listed| listed.within(max_age)) {
-            return Ok(Answer::Found(listed.value));
+            let (names, age) = (listed.value, listed.age);
+            return Ok(Answer::Found(Listing { names, age }));
         }
+        let age = Duration::ZERO;
+        self.now(place).await?.try_map(|names| Ok(Listing { names, age }))
+    }
+
+    /// All tag names as they are now; concurrent questions share one listing. Where somebody else's was shared, it proves
+    /// nothing about this caller.
+    pub async fn now(&self, place: &Place) -> Listed {
         let landed = self
             .flights
             .run(

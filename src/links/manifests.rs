@@ -98,6 +98,12 @@ impl Manifests {
         }
     }
 
+    /// Says that more stands behind a tag than is read: whoever looks for a link there must see why it is not listed.
+    pub fn cut_short(&self, tag: &Tag) {
+        tracing::warn!(%tag, "more indexes and artifacts stand behind this tag than are read; the rest is skipped");
+        self.counts.skipped();
+    }
+
     /// The manifest with this digest; remembered ones cost nothing.
     pub async fn by_digest(&self, place: &Place, digest: &Digest) -> Found {
         let key = Key::manifest(&place.scope, &place.epoch, digest.as_str());

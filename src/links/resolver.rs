@@ -272,11 +272,11 @@ impl Resolver {
         let scanned = scan.run().await;
         self.counts()
             .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
-        let Scanned { links, shareable } = scanned?;
+        let Scanned { links, age, shareable } = scanned?;
         let links = Arc::new(links);
         if shareable {
             let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
-            self.cache.put(key, links.clone()).await;
+            self.cache.put_aged(key, links.clone(), age).await;
         }
         Ok((links, shareable))
     }
@@ -319,7 +319,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
         let place = self.place(repository, caller).await;
-        let listed = self.listings.all(&place, Duration::ZERO).await?;
+        let listed = self.listings.now(&place).await?;
         if matches!(listed, Answer::Found(_)) && !self.access.is_allowed(&place) {
             // A listing that somebody else started proves nothing about this caller.
             match self.access.check(&self.upstream, &place, Vec::new()).await? {

@@ -12,7 +12,7 @@ use super::candidate::{Candidates, What};
 use super::deep::{self, DeepFlights};
 use super::error::ResolveError;
 use super::learned;
-use super::listing::Listings;
+use super::listing::{Listing, Listings};
 use super::manifests::Manifests;
 use super::place::Place;
 use super::pull_up::pull_up;
@@ -37,6 +37,8 @@ pub(super) struct Scan {
 /// What a scan found.
 pub(super) struct Scanned {
     pub links: Links,
+    /// How long ago it was so: the age of the oldest listing that went into it.
+    pub age: Duration,
     /// False where the upstream says that the repository does not exist: perhaps only to this caller.
     pub shareable: bool,
 }
@@ -44,11 +46,20 @@ pub(super) struct Scanned {
 /// What the tag listing told.
 enum Names {
     /// Every name of the repository.
-    All(Arc<TagNames>),
+    All(Listing),
     /// The names that begin with the subject's key.
     OfSubject(Arc<TagNames>),
     /// To this caller, there is no such repository.
     NoRepository,
+}
+
+impl Names {
+    fn age(&self) -> Duration {
+        match self {
+            Self::All(listing) => listing.age,
+            Self::OfSubject(_) | Self::NoRepository => Duration::ZERO,
+        }
+    }
 }
 
 impl Scan {
@@ -58,7 +69,8 @@ impl Scan {
 
     pub async fn run(&self) -> Result<Scanned, ResolveError> {
         let names = self.names().await?;
-        let (tagged, deep, native) = tokio::try_join!(self.tagged(&names), self.deep(&names), self.native())?;
+        let (tagged, (deep, deep_age), native) =
+            tokio::try_join!(self.tagged(&names), self.deep(&names), self.native())?;
         let mut candidates = match names {
             // What was learned from others' traffic is none of this caller's business.
             Names::NoRepository => Candidates::default(),
@@ -69,6 +81,7 @@ impl Scan {
         }
         Ok(Scanned {
             links: pull_up(self, candidates).await?,
+            age: names.age().max(deep_age),
             shareable: !matches!(names, Names::NoRepository),
         })
     }
@@ -90,7 +103,7 @@ impl Scan {
             }
         }
         match self.listings.all(&self.place, self.fresh_for).await? {
-            Answer::Found(names) => Ok(Names::All(names)),
+            Answer::Found(listing) => Ok(Names::All(listing)),
             Answer::Absent => Ok(Names::NoRepository),
             Answer::Refused(refusal) => Err(refusal.into()),
         }
@@ -107,20 +120,23 @@ impl Scan {
 
     async fn tagged(&self, names: &Names) -> Result<Candidates, ResolveError> {
         match names {
-            Names::All(names) | Names::OfSubject(names) => tag_source::find(self, names).await,
+            Names::All(listing) => tag_source::find(self, &listing.names).await,
+            Names::OfSubject(names) => tag_source::find(self, names).await,
             Names::NoRepository => Ok(Candidates::default()),
         }
     }
 
-    async fn deep(&self, names: &Names) -> Result<Candidates, ResolveError> {
-        let Names::All(names) = names else {
-            return Ok(Candidates::default());
+    /// The candidates behind ordinary tags, and how long ago they were there.
+    async fn deep(&self, names: &Names) -> Result<(Candidates, Duration), ResolveError> {
+        let nothing = (Candidates::default(), Duration::ZERO);
+        let Names::All(listing) = names else {
+            return Ok(nothing);
         };
         let deep = match self.config.depth {
             Depth::Names => false,
             Depth::Manifests => true,
             Depth::Auto => {
-                let ordinary = names.iter().filter(|name| tag_scheme::parse(name).is_none());
+                let ordinary = listing.names.iter().filter(|name| tag_scheme::parse(name).is_none());
                 let large = ordinary.take(self.config.deep_limit + 1).count() > self.config.deep_limit;
                 if large {
                     self.listings.remember_large(&self.place).await;
@@ -129,9 +145,9 @@ impl Scan {
             }
         };
         if deep {
-            deep::find(self, names, self.fresh_for).await
+            deep::find(self, listing).await
         } else {
-            Ok(Candidates::default())
+            Ok(nothing)
         }
     }
 

@@ -19,8 +19,8 @@ use super::place::Place;
 
 /// Pairs of repository and credential that are remembered.
 const REMEMBERED: u64 = 100_000;
-/// Largest answer to a listing that is only asked for its status.
-const PROBE_LIMIT: usize = 4 << 20;
+/// Largest answer to a listing that is only asked for its status: Distribution 2.8 ignores `n` and lists everything.
+const PROBE_LIMIT: usize = 64 << 20;
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
 type CredentialHash = [u8; 16];

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 
 use super::answer::without_body;
 use super::failure::Failure;
+use super::push_room::PushRoom;
 use super::realm::Realms;
 use super::rewrite::SelfView;
 use super::route::{Route, RouteError, is_read, route};
@@ -21,8 +21,8 @@ use crate::links::Resolver;
 use crate::metrics::Endpoint;
 use crate::upstream::{Caller, Upstream};
 
-/// Manifest pushes at once.
-const PUSHES: usize = 64;
+/// Memory for manifests on their way up, in [`PushRoom`]'s pieces: 256 MiB.
+const PUSH_PIECES: usize = 4096;
 
 /// What all upstreams have in common.
 pub(super) struct Shared {
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     /// Largest manifest, in bytes.
     pub manifest_bytes: usize,
     /// Bounds the manifests that are held in memory on their way up.
-    pub pushes: Semaphore,
+    pub push_room: PushRoom,
     pub merge_referrers_tag: bool,
     /// Largest blob that is remembered, in bytes.
     pub small_blob: u64,
@@ -43,7 +43,7 @@ impl Shared {
             server: config.server.clone(),
             tags: config.tags.clone(),
             manifest_bytes: config.limits.manifest_bytes,
-            pushes: Semaphore::new(PUSHES),
+            push_room: PushRoom::new(PUSH_PIECES),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
         }

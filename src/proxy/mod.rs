@@ -18,6 +18,7 @@ mod proof;
 mod proposal_a;
 mod proposal_b;
 mod proposal_c;
+mod push_room;
 mod pushes;
 mod realm;
 mod referrers;

@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 
 use super::failure::{Failure, relay};
 use super::manifests::Asked;
+use super::push_room::{PushRoom, Read};
 use super::write::Push;
 use crate::body::Body;
 use crate::oci::{Code, OciError, Reference};
@@ -18,9 +19,7 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> {
     let backend = asked.backend;
-    // Bodies are held in memory here, so only so many at once.
-    let _turn = backend.shared.pushes.acquire().await;
-    let bytes = read(body, backend.shared.manifest_bytes).await?;
+    let (bytes, _held) = read(&backend.shared.push_room, body, backend.shared.manifest_bytes).await?;
     let media_type = asked
         .request
         .headers
@@ -94,7 +93,7 @@ fn relayed(asked: &Asked<'_>, reply: Reply) -> Response<Body> {
     response
 }
 
-async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
+async fn read(room: &PushRoom, body: Body, limit: usize) -> Result<Read<'_>, Failure> {
     let late = |_| {
         OciError::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -102,7 +101,7 @@ async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Failure> {
             "the manifest took too long to arrive",
         )
     };
-    let read = tokio::time::timeout(READ_WITHIN, body.read(limit))
+    let read = tokio::time::timeout(READ_WITHIN, room.read(body, limit))
         .await
         .map_err(late)?;
     let broken = |error| {

@@ -20,6 +20,7 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod dialect;
+pub mod hop_by_hop;
 pub mod links;
 pub mod metrics;
 pub mod oci;

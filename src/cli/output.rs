@@ -69,19 +69,6 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
     text
 }
 
-/// `532 B`, `1.5 KiB`, `20.0 MiB`
-pub(super) fn size(bytes: u64) -> String {
-    let mut amount = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if amount < 1024.0 {
-            let digits = usize::from(unit != "B");
-            return format!("{amount:.digits$} {unit}");
-        }
-        amount /= 1024.0;
-    }
-    format!("{amount:.1} TiB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,11 +83,5 @@ mod tests {
             table(["ONE", "TWO"], &rows),
             "ONE     TWO\na       x\u{fffd}[31m\u{fffd}y\nlonger\n"
         );
-    }
-
-    #[test]
-    fn sizes() {
-        let texts = [0, 1023, 1536, 20 << 20, 1 << 42].map(size);
-        assert_eq!(texts, ["0 B", "1023 B", "1.5 KiB", "20.0 MiB", "4.0 TiB"]);
     }
 }

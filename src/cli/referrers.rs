@@ -83,7 +83,7 @@ impl Entry<'_> {
     }
 
     pub(super) fn size(&self) -> String {
-        output::size(self.size)
+        crate::ui::size(self.size)
     }
 }
 

@@ -1,24 +1,9 @@
-//! Headers that belong to one connection, and other headers that must not cross the proxy.
+//! Headers that must not cross the proxy.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use http::header::{EXPECT, HeaderName};
 
-/// Hop-by-hop whether `Connection` names them or not (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+use crate::hop_by_hop::remove_hop_by_hop;
 
 /// Makes containers/image call an API of another product (`/extensions/v2/…`) that is not passed through.
 const SUPPORTS_SIGNATURES: HeaderName = HeaderName::from_static("x-registry-supports-signatures");
@@ -34,27 +19,6 @@ pub fn clean_request(headers: &mut HeaderMap) {
 pub fn clean_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(SUPPORTS_SIGNATURES);
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
-/// What any of the `Connection` lines names. The framing stays: hyper has read the body by it already.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(CONNECTION).iter();
-    let names = lines
-        .map(HeaderValue::as_bytes)
-        .flat_map(|line| line.split(|&byte| byte == b','));
-    names
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| *name != CONTENT_LENGTH)
-        .collect()
 }
 
 #[cfg(test)]

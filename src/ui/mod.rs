@@ -17,6 +17,7 @@ pub use badge::Badge;
 pub use details::{Below, Details};
 pub use home::Home;
 pub use tags::{Row, TagPage, Tagged};
+pub use text::size;
 pub use trouble::Trouble;
 
 /// The style sheet, which goes to [`Address::STYLE`].

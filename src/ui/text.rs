@@ -32,7 +32,7 @@ pub(super) fn short(digest: &Digest) -> String {
 }
 
 /// `532 B`, `1.5 KiB`, `20.0 MiB`
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut amount = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if amount < 1024.0 {
@@ -60,6 +60,7 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!([0, 1536, 20 << 20].map(size), ["0 B", "1.5 KiB", "20.0 MiB"]);
+        let texts = [0, 1023, 1536, 20 << 20, 1 << 42].map(size);
+        assert_eq!(texts, ["0 B", "1023 B", "1.5 KiB", "20.0 MiB", "4.0 TiB"]);
     }
 }

@@ -10,7 +10,6 @@ mod client;
 mod counts;
 mod error;
 mod forward;
-mod hop_by_hop;
 mod learned;
 mod link_header;
 mod login;

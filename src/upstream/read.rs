@@ -6,9 +6,9 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::hop_by_hop::remove_hop_by_hop;
 use super::timed::IdleBody;
 use super::{Reply, UpstreamError};
+use crate::hop_by_hop::remove_hop_by_hop;
 
 /// Of an error body, no more than this is kept, in bytes.
 const ERROR_BYTES: usize = 64 << 10;

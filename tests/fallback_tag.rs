@@ -303,3 +303,19 @@ async fn without_the_option_nothing_is_kept() {
         sorted([&pushed, &own])
     );
 }
+
+/// An index under a referrers tag that refers to something itself is no mere list: that link is kept like any other's.
+#[tokio::test]
+async fn an_index_that_refers_to_something_itself_is_linked() {
+    let set = Set::new(Program::V2).await;
+    let other = set.registry.endpoint().push_image("app", "v2", "other").await;
+    let mut manifest = index([]);
+    manifest["subject"] = other.descriptor();
+    let pushed = Pushed::of(OCI_IMAGE_INDEX, &manifest);
+    let tag = set.image.referrers_tag();
+    let reply = set.through().put_bytes("app", &tag, &pushed).await.expect_status(201);
+    assert_eq!(reply.header("oci-subject"), Some(&*other.digest));
+    let cold = maintaining(set.link.url()).await;
+    let found = cold.endpoint().referrer_digests("app", &other.digest).await;
+    assert_eq!(found, sorted([&pushed]));
+}

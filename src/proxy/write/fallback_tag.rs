@@ -154,7 +154,9 @@ impl Writer {
             return None;
         };
         let is_referrers_tag = tag_scheme::parse(tag.as_str()).is_some_and(|link| link.kind == LinkTagKind::Referrers);
-        let merged = self.maintain_fallback_tag && is_referrers_tag && manifest.kind == ManifestKind::Index;
+        // An index that refers to something itself is no mere list: its own link has to be made durable too.
+        let is_list = manifest.kind == ManifestKind::Index && manifest.own_subjects().is_empty();
+        let merged = self.maintain_fallback_tag && is_referrers_tag && is_list;
         merged.then(|| tag.clone())
     }
 

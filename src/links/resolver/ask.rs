@@ -1,0 +1,225 @@
+//! One question: access, what is remembered, single flight, staleness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Key, Stamped};
+use crate::oci::{Digest, Links, RepositoryName};
+use crate::upstream::{Caller, UpstreamError};
+
+use super::super::access::{Access, probable};
+use super::super::counts::AnsweredFrom;
+use super::super::error::ResolveError;
+use super::super::place::Place;
+use super::super::scan::{Scan, Scanned};
+use super::{Resolver, SCAN_DEADLINE};
+
+/// A list, and how old it is where it had to be served stale.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub links: Arc<Links>,
+    /// Set when the upstream could not be asked and this is what it said that long ago.
+    pub stale: Option<Duration>,
+}
+
+/// The list, and whether it may be shown to others (see [`Scanned::shareable`]).
+pub(super) type Answered = Result<(Arc<Links>, bool), ResolveError>;
+
+/// What a caller may do with what is known of a repository.
+enum Right {
+    Read,
+    /// Nothing is known of the repository yet: the scan's own requests will tell.
+    Unasked,
+    /// The repository does not exist to this caller.
+    Unseen,
+}
+
+impl Resolver {
+    /// Everything that refers to `subject`, or why that cannot be said. Never a list that may lack something.
+    pub async fn resolve(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+    ) -> Result<Resolved, ResolveError> {
+        let mut from = AnsweredFrom::Scan;
+        let resolved = self.find(repository, subject, caller, &mut from).await;
+        self.counts().answered(match &resolved {
+            Ok(Resolved { stale: Some(_), .. }) => AnsweredFrom::Stale,
+            Ok(_) => from,
+            Err(_) => AnsweredFrom::Nothing,
+        });
+        resolved
+    }
+
+    async fn find(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+        from: &mut AnsweredFrom,
+    ) -> Result<Resolved, ResolveError> {
+        let place = self.place(repository, caller).await;
+        let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+        let known = self.cache.get::<Links>(&key).await;
+        match self.may_read(&place, subject, known.as_ref()).await {
+            Ok(Right::Read) => {}
+            Ok(Right::Unasked) => return self.scan_for(&place, subject).await,
+            Ok(Right::Unseen) => return Ok(nothing(subject)),
+            Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&place, known, error),
+            Err(refused) => return Err(refused),
+        }
+        if let Some(known) = &known {
+            if known.within(self.freshness.fresh_for) {
+                *from = AnsweredFrom::Fresh;
+                return Ok(fresh(known.value.clone()));
+            }
+            // "None" is a security statement: while the upstream can be asked, it is never served past its freshness.
+            let bearable = self.freshness.fresh_for + self.freshness.stale_while_revalidate;
+            if known.within(bearable) && !known.value.referrers.is_empty() {
+                *from = AnsweredFrom::Refreshing;
+                self.refresh_behind(&place, subject);
+                return Ok(fresh(known.value.clone()));
+            }
+        }
+        match self.scan_for(&place, subject).await {
+            Err(ResolveError::Upstream(error)) => self.stale(known, error),
+            other => other,
+        }
+    }
+
+    /// Whether state of this repository may be used for this caller.
+    async fn may_read(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        known: Option<&Stamped<Links>>,
+    ) -> Result<Right, ResolveError> {
+        if self.access.is_allowed(place) {
+            return Ok(Right::Read);
+        }
+        let listed = self.listings.remembered(place).await.map(|listed| listed.value);
+        if known.is_none() && listed.is_none() {
+            return Ok(Right::Unasked);
+        }
+        let tag = listed
+            .as_ref()
+            .filter(|names| !names.is_empty())
+            .map(|names| names.get(0));
+        match self
+            .access
+            .check(&self.upstream, place, probable(Some(subject), tag))
+            .await?
+        {
+            Access::Allowed => Ok(Right::Read),
+            Access::Unseen => Ok(Right::Unseen),
+            Access::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Scans on this caller's behalf, together with everybody who asks the same.
+    async fn scan_for(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
+        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
+        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
+        let landed = self.flights.run(flight, work).await;
+        let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
+        match answered {
+            // Also of the leader only its own request proves its right: it may have found somebody else's listing.
+            Ok((links, true)) if self.access.is_allowed(place) => Ok(fresh(links)),
+            Ok((links, false)) if landed.led => Ok(fresh(links)),
+            Err(ResolveError::Upstream(error)) => Err(error.into()),
+            Err(refused) if landed.led => Err(refused),
+            // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
+            _ => self.ask_alone(place, subject).await,
+        }
+    }
+
+    async fn ask_alone(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
+        match self
+            .access
+            .check(&self.upstream, place, probable(Some(subject), None))
+            .await?
+        {
+            Access::Refused(refusal) => Err(refusal.into()),
+            Access::Allowed => {
+                let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+                if let Some(known) = self.cache.get::<Links>(&key).await
+                    && known.within(self.freshness.fresh_for)
+                {
+                    return Ok(fresh(known.value));
+                }
+                let scan = self.clone().scan_and_remember(place.clone(), subject.clone());
+                let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
+                scanned
+                    .map_err(|_| ResolveError::lost())?
+                    .map(|(links, _)| fresh(links))
+            }
+            Access::Unseen => Ok(nothing(subject)),
+        }
+    }
+
+    async fn scan_and_remember(self, place: Place, subject: Digest) -> Answered {
+        // Waiting for it is part of the scan's time.
+        let _turn = self.upstream.turn().await;
+        let scan = Scan {
+            manifests: self.manifests.clone(),
+            listings: self.listings.clone(),
+            deep_flights: self.deep_flights.clone(),
+            config: self.links.clone(),
+            deep_refresh: self.links.deep_refresh,
+            fresh_for: self.freshness.fresh_for,
+            subject: subject.clone(),
+            place: place.clone(),
+        };
+        let scanned = scan.run().await;
+        self.counts()
+            .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
+        let Scanned { links, age, shareable } = scanned?;
+        let links = Arc::new(links);
+        if shareable {
+            let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+            self.cache.put_aged(key, links.clone(), age).await;
+        }
+        Ok((links, shareable))
+    }
+
+    fn refresh_behind(&self, place: &Place, subject: &Digest) {
+        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
+        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
+        self.flights.start(flight, work);
+    }
+
+    /// What was known when the upstream fails, within its limit. A stale "none" is no answer.
+    fn stale(&self, known: Option<Stamped<Links>>, error: UpstreamError) -> Result<Resolved, ResolveError> {
+        match known {
+            Some(known) if known.age < self.freshness.stale_if_error && !known.value.referrers.is_empty() => {
+                tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
+                Ok(Resolved {
+                    links: known.value,
+                    stale: Some(known.age),
+                })
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// The access check itself failed: only callers without credentials may get what anyone could read a while ago.
+    fn stale_for_anyone(
+        &self,
+        place: &Place,
+        known: Option<Stamped<Links>>,
+        error: UpstreamError,
+    ) -> Result<Resolved, ResolveError> {
+        let known = known.filter(|_| self.access.anyone_was_allowed(place, self.freshness.stale_if_error));
+        self.stale(known, error)
+    }
+}
+
+fn fresh(links: Arc<Links>) -> Resolved {
+    Resolved { links, stale: None }
+}
+
+/// To this caller the repository does not exist, so nothing in it refers to anything.
+fn nothing(subject: &Digest) -> Resolved {
+    fresh(Arc::new(Links::new(subject.clone(), Vec::new())))
+}

@@ -43,7 +43,10 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ),
     ("server", &["body", "config", "proxy", "tls"]),
     // Beside the layers.
-    ("admin", &["body", "links", "metrics", "oci", "tls", "upstream"]),
+    (
+        "admin",
+        &["body", "cache", "links", "metrics", "oci", "tls", "upstream"],
+    ),
     ("demo", &["body", "oci"]),
     // On top.
     (

@@ -178,6 +178,11 @@ async fn what_one_replica_found_costs_the_other_no_scan() {
     let asked = link.take();
     let probe = format!("HEAD /v2/app/manifests/{}", image.digest);
     assert_eq!(asked, [probe], "only whether the caller may read");
+    let found = |tier: &str| format!("refshim_cache_lookups_total{{entry=\"answer\",tier=\"{tier}\"}}");
+    assert!(b.metric(&found("redis")).await >= Some(1.0));
+    eventually_lists(&a.endpoint(), &image, &artifacts.each_ref()).await;
+    assert!(a.metric(&found("memory")).await >= Some(1.0));
+    assert!(a.metric(&found("miss")).await >= Some(1.0));
 }
 
 #[tokio::test]
@@ -187,6 +192,7 @@ async fn a_dead_redis_stops_nothing_and_what_was_missed_is_made_up_for() {
     let image = a.endpoint().push_image("app", "v1", "one").await;
     let first = attach(&a.endpoint(), &image, "1").await;
     assert!(lists(&b.endpoint(), &image, &first).await);
+    assert_eq!(a.metric("refshim_redis_up").await, Some(1.0));
 
     redis.kill();
     let missed = attach(&a.endpoint(), &image, "2").await;
@@ -195,6 +201,8 @@ async fn a_dead_redis_stops_nothing_and_what_was_missed_is_made_up_for() {
         lists(&b.endpoint(), &image, &first).await,
         "from memory or the registry"
     );
+    assert_eq!(a.metric("refshim_redis_up").await, Some(0.0));
+    assert!(a.metric("refshim_redis_failures_total").await >= Some(1.0));
 
     redis.restart().await;
     eventually_lists(&b.endpoint(), &image, &[&first, &missed]).await;

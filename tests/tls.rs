@@ -28,9 +28,27 @@ struct Identity {
 
 impl Identity {
     fn new() -> Self {
+        Self::lasting(2)
+    }
+
+    fn lasting(days: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        make_certificate(folder.path());
+        make_certificate(folder.path(), days);
         Self { folder }
+    }
+
+    /// In seconds since 1970, as openssl reads it.
+    fn ends(&self) -> i64 {
+        let output = Command::new("openssl")
+            .args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in"])
+            .arg(self.certificate())
+            .output()
+            .unwrap();
+        // notAfter=2026-11-27 21:16:00Z
+        let text = String::from_utf8(output.stdout).unwrap();
+        let time = text.trim().trim_start_matches("notAfter=").replace(' ', "T");
+        let time = time::OffsetDateTime::parse(&time, &time::format_description::well_known::Rfc3339);
+        time.unwrap_or_else(|error| panic!("{error}: {text}")).unix_timestamp()
     }
 
     fn certificate(&self) -> PathBuf {
@@ -48,7 +66,7 @@ impl Identity {
 }
 
 /// A certificate of 127.0.0.1, its own authority.
-fn make_certificate(folder: &Path) {
+fn make_certificate(folder: &Path, days: u32) {
     let output = Command::new("openssl")
         .args([
             "req",
@@ -59,7 +77,7 @@ fn make_certificate(folder: &Path) {
             "ec_paramgen_curve:prime256v1",
             "-nodes",
             "-days",
-            "2",
+            &days.to_string(),
         ])
         .args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=tests"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1"])
@@ -161,7 +179,7 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     // Half a renewal, as it looks for a moment: the certificate that there was goes on.
     std::fs::write(own.certificate(), "").unwrap();
     assert!(ask(&proxy, &before, None).await.is_ok());
-    make_certificate(own.folder.path());
+    make_certificate(own.folder.path(), 2);
     let renewed = async || ask(&proxy, &own.certificate(), None).await.ok();
     eventually("the new certificate is shown", renewed).await;
     assert!(ask(&proxy, &before, None).await.is_err());
@@ -252,16 +270,52 @@ async fn the_admin_listener_speaks_tls_too() {
     );
     let refshim = Refshim::bare().config(&config).start().await;
     let url = refshim.admin().url().replace("http://", "https://");
-    let curl = |extra: &[&str]| {
-        let health = format!("{url}/healthz");
+    let curl = |path: &str, extra: &[&str]| {
         Command::new("curl")
             .args(["-sS", "--max-time", "30"])
             .args(extra)
-            .arg(health)
+            .arg(format!("{url}{path}"))
             .output()
             .unwrap()
     };
-    let trusting = curl(&["--cacert", certificate.to_str().unwrap()]);
+    let trusted = ["--cacert", certificate.to_str().unwrap()];
+    let trusting = curl("/healthz", &trusted);
     assert_eq!(String::from_utf8_lossy(&trusting.stdout), "ok\n", "{trusting:?}");
-    assert!(!curl(&[]).status.success());
+    assert!(!curl("/healthz", &[]).status.success());
+    let metrics = String::from_utf8(curl("/metrics", &trusted).stdout).unwrap();
+    let ends = format!("{} {}", expiry_of("admin", ""), own.ends());
+    assert!(metrics.lines().any(|line| line == ends), "{ends}\nnot in\n{metrics}");
+}
+
+fn expiry_of(certificate: &str, upstream: &str) -> String {
+    format!("refshim_certificate_expiry_timestamp_seconds{{certificate=\"{certificate}\",upstream=\"{upstream}\"}}")
+}
+
+#[tokio::test]
+async fn metrics_tell_when_certificates_end_renewed_ones_too() {
+    let (server, client, renewed) = (Identity::new(), Identity::new(), Identity::lasting(3));
+    let config = format!(
+        "[server.tls]\ncert_file = '{}'\nkey_file = '{}'\n\
+         [[upstream]]\nname = 'u'\nurl = 'https://127.0.0.1:1'\nclient_cert_file = '{}'\nclient_key_file = '{}'",
+        server.certificate().display(),
+        server.key().display(),
+        client.certificate().display(),
+        client.key().display(),
+    );
+    let refshim = Refshim::bare().config(&config).start().await;
+    assert_eq!(
+        refshim.metric(&expiry_of("client", "u")).await,
+        Some(client.ends() as f64)
+    );
+    assert_eq!(
+        refshim.metric(&expiry_of("server", "")).await,
+        Some(server.ends() as f64)
+    );
+    std::fs::copy(renewed.key(), server.key()).unwrap();
+    std::fs::copy(renewed.certificate(), server.certificate()).unwrap();
+    eventually("the renewed one is seen without a caller", async || {
+        let ends = refshim.metric(&expiry_of("server", "")).await;
+        (ends == Some(renewed.ends() as f64)).then_some(())
+    })
+    .await;
 }

@@ -1,5 +1,8 @@
 //! Counters as Prometheus reads them. The layers below only count; names and labels are made here, when somebody asks.
 
+mod certificates;
+mod stores;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,19 +15,28 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Watched;
 use crate::links::{AnsweredFrom, ResolveCounts, Resolver};
 use crate::metrics::{Endpoint, LATENCY_BOUNDS, Metrics};
 use crate::oci::Dialect;
+use certificates::Certificates;
+use stores::Stores;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Everything that `/metrics` shows.
-pub(super) fn registry(resolvers: Vec<Arc<Resolver>>, metrics: Arc<Metrics>) -> Registry {
+pub(super) fn registry(watched: Watched) -> Registry {
     let mut registry = Registry::with_prefix("refshim");
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "What is running", version);
-    registry.register_collector(Box::new(Callers(metrics)));
-    registry.register_collector(Box::new(Upstreams(resolvers)));
+    registry.register_collector(Box::new(Callers(watched.metrics)));
+    registry.register_collector(Box::new(Stores(watched.cache)));
+    let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
+    registry.register_collector(Box::new(Certificates {
+        listeners: watched.listeners,
+        upstreams: upstreams.collect(),
+    }));
+    registry.register_collector(Box::new(Upstreams(watched.resolvers)));
     registry
 }
 
@@ -218,7 +230,11 @@ mod tests {
         metrics.answered(Endpoint::Referrers, StatusCode::OK, Duration::from_millis(3));
         metrics.answered(Endpoint::Referrers, StatusCode::BAD_GATEWAY, Duration::from_secs(100));
         metrics.sent(Endpoint::Referrers, 42);
-        let text = text(&registry(Vec::new(), metrics)).unwrap();
+        let watched = Watched {
+            metrics,
+            ..Watched::nothing()
+        };
+        let text = text(&registry(watched)).unwrap();
         for line in [
             "refshim_requests_total{endpoint=\"referrers\",status=\"2xx\"} 1",
             "refshim_requests_total{endpoint=\"referrers\",status=\"5xx\"} 1",

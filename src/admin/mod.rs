@@ -22,8 +22,10 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::body::Body;
+use crate::cache::Cache;
 use crate::links::Resolver;
 use crate::metrics::Metrics;
+use crate::tls::Acceptor;
 use crate::upstream::Upstream;
 
 use events::Events;
@@ -34,6 +36,15 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the admin listener tells of.
+pub struct Watched {
+    pub resolvers: Vec<Arc<Resolver>>,
+    pub metrics: Arc<Metrics>,
+    pub cache: Arc<Cache>,
+    /// Listeners that speak TLS, each by the name of its certificate.
+    pub listeners: Vec<(&'static str, Arc<Acceptor>)>,
+}
+
+/// Answers whoever watches.
 pub struct Admin {
     readiness: Readiness,
     registry: prometheus_client::registry::Registry,
@@ -42,12 +53,12 @@ pub struct Admin {
 
 impl Admin {
     /// `events_token` is what `POST /events` must bring; without one, everybody may.
-    pub fn new(resolvers: Vec<Arc<Resolver>>, metrics: Arc<Metrics>, events_token: Option<&str>) -> Self {
-        let upstreams = resolvers.iter().map(|resolver| resolver.upstream().clone());
+    pub fn new(watched: Watched, events_token: Option<&str>) -> Self {
+        let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
         let upstreams: Vec<Arc<Upstream>> = upstreams.collect();
         Self {
-            registry: metrics::registry(resolvers.clone(), metrics),
-            events: Events::new(resolvers, events_token),
+            events: Events::new(watched.resolvers.clone(), events_token),
+            registry: metrics::registry(watched),
             readiness: Readiness::new(upstreams),
         }
     }
@@ -102,10 +113,24 @@ fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>
 
 #[cfg(test)]
 mod tests {
+    use crate::cache::Bounds;
+
     use super::*;
 
+    impl Watched {
+        pub(super) fn nothing() -> Self {
+            let bounds = Bounds { manifests: 0, lists: 0 };
+            Self {
+                resolvers: Vec::new(),
+                metrics: Arc::default(),
+                cache: Arc::new(Cache::new(bounds)),
+                listeners: Vec::new(),
+            }
+        }
+    }
+
     async fn ask(method: Method, path: &str) -> Response<Body> {
-        let admin = Admin::new(Vec::new(), Arc::default(), None);
+        let admin = Admin::new(Watched::nothing(), None);
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         admin.answer(request).await
     }
@@ -125,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn shutting_down_is_not_ready() {
-        let admin = Admin::new(Vec::new(), Arc::default(), None);
+        let admin = Admin::new(Watched::nothing(), None);
         admin.shut_down();
         let request = Request::builder().uri("/readyz").body(Body::empty()).unwrap();
         assert_eq!(admin.answer(request).await.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -55,6 +55,35 @@ pub enum Kind {
     Large,
 }
 
+impl Kind {
+    pub const ALL: [Self; 9] = [
+        Self::Manifest,
+        Self::Blob,
+        Self::Tag,
+        Self::TagList,
+        Self::Deep,
+        Self::Learned,
+        Self::Answer,
+        Self::Synthesised,
+        Self::Large,
+    ];
+
+    /// As a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Blob => "blob",
+            Self::Tag => "tag",
+            Self::TagList => "tag_list",
+            Self::Deep => "deep",
+            Self::Learned => "learned",
+            Self::Answer => "answer",
+            Self::Synthesised => "synthesised",
+            Self::Large => "large",
+        }
+    }
+}
+
 /// What tells two things apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {

@@ -8,6 +8,7 @@
 //! epoch is asked of it with every question. While it cannot be asked, this process goes on with what it knows itself.
 
 mod clock;
+mod counts;
 mod epoch;
 mod flight;
 mod json;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use clock::Clock;
+pub use counts::{LookupCounts, Tier};
 pub use epoch::{Epoch, Touch};
 pub use flight::{Flights, Landed};
 pub use json::{from_json, to_json};
@@ -86,6 +88,16 @@ pub struct Cache {
     epochs: Arc<Epochs>,
     clock: Clock,
     shared: Option<Shared>,
+    lookups: LookupCounts,
+}
+
+/// How the second tier is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedHealth {
+    /// Whether it is asked at all.
+    pub open: bool,
+    /// Connections that broke or could not be made.
+    pub failures: u64,
 }
 
 struct Shared {
@@ -103,6 +115,7 @@ impl Cache {
             epochs: Arc::default(),
             clock: Clock::default(),
             shared: None,
+            lookups: LookupCounts::default(),
         }
     }
 
@@ -122,6 +135,20 @@ impl Cache {
         self
     }
 
+    /// What was looked up since start-up.
+    pub fn lookups(&self) -> &LookupCounts {
+        &self.lookups
+    }
+
+    /// `None` where there is no second tier.
+    pub fn shared_health(&self) -> Option<SharedHealth> {
+        let store = &self.shared.as_ref()?.store;
+        Some(SharedHealth {
+            open: store.is_open(),
+            failures: store.failures(),
+        })
+    }
+
     fn memory(&self, kind: Kind) -> &MemoryStore {
         match kind {
             Kind::Manifest | Kind::Blob => &self.manifests,
@@ -133,13 +160,15 @@ impl Cache {
     pub async fn get<T: Cached>(&self, key: &Key) -> Option<Stamped<T>> {
         let now = self.clock.now();
         let own = self.find_own::<T>(key);
-        let found = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
+        let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
             Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
                 let theirs = shared.find::<T>(key, now).await;
                 self.choose(key, own, theirs)
             }
-            _ => own,
-        }?;
+            _ => in_memory(own),
+        };
+        self.lookups.add(key.kind(), tier);
+        let found = found?;
         Some(Stamped {
             value: found.value,
             age: now.saturating_sub(found.at),
@@ -171,9 +200,14 @@ impl Cache {
     }
 
     /// Both in one where values grow, otherwise the one that is vouched for, otherwise the newer. What is news is kept.
-    fn choose<T: Cached>(&self, key: &Key, own: Option<Found<T>>, theirs: Option<Found<T>>) -> Option<Found<T>> {
+    fn choose<T: Cached>(
+        &self,
+        key: &Key,
+        own: Option<Found<T>>,
+        theirs: Option<Found<T>>,
+    ) -> (Option<Found<T>>, Tier) {
         let Some(theirs) = theirs else {
-            return own;
+            return in_memory(own);
         };
         let chosen = match own {
             Some(own) => match own.value.join(&theirs.value) {
@@ -181,13 +215,13 @@ impl Cache {
                     value: Arc::new(joined),
                     ..own
                 },
-                None if (own.vouched, own.at) >= (theirs.vouched, theirs.at) => return Some(own),
+                None if (own.vouched, own.at) >= (theirs.vouched, theirs.at) => return in_memory(Some(own)),
                 None => theirs,
             },
             None => theirs,
         };
         self.keep(key, &chosen);
-        Some(chosen)
+        (Some(chosen), Tier::Redis)
     }
 
     /// Remembers `value`, learned just now.
@@ -272,6 +306,11 @@ struct Found<T> {
     at: Duration,
     epoch: Option<WriteId>,
     vouched: bool,
+}
+
+fn in_memory<T>(own: Option<Found<T>>) -> (Option<Found<T>>, Tier) {
+    let tier = if own.is_some() { Tier::Memory } else { Tier::Miss };
+    (own, tier)
 }
 
 impl Shared {

@@ -36,6 +36,9 @@ pub(super) trait SharedStore: Send + Sync {
     /// Whether it is worth asking.
     fn is_open(&self) -> bool;
 
+    /// Connections that broke or could not be made, since start-up.
+    fn failures(&self) -> u64;
+
     /// Whether a value of about this many bytes is worth sending.
     fn takes(&self, weight: usize) -> bool;
 

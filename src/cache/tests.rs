@@ -65,6 +65,10 @@ impl SharedStore for Table {
         Self::is_open(self)
     }
 
+    fn failures(&self) -> u64 {
+        0
+    }
+
     fn takes(&self, _: usize) -> bool {
         Self::is_open(self)
     }

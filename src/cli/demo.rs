@@ -17,7 +17,7 @@ use crate::{server, telemetry};
 use super::failure::Failure;
 use super::output;
 use super::serve::{Signals, bind};
-use super::wiring::resolvers;
+use super::wiring::{cache, resolvers};
 
 /// Try it without a registry: an embedded one of the old kind with a signed sample image, and refshim in front of it.
 ///
@@ -42,7 +42,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let config = config(UpstreamConfig::new(url));
     telemetry::init(&config.log);
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
-    let resolvers = resolvers(&[Arc::new(upstream)], &config)?;
+    let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
     let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits {

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Watched};
 use crate::config::{Config, LogFormat, Overrides, load};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
@@ -18,7 +18,7 @@ use crate::upstream::Upstream;
 
 use super::failure::Failure;
 use super::warming;
-use super::wiring::{Doors, resolvers};
+use super::wiring::{Doors, cache, resolvers};
 
 /// Run the proxy in front of a registry.
 ///
@@ -89,11 +89,22 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let upstreams = upstreams(config)?;
     let metrics = Arc::new(Metrics::default());
     let token = events_token(config)?;
-    let resolvers = resolvers(&upstreams, config)?;
+    let cache = cache(config)?;
+    let resolvers = resolvers(&upstreams, &cache, config);
     let doors = Doors::new(config)?;
     let gateway = Gateway::new(resolvers.clone(), config, metrics.clone()).with_users(doors.users);
     let gateway = Arc::new(gateway);
-    let admin = Arc::new(Admin::new(resolvers.clone(), metrics, token.as_deref()));
+    let listeners = [("server", &doors.tls), ("admin", &doors.admin_tls)];
+    let watched = Watched {
+        resolvers: resolvers.clone(),
+        metrics,
+        cache,
+        listeners: listeners
+            .into_iter()
+            .filter_map(|(name, tls)| Some((name, tls.clone()?)))
+            .collect(),
+    };
+    let admin = Arc::new(Admin::new(watched, token.as_deref()));
     let entrance = Entrance {
         tls: doors.tls,
         tcp: bind("server.listen", "--listen", config.server.listen).await?,

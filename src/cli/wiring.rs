@@ -13,26 +13,26 @@ use crate::upstream::Upstream;
 use super::failure::Failure;
 
 /// A resolver for each upstream. They have one cache: its bounds are those of the process.
-pub(super) fn resolvers(upstreams: &[Arc<Upstream>], config: &Config) -> Result<Vec<Arc<Resolver>>, Failure> {
-    let cache = Arc::new(cache(config)?);
+pub(super) fn resolvers(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config: &Config) -> Vec<Arc<Resolver>> {
     let resolvers = upstreams.iter().map(|upstream| {
         let cache = cache.clone();
         let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
         Arc::new(resolver)
     });
-    Ok(resolvers.collect())
+    resolvers.collect()
 }
 
-fn cache(config: &Config) -> Result<Cache, Failure> {
+pub(super) fn cache(config: &Config) -> Result<Arc<Cache>, Failure> {
     let cache = Cache::new(Bounds {
         manifests: config.cache.manifest_bytes,
         lists: config.cache.list_bytes,
     });
     let Some(options) = redis(config) else {
-        return Ok(cache);
+        return Ok(Arc::new(cache));
     };
     cache
         .with_redis(options, config.cache.fresh_for)
+        .map(Arc::new)
         .map_err(|error| Failure::usage(format!("cache.redis: {error}")))
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -55,10 +55,17 @@ pub struct Acceptor {
 }
 
 struct Current {
-    server: Arc<ServerConfig>,
+    greeting: Greeting,
     /// Of the files as they were last read.
     hash: [u8; 32],
     looked: Instant,
+}
+
+/// What callers are greeted with.
+#[derive(Clone)]
+struct Greeting {
+    server: Arc<ServerConfig>,
+    expires: Option<SystemTime>,
 }
 
 /// A connection after its handshake.
@@ -76,7 +83,7 @@ impl Acceptor {
         };
         let current = Current {
             hash: hash(config)?,
-            server: Arc::new(server_config(config, certificate, key, callers, protocols)?),
+            greeting: greeting(config, certificate, key, callers, protocols)?,
             looked: Instant::now(),
         };
         Ok(Some(Arc::new(Self {
@@ -89,33 +96,38 @@ impl Acceptor {
 
     /// The handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Secured> {
-        let handshake = TlsAcceptor::from(self.current()).accept(stream);
+        let handshake = TlsAcceptor::from(self.current().server).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
         // rustls keeps only what the verifier has accepted.
         let certified = stream.get_ref().1.peer_certificates().is_some();
         Ok(Secured { stream, certified })
     }
 
+    /// When the certificate ends, or one between it and an authority. Renewed files are read first.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.current().expires
+    }
+
     /// What to greet the next caller with; connections that are there go on as they are. Files that have changed but cannot
     /// be used leave what there was: half of a renewal is whole a moment later.
-    fn current(&self) -> Arc<ServerConfig> {
+    fn current(&self) -> Greeting {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
             current.looked = Instant::now();
             match self.renewed(&mut current.hash) {
                 Ok(None) => {}
-                Ok(Some(server)) => {
+                Ok(Some(greeting)) => {
                     tracing::info!("certificates were renewed");
-                    current.server = Arc::new(server);
+                    current.greeting = greeting;
                 }
                 Err(error) => tracing::warn!(%error, "certificates have changed but cannot be used"),
             }
         }
-        current.server.clone()
+        current.greeting.clone()
     }
 
     /// `None` when the files are what they were.
-    fn renewed(&self, known: &mut [u8; 32]) -> Result<Option<ServerConfig>, TlsError> {
+    fn renewed(&self, known: &mut [u8; 32]) -> Result<Option<Greeting>, TlsError> {
         let (Some(certificate), Some(key)) = (&self.config.cert_file, &self.config.key_file) else {
             return Ok(None);
         };
@@ -124,17 +136,17 @@ impl Acceptor {
         if std::mem::replace(known, now) == now {
             return Ok(None);
         }
-        server_config(&self.config, certificate, key, self.callers, self.protocols).map(Some)
+        greeting(&self.config, certificate, key, self.callers, self.protocols).map(Some)
     }
 }
 
-fn server_config(
+fn greeting(
     config: &TlsConfig,
     certificate: &Path,
     key: &Path,
     callers: Callers,
     protocols: Protocols,
-) -> Result<ServerConfig, TlsError> {
+) -> Result<Greeting, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let setup = |error: &dyn std::fmt::Display| TlsError::Setup(error.to_string());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -154,11 +166,15 @@ fn server_config(
         }
     };
     let identity = identity(certificate, key)?;
+    let expires = identity.expires();
     let mut server = builder
         .with_single_cert(identity.chain, identity.key)
         .map_err(|error| TlsError::file(certificate, error))?;
     server.alpn_protocols = protocols.names().iter().map(|name| name.to_vec()).collect();
-    Ok(server)
+    Ok(Greeting {
+        server: Arc::new(server),
+        expires,
+    })
 }
 
 /// Contents, not times: a Kubernetes secret changes behind a link whose own time stays.

@@ -1,10 +1,13 @@
 //! Certificates and keys out of PEM files.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, SupportedProtocolVersion};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use super::TlsError;
 use crate::config::TlsVersion;
@@ -13,6 +16,20 @@ use crate::config::TlsVersion;
 pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// When the first of the certificates ends. `None` where none can be read for that.
+    pub fn expires(&self) -> Option<SystemTime> {
+        let ends = self.chain.iter().filter_map(|certificate| expiry(certificate));
+        ends.min().map(|end| SystemTime::UNIX_EPOCH + end)
+    }
+}
+
+/// Since 1970.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
 }
 
 /// Reads an identity.

@@ -32,7 +32,7 @@ mod timed;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 use rustls::RootCertStore;
@@ -72,6 +72,7 @@ pub struct Upstream {
     /// For redirects to other origins.
     foreign_client: HttpClient,
     policy: Arc<RedirectPolicy>,
+    certificate_expires: Option<SystemTime>,
     /// refshim's own credentials, where it has some.
     login: Option<Login>,
     /// Blobs are fetched from where the upstream redirects to.
@@ -97,8 +98,10 @@ impl Upstream {
             url: config.url.to_string(),
         })?;
         let policy = Arc::new(RedirectPolicy::new(origin.host(), &config.redirect_hosts));
+        let identity = own_identity(config)?;
+        let certificate_expires = identity.as_ref().and_then(Identity::expires);
         let own_client = client::client(ClientOptions {
-            tls: client_tls(config, own_roots(config, &origin)?, own_identity(config)?)?,
+            tls: client_tls(config, own_roots(config, &origin)?, identity)?,
             connect_timeout: config.connect_timeout.min(NEVER),
             http2_only: config.http2_prior_knowledge && !origin.is_tls(),
             policy: None,
@@ -116,6 +119,7 @@ impl Upstream {
             own_client,
             foreign_client,
             policy,
+            certificate_expires,
             login: Login::new(config),
             streams_blobs: config.blobs == Blobs::Stream,
             timeouts: Timeouts {
@@ -140,6 +144,11 @@ impl Upstream {
 
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// When the certificate that refshim shows it ends, or one between that and an authority.
+    pub fn certificate_expires(&self) -> Option<SystemTime> {
+        self.certificate_expires
     }
 
     /// Waits until one more search for links is not too many. It is one until the permit is dropped.

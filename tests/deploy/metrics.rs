@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use refshim::cache::{Kind, Tier};
 use refshim::metrics::Endpoint;
 use refshim::upstream::{Outcome, RequestKind};
 use serde_json::{Value, json};
@@ -139,9 +140,12 @@ fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn known_values() -> [(&'static str, BTreeSet<String>); 4] {
+fn known_values() -> [(&'static str, BTreeSet<String>); 7] {
     let texts = |values: &[&str]| values.iter().map(|value| value.to_string()).collect();
     [
+        ("certificate", texts(&["server", "admin", "client"])),
+        ("entry", texts(&Kind::ALL.map(Kind::as_str))),
+        ("tier", texts(&Tier::ALL.map(Tier::as_str))),
         ("endpoint", texts(&Endpoint::ALL.map(Endpoint::as_str))),
         ("kind", texts(&RequestKind::ALL.map(RequestKind::as_str))),
         ("outcome", texts(&Outcome::ALL.map(Outcome::as_str))),

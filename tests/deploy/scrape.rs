@@ -2,13 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Refshim, Registry};
+use crate::support::{Redis, Refshim, Registry, certificate};
 
 /// The metrics of a process that has done a bit of everything.
 pub async fn scrape() -> Families {
     let registry = Registry::v2().await;
     let image = registry.endpoint().push_image("app", "v1", "one").await;
-    let proxy = Refshim::in_front_of(&registry.url()).await;
+    let (redis, folder) = (Redis::start().await, tempfile::tempdir().expect("a temporary folder"));
+    certificate::make(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let proxy = Refshim::builder(&registry.url())
+        .env("REFSHIM_CACHE__REDIS__URL", &redis.url())
+        .env("REFSHIM_UPSTREAM__0__CLIENT_CERT_FILE", &file("cert.pem"))
+        .env("REFSHIM_UPSTREAM__0__CLIENT_KEY_FILE", &file("key.pem"))
+        .start()
+        .await;
     proxy.endpoint().referrers("app", &image.digest).await;
     let text = proxy.admin().get("/metrics").await.expect_status(200).text();
     Families::parse(&text)

@@ -27,6 +27,8 @@ pub(super) struct Link {
     full_until: AtomicU64,
     /// The last attempt to connect failed.
     hopeless: AtomicBool,
+    /// Connections that broke or could not be made.
+    failures: AtomicU64,
 }
 
 /// One connection.
@@ -60,6 +62,7 @@ impl Link {
             doubtful_before: AtomicU64::new(0),
             full_until: AtomicU64::new(0),
             hopeless: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
         }
     }
 
@@ -92,6 +95,7 @@ impl Link {
             }
             *live = None;
         }
+        self.failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, "the shared cache failed; going on from memory");
         self.broken.notify_one();
     }
@@ -105,7 +109,13 @@ impl Link {
         self.hopeless.load(Ordering::Relaxed)
     }
 
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// An attempt to connect failed.
     pub fn give_up_hope(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.hopeless.store(true, Ordering::Relaxed);
     }
 

@@ -189,6 +189,10 @@ impl SharedStore for RedisStore {
         self.link.live().is_some()
     }
 
+    fn failures(&self) -> u64 {
+        self.link.failures()
+    }
+
     fn takes(&self, weight: usize) -> bool {
         weight <= self.max_value_bytes && self.is_open() && !self.link.is_full()
     }

@@ -402,3 +402,100 @@ async fn an_open_door_is_refused_at_the_start() {
         assert_eq!(line.code, Some(1), "{open}: {line:?}");
     }
 }
+
+/// What `check` says of a registry at `url` with `credentials`, and how it ends.
+async fn check(folder: &Path, url: &str, server: &str, credentials: &str, arguments: &[&str]) -> support::cli::Ended {
+    let config = folder.join("refshim.toml");
+    let text = format!("[server]\n{server}\n[[upstream]]\nurl = '{url}'\n[upstream.credentials]\n{credentials}\n");
+    std::fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    let arguments: Vec<&str> = ["check", "--config", &config]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .collect();
+    let said = refshim(&arguments).await;
+    assert!(!format!("{said:?}").contains(ROBOT.1), "{said:?}");
+    said
+}
+
+#[tokio::test]
+async fn check_tries_them_and_says_who_may_use_them() {
+    let (guarded, open, tokens) = (guarded().await, Registry::v2().await, TokenService::start().await);
+    tokens.allow(Some(ROBOT), APP, &["pull", "push"]);
+    let by_token = tokens.guard(Registry::builder(Program::V3)).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let password = |text: &str| {
+        let file = file(&format!("password-{}", text.len()), text);
+        format!("kind = 'static'\nusername = 'robot'\npassword_file = '{file}'")
+    };
+    let nothing = format!("kind = 'docker-config'\nfile = '{}'", file("config.json", "{}"));
+    let loopback = "listen = '127.0.0.1:0'";
+    for (registry, server, credentials, outcome, usable_by) in [
+        (&guarded, loopback, password(ROBOT.1), "accepted", "this-machine"),
+        (
+            &guarded,
+            "listen = '0.0.0.0:0'\nallow_anonymous = true",
+            password(ROBOT.1),
+            "accepted",
+            "anybody",
+        ),
+        (&by_token, loopback, password(ROBOT.1), "accepted", "this-machine"),
+        (&open, loopback, password(ROBOT.1), "unneeded", "this-machine"),
+        (&guarded, loopback, password("wrong"), "refused", "this-machine"),
+        (&by_token, loopback, password("wrong"), "refused", "this-machine"),
+        (&guarded, loopback, nothing.clone(), "missing", "this-machine"),
+    ] {
+        let said = check(
+            folder.path(),
+            &registry.url(),
+            server,
+            &credentials,
+            &["--output", "json"],
+        )
+        .await;
+        let report: serde_json::Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+        let own = &report["upstreams"][0]["ownCredentials"];
+        assert_eq!(
+            (&own["outcome"], &own["usableBy"]),
+            (&outcome.into(), &usable_by.into()),
+            "{report}"
+        );
+        let useless = ["refused", "missing"].contains(&outcome);
+        assert_eq!(said.code, Some(i32::from(useless)), "{said:?}");
+    }
+    // At a repository, where the registry judges what they may do.
+    for (repository, code, words) in [
+        (APP, 1, "does not know the repository"),
+        ("o/other", 1, "refuses refshim's own credentials at o/other"),
+    ] {
+        let arguments = ["--repository", repository];
+        let said = check(folder.path(), &by_token.url(), loopback, &password(ROBOT.1), &arguments).await;
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.stderr.contains(words), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_start_says_who_may_use_them() {
+    let folder = tempfile::tempdir().unwrap();
+    robot(folder.path());
+    let config = format!(
+        "[[upstream]]\nurl = 'http://127.0.0.1:1'\n[upstream.credentials]\nkind = 'static'\nusername = 'robot'\npassword_file = '{}'",
+        folder.path().join("password").display()
+    );
+    let proxy = Refshim::bare().config(&config).start().await;
+    let line = eventually("it is said", async || {
+        let output = proxy.output();
+        output
+            .lines()
+            .find(|line| line.contains("own credentials"))
+            .map(str::to_owned)
+    })
+    .await;
+    assert!(line.contains("'default'") && line.contains("on this machine"), "{line}");
+}

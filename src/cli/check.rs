@@ -17,7 +17,8 @@ use report::Report;
 /// Check the configuration and find out what the registry can do.
 ///
 /// Prints whether it is reachable, how it authenticates, and, with --repository, whether it has a referrers API of its own and
-/// how its tag listing behaves. Nothing is written to it. Uses the credentials of 'docker login'.
+/// how its tag listing behaves. Nothing is written to it. Uses the credentials of 'docker login', or tries those that the
+/// configuration gives refshim itself (upstream.credentials), and says who may use them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -18,6 +18,7 @@ mod serve;
 mod session;
 mod target;
 mod tree;
+mod users;
 mod warming;
 mod wiring;
 

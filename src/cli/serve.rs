@@ -17,6 +17,7 @@ use crate::telemetry;
 use crate::upstream::Upstream;
 
 use super::failure::Failure;
+use super::users::Users;
 use super::warming;
 use super::wiring::{Doors, cache, resolvers};
 
@@ -111,6 +112,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     };
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
     announce(&entrance, &admin_listener, doors.admin_tls.is_some(), &upstreams);
+    announce_own_credentials(config);
 
     warming::start(&resolvers, config);
     let watching = tokio::spawn(admin::run(admin_listener, doors.admin_tls, admin.clone()));
@@ -175,6 +177,20 @@ fn announce(entrance: &Entrance, admin_listener: &TcpListener, admin_tls: bool, 
     let (url, registries) = (shown(&entrance.tcp, entrance.tls.is_some()), registries.join(", "));
     tracing::info!("listening on {url} in front of {registries}");
     tracing::info!("admin on {}", shown(admin_listener, admin_tls));
+}
+
+/// Who has the rights of refshim's own credentials.
+fn announce_own_credentials(config: &Config) {
+    let users = Users::of(&config.server);
+    for upstream in config
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.credentials.are_own())
+    {
+        let (name, kind) = (&upstream.name, upstream.credentials.kind.as_str());
+        let users = users.at(config.server.listen);
+        tracing::info!("upstream '{name}' is asked on refshim's own credentials ({kind}), usable by {users}");
+    }
 }
 
 fn shown(listener: &TcpListener, tls: bool) -> String {

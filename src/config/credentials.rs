@@ -45,6 +45,12 @@ impl CredentialsKind {
         ("static", Self::Static),
         ("docker-config", Self::DockerConfig),
     ];
+
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, kind)| *kind == self);
+        named.map_or("", |(name, _)| name)
+    }
 }
 
 impl<'de> Deserialize<'de> for CredentialsKind {

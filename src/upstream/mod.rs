@@ -29,6 +29,7 @@ mod tag_names;
 mod tag_page;
 mod tags;
 mod timed;
+mod trial;
 mod write;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use caller::Caller;
 pub use counts::{Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
+pub use trial::Trial;
 
 const SEEKS_FOR: Duration = Duration::from_secs(4 * 60 * 60);
 const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);

@@ -4,12 +4,13 @@ use http::StatusCode;
 use http::header::LINK;
 
 use crate::cli::login::{Access, Door, Login};
-use crate::config::{Config, UpstreamConfig};
+use crate::cli::users::Users;
+use crate::config::{Config, CredentialsConfig, UpstreamConfig};
 use crate::credentials::{Challenge, challenges};
 use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Answer, Native, Refusal, SetupError, Upstream, UpstreamError};
+use crate::upstream::{Answer, Caller, Native, Refusal, SetupError, Trial, Upstream, UpstreamError};
 
-use super::report::{Authentication, LinkForm, Report, Tags};
+use super::report::{Authentication, LinkForm, Outcome, OwnCredentials, Report, Tags};
 
 /// A full listing costs this many tags or more before advice is given about it.
 const MANY_TAGS: usize = 1000;
@@ -39,13 +40,19 @@ pub(super) async fn probe(
     repository: Option<&RepositoryName>,
 ) -> Result<Report, SetupError> {
     let upstream = Upstream::new(upstream_config, &config.limits)?;
+    let as_caller = UpstreamConfig {
+        credentials: CredentialsConfig::default(),
+        ..upstream_config.clone()
+    };
     let mut report = Report {
         name: upstream_config.name.clone(),
         url: upstream_config.url.to_string(),
         repository: repository.map(ToString::to_string),
+        own_credentials: own_credentials(upstream_config, config),
         ..Report::default()
     };
     let probe = Probe {
+        bare: Upstream::new(&as_caller, &config.limits)?,
         upstream,
         config,
         upstream_config,
@@ -58,7 +65,10 @@ pub(super) async fn probe(
 }
 
 struct Probe<'a> {
+    /// As `serve` asks it.
     upstream: Upstream,
+    /// Without credentials of refshim's own.
+    bare: Upstream,
     config: &'a Config,
     upstream_config: &'a UpstreamConfig,
 }
@@ -102,7 +112,7 @@ impl Probe<'_> {
 
     async fn log_in(&self, report: &mut Report, repository: Option<&RepositoryName>) -> Result<Login, Problem> {
         let door = Door {
-            upstream: &self.upstream,
+            upstream: &self.bare,
             config: self.upstream_config,
             host: self.upstream_config.url.authority(),
             access: Access::Read,
@@ -116,10 +126,43 @@ impl Probe<'_> {
             )));
         }
         report.authentication = Some(authentication(&challenges(&reply.headers)));
+        if let Some(own) = &mut report.own_credentials {
+            report.has_credentials = self.try_own(own, repository).await?;
+            return Ok(Login {
+                caller: Caller::anonymous(),
+                has_credentials: report.has_credentials,
+            });
+        }
         let login = door.log_in(&reply, repository).await;
         let login = login.map_err(|error| Problem(error.to_string()))?;
         report.has_credentials = login.has_credentials;
         Ok(login)
+    }
+
+    /// Whether there are any; that they are of no use is a problem.
+    async fn try_own(&self, own: &mut OwnCredentials, repository: Option<&RepositoryName>) -> Result<bool, Problem> {
+        let trial = self.upstream.try_own_credentials(repository).await?;
+        let (outcome, problem) = match trial {
+            None | Some(Trial::Unneeded) => (Outcome::Unneeded, None),
+            Some(Trial::Accepted) => (Outcome::Accepted, None),
+            Some(Trial::Missing) => (
+                Outcome::Missing,
+                Some(
+                    "upstream.credentials has none for this registry: log in with 'docker login' or name another file"
+                        .to_owned(),
+                ),
+            ),
+            Some(Trial::Refused) => {
+                let at = repository.map_or_else(String::new, |repository| format!(" at {repository}"));
+                let problem = format!("the registry refuses refshim's own credentials{at}: check upstream.credentials");
+                (Outcome::Refused, Some(problem))
+            }
+        };
+        own.outcome = Some(outcome);
+        match problem {
+            Some(problem) => Err(Problem(problem)),
+            None => Ok(outcome != Outcome::Missing),
+        }
     }
 
     /// Whether one name can be asked for, and how the next page is linked.
@@ -146,6 +189,15 @@ impl Probe<'_> {
         });
         Ok((Some(names < count), form))
     }
+}
+
+fn own_credentials(upstream: &UpstreamConfig, config: &Config) -> Option<OwnCredentials> {
+    upstream.credentials.are_own().then(|| OwnCredentials {
+        kind: upstream.credentials.kind.as_str(),
+        outcome: None,
+        usable_by: Users::of(&config.server),
+        listen: config.server.listen,
+    })
 }
 
 fn authentication(challenges: &[Challenge]) -> Authentication {

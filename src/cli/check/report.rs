@@ -1,8 +1,11 @@
 //! What was found out about one upstream.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 
 use crate::cli::output::printable;
+use crate::cli::users::Users;
 
 /// Also what `--output json` prints for each upstream. What was not found out is `null`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -16,6 +19,8 @@ pub(super) struct Report {
     pub(super) authentication: Option<Authentication>,
     /// Whether this machine holds credentials for it.
     pub(super) has_credentials: bool,
+    /// Those that `serve` would use instead of its callers'. `null` where it uses callers'.
+    pub(super) own_credentials: Option<OwnCredentials>,
     pub(super) repository: Option<String>,
     pub(super) native_referrers: Option<bool>,
     pub(super) tags: Option<Tags>,
@@ -29,6 +34,30 @@ pub(super) enum Authentication {
     Basic,
     Bearer { realm: String },
     Other { name: String },
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OwnCredentials {
+    /// `upstream.credentials.kind`
+    pub(super) kind: &'static str,
+    /// `null` when the registry could not be asked.
+    pub(super) outcome: Option<Outcome>,
+    pub(super) usable_by: Users,
+    #[serde(skip)]
+    pub(super) listen: SocketAddr,
+}
+
+/// What the registry made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Outcome {
+    Accepted,
+    /// Everybody is let in.
+    Unneeded,
+    /// The source has none.
+    Missing,
+    Refused,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +97,10 @@ impl Report {
         if let Some(authentication) = &self.authentication {
             lines.push(("authentication", authentication.text()));
         }
-        if self.reachable {
+        if let Some(own) = &self.own_credentials {
+            lines.push(("own credentials", own.text()));
+            lines.push(("usable by", own.usable_by.at(own.listen)));
+        } else if self.reachable {
             let held = if self.has_credentials {
                 "found on this machine"
             } else {
@@ -99,6 +131,19 @@ impl Authentication {
             Self::Bearer { realm } => format!("Bearer, realm {realm}"),
             Self::Other { name } => format!("{name} (not known to refshim; passed through)"),
         }
+    }
+}
+
+impl OwnCredentials {
+    fn text(&self) -> String {
+        let outcome = match self.outcome {
+            None => "not tried",
+            Some(Outcome::Accepted) => "the registry accepts them",
+            Some(Outcome::Unneeded) => "the registry asks for none, so they were not tried",
+            Some(Outcome::Missing) => "none for this registry",
+            Some(Outcome::Refused) => "the registry refuses them",
+        };
+        format!("{}: {outcome}", self.kind)
     }
 }
 

@@ -28,5 +28,6 @@ pub mod proxy;
 pub mod server;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod ui;
 pub mod upstream;

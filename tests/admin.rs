@@ -4,6 +4,8 @@ mod support;
 
 use std::process::{Command, Stdio};
 
+use http::Method;
+use support::content::ANY;
 use support::{CountingProxy, Fault, Refshim, Registry, eventually};
 
 #[tokio::test]
@@ -142,4 +144,112 @@ async fn an_address_that_is_taken_is_one_line() {
             "{errors}"
         );
     }
+}
+
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const TRACESTATE: &str = "vendor=value";
+
+/// The lines of the access log, once there are as many.
+async fn access_log(proxy: &Refshim, count: usize) -> Vec<serde_json::Value> {
+    eventually("the requests are logged", async || {
+        let output = proxy.output();
+        let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let lines: Vec<serde_json::Value> = lines.collect();
+        let lines: Vec<_> = lines
+            .into_iter()
+            .filter(|line| line["target"] == "refshim::access")
+            .collect();
+        (lines.len() >= count).then_some(lines)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_with_every_request_that_is_made_for_it() {
+    let registry = Registry::v3().await;
+    let image = registry.endpoint().push_image("app", "v1", "one").await;
+    let artifact = registry.endpoint().attach("app", &image, "application/x", "r").await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let proxy = Refshim::builder(link.url())
+        .arguments(&["--log-format", "json"])
+        .start()
+        .await;
+    let traced = [
+        ("accept", ANY),
+        ("traceparent", TRACEPARENT),
+        ("tracestate", TRACESTATE),
+    ];
+    let digest = &artifact.digest;
+    let mut logged = 0;
+    for (method, path, body) in [
+        (Method::GET, format!("/v2/app/referrers/{}", image.digest), None),
+        (Method::GET, "/v2/app/tags/list".to_owned(), None),
+        (Method::GET, "/v2/app/manifests/v1".to_owned(), None),
+        // A push, the link tag that refshim writes for it, and the deletion of both.
+        (
+            Method::PUT,
+            format!("/v2/app/manifests/{digest}"),
+            Some(artifact.bytes.clone()),
+        ),
+        (Method::DELETE, format!("/v2/app/manifests/{digest}"), None),
+    ] {
+        let mut headers = traced.to_vec();
+        headers.extend(
+            body.iter()
+                .map(|_| ("content-type", "application/vnd.oci.image.manifest.v1+json")),
+        );
+        let reply = proxy
+            .endpoint()
+            .send(method, &path, &headers, body.unwrap_or_default())
+            .await;
+        assert!(reply.status < 300, "{path}: {reply:?}");
+        logged += 1;
+    }
+    let seen = link.requests();
+    assert!(seen.len() > logged, "refshim asks for itself too: {seen:?}");
+    for request in &seen {
+        assert_eq!(request.headers["traceparent"], TRACEPARENT, "{request:?}");
+        assert_eq!(request.headers["tracestate"], TRACESTATE, "{request:?}");
+    }
+    let lines = access_log(&proxy, logged).await;
+    assert!(lines.iter().all(|line| line["trace_id"] == TRACE_ID), "{lines:?}");
+
+    link.take();
+    proxy.endpoint().manifest("app", "v1").await.expect_status(200);
+    assert!(
+        link.requests()
+            .iter()
+            .all(|request| !request.headers.contains_key("traceparent"))
+    );
+    assert!(access_log(&proxy, logged + 1).await[logged]["trace_id"].is_null());
+}
+
+#[tokio::test]
+async fn answers_and_log_name_a_request_alike() {
+    let registry = Registry::v2().await;
+    let proxy = Refshim::builder(&registry.url())
+        .arguments(&["--log-format", "json"])
+        .start()
+        .await;
+    let too_long = "x".repeat(65);
+    let mut ids = Vec::new();
+    for (sent, taken) in [
+        (None, false),
+        (Some("3f2a-from.the_ingress"), true),
+        (Some("not \"plain\""), false),
+        (Some(too_long.as_str()), false),
+    ] {
+        let headers: Vec<_> = sent.iter().map(|id| ("x-request-id", *id)).collect();
+        let reply = proxy.endpoint().get_with("/v2/", &headers).await.expect_status(200);
+        let id = reply.header("x-request-id").expect("an id").to_owned();
+        assert_eq!(sent == Some(id.as_str()), taken, "{id}");
+        ids.push(id);
+    }
+    let lines = access_log(&proxy, ids.len()).await;
+    let logged: Vec<_> = lines
+        .iter()
+        .map(|line| line["id"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(logged, ids);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each module may import besides itself. A new module needs a line here.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     // The language: pure.
     ("oci", &[]),
     // Leaves.
@@ -13,13 +13,14 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("hop_by_hop", &[]),
     ("metrics", &[]),
     ("credentials", &[]),
+    ("trace", &[]),
     ("config", &["oci"]),
     ("telemetry", &["config"]),
     ("tls", &["config"]),
     // The layers.
     (
         "upstream",
-        &["body", "config", "credentials", "hop_by_hop", "oci", "tls"],
+        &["body", "config", "credentials", "hop_by_hop", "oci", "tls", "trace"],
     ),
     ("cache", &["oci"]),
     ("dialect", &["oci"]),
@@ -37,6 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "links",
             "metrics",
             "oci",
+            "trace",
             "ui",
             "upstream",
         ],

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 /// How a question was answered.
 #[derive(Clone, Debug)]
@@ -75,6 +76,8 @@ where
             key,
         };
         let deadline = self.deadline;
+        // What it logs belongs to the question that began it.
+        let work = work.in_current_span();
         tokio::spawn(async move {
             let value = tokio::time::timeout(deadline, work).await.ok();
             // First off the map, then told: whoever asks after the answer starts anew.

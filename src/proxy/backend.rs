@@ -149,7 +149,7 @@ impl Backend {
     pub fn caller(&self, request: &Parts) -> Caller {
         if self.upstream.has_own_credentials() {
             // Whoever came this far may use them; what they brought was for refshim alone.
-            return Caller::anonymous();
+            return Caller::of_trace(&request.headers);
         }
         Caller::of(&request.headers)
     }

@@ -15,8 +15,11 @@ use tokio::time::Instant;
 use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::metrics::{Endpoint, Gauge, Metrics};
+use crate::trace::TraceContext;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer ones of callers are not taken over.
+const LONGEST_ID: usize = 64;
 
 /// What is known of a request from its beginning.
 pub(super) struct Observer {
@@ -26,6 +29,7 @@ pub(super) struct Observer {
     path: String,
     peer: Option<Peer>,
     id: String,
+    trace: Option<TraceContext>,
     started: Instant,
     /// Raised until the body has gone out.
     _in_flight: Gauge,
@@ -40,7 +44,8 @@ impl Observer {
             method: request.method.clone(),
             path: request.uri.path().to_owned(),
             peer: request.extensions.get().copied(),
-            id: format!("{:016x}", rand::random::<u64>()),
+            id: callers_id(request).unwrap_or_else(|| format!("{:016x}", rand::random::<u64>())),
+            trace: TraceContext::of(&request.headers),
             started: Instant::now(),
             _in_flight: metrics.request(),
         }
@@ -59,7 +64,7 @@ impl Observer {
     pub(super) fn watch(self, mut response: Response<Body>) -> Response<Body> {
         self.metrics
             .answered(self.endpoint, response.status(), self.started.elapsed());
-        // Hexadecimal digits are a header value.
+        // Its characters are those of a header value.
         if let Ok(id) = HeaderValue::try_from(&self.id) {
             response.headers_mut().entry(REQUEST_ID).or_insert(id);
         }
@@ -75,6 +80,14 @@ impl Observer {
             })
         })
     }
+}
+
+/// What the caller calls the request, where that can be logged as it is.
+fn callers_id(request: &Parts) -> Option<String> {
+    let id = request.headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_id = (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_plain);
+    is_id.then(|| id.to_owned())
 }
 
 /// A body that reports when it is dropped.
@@ -124,6 +137,7 @@ impl Drop for Observed {
         tracing::info!(
             target: "refshim::access",
             id = observer.id,
+            trace_id = observer.trace.as_ref().map(TraceContext::trace_id),
             peer = observer.peer.map(|peer| tracing::field::display(peer.address)),
             method = observer.method.as_str(),
             path = observer.path,

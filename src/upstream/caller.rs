@@ -1,14 +1,17 @@
-//! On whose behalf the upstream is asked.
+//! On whose behalf the upstream is asked, and as part of which trace.
 
 use std::fmt;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
-/// The caller's own credentials, passed on as they came.
+use crate::trace::TraceContext;
+
+/// The caller's own credentials and trace, passed on as they came.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     authorization: Option<HeaderValue>,
+    trace: Option<TraceContext>,
 }
 
 impl Caller {
@@ -17,9 +20,20 @@ impl Caller {
         Self::default()
     }
 
-    /// The `Authorization` of a request.
+    /// The `Authorization` and the trace of a request.
     pub fn of(headers: &HeaderMap) -> Self {
-        Self::with(headers.get(AUTHORIZATION).cloned())
+        Self {
+            trace: TraceContext::of(headers),
+            ..Self::with(headers.get(AUTHORIZATION).cloned())
+        }
+    }
+
+    /// The trace of a request, without its `Authorization`.
+    pub fn of_trace(headers: &HeaderMap) -> Self {
+        Self {
+            trace: TraceContext::of(headers),
+            ..Self::anonymous()
+        }
     }
 
     pub fn with(authorization: Option<HeaderValue>) -> Self {
@@ -27,11 +41,24 @@ impl Caller {
             value.set_sensitive(true);
             value
         });
-        Self { authorization }
+        Self {
+            authorization,
+            trace: None,
+        }
     }
 
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    /// What a request to the upstream needs to be this caller's.
+    pub(super) fn sign(&self, headers: &mut HeaderMap) {
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(trace) = &self.trace {
+            trace.write(headers);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
@@ -112,9 +112,7 @@ impl Upstream {
         if !own {
             return self.send(ask.kind, &self.foreign_client, request).await;
         }
-        if let Some(authorization) = ask.caller.authorization() {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        ask.caller.sign(headers);
         self.send_own(ask.kind, request).await
     }
 

@@ -1,7 +1,7 @@
 //! refshim's own writes. What the upstream answers is the answer; nothing is repeated here.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::counts::RequestKind;
@@ -54,9 +54,7 @@ impl Upstream {
         if let Some(etag) = write.if_match {
             headers.insert(IF_MATCH, etag.clone());
         }
-        if let Some(authorization) = caller.authorization() {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
+        caller.sign(headers);
         let response = self.send_own(kind, request).await?;
         read::refusal(response).await
     }

@@ -40,7 +40,9 @@ impl Body {
         if self.size_hint().lower() > limit as u64 {
             return Ok(None);
         }
-        let mut all = BytesMut::new();
+        // Grown piece by piece it would take up to twice as much, and keep it.
+        let expected = self.size_hint().lower();
+        let mut all = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
         while let Some(frame) = self.frame().await {
             if let Ok(data) = frame?.into_data() {
                 if all.len() + data.len() > limit {

@@ -45,10 +45,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
     let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
-    let limits = server::Limits {
-        connections: config.limits.connections,
-        grace: config.server.shutdown_grace,
-    };
+    let limits = server::Limits::of(&config);
     server::run(listener, Arc::new(gateway), limits, signals.next()).await;
     Ok(())
 }

@@ -114,12 +114,10 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     announce(&entrance, &admin_listener, doors.admin_tls.is_some(), &upstreams);
     announce_own_credentials(config);
 
+    server::descriptors::raise(config.limits.connections);
     warming::start(&resolvers, config);
     let watching = tokio::spawn(admin::run(admin_listener, doors.admin_tls, admin.clone()));
-    let limits = server::Limits {
-        connections: config.limits.connections,
-        grace: config.server.shutdown_grace,
-    };
+    let limits = server::Limits::of(config);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server::run(entrance, gateway, limits, async {
         // Dropped or sent: either way it is time to stop.

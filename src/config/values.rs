@@ -65,6 +65,15 @@ pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     }
 }
 
+pub(super) fn some_at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    at_least_one(deserializer).map(Some)
+}
+
+pub(super) fn at_least_one_of_32_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = at_least_one(deserializer)?;
+    u32::try_from(number).map_err(|_| D::Error::custom(format!("{number} is too many")))
+}
+
 pub(super) fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = text(deserializer)?;
     text.parse().map_err(|_| {

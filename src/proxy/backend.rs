@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::answer::without_body;
 use super::failure::Failure;
+use super::held::{HeldRoom, Reserved};
 use super::push_room::PushRoom;
 use super::realm::Realms;
 use super::rewrite::SelfView;
@@ -16,20 +17,18 @@ use super::uploads::Uploads;
 use super::write::Writer;
 use super::{blobs, discover, manifests, pages, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
 use crate::body::Body;
-use crate::config::{Config, ServerConfig, TagsConfig};
+use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig};
 use crate::links::Resolver;
 use crate::metrics::Endpoint;
 use crate::upstream::{Caller, Upstream};
-
-/// Memory for manifests on their way up, in [`PushRoom`]'s pieces: 256 MiB.
-const PUSH_PIECES: usize = 4096;
 
 /// What all upstreams have in common.
 pub(super) struct Shared {
     pub server: ServerConfig,
     pub tags: TagsConfig,
-    /// Largest manifest, in bytes.
-    pub manifest_bytes: usize,
+    pub limits: LimitsConfig,
+    /// Bounds the large answers that are held in memory on their way down.
+    pub held_room: HeldRoom,
     /// Bounds the manifests that are held in memory on their way up.
     pub push_room: PushRoom,
     pub merge_referrers_tag: bool,
@@ -42,8 +41,9 @@ impl Shared {
         Self {
             server: config.server.clone(),
             tags: config.tags.clone(),
-            manifest_bytes: config.limits.manifest_bytes,
-            push_room: PushRoom::new(PUSH_PIECES),
+            limits: config.limits,
+            held_room: HeldRoom::new(config.limits.held_bytes),
+            push_room: PushRoom::new(config.limits.held_bytes),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
         }
@@ -96,8 +96,29 @@ impl Backend {
     }
 
     pub async fn answer(&self, route: Route, request: &Parts, body: Incoming) -> Response<Body> {
-        let answer = self.dispatch(route, request, body).await;
-        answer.unwrap_or_else(|failure| self.fail(failure, request))
+        let answer = self.in_time(route, request, body).await;
+        answer
+            .and_then(|response| self.held(response))
+            .unwrap_or_else(|failure| self.fail(failure, request))
+    }
+
+    async fn in_time(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, Failure> {
+        let limit = self.shared.limits.answer_timeout;
+        let short = route.is_short(&request.method);
+        let answer = self.dispatch(route, request, body);
+        match short {
+            true => tokio::time::timeout(limit, answer)
+                .await
+                .map_err(|_| Failure::late(limit))?,
+            false => answer.await,
+        }
+    }
+
+    /// Counts the memory that the answer takes until it has gone out.
+    fn held(&self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
+        let reserved = response.extensions_mut().remove::<Arc<Reserved>>();
+        let reserved = reserved.and_then(Arc::into_inner);
+        self.shared.held_room.hold(response, reserved)
     }
 
     /// The answer to a request that failed.

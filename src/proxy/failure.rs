@@ -1,5 +1,7 @@
 //! The one place where what went wrong becomes a response.
 
+use std::time::Duration;
+
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
@@ -57,6 +59,22 @@ impl Failure {
     pub(super) fn manifest_unknown(reference: &crate::oci::Reference) -> Self {
         let message = format!("the registry has no manifest {reference} here");
         Self::Oci(OciError::not_found(Code::ManifestUnknown, message))
+    }
+
+    /// 503 for want of memory.
+    pub(super) fn no_room() -> Self {
+        let message = "too many large answers are on their way to callers; try again in a moment";
+        Self::Oci(OciError {
+            retry_after: Some(1),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        })
+    }
+
+    /// 504 for want of time.
+    pub(super) fn late(limit: Duration) -> Self {
+        let limit = humantime::format_duration(limit);
+        let message = format!("there was no answer within {limit}; what was found meanwhile is remembered");
+        Self::Oci(OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message))
     }
 
     /// The answer: a relayed refusal, or an OCI error body.
@@ -121,8 +139,17 @@ fn route_error(error: &RouteError) -> OciError {
         RouteError::NotFound => OciError::not_found(Code::Unsupported, message),
         RouteError::ReadOnly => OciError::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message),
         RouteError::Namespace(_) => OciError::not_found(Code::NameUnknown, message),
+        RouteError::Method | RouteError::TransferCoding => {
+            OciError::new(StatusCode::NOT_IMPLEMENTED, Code::Unsupported, message)
+        }
+        RouteError::Host => OciError::bad_request(Code::Unsupported, message),
         RouteError::TwoNamespaces | RouteError::Path | RouteError::Name(_) => {
             OciError::bad_request(Code::NameInvalid, message)
+        }
+        RouteError::TargetBytes(_) => OciError::new(StatusCode::URI_TOO_LONG, Code::Unsupported, message),
+        RouteError::HeaderCount(_) | RouteError::HeaderBytes(_) => {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            OciError::new(status, Code::Unsupported, message)
         }
         RouteError::Digest(_) => OciError::bad_request(Code::DigestInvalid, message),
         RouteError::Tag(_) => OciError::bad_request(Code::TagInvalid, message),
@@ -197,6 +224,12 @@ mod tests {
             (RouteError::Path, 400, "NAME_INVALID"),
             (RouteError::Namespace("x".into()), 404, "NAME_UNKNOWN"),
             (RouteError::TwoNamespaces, 400, "NAME_INVALID"),
+            (RouteError::Method, 501, "UNSUPPORTED"),
+            (RouteError::TransferCoding, 501, "UNSUPPORTED"),
+            (RouteError::Host, 400, "UNSUPPORTED"),
+            (RouteError::TargetBytes(1), 414, "UNSUPPORTED"),
+            (RouteError::HeaderCount(1), 431, "UNSUPPORTED"),
+            (RouteError::HeaderBytes(1), 431, "UNSUPPORTED"),
         ] {
             assert_eq!(answer(error), (status, code.to_owned(), None));
         }

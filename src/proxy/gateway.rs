@@ -14,11 +14,11 @@ use super::backend::{Backend, Shared};
 use super::door::Door;
 use super::failure::Failure;
 use super::observe::Observer;
-use super::pages;
 use super::peer::callers_origin;
 use super::route::{Route, RouteError};
 use super::router::Router;
 use super::way::Way;
+use super::{head, pages};
 use crate::body::Body;
 use crate::config::Config;
 use crate::credentials::Htpasswd;
@@ -88,6 +88,7 @@ impl Gateway {
 
     /// Finds what the request is for. From then on nothing in it tells of other upstreams.
     async fn lead(&self, request: &mut Parts) -> Result<Visit<'_>, RouteError> {
+        head::check(request, &self.shared.limits)?;
         let (index, way) = self.router.choose(request)?;
         let backend = &self.backends[index];
         let mut origin = None;

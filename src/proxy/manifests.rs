@@ -1,9 +1,12 @@
 //! `/v2/<name>/manifests/<ref>`: reads are passed through and learned from, envelopes opened, referrers tags synthesised.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
+use http_body::Body as _;
 
 use super::answer::{Answered, CONTENT_DIGEST};
 use super::backend::Backend;
@@ -167,14 +170,20 @@ async fn opened(
     promised: Option<Digest>,
     media_type: String,
 ) -> Result<Response<Body>, Failure> {
-    let limit = asked.backend.shared.manifest_bytes;
-    let (head, body) = response.into_parts();
+    let limit = asked.backend.shared.limits.manifest_bytes;
+    let (mut head, body) = response.into_parts();
+    let length = expected_length(&body, limit);
+    let reserved = asked.backend.shared.held_room.reserve(length).await;
     let read = body
         .read(limit)
         .await
         .map_err(|e| UpstreamError::Broken(e.to_string()))?;
     let too_large = || UpstreamError::Invalid(format!("the manifest is larger than {limit} bytes"));
     let bytes = read.ok_or_else(too_large)?;
+    // Kept for as long as the manifest is on its way to the caller.
+    if let Some(reserved) = reserved {
+        head.extensions.insert(Arc::new(reserved));
+    }
     let Some(raw) = verified(promised, media_type, bytes.clone()) else {
         return Ok(Response::from_parts(head, bytes.into()));
     };
@@ -209,16 +218,27 @@ pub(super) fn serve(manifest: &RawManifest, request: &Parts) -> Response<Body> {
     Answered::manifest(&manifest.media_type, &manifest.digest, manifest.bytes.clone()).respond(request)
 }
 
-/// Reads along while the manifest streams to the caller.
+/// Bytes that reading `body` will take: what it says, or what it may take.
+fn expected_length(body: &Body, limit: usize) -> usize {
+    let stated = body.size_hint().upper();
+    stated.map_or(limit, |length| usize::try_from(length).unwrap_or(limit).min(limit))
+}
+
+/// Reads along while the manifest streams to the caller; not where there is no room for a copy.
 fn learn(asked: &Asked<'_>, response: Response<Body>, promised: Option<Digest>, media_type: String) -> Response<Body> {
     let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
-    let limit = asked.backend.shared.manifest_bytes;
+    let limit = asked.backend.shared.limits.manifest_bytes;
+    let length = expected_length(response.body(), limit);
+    let Some(reserved) = asked.backend.shared.held_room.spare(length) else {
+        return response;
+    };
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {
                 if let Some(manifest) = verified(promised, media_type, bytes) {
                     resolver.learn(&repository, manifest).await;
                 }
+                drop(reserved);
             });
         }))
     })

@@ -19,9 +19,12 @@ pub(super) struct PushRoom {
 pub(super) type Read<'a> = (Bytes, Option<SemaphorePermit<'a>>);
 
 impl PushRoom {
-    pub fn new(pieces: usize) -> Self {
-        let pieces = Semaphore::new(pieces);
-        Self { pieces }
+    /// Room for so many bytes; for one piece at least.
+    pub fn new(bytes: usize) -> Self {
+        let pieces = bytes.div_ceil(PIECE).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            pieces: Semaphore::new(pieces),
+        }
     }
 
     /// The whole body, or `None` when it is longer than `limit` bytes. Waits where there is no room.
@@ -68,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_as_bytes_come_and_given_back() {
-        let room = PushRoom::new(4);
+        let room = PushRoom::new(4 * PIECE);
         let (bytes, held) = room
             .read(body(vec![vec![1; PIECE], vec![2; 1]]), 1 << 20)
             .await
@@ -81,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_sends_nothing_holds_nothing() {
-        let room = PushRoom::new(1);
+        let room = PushRoom::new(PIECE);
         let silent = Body::stream(StreamBody::new(futures_util::stream::pending::<
             Result<Frame<Bytes>, BoxError>,
         >()));
@@ -93,7 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_long_is_none() {
-        let room = PushRoom::new(4);
+        let room = PushRoom::new(4 * PIECE);
         assert!(
             room.read(body(vec![vec![1; 9], vec![1; 2]]), 10)
                 .await

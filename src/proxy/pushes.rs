@@ -19,7 +19,7 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn push(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> {
     let backend = asked.backend;
-    let (bytes, _held) = read(&backend.shared.push_room, body, backend.shared.manifest_bytes).await?;
+    let (bytes, _held) = read(&backend.shared.push_room, body, backend.shared.limits.manifest_bytes).await?;
     let media_type = asked
         .request
         .headers

@@ -85,6 +85,18 @@ pub enum RouteError {
     Namespace(String),
     #[error("the query names two registries: ns must be given once")]
     TwoNamespaces,
+    #[error("the request's target is longer than {0} bytes")]
+    TargetBytes(usize),
+    #[error("the request has more than {0} header lines")]
+    HeaderCount(usize),
+    #[error("the request's header lines are longer than {0} bytes together")]
+    HeaderBytes(usize),
+    #[error("the distribution-spec has no such method")]
+    Method,
+    #[error("a request must have exactly one Host header")]
+    Host,
+    #[error("no transfer coding but 'chunked' is understood")]
+    TransferCoding,
     #[error("the path has empty, '.', '..' or percent-encoded parts that no registry path has")]
     Path,
     #[error(transparent)]
@@ -117,6 +129,16 @@ pub(super) fn is_read(method: &Method) -> bool {
 }
 
 impl Route {
+    /// Whether the answer is refshim's own, or a manifest: something that does not take long. Everything else takes as long as it
+    /// moves.
+    pub fn is_short(&self, method: &Method) -> bool {
+        match self {
+            Self::Passthrough { .. } => false,
+            Self::Manifest { .. } => is_read(method),
+            _ => true,
+        }
+    }
+
     /// The metric and log label.
     pub fn endpoint(&self) -> Endpoint {
         match self {

@@ -22,9 +22,12 @@ impl<F: FnOnce(Bytes)> Tee<F> {
     pub(super) fn new(inner: Body, limit: usize, whole: F) -> Self {
         let left = inner.size_hint().exact();
         let fits = left.is_none_or(|length| length <= limit as u64);
+        // Grown piece by piece it would take up to twice as much, and keep it.
+        let expected = left.and_then(|length| usize::try_from(length).ok()).filter(|_| fits);
+        let expected = expected.unwrap_or_default();
         Self {
             inner,
-            kept: fits.then(|| (BytesMut::new(), whole)),
+            kept: fits.then(|| (BytesMut::with_capacity(expected), whole)),
             limit,
             left,
         }

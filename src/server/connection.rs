@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -10,101 +11,147 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
+use super::Limits;
+use super::phase::Phase;
 use super::stall::Stalling;
+use crate::config::LimitsConfig;
 use crate::proxy::{Gateway, Peer};
 use crate::tls::{Acceptor, Secured};
 
-/// From the connection, or the answer before, to the end of the next request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a caller may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between HTTP/2 pings that find out whether a silent caller is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Header lines that hyper takes without memory of their own.
+const HYPERS_HEADERS: usize = 100;
+/// Least room for what was read and not yet understood, and for what was not yet written, in bytes.
+const LEAST_BUFFER: usize = 128 << 10;
+
+/// What all connections of a listener have in common.
+pub(super) struct Listener {
+    gateway: Arc<Gateway>,
+    tls: Option<Arc<Acceptor>>,
+    limits: Limits,
+    protocols: auto::Builder<TokioExecutor>,
+    /// Requests in flight may end then, new ones may not begin.
+    stop: CancellationToken,
+}
+
+impl Listener {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        tls: Option<Arc<Acceptor>>,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            gateway,
+            tls,
+            limits,
+            protocols: protocols(&limits.callers),
+            stop,
+        }
+    }
+}
 
 pub(super) struct Connection {
-    gateway: Arc<Gateway>,
+    listener: Arc<Listener>,
     peer: Peer,
-    tls: Option<Arc<Acceptor>>,
 }
 
 impl Connection {
-    pub(super) fn new(gateway: Arc<Gateway>, address: SocketAddr, tls: Option<Arc<Acceptor>>) -> Self {
+    pub(super) fn new(listener: Arc<Listener>, address: SocketAddr) -> Self {
         let peer = Peer {
             address,
             tls: false,
             certified: false,
         };
-        Self { gateway, peer, tls }
+        Self { listener, peer }
     }
 
     /// Answers requests until either side has had enough.
-    pub(super) async fn serve(mut self, stream: TcpStream, watcher: Watcher) {
-        let _counted = self.gateway.metrics().connection();
+    pub(super) async fn serve(mut self, stream: TcpStream) {
+        let listener = self.listener.clone();
+        let _counted = listener.gateway.metrics().connection();
         // Heads and small bodies go out at once.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let Some(tls) = self.tls.take() else {
-            return self.speak(stream, watcher).await;
+        let Some(tls) = &listener.tls else {
+            return self.speak(stream).await;
         };
         match tls.accept(stream).await {
             Ok(Secured { stream, certified }) => {
                 self.peer.tls = true;
                 self.peer.certified = certified;
-                self.speak(stream, watcher).await;
+                self.speak(stream).await;
             }
             Err(error) => tracing::debug!(peer = %self.peer.address, %error, "no TLS with this caller"),
         }
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
-        let Self { gateway, peer, .. } = self;
-        let began = Arc::new(Notify::new());
-        let begins = began.clone();
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { listener, peer } = self;
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (gateway, begins) = (listener.gateway.clone(), begun.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            begins.notify_one();
+            begins.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
             let gateway = gateway.clone();
             async move { Ok::<_, Infallible>(gateway.handle(request).await) }
         });
-        let builder = builder();
-        let connection =
-            watcher.watch(builder.serve_connection(TokioIo::new(Stalling::new(stream, PATIENCE)), service));
-        tokio::select! {
-            result = connection => {
-                if let Err(error) = result {
-                    tracing::debug!(peer = %peer.address, %error, "the connection ended badly");
+        let stream = Stalling::new(stream, PATIENCE);
+        let mut phase = Phase::new(listener.limits, begun, stream.traffic());
+        let mut connection = std::pin::pin!(listener.protocols.serve_connection(TokioIo::new(stream), service));
+        // hyper's own timeout starts once it knows which protocol is spoken, which a silent caller never tells, and HTTP/2 has none.
+        let mut clock = std::pin::pin!(sleep(listener.limits.callers.header_timeout));
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(peer = %peer.address, %error, "the connection ended badly");
+                    }
+                    return;
                 }
+                () = listener.stop.cancelled(), if !phase.is_leaving() => phase.leave(),
+                () = clock.as_mut() => if let Err(reason) = phase.tick() {
+                    tracing::debug!(peer = %peer.address, reason, "the connection is cut");
+                    return;
+                },
             }
-            () = silence(&began) => tracing::debug!(peer = %peer.address, "the connection said nothing"),
+            if phase.is_leaving() {
+                connection.as_mut().graceful_shutdown();
+            }
+            clock.as_mut().reset(Instant::now() + phase.lasts());
         }
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+/// The outer bounds of what hyper takes. Within them [`Gateway`] judges, and says in words what is too much.
+fn protocols(limits: &LimitsConfig) -> auto::Builder<TokioExecutor> {
+    let head = limits.target_bytes.saturating_add(limits.header_bytes);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+    let mut http1 = builder.http1();
+    http1
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(limits.idle_timeout)
+        .max_buf_size(head.saturating_mul(2).max(LEAST_BUFFER));
+    if limits.header_count >= HYPERS_HEADERS {
+        http1.max_headers(limits.header_count.saturating_mul(2));
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(head.saturating_mul(2)).unwrap_or(u32::MAX));
     builder
-}
-
-/// Ready when no request began in time. hyper's own timeout starts once it knows which protocol is spoken, which a silent
-/// caller never tells.
-async fn silence(began: &Notify) {
-    if tokio::time::timeout(HEAD_TIMEOUT, began.notified()).await.is_ok() {
-        std::future::pending::<()>().await;
-    }
 }

@@ -1,6 +1,9 @@
 //! The listener of the registry API: connections in, requests to the [`Gateway`], and an orderly end.
 
+mod addresses;
 mod connection;
+pub mod descriptors;
+mod phase;
 mod stall;
 
 use std::io;
@@ -8,14 +11,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::config::{Config, LimitsConfig};
 use crate::proxy::Gateway;
 use crate::tls::Acceptor;
-use connection::Connection;
+use addresses::Addresses;
+use connection::{Connection, Listener};
 
 /// Pause after the system could not give a connection (no file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -23,10 +28,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel's queue.
-    pub connections: usize,
+    pub callers: LimitsConfig,
+    /// How long nothing may move on a connection on which nothing new is asked.
+    pub stillness: Duration,
     /// How long in-flight requests may go on once the server shuts down.
     pub grace: Duration,
+}
+
+impl Limits {
+    /// Whatever may be waited for elsewhere may be waited for here.
+    pub fn of(config: &Config) -> Self {
+        let upstreams = config.upstreams.iter();
+        let waits = upstreams.flat_map(|upstream| [upstream.first_byte_timeout, upstream.idle_timeout]);
+        let longest = waits.max().unwrap_or_default().max(config.limits.answer_timeout);
+        Self {
+            callers: config.limits,
+            stillness: longest.saturating_add(config.limits.idle_timeout),
+            grace: config.server.shutdown_grace,
+        }
+    }
 }
 
 /// Where callers come in.
@@ -51,8 +71,10 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) {
     let Entrance { tcp, tls } = entrance.into();
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(limits.callers.connections));
+    let addresses = Addresses::new(limits.callers.connections_per_address);
+    let stop = CancellationToken::new();
+    let listener = Arc::new(Listener::new(gateway, tls, limits, stop.clone()));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -63,11 +85,14 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, address, permit)) => {
-                let connection = Connection::new(gateway.clone(), address, tls.clone());
-                let watcher = graceful.watcher();
+                let Some(seat) = addresses.admit(address.ip()) else {
+                    tracing::debug!(%address, "too many connections of this address");
+                    continue;
+                };
+                let connection = Connection::new(listener.clone(), address);
                 connections.spawn(async move {
-                    connection.serve(stream, watcher).await;
-                    drop(permit);
+                    connection.serve(stream).await;
+                    drop((permit, seat));
                 });
             }
             Err(error) => {
@@ -78,7 +103,9 @@ pub async fn run(
     }
     drop(tcp);
     tracing::info!(connections = connections.len(), "shutting down");
-    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
+    stop.cancel();
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.grace, ended).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
             "the grace period is over: transfers are cut"

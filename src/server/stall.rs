@@ -3,15 +3,32 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+/// Bytes that went over a connection, in both directions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traffic(Arc<AtomicU64>);
+
+impl Traffic {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// Fails writes that make no progress for a while.
 pub(super) struct Stalling<S> {
     inner: S,
+    traffic: Traffic,
     patience: Duration,
     /// Kept between waits: making a timer costs more than resetting one.
     clock: Option<Pin<Box<Sleep>>>,
@@ -22,9 +39,20 @@ impl<S> Stalling<S> {
     pub(super) fn new(inner: S, patience: Duration) -> Self {
         Self {
             inner,
+            traffic: Traffic::default(),
             patience,
             clock: None,
             waiting: false,
+        }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+
+    fn written(&self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.traffic.add(*bytes);
         }
     }
 
@@ -46,13 +74,17 @@ impl<S> Stalling<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.traffic.add(buffer.filled().len() - before);
+        polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.written(&polled);
         self.watch(cx, polled)
     }
 
@@ -62,6 +94,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.written(&polled);
         self.watch(cx, polled)
     }
 
@@ -101,6 +134,16 @@ mod tests {
         );
         let mut read = [0; 4];
         caller.read_exact(&mut read).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_goes_over_the_wire_is_counted() {
+        let (server, mut caller) = duplex(64);
+        let mut server = Stalling::new(server, PATIENCE);
+        server.write_all(b"four").await.unwrap();
+        caller.write_all(b"three").await.unwrap();
+        server.read_exact(&mut [0; 5]).await.unwrap();
+        assert_eq!(server.traffic().bytes(), 9);
     }
 
     #[tokio::test(start_paused = true)]

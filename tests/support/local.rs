@@ -73,10 +73,7 @@ impl Local {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().expect("a bound address"));
         let (stop, stopped) = oneshot::channel::<()>();
-        let limits = Limits {
-            connections: config.limits.connections,
-            grace: config.server.shutdown_grace,
-        };
+        let limits = Limits::of(&config);
         let server = tokio::spawn(server::run(
             Entrance { tcp: listener, tls },
             Arc::new(gateway.with_users(users)),

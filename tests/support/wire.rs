@@ -1,9 +1,10 @@
 //! Both ends of a connection, byte for byte: for what an HTTP library would tidy up or hide.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::wait::within;
 
@@ -47,6 +48,16 @@ impl Wire {
         Self { stream }
     }
 
+    /// For somebody who will not read: the system takes as little as it can on its behalf.
+    pub async fn connect_narrow(authority: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = socket.connect(authority.parse().expect("an address")).await;
+        Self {
+            stream: stream.expect("connects"),
+        }
+    }
+
     pub async fn write(&mut self, text: &str) {
         self.stream
             .write_all(text.as_bytes())
@@ -70,6 +81,46 @@ impl Wire {
         String::from_utf8(head).expect("a printable head")
     }
 
+    /// The same, or `None` where the other end closes without one.
+    pub async fn try_head(&mut self) -> Option<String> {
+        let mut head = Vec::new();
+        let read = async {
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(self.stream.read_u8().await.ok()?);
+            }
+            Some(())
+        };
+        within("a head or an end comes", read).await?;
+        Some(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    /// Writes what the other end takes of `bytes`, and reads until it closes. Both at once: it may answer before it has all.
+    pub async fn exchange(&mut self, bytes: &[u8]) -> String {
+        String::from_utf8_lossy(&self.exchange_bytes(bytes).await).into_owned()
+    }
+
+    pub async fn exchange_bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let (reader, mut writer) = self.stream.split();
+        let write = async {
+            // It may close in the middle; what it answers is what counts.
+            let _ = writer.write_all(bytes).await;
+        };
+        let (answer, ()) = within("an exchange ends", async { tokio::join!(all(reader), write) }).await;
+        answer
+    }
+
+    pub async fn write_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the other end takes it");
+    }
+
+    /// Writes until the other end takes no more for now, or is gone, or has all.
+    pub async fn write_some(&mut self, mut bytes: &[u8]) {
+        const PAUSE: Duration = Duration::from_millis(200);
+        while let Ok(Ok(written @ 1..)) = tokio::time::timeout(PAUSE, self.stream.write(bytes)).await {
+            bytes = &bytes[written..];
+        }
+    }
+
     /// Reads exactly `length` bytes.
     pub async fn read(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
@@ -81,15 +132,11 @@ impl Wire {
 
     /// All that comes until the other end closes, whether orderly or not.
     pub async fn rest(&mut self) -> String {
-        let mut bytes = Vec::new();
-        let read = async {
-            let mut part = [0; 4096];
-            while let Ok(length @ 1..) = self.stream.read(&mut part).await {
-                bytes.extend_from_slice(&part[..length]);
-            }
-        };
-        within("the connection ends", read).await;
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(&self.rest_bytes().await).into_owned()
+    }
+
+    pub async fn rest_bytes(&mut self) -> Vec<u8> {
+        within("the connection ends", all(&mut self.stream)).await
     }
 
     /// Writes `length` bytes of nothing in particular.
@@ -115,4 +162,13 @@ impl Wire {
         })
         .await;
     }
+}
+
+async fn all(mut reader: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    while let Ok(length @ 1..) = reader.read(&mut part).await {
+        bytes.extend_from_slice(&part[..length]);
+    }
+    bytes
 }

@@ -1,0 +1,199 @@
+//! Memory for large answers. What callers are slow to take stays in memory although the cache has let go of it, so it is counted,
+//! and what finds no room is refused; what several callers are sent at once is counted once.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::failure::Failure;
+use crate::body::{Body, BoxError};
+
+/// Answers up to this many bytes are not counted, larger ones in pieces of it, and sent so: a connection takes over no more.
+const PIECE: usize = 64 << 10;
+
+pub(super) struct HeldRoom {
+    pieces: Arc<Semaphore>,
+    all: usize,
+    held: Arc<Held>,
+}
+
+/// Room for an answer that is not there yet.
+pub(super) struct Reserved {
+    _pieces: OwnedSemaphorePermit,
+}
+
+/// By the address of the bytes, which is nobody else's while they are held.
+type Held = Mutex<HashMap<usize, Entry>>;
+
+struct Entry {
+    holders: usize,
+    _room: Reserved,
+}
+
+impl HeldRoom {
+    /// Room for so many bytes; for one piece at least.
+    pub fn new(bytes: usize) -> Self {
+        let all = bytes.div_ceil(PIECE).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            pieces: Arc::new(Semaphore::new(all)),
+            all,
+            held: Arc::default(),
+        }
+    }
+
+    /// Waits for room for `bytes`. Whoever wants more than there is gets all of it.
+    pub async fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        let permit = self.pieces.clone().acquire_many_owned(self.pieces_of(bytes)).await;
+        permit.ok().map(|_pieces| Reserved { _pieces })
+    }
+
+    /// Room for what is kept beside an answer, where that leaves half of all for answers: copies that are never finished, because
+    /// their readers stand still, are in nobody's way.
+    pub fn spare(&self, bytes: usize) -> Option<Reserved> {
+        let wanted = self.pieces_of(bytes);
+        let left = self.pieces.available_permits().checked_sub(wanted as usize)?;
+        if left < self.all / 2 { None } else { self.now(wanted) }
+    }
+
+    fn now(&self, pieces: u32) -> Option<Reserved> {
+        let permit = self.pieces.clone().try_acquire_many_owned(pieces);
+        permit.ok().map(|_pieces| Reserved { _pieces })
+    }
+
+    /// Counts the response's body until it has gone out, with the room that was reserved for it, or else what there is now.
+    pub fn hold(&self, response: Response<Body>, reserved: Option<Reserved>) -> Result<Response<Body>, Failure> {
+        let bytes = match response.body() {
+            Body::Full(Some(bytes)) if bytes.len() > PIECE => bytes.clone(),
+            _ => return Ok(response),
+        };
+        let holder = self.holder(&bytes, reserved).ok_or_else(Failure::no_room)?;
+        Ok(response.map(|_| Body::stream(HeldBody { bytes, _holder: holder })))
+    }
+
+    fn pieces_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(PIECE).min(self.all)).unwrap_or(u32::MAX)
+    }
+
+    fn holder(&self, bytes: &Bytes, reserved: Option<Reserved>) -> Option<Holder> {
+        let at = bytes.as_ptr() as usize;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.get_mut(&at) {
+            Some(entry) => entry.holders += 1,
+            None => {
+                let room = reserved.or_else(|| self.now(self.pieces_of(bytes.len())))?;
+                held.insert(
+                    at,
+                    Entry {
+                        holders: 1,
+                        _room: room,
+                    },
+                );
+            }
+        }
+        let held = self.held.clone();
+        Some(Holder { held, at })
+    }
+}
+
+struct Holder {
+    held: Arc<Held>,
+    at: usize,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = held.get_mut(&self.at) {
+            entry.holders -= 1;
+            if entry.holders == 0 {
+                held.remove(&self.at);
+            }
+        }
+    }
+}
+
+struct HeldBody {
+    bytes: Bytes,
+    _holder: Holder,
+}
+
+impl HttpBody for HeldBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.bytes.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn large(pieces: usize) -> Bytes {
+        Bytes::from(vec![1; pieces * PIECE])
+    }
+
+    fn hold(room: &HeldRoom, bytes: &Bytes) -> Option<Response<Body>> {
+        room.hold(Response::new(Body::from(bytes.clone())), None).ok()
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_counted_until_it_has_gone_out() {
+        let room = HeldRoom::new(3 * PIECE);
+        let (one, other) = (large(2), large(2));
+        let mut first = hold(&room, &one).unwrap();
+        assert!(hold(&room, &other).is_none());
+        let again = hold(&room, &one).expect("the same bytes take no more room");
+        assert!(hold(&room, &Bytes::from_static(b"small")).is_some());
+        let mut sent = 0;
+        while let Some(frame) = first.body_mut().frame().await {
+            sent += frame.unwrap().into_data().unwrap().len();
+        }
+        drop(first);
+        assert_eq!((sent, room.pieces.available_permits()), (2 * PIECE, 1));
+        drop(again);
+        assert_eq!(room.pieces.available_permits(), 3);
+        assert!(hold(&room, &other).is_some());
+    }
+
+    #[test]
+    fn copies_leave_half_for_answers() {
+        let room = HeldRoom::new(4 * PIECE);
+        let copies = [room.spare(PIECE), room.spare(PIECE), room.spare(PIECE)];
+        assert_eq!(copies.map(|copy| copy.is_some()), [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn who_reserves_waits_and_is_not_refused() {
+        let room = HeldRoom::new(PIECE);
+        let reserved = room.reserve(9 * PIECE).await;
+        let mut waiting = std::pin::pin!(room.reserve(1));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert!(room.spare(1).is_none());
+        let held = room.hold(Response::new(Body::from(large(2))), reserved).unwrap();
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(held);
+        assert!(futures_util::poll!(&mut waiting).is_ready());
+    }
+}

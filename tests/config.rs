@@ -98,7 +98,9 @@ fn the_commented_keys_of_the_example_are_right_too() {
         })
         // Files that are not there, and what only makes sense with another kind of credentials.
         .filter(|line| {
-            !line.contains("file = ") && !line.starts_with("username = ") && !line.starts_with("password = ")
+            let of_another_kind = ["username", "password", "region", "endpoint"];
+            let key = line.split_once(" = ").map_or("", |(key, _)| key);
+            !line.contains("file = ") && !of_another_kind.contains(&key)
         })
         .collect();
     let config = load(&lines.join("\n"), &[], &Overrides::default()).unwrap();
@@ -269,4 +271,24 @@ fn half_of_a_key_pair_is_refused() {
             .collect();
         assert_eq!(keys, missing, "{problems:?}");
     }
+}
+
+#[cfg(not(feature = "ecr"))]
+#[test]
+fn what_this_build_lacks_is_said_in_one_line() {
+    let file = "[[upstream]]\nurl = 'https://a.dkr.ecr.b.amazonaws.com'\n[upstream.credentials]\nkind = 'ecr'\n";
+    let problems = problems(file, &[]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("upstream[0].credentials.kind: "),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("--features ecr"), "{problems:?}");
+}
+
+#[test]
+fn a_region_without_ecr_is_refused() {
+    let file = "[[upstream]]\nurl = 'https://ghcr.io'\n[upstream.credentials]\nregion = 'eu-west-1'\n";
+    let problems = problems(file, &[]);
+    assert!(problems[0].contains("must be \"ecr\""), "{problems:?}");
 }

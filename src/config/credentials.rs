@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
+use url::Url;
 
 use super::secret::Secret;
 use super::values;
@@ -19,6 +20,11 @@ pub struct CredentialsConfig {
     pub password_file: Option<PathBuf>,
     /// With `docker-config`: the file. Without, it is looked for where `docker login` and `podman login` write.
     pub file: Option<PathBuf>,
+    /// With `ecr`: the AWS region. Without, the registry's host name tells it, or what the AWS SDK finds.
+    pub region: Option<String>,
+    /// With `ecr`: the ECR API, where it is not the region's own (a VPC endpoint).
+    #[serde(deserialize_with = "values::origin")]
+    pub endpoint: Option<Url>,
 }
 
 impl CredentialsConfig {
@@ -37,14 +43,21 @@ pub enum CredentialsKind {
     Static,
     /// Docker's `config.json`, credential helpers included.
     DockerConfig,
+    /// Amazon ECR's token, on the AWS credentials of this process. Not in every build: see [`CredentialsKind::is_built_in`].
+    Ecr,
 }
 
 impl CredentialsKind {
-    const NAMES: [(&'static str, Self); 3] = [
+    const NAMES: [(&'static str, Self); 4] = [
         ("caller", Self::Caller),
         ("static", Self::Static),
         ("docker-config", Self::DockerConfig),
+        ("ecr", Self::Ecr),
     ];
+
+    pub fn is_built_in(self) -> bool {
+        self != Self::Ecr || cfg!(feature = "ecr")
+    }
 
     /// As the configuration writes it.
     pub fn as_str(self) -> &'static str {

@@ -52,6 +52,8 @@ fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Ve
         password,
         password_file,
         file,
+        region,
+        endpoint,
     } = credentials;
     let mut report = |name: &str, problem: &str| {
         problems.push(ConfigError::new(format!("{section}.{name}"), problem));
@@ -74,6 +76,13 @@ fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Ve
     }
     if *kind != CredentialsKind::DockerConfig && file.is_some() {
         report("kind", "must be \"docker-config\" where there is a file");
+    }
+    if *kind != CredentialsKind::Ecr && (region.is_some() || endpoint.is_some()) {
+        report("kind", "must be \"ecr\" where there is a region or an endpoint");
+    }
+    if !kind.is_built_in() {
+        let problem = "\"ecr\" is not part of this build of refshim: take a released one, or build with --features ecr";
+        report("kind", problem);
     }
 }
 

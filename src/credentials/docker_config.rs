@@ -20,6 +20,8 @@ pub enum CredentialsError {
     File { file: PathBuf, problem: String },
     #[error("the credential helper docker-credential-{name} {problem}")]
     Helper { name: String, problem: String },
+    #[error("Amazon ECR gives no token: {0}")]
+    Ecr(String),
 }
 
 /// The file's contents, as far as credentials are concerned.

@@ -1,8 +1,10 @@
-//! Credentials that lie on this machine, and what registries ask for: Docker's config file, its credential helpers, users of
+//! Credentials that lie on this machine or in its cloud, and what registries ask for: Docker's config file, its credential helpers, users of
 //! our own, authentication challenges and tokens. A leaf: what is sent with them is decided elsewhere.
 
 mod challenge;
 mod docker_config;
+#[cfg_attr(not(feature = "ecr"), path = "no_ecr.rs")]
+mod ecr;
 mod helper;
 mod htpasswd;
 mod source;
@@ -10,8 +12,9 @@ mod token;
 
 pub use challenge::{Bearer, Challenge, challenges};
 pub use docker_config::{CredentialsError, DockerConfig};
+pub use ecr::Ecr;
 pub use htpasswd::Htpasswd;
-pub use source::Source;
+pub use source::{EcrOptions, Source};
 pub use token::{Token, basic, exchange_form, question, target};
 
 use std::fmt;

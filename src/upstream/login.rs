@@ -8,12 +8,10 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use crate::config::{CredentialsConfig, CredentialsKind, UpstreamConfig};
-use crate::credentials::{Bearer, Challenge, Credentials, Source, Token, basic};
+use crate::credentials::{Bearer, Challenge, Credentials, Ecr, EcrOptions, Source, Token, basic};
 
 use super::UpstreamError;
 
-/// Credentials are fetched again after this long: a file may have been rewritten, a helper's secret may have ended.
-const HELD_FOR: Duration = Duration::from_secs(5 * 60);
 /// Kinds of tokens at once.
 const TOKENS: u64 = 10_000;
 /// Repositories come and go.
@@ -120,7 +118,7 @@ impl Login {
         let credentials = credentials.map_err(|error| UpstreamError::Credentials(error.to_string()))?;
         *held = Some(Held {
             credentials: credentials.clone(),
-            until: Instant::now() + HELD_FOR,
+            until: Instant::now() + self.source.holds_for(),
         });
         Ok(credentials)
     }
@@ -141,6 +139,7 @@ impl Login {
     /// Forgets what was just refused: credentials may have been replaced, tokens withdrawn.
     pub(super) async fn forget(&self, scopes: &[String]) {
         *self.held.lock().await = None;
+        self.source.forget();
         if let Some(Scheme::Bearer(bearer)) = self.scheme() {
             self.tokens.invalidate(&(bearer.realm, scopes.to_vec()));
         }
@@ -168,6 +167,13 @@ fn source(config: &CredentialsConfig, host: &str) -> Option<Source> {
             file: config.file.clone(),
             host: host.to_owned(),
         },
+        (CredentialsKind::Ecr, _) => Source::Ecr(Ecr::new(EcrOptions {
+            region: config.region.clone().or_else(|| EcrOptions::region_of(host)),
+            endpoint: config
+                .endpoint
+                .as_ref()
+                .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        })),
     })
 }
 

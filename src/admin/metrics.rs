@@ -19,6 +19,7 @@ use super::Watched;
 use crate::links::{AnsweredFrom, ResolveCounts, Resolver};
 use crate::metrics::{Endpoint, LATENCY_BOUNDS, Metrics};
 use crate::oci::Dialect;
+use crate::upstream::Held;
 use certificates::Certificates;
 use stores::Stores;
 
@@ -144,6 +145,7 @@ impl fmt::Debug for Upstreams {
 impl Collector for Upstreams {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         self.requests(&mut encoder)?;
+        self.held_back(&mut encoder)?;
         self.answers(&mut encoder)?;
         self.links(&mut encoder)?;
         let scans: [(_, _, Reading); 3] = [
@@ -186,6 +188,18 @@ impl Upstreams {
                     ("outcome", outcome.as_str()),
                 ];
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn held_back(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Reads of scans held back from an upstream that limits requests or fails";
+        let mut family = encoder.encode_descriptor("scan_reads_held_back", help, None, MetricType::Counter)?;
+        for upstream in self.0.iter().map(|resolver| resolver.upstream()) {
+            for held in Held::ALL {
+                let labels = [("upstream", upstream.name()), ("how", held.as_str())];
+                ConstCounter::new(upstream.held_back().get(held)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

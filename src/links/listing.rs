@@ -95,6 +95,12 @@ impl Listings {
         match listed {
             // What the leader may not read, this caller perhaps may.
             Ok(Answer::Refused(_) | Answer::Absent) if !landed.led => self.clone().list(place.clone()).await,
+            // Nor do its limits hold for others, nor a search's for what is no search.
+            Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })
+                if !landed.led && !self.upstream.holds_back(&place.caller) =>
+            {
+                self.clone().list(place.clone()).await
+            }
             other => other,
         }
     }

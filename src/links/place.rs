@@ -13,3 +13,13 @@ pub(super) struct Place {
     /// The repository's epoch when the question came in.
     pub epoch: Epoch,
 }
+
+impl Place {
+    /// The same, asked in a search for links: see [`Caller::searching`].
+    pub fn searching(self) -> Self {
+        Self {
+            caller: self.caller.searching(),
+            ..self
+        }
+    }
+}

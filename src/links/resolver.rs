@@ -122,7 +122,7 @@ impl Resolver {
 
     /// Reads the links of a repository before anybody asks. Returns how many link tags there are.
     pub async fn warm(&self, repository: &RepositoryName, caller: &Caller) -> Result<usize, ResolveError> {
-        let place = self.place(repository, caller).await;
+        let place = self.place(repository, caller).await.searching();
         let _turn = self.upstream.turn().await;
         warm::warm(&self.listings, &self.manifests, &place).await
     }

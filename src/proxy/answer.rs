@@ -1,7 +1,5 @@
 //! Answers that refshim makes itself: exact length, an `ETag` that clients may ask by, the same headers for HEAD.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, WARNING};
 use http::request::Parts;
@@ -9,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::body::Body;
+use crate::links::Resolved;
 use crate::oci::Digest;
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -74,12 +73,14 @@ impl Answered {
         self
     }
 
-    /// Says how old the answer is, where the upstream could not be asked again.
-    pub(super) fn stale(mut self, age: Option<Duration>) -> Self {
-        if let Some(age) = age {
+    /// Says how old the list is that it was made of, where that was remembered, and whether it is stale (RFC 7234, 5.1, 5.5.1).
+    pub(super) fn made_of(mut self, resolved: &Resolved) -> Self {
+        if let Some(age) = resolved.age {
             self.headers.insert(AGE, HeaderValue::from(age.as_secs()));
-            self.headers
-                .insert(WARNING, HeaderValue::from_static("110 - \"Response is Stale\""));
+        }
+        if resolved.is_stale() {
+            let stale = HeaderValue::from_static("110 - \"Response is Stale\"");
+            self.headers.insert(WARNING, stale);
         }
         self
     }
@@ -132,7 +133,20 @@ fn knows(headers: &HeaderMap, etag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::links::AnsweredFrom;
+    use crate::oci::Links;
+
+    fn resolved(from: AnsweredFrom, age: Option<u64>) -> Resolved {
+        Resolved {
+            links: Arc::new(Links::new(Digest::sha256(b"x"), Vec::new())),
+            from,
+            age: age.map(Duration::from_millis),
+        }
+    }
 
     fn ask(method: Method, if_none_match: &[&str]) -> Response<Body> {
         let mut request = http::Request::new(());
@@ -140,7 +154,8 @@ mod tests {
         for line in if_none_match {
             request.headers_mut().append(IF_NONE_MATCH, line.parse().unwrap());
         }
-        let answer = Answered::new("application/x", Bytes::from_static(b"{}")).stale(Some(Duration::from_millis(7900)));
+        let answer = Answered::new("application/x", Bytes::from_static(b"{}"));
+        let answer = answer.made_of(&resolved(AnsweredFrom::Stale, Some(7900)));
         answer.respond(&request.into_parts().0)
     }
 
@@ -153,6 +168,22 @@ mod tests {
         assert_eq!(get.headers()[WARNING], "110 - \"Response is Stale\"");
         assert!(matches!(get.body(), Body::Full(Some(_))));
         assert!(matches!(head.body(), Body::Full(None)));
+    }
+
+    #[test]
+    fn what_was_remembered_has_its_age_and_what_is_stale_a_warning() {
+        let request = http::Request::new(()).into_parts().0;
+        for (from, age, told) in [
+            (AnsweredFrom::Scan, None, (None, false)),
+            (AnsweredFrom::Fresh, Some(900), (Some("0"), false)),
+            (AnsweredFrom::Refreshing, Some(31_000), (Some("31"), true)),
+            (AnsweredFrom::Stale, Some(90_000), (Some("90"), true)),
+        ] {
+            let answer = Answered::new("application/x", Bytes::new()).made_of(&resolved(from, age));
+            let response = answer.respond(&request);
+            let said = response.headers().get(AGE).map(|value| value.to_str().unwrap());
+            assert_eq!((said, response.headers().contains_key(WARNING)), told, "{from:?}");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl From<WriteError> for Failure {
             WriteError::Refused(refusal) => Self::Refused(refusal),
             WriteError::Upstream(error) => Self::Upstream(error),
             WriteError::Oci(error) => Self::Oci(error),
+            WriteError::Untouched(error) => Self::from(*error),
         }
     }
 }
@@ -128,6 +129,11 @@ fn upstream_error(error: &UpstreamError) -> OciError {
                 ..OciError::new(*status, code, message)
             }
         }
+        UpstreamError::Paused { cause, seconds } => OciError {
+            message,
+            retry_after: Some(*seconds),
+            ..upstream_error(cause)
+        },
         UpstreamError::Timeout(_) => OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
         _ => OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message),
     }
@@ -193,6 +199,10 @@ mod tests {
     #[test]
     fn every_upstream_error_has_its_status() {
         let limited = |status, retry_after| UpstreamError::Limited { status, retry_after };
+        let paused = |cause| UpstreamError::Paused {
+            cause: std::sync::Arc::new(cause),
+            seconds: 9,
+        };
         for (error, status, code, retry) in [
             (UpstreamError::Connect("x".into()), 502, "UNAVAILABLE", None),
             (UpstreamError::Broken("x".into()), 502, "UNAVAILABLE", None),
@@ -211,6 +221,18 @@ mod tests {
                 None,
             ),
             (UpstreamError::Invalid("x".into()), 502, "UNAVAILABLE", None),
+            (
+                paused(limited(StatusCode::TOO_MANY_REQUESTS, Some(900))),
+                429,
+                "TOOMANYREQUESTS",
+                Some("9".to_owned()),
+            ),
+            (
+                paused(UpstreamError::Connect("x".into())),
+                502,
+                "UNAVAILABLE",
+                Some("9".to_owned()),
+            ),
         ] {
             assert_eq!(answer(error.clone()), (status, code.to_owned(), retry), "{error}");
         }

@@ -49,6 +49,6 @@ async fn list(
     });
     let answer = Answered::new(proposal_a::CONTENT_TYPE, page.body)
         .link(next)
-        .stale(resolved.stale);
+        .made_of(&resolved);
     Ok(answer.respond(request))
 }

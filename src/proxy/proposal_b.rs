@@ -22,6 +22,6 @@ pub(super) async fn answer(
     let resolved = backend.resolver.resolve(repository, &subject, &caller).await?;
     let body = proposal_b::print(&resolved.links);
     Ok(Answered::new(proposal_b::CONTENT_TYPE, body)
-        .stale(resolved.stale)
+        .made_of(&resolved)
         .respond(request))
 }

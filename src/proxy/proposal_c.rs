@@ -26,22 +26,21 @@ pub(super) async fn answer(
     reference: &Reference,
 ) -> Result<Response<Body>, Failure> {
     let caller = backend.caller(request);
-    let (body, stale) = if question == V3Question::Referrers {
+    if question == V3Question::Referrers {
         let subject = subject_of(backend, repository, reference, &caller).await?;
         let resolved = backend.resolver.resolve(repository, &subject, &caller).await?;
-        (proposal_c::referrers(&resolved.links), resolved.stale)
-    } else {
-        let raw = manifest(backend, repository, reference, &caller).await?;
-        let manifest = Manifest::parse(&raw.bytes, &raw.media_type)
-            .map_err(|error| OciError::new(StatusCode::BAD_GATEWAY, Code::ManifestInvalid, error.to_string()))?;
-        let body = match question {
-            V3Question::Reference => proposal_c::reference(&manifest),
-            V3Question::Objects => proposal_c::objects(&manifest),
-            V3Question::Description | V3Question::Referrers => proposal_c::description(&manifest),
-        };
-        (body, None)
+        let body = proposal_c::referrers(&resolved.links);
+        return Ok(Answered::new(proposal_c::CONTENT_TYPE, body)
+            .made_of(&resolved)
+            .respond(request));
+    }
+    let raw = manifest(backend, repository, reference, &caller).await?;
+    let manifest = Manifest::parse(&raw.bytes, &raw.media_type)
+        .map_err(|error| OciError::new(StatusCode::BAD_GATEWAY, Code::ManifestInvalid, error.to_string()))?;
+    let body = match question {
+        V3Question::Reference => proposal_c::reference(&manifest),
+        V3Question::Objects => proposal_c::objects(&manifest),
+        V3Question::Description | V3Question::Referrers => proposal_c::description(&manifest),
     };
-    Ok(Answered::new(proposal_c::CONTENT_TYPE, body)
-        .stale(stale)
-        .respond(request))
+    Ok(Answered::new(proposal_c::CONTENT_TYPE, body).respond(request))
 }

@@ -37,7 +37,7 @@ pub(super) async fn answer(
         }
         None => page(request, links, &query, &filter, &window),
     };
-    Ok(answer.stale(resolved.stale).respond(request))
+    Ok(answer.made_of(&resolved).respond(request))
 }
 
 /// The whole list, the same for all who ask, where it fits on one page; and whether it was printed just now.

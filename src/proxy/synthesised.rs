@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
+use super::answer::Answered;
 use super::backend::Backend;
 use super::failure::Failure;
 use super::manifests::{Asked, serve};
@@ -62,7 +63,8 @@ async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Bo
     let printed = links.printed.once(|| oci11::print_whole(links));
     remember(asked.backend, asked.repository, printed).await;
     let (body, digest) = printed.clone();
-    Ok(Some(serve(&as_manifest(digest, body), asked.request)))
+    let answer = Answered::manifest(oci11::CONTENT_TYPE, &digest, body).made_of(&resolved);
+    Ok(Some(answer.respond(asked.request)))
 }
 
 /// Whether only cosign's own tags say so. Who knows them asks for them; and `cosign copy` would take the list for one that

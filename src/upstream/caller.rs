@@ -1,4 +1,4 @@
-//! On whose behalf the upstream is asked, and as part of which trace.
+//! On whose behalf the upstream is asked, whether in a search for links, and as part of which trace.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ use crate::trace::TraceContext;
 pub struct Caller {
     authorization: Option<HeaderValue>,
     trace: Option<TraceContext>,
+    searches: bool,
 }
 
 impl Caller {
@@ -43,8 +44,21 @@ impl Caller {
         });
         Self {
             authorization,
-            trace: None,
+            ..Self::default()
         }
+    }
+
+    /// The same caller, for a search for links: its reads wait where the upstream wants to be left alone, and take no place from
+    /// other reads.
+    pub fn searching(&self) -> Self {
+        Self {
+            searches: true,
+            ..self.clone()
+        }
+    }
+
+    pub fn searches(&self) -> bool {
+        self.searches
     }
 
     pub fn authorization(&self) -> Option<&HeaderValue> {

@@ -122,3 +122,40 @@ impl RequestCounts {
         self.iter().map(|(_, _, count)| count).sum()
     }
 }
+
+/// What became of a search's read that had to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It was made a little later.
+    Waited,
+    /// It was not made: the wait would have been long.
+    GivenUp,
+}
+
+impl Held {
+    pub const ALL: [Self; 2] = [Self::Waited, Self::GivenUp];
+
+    /// As a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waited => "waited",
+            Self::GivenUp => "given-up",
+        }
+    }
+}
+
+/// Reads of searches that were held back, because the upstream asked to be left alone or keeps failing.
+#[derive(Debug, Default)]
+pub struct HeldBack {
+    counts: [AtomicU64; Held::ALL.len()],
+}
+
+impl HeldBack {
+    pub(super) fn add(&self, held: Held) {
+        self.counts[held as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn get(&self, held: Held) -> u64 {
+        self.counts[held as usize].load(Ordering::Relaxed)
+    }
+}

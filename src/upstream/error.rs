@@ -1,5 +1,7 @@
 //! Why there is no answer. An upstream *status* is no error; an error means that nothing can be said.
 
+use std::sync::Arc;
+
 /// What went wrong between refshim and the upstream.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -16,6 +18,14 @@ pub enum UpstreamError {
         /// Seconds, from `Retry-After` or the message.
         retry_after: Option<u64>,
     },
+    /// A search was not made, because the upstream asked to be left alone or keeps failing.
+    #[error("{cause}; refshim asks it again in {seconds} s")]
+    Paused {
+        /// What the last search met.
+        cause: Arc<UpstreamError>,
+        /// Until it may be asked again.
+        seconds: u64,
+    },
     /// Another 5xx.
     #[error("the registry failed (HTTP {0})")]
     Failed(http::StatusCode),
@@ -30,6 +40,16 @@ pub enum UpstreamError {
     #[error("the registry's answer cannot be used: {0}")]
     Invalid(String),
 }
+
+impl UpstreamError {
+    /// Whether there was no connection, so that the upstream has seen nothing of the request.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Timeout(CONNECTING))
+    }
+}
+
+/// What took too long when no connection came about.
+pub(super) const CONNECTING: &str = "connecting";
 
 /// Why an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]

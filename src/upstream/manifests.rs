@@ -114,7 +114,12 @@ impl Upstream {
             if_match: etag,
         };
         match self.write(write.clone(), caller).await {
-            Err(UpstreamError::Connect(_) | UpstreamError::Broken(_)) => self.write(write, caller).await,
+            Err(UpstreamError::Connect(_)) => self.write(write, caller).await,
+            // The first attempt may have been heard, whatever became of the second.
+            Err(broken @ UpstreamError::Broken(_)) => match self.write(write, caller).await {
+                Err(error) if error.is_unsent() => Err(broken),
+                other => other,
+            },
             other => other,
         }
     }
@@ -195,12 +200,12 @@ fn digest_header(headers: &HeaderMap) -> Option<Digest> {
     Digest::parse(headers.get(DIGEST_HEADER)?.to_str().ok()?).ok()
 }
 
-/// The media type without parameters; empty when there is none. A web page is no manifest, whatever its status.
-fn media_type(headers: &HeaderMap) -> Result<String, UpstreamError> {
+/// The media type without parameters; empty when there is none. A web page is no registry's answer, whatever its status.
+pub(super) fn media_type(headers: &HeaderMap) -> Result<String, UpstreamError> {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = essence(text.unwrap_or_default());
     if media_type.eq_ignore_ascii_case("text/html") {
-        return Err(UpstreamError::Invalid("a web page instead of a manifest".into()));
+        return Err(UpstreamError::Invalid("a web page instead of an answer".into()));
     }
     Ok(media_type.to_owned())
 }

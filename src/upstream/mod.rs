@@ -1,7 +1,8 @@
 //! One registry as typed calls: pool, TLS, credentials, retry, and what has been learned about it.
 //!
 //! Every request leaves through `send`, which times and counts it. refshim's own reads go through `scan` (bounded, retried,
-//! redirected under a policy), callers' requests through [`Upstream::forward`], which no scan can starve.
+//! redirected under a policy; those of searches also held back by `pauses`), callers' requests through [`Upstream::forward`],
+//! which no scan can starve.
 
 mod answer;
 mod blobs;
@@ -17,6 +18,7 @@ mod manifests;
 mod native;
 mod origin;
 mod own;
+mod pauses;
 mod read;
 mod redirect;
 mod retry;
@@ -46,13 +48,14 @@ use client::{ClientOptions, HttpClient};
 use learned::Learned;
 use login::Login;
 use origin::Origin;
+use pauses::Pauses;
 use redirect::RedirectPolicy;
 use scan::{Ask, Redirects};
 use send::Timeouts;
 
 pub use answer::{Answer, ManifestHead, Native, RawManifest, Refusal, Reply};
 pub use caller::Caller;
-pub use counts::{Outcome, RequestCounts, RequestKind};
+pub use counts::{Held, HeldBack, Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
 pub use trial::Trial;
@@ -81,8 +84,12 @@ pub struct Upstream {
     streams_blobs: bool,
     timeouts: Timeouts,
     retries: u32,
-    /// Reads of our own at once.
-    scans: Semaphore,
+    /// Reads of searches at once.
+    scan_reads: Semaphore,
+    /// Other reads of our own at once: access checks, heads, what a push needs.
+    other_reads: Semaphore,
+    /// What searches met.
+    pauses: Pauses,
     /// Searches for links at once, each of many reads.
     searches: Semaphore,
     manifest_bytes: usize,
@@ -114,6 +121,8 @@ impl Upstream {
             http2_only: false,
             policy: Some(Arc::clone(&policy)),
         });
+        let login = Login::new(config);
+        let reads = config.scan_concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),
@@ -122,7 +131,8 @@ impl Upstream {
             foreign_client,
             policy,
             certificate_expires,
-            login: Login::new(config),
+            pauses: Pauses::new(login.is_some()),
+            login,
             streams_blobs: config.blobs == Blobs::Stream,
             timeouts: Timeouts {
                 connect: config.connect_timeout.min(NEVER),
@@ -130,7 +140,8 @@ impl Upstream {
                 idle: config.idle_timeout.min(NEVER),
             },
             retries: config.retries,
-            scans: Semaphore::new(config.scan_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            scan_reads: Semaphore::new(reads),
+            other_reads: Semaphore::new(reads),
             searches: Semaphore::new(config.scans.clamp(1, Semaphore::MAX_PERMITS)),
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,
@@ -162,6 +173,16 @@ impl Upstream {
     /// What was asked of it since start-up.
     pub fn requests(&self) -> &RequestCounts {
         &self.counts
+    }
+
+    /// How often reads of searches were held back since start-up.
+    pub fn held_back(&self) -> &HeldBack {
+        self.pauses.counts()
+    }
+
+    /// Whether reads for this caller have to wait, which only those of searches ever have.
+    pub fn holds_back(&self, caller: &Caller) -> bool {
+        caller.searches() && self.pauses.holds_back(caller)
     }
 
     /// A small read as it is, whatever its status but 429 and 5xx: `/v2/`, an access check, a discovery. Redirects to other

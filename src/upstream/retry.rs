@@ -26,7 +26,12 @@ pub(super) struct Failure {
 
 impl From<UpstreamError> for Failure {
     fn from(error: UpstreamError) -> Self {
-        Self { error, wait: None }
+        let wait = match &error {
+            // A token's, say.
+            UpstreamError::Limited { retry_after, .. } => retry_after.map(Duration::from_secs),
+            _ => None,
+        };
+        Self { error, wait }
     }
 }
 
@@ -48,6 +53,11 @@ impl Retry {
         }
     }
 
+    /// When the first attempt began.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Waits until the request may be made again. Returns the failure where that is of no use, or not soon enough.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<(), UpstreamError> {
         let asked = failure.wait.unwrap_or_default();
@@ -66,7 +76,7 @@ impl Retry {
 }
 
 /// Whether the same request may succeed a moment later.
-fn is_transient(error: &UpstreamError) -> bool {
+pub(super) fn is_transient(error: &UpstreamError) -> bool {
     match error {
         UpstreamError::Connect(_)
         | UpstreamError::Timeout(_)
@@ -74,7 +84,10 @@ fn is_transient(error: &UpstreamError) -> bool {
         | UpstreamError::Limited { .. } => true,
         // "Not implemented" and "version not supported" will not change.
         UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505),
-        UpstreamError::Credentials(_) | UpstreamError::Content(_) | UpstreamError::Invalid(_) => false,
+        UpstreamError::Paused { .. }
+        | UpstreamError::Credentials(_)
+        | UpstreamError::Content(_)
+        | UpstreamError::Invalid(_) => false,
     }
 }
 

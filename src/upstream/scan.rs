@@ -1,6 +1,6 @@
 //! refshim's own reads: limited in number, retried, redirected only where the policy lets them.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::header::{ACCEPT, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -9,6 +9,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::counts::RequestKind;
 use super::origin::resolve;
+use super::pauses::whole_seconds;
 use super::retry::{Failure, Retry, retry_after};
 use super::timed::IdleBody;
 use super::{Answer, Caller, Reply, Upstream, UpstreamError, read};
@@ -49,6 +50,11 @@ impl Ask<'_> {
             _ => UpstreamError::Invalid(reason),
         }
     }
+
+    /// Whether searches learn from it how the upstream is doing. Blobs are often kept elsewhere.
+    fn tells(&self) -> bool {
+        self.caller.searches() && self.kind != RequestKind::Blob
+    }
 }
 
 /// An answer whose body is still to be read. While it is held it counts against the number of reads at once.
@@ -67,20 +73,58 @@ impl Upstream {
         loop {
             let failure = match self.attempt(ask).await {
                 Ok(heard) => match read::reply(heard.response, limit).await {
-                    Ok(Some(reply)) => return Ok(reply),
+                    Ok(Some(reply)) => {
+                        self.went_well(ask);
+                        return Ok(reply);
+                    }
                     Ok(None) => ask.too_large(limit).into(),
                     Err(error) => error.into(),
                 },
                 Err(failure) => failure,
             };
-            retry.after(failure).await?;
+            self.again(&mut retry, ask, failure).await?;
+        }
+    }
+
+    /// Waits until the read may be made again, or fails. What a search meets is remembered for the next.
+    pub(super) async fn again(&self, retry: &mut Retry, ask: &Ask<'_>, failure: Failure) -> Result<(), UpstreamError> {
+        if !ask.tells() {
+            return retry.after(failure).await;
+        }
+        self.pauses.asked(ask.caller, &failure);
+        let again = retry.after(failure).await;
+        if let Err(error) = &again {
+            self.pauses.failed(ask.caller, error, retry.begun());
+        }
+        again
+    }
+
+    /// The read was answered.
+    pub(super) fn went_well(&self, ask: &Ask<'_>) {
+        if ask.tells() {
+            self.pauses.succeeded(ask.caller);
+        }
+    }
+
+    /// A place among the reads at once. Searches have places of their own, so that those that hang keep nobody else waiting.
+    async fn place(&self, ask: &Ask<'_>) -> Result<Option<SemaphorePermit<'_>>, UpstreamError> {
+        // The semaphores are never closed, so there always is a permit.
+        if !ask.caller.searches() {
+            return Ok(self.other_reads.acquire().await.ok());
+        }
+        loop {
+            self.pauses.pass(ask.caller).await?;
+            let permit = self.scan_reads.acquire().await.ok();
+            // A pause may have begun while this waited for its place, which is not kept from others meanwhile.
+            if !self.pauses.holds_back(ask.caller) {
+                return Ok(permit);
+            }
         }
     }
 
     /// Asks once, following redirects. 429 and 5xx are failures.
     pub(super) async fn attempt(&self, ask: &Ask<'_>) -> Result<Heard<'_>, Failure> {
-        // The semaphore is never closed, so there always is a permit.
-        let permit = self.scans.acquire().await.ok();
+        let permit = self.place(ask).await?;
         let mut uri = ask.uri.clone();
         for _ in 0..=MOST_HOPS {
             let own = self.origin.holds(&uri);
@@ -167,10 +211,6 @@ pub(super) fn failure_of(reply: &Reply) -> Failure {
     }
 }
 
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
 /// Sorts the answer to a read. A success but 200 is none: there is nothing to read in it.
 pub(super) fn sort(reply: Reply) -> Result<Answer<Reply>, UpstreamError> {
     match reply.status.as_u16() {
@@ -235,11 +275,5 @@ mod tests {
         for status in [204, 206, 302, 304] {
             assert!(matches!(sorted(status, ""), Err(UpstreamError::Invalid(_))), "{status}");
         }
-    }
-
-    #[test]
-    fn fractions_of_a_second_are_waited_out() {
-        assert_eq!(whole_seconds(Duration::from_nanos(880_092)), 1);
-        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
     }
 }

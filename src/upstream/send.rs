@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{ConnectTimedOut, HttpClient};
 use super::counts::{Outcome, RequestCounts, RequestKind};
+use super::error::CONNECTING;
 use super::redirect::Forbidden;
 use super::timed::{IdleBody, Progress, Watched};
 use super::{Upstream, UpstreamError};
@@ -106,7 +107,7 @@ fn deadline(progress: &Progress, timeouts: Timeouts) -> (Instant, &'static str) 
 
 fn from_client(error: &legacy::Error) -> UpstreamError {
     if find::<ConnectTimedOut>(error).is_some() {
-        return UpstreamError::Timeout("connecting");
+        return UpstreamError::Timeout(CONNECTING);
     }
     if let Some(forbidden) = find::<Forbidden>(error) {
         return UpstreamError::Invalid(forbidden.to_string());

@@ -87,8 +87,11 @@ impl Upstream {
         let (mark, bytes) = (listing.names.mark(), listing.bytes);
         loop {
             match self.read_page_once(ask, listing).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => retry.after(failure).await?,
+                Ok(answer) => {
+                    self.went_well(ask);
+                    return Ok(answer);
+                }
+                Err(failure) => self.again(&mut retry, ask, failure).await?,
             }
             listing.names.rewind(mark);
             listing.bytes = bytes;

@@ -5,6 +5,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::counts::RequestKind;
+use super::manifests::media_type;
 use super::scan::OWN_USER_AGENT;
 use super::{Caller, Reply, Upstream, UpstreamError, read};
 use crate::body::Body;
@@ -38,7 +39,7 @@ impl Write<'_> {
 
 impl Upstream {
     pub(super) async fn write(&self, write: Write<'_>, caller: &Caller) -> Result<Reply, UpstreamError> {
-        let Write { kind, media_type, .. } = write;
+        let (kind, content_type) = (write.kind, write.media_type);
         let length = write.bytes.len();
         let mut request = Request::new(Body::from(write.bytes));
         *request.method_mut() = write.method;
@@ -47,15 +48,20 @@ impl Upstream {
         headers.insert(USER_AGENT, OWN_USER_AGENT);
         // hyper says nothing of an empty body, and some servers insist (411).
         headers.insert(CONTENT_LENGTH, length.into());
-        if !media_type.is_empty() {
-            let invalid = |_| UpstreamError::Invalid(format!("'{}' is no media type", media_type.escape_default()));
-            headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).map_err(invalid)?);
+        if !content_type.is_empty() {
+            let invalid = |_| UpstreamError::Invalid(format!("'{}' is no media type", content_type.escape_default()));
+            headers.insert(CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(invalid)?);
         }
         if let Some(etag) = write.if_match {
             headers.insert(IF_MATCH, etag.clone());
         }
         caller.sign(headers);
         let response = self.send_own(kind, request).await?;
-        read::refusal(response).await
+        let reply = read::refusal(response).await?;
+        if reply.status.is_success() {
+            // Whoever answers with a web page has stored nothing.
+            media_type(&reply.headers)?;
+        }
+        Ok(reply)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use refshim::cache::{Kind, Tier};
 use refshim::metrics::Endpoint;
-use refshim::upstream::{Outcome, RequestKind};
+use refshim::upstream::{Held, Outcome, RequestKind};
 use serde_json::{Value, json};
 
 use crate::files::{path, read, run, yaml};
@@ -140,7 +140,7 @@ fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn known_values() -> [(&'static str, BTreeSet<String>); 7] {
+fn known_values() -> [(&'static str, BTreeSet<String>); 8] {
     let texts = |values: &[&str]| values.iter().map(|value| value.to_string()).collect();
     [
         ("certificate", texts(&["server", "admin", "client"])),
@@ -149,6 +149,7 @@ fn known_values() -> [(&'static str, BTreeSet<String>); 7] {
         ("endpoint", texts(&Endpoint::ALL.map(Endpoint::as_str))),
         ("kind", texts(&RequestKind::ALL.map(RequestKind::as_str))),
         ("outcome", texts(&Outcome::ALL.map(Outcome::as_str))),
+        ("how", texts(&Held::ALL.map(Held::as_str))),
         ("status", texts(&["1xx", "2xx", "3xx", "4xx", "5xx"])),
     ]
 }

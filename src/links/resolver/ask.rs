@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Key, Stamped};
+use crate::cache::{Key, Landed, Stamped};
 use crate::oci::{Digest, Links, RepositoryName};
 use crate::upstream::{Caller, UpstreamError};
 
@@ -14,12 +14,20 @@ use super::super::place::Place;
 use super::super::scan::{Scan, Scanned};
 use super::{Resolver, SCAN_DEADLINE};
 
-/// A list, and how old it is where it had to be served stale.
+/// A list, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Resolved {
     pub links: Arc<Links>,
-    /// Set when the upstream could not be asked and this is what it said that long ago.
-    pub stale: Option<Duration>,
+    pub from: AnsweredFrom,
+    /// How long ago it was so, where it was remembered.
+    pub age: Option<Duration>,
+}
+
+impl Resolved {
+    /// Whether it is older than what counts as fresh.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.from, AnsweredFrom::Refreshing | AnsweredFrom::Stale)
+    }
 }
 
 /// The list, and whether it may be shown to others (see [`Scanned::shareable`]).
@@ -42,13 +50,9 @@ impl Resolver {
         subject: &Digest,
         caller: &Caller,
     ) -> Result<Resolved, ResolveError> {
-        let mut from = AnsweredFrom::Scan;
-        let resolved = self.find(repository, subject, caller, &mut from).await;
-        self.counts().answered(match &resolved {
-            Ok(Resolved { stale: Some(_), .. }) => AnsweredFrom::Stale,
-            Ok(_) => from,
-            Err(_) => AnsweredFrom::Nothing,
-        });
+        let resolved = self.find(repository, subject, caller).await;
+        let from = resolved.as_ref().map(|resolved| resolved.from);
+        self.counts().answered(from.unwrap_or(AnsweredFrom::Nothing));
         resolved
     }
 
@@ -57,7 +61,6 @@ impl Resolver {
         repository: &RepositoryName,
         subject: &Digest,
         caller: &Caller,
-        from: &mut AnsweredFrom,
     ) -> Result<Resolved, ResolveError> {
         let place = self.place(repository, caller).await;
         let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
@@ -71,15 +74,13 @@ impl Resolver {
         }
         if let Some(known) = &known {
             if known.within(self.freshness.fresh_for) {
-                *from = AnsweredFrom::Fresh;
-                return Ok(fresh(known.value.clone()));
+                return Ok(remembered(known, AnsweredFrom::Fresh));
             }
             // "None" is a security statement: while the upstream can be asked, it is never served past its freshness.
             let bearable = self.freshness.fresh_for + self.freshness.stale_while_revalidate;
             if known.within(bearable) && !known.value.referrers.is_empty() {
-                *from = AnsweredFrom::Refreshing;
                 self.refresh_behind(&place, subject);
-                return Ok(fresh(known.value.clone()));
+                return Ok(remembered(known, AnsweredFrom::Refreshing));
             }
         }
         match self.scan_for(&place, subject).await {
@@ -119,19 +120,27 @@ impl Resolver {
 
     /// Scans on this caller's behalf, together with everybody who asks the same.
     async fn scan_for(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
-        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
-        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
-        let landed = self.flights.run(flight, work).await;
+        let mut landed = self.scan_together(place, subject).await;
+        if !landed.led && is_limited(landed.value.as_ref()) && !self.upstream.holds_back(&place.caller.searching()) {
+            // The limits of whoever led are not this caller's.
+            landed = self.scan_together(place, subject).await;
+        }
         let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
         match answered {
             // Also of the leader only its own request proves its right: it may have found somebody else's listing.
-            Ok((links, true)) if self.access.is_allowed(place) => Ok(fresh(links)),
-            Ok((links, false)) if landed.led => Ok(fresh(links)),
+            Ok((links, true)) if self.access.is_allowed(place) => Ok(from_scan(links)),
+            Ok((links, false)) if landed.led => Ok(from_scan(links)),
             Err(ResolveError::Upstream(error)) => Err(error.into()),
             Err(refused) if landed.led => Err(refused),
             // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
             _ => self.ask_alone(place, subject).await,
         }
+    }
+
+    async fn scan_together(&self, place: &Place, subject: &Digest) -> Landed<Answered> {
+        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
+        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
+        self.flights.run(flight, work).await
     }
 
     async fn ask_alone(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
@@ -146,19 +155,20 @@ impl Resolver {
                 if let Some(known) = self.cache.get::<Links>(&key).await
                     && known.within(self.freshness.fresh_for)
                 {
-                    return Ok(fresh(known.value));
+                    return Ok(remembered(&known, AnsweredFrom::Fresh));
                 }
                 let scan = self.clone().scan_and_remember(place.clone(), subject.clone());
                 let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
                 scanned
                     .map_err(|_| ResolveError::lost())?
-                    .map(|(links, _)| fresh(links))
+                    .map(|(links, _)| from_scan(links))
             }
             Access::Unseen => Ok(nothing(subject)),
         }
     }
 
     async fn scan_and_remember(self, place: Place, subject: Digest) -> Answered {
+        let place = place.searching();
         // Waiting for it is part of the scan's time.
         let _turn = self.upstream.turn().await;
         let scan = Scan {
@@ -194,10 +204,7 @@ impl Resolver {
         match known {
             Some(known) if known.age < self.freshness.stale_if_error && !known.value.referrers.is_empty() => {
                 tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
-                Ok(Resolved {
-                    links: known.value,
-                    stale: Some(known.age),
-                })
+                Ok(remembered(&known, AnsweredFrom::Stale))
             }
             _ => Err(error.into()),
         }
@@ -215,11 +222,33 @@ impl Resolver {
     }
 }
 
-fn fresh(links: Arc<Links>) -> Resolved {
-    Resolved { links, stale: None }
+/// Whether a scan failed because the upstream limits requests.
+fn is_limited(answered: Option<&Answered>) -> bool {
+    matches!(
+        answered,
+        Some(Err(ResolveError::Upstream(
+            UpstreamError::Limited { .. } | UpstreamError::Paused { .. }
+        )))
+    )
+}
+
+fn from_scan(links: Arc<Links>) -> Resolved {
+    Resolved {
+        links,
+        from: AnsweredFrom::Scan,
+        age: None,
+    }
+}
+
+fn remembered(known: &Stamped<Links>, from: AnsweredFrom) -> Resolved {
+    Resolved {
+        links: known.value.clone(),
+        from,
+        age: Some(known.age),
+    }
 }
 
 /// To this caller the repository does not exist, so nothing in it refers to anything.
 fn nothing(subject: &Digest) -> Resolved {
-    fresh(Arc::new(Links::new(subject.clone(), Vec::new())))
+    from_scan(Arc::new(Links::new(subject.clone(), Vec::new())))
 }

@@ -8,6 +8,7 @@ use http::request::Parts;
 
 use super::{AT_ONCE, html};
 use crate::body::Body;
+use crate::links::AnsweredFrom;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::proxy::answer::Answered;
@@ -95,7 +96,7 @@ async fn ask(
     let below = match resolved.map_err(Failure::from) {
         Ok(resolved) => Below::Links {
             links: resolved.links,
-            stale: resolved.stale,
+            stale: resolved.age.filter(|_| resolved.from == AnsweredFrom::Stale),
         },
         Err(refused @ Failure::Refused(_)) => return Err(refused),
         Err(failure) => Below::Unknown(failure.to_string()),

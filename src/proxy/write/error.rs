@@ -15,6 +15,9 @@ pub enum WriteError {
     Upstream(#[from] UpstreamError),
     #[error(transparent)]
     Oci(#[from] OciError),
+    /// The same, where it is certain that nothing was written.
+    #[error(transparent)]
+    Untouched(Box<Self>),
 }
 
 impl From<Refusal> for WriteError {
@@ -27,6 +30,11 @@ impl WriteError {
     /// 400 `MANIFEST_INVALID` with the reason.
     pub(super) fn invalid(reason: impl Into<String>) -> Self {
         Self::Oci(OciError::bad_request(Code::ManifestInvalid, reason))
+    }
+
+    /// The same error, known to come before any write.
+    pub(super) fn untouched(self) -> Self {
+        Self::Untouched(Box::new(self))
     }
 
     /// The manifest is stored, but `what` makes it findable, at `tag`, is not.

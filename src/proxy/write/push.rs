@@ -1,6 +1,8 @@
 //! `PUT /v2/<name>/manifests/<reference>`.
 
-use http::{HeaderValue, StatusCode};
+use std::collections::BTreeSet;
+
+use http::HeaderValue;
 
 use crate::oci::{Digest, Manifest, Reference, Tag, tag_scheme};
 use crate::upstream::{RawManifest, Reply};
@@ -11,8 +13,12 @@ use super::{Push, Writer, sealed, validate};
 
 const OCI_SUBJECT: &str = "oci-subject";
 
-fn is_about_access(reply: &Reply) -> bool {
-    matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+/// Whether it is certain that this push changed nothing.
+fn is_untouched(pushed: &Result<Reply, WriteError>) -> bool {
+    match pushed {
+        Ok(reply) => matches!(reply.status.as_u16(), 401 | 403 | 429),
+        Err(error) => matches!(error, WriteError::Untouched(_)),
+    }
 }
 
 impl Writer {
@@ -20,8 +26,9 @@ impl Writer {
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<Reply, WriteError> {
         let pushed = self.store(&push).await;
-        // Whoever may not write takes nothing from those who read. After any other failure, something may have been written.
-        if !matches!(&pushed, Ok(reply) if is_about_access(reply)) {
+        // Whoever may not write, or cannot, takes nothing from those who read: during an outage, what is remembered is all that
+        // they have. After any other failure, something may have been written.
+        if !is_untouched(&pushed) {
             self.wrote(&push).await;
         }
         pushed
@@ -40,10 +47,13 @@ impl Writer {
         if let Some(merged) = self.merged_fallback_push(push, &manifest).await? {
             return Ok(merged);
         }
-        validate::validate(&manifest, &push.bytes)?;
-        let own = push.own_digest()?;
-        let tags = link_tags(&manifest, &own)?;
-        let reply = self.put(push).await?;
+        let (own, tags) = Self::check(push, &manifest).map_err(WriteError::untouched)?;
+        let reply = match self.put(push).await {
+            Err(WriteError::Upstream(error)) if error.is_unsent() => {
+                return Err(WriteError::from(error).untouched());
+            }
+            put => put?,
+        };
         let mut reply = if sealed::is_not_understood(&manifest, &own, &reply) {
             match self.seal(push, &manifest, &own).await {
                 Ok(()) => sealed::created(push, &own),
@@ -69,6 +79,14 @@ impl Writer {
         };
         self.acknowledge(push, &manifest, &own, &mut reply).await;
         Ok(reply)
+    }
+
+    /// The digest of what is pushed, and the link tags that it needs.
+    fn check(push: &Push, manifest: &Manifest) -> Result<(Digest, BTreeSet<Tag>), WriteError> {
+        validate::validate(manifest, &push.bytes)?;
+        let own = push.own_digest()?;
+        let tags = link_tags(manifest, &own)?;
+        Ok((own, tags))
     }
 
     pub(super) async fn put(&self, push: &Push) -> Result<Reply, WriteError> {

@@ -32,6 +32,8 @@ pub enum Trouble {
     Endless(&'static str),
     /// The true head, and another body (its length stated rightly).
     Body(Bytes),
+    /// The true answer under a `Content-Length` that is off by this much.
+    Length(isize),
     /// A header is replaced in the true answer.
     Header(HeaderName, HeaderValue),
 }
@@ -96,8 +98,8 @@ impl Trouble {
         let bytes = bytes.unwrap_or_default();
         let body = match self {
             Self::Cut(after) => {
-                let broken: Result<_, BoxError> = Err("cut on demand".into());
-                streamed(stream::iter([Ok(bytes.slice(..*after.min(&bytes.len()))), broken]))
+                let start = Ok(bytes.slice(..*after.min(&bytes.len())));
+                streamed(stream::iter([start]).chain(later(Err("cut on demand".into()))))
             }
             Self::Stall(after) => {
                 let start = Ok(bytes.slice(..*after.min(&bytes.len())));
@@ -113,6 +115,11 @@ impl Trouble {
                 head.headers.remove(CONTENT_LENGTH);
                 Body::from(other.clone())
             }
+            Self::Length(off) => {
+                let length = bytes.len().saturating_add_signed(*off);
+                head.headers.insert(CONTENT_LENGTH, length.into());
+                streamed(stream::iter([Ok(bytes)]).chain(later(Ok(Bytes::new()))))
+            }
             Self::Header(name, value) => {
                 head.headers.insert(name, value.clone());
                 Body::from(bytes)
@@ -125,6 +132,14 @@ impl Trouble {
 
 fn streamed(chunks: impl stream::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
     Body::stream(StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))))
+}
+
+/// What comes before it is sent first.
+fn later(last: Result<Bytes, BoxError>) -> impl stream::Stream<Item = Result<Bytes, BoxError>> {
+    stream::once(async {
+        tokio::task::yield_now().await;
+        last
+    })
 }
 
 fn trickle(bytes: Bytes, pause: Duration) -> Body {

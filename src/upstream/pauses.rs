@@ -1,0 +1,290 @@
+//! When searches leave the upstream alone: for as long as it asks for (`Retry-After`), and in growing pauses while it fails.
+//!
+//! Only searches for links are held back, across all of them: what one was told, the next need not be told again. A caller's
+//! own request, an access check and what a push needs are never refused by what a search met.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use moka::sync::Cache;
+use tokio::time::{Instant, sleep_until};
+
+use super::counts::{Held, HeldBack};
+use super::retry::{Failure, is_transient};
+use super::{Caller, UpstreamError};
+
+/// No `Retry-After` keeps searches away for longer: after that, asking is the only way to know.
+const LONGEST_ASKED: Duration = Duration::from_secs(10 * 60);
+/// A pause that ends sooner is waited out; with a later end, the search fails at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The mean first pause of an upstream that fails; doubles with each failure.
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(30);
+/// One artifact that cannot be read, between others that can, must not slow down every search: it takes this many failures in
+/// a row, and no success between them, until the next one means a pause.
+const FREE_FAILURES: u32 = 2;
+/// Credentials of which something is remembered. Forgetting one costs a request.
+const MOST_CREDENTIALS: u64 = 10_000;
+
+/// Whom a pause is for: one credential (by a hash that no other process makes), or `None` for everybody.
+type Whom = Option<u64>;
+
+#[derive(Clone)]
+struct Pause {
+    until: Instant,
+    /// When it was last made longer.
+    since: Instant,
+    /// In a row.
+    failures: u32,
+    cause: UpstreamError,
+}
+
+/// What one upstream's searches have to wait for.
+pub(super) struct Pauses {
+    pauses: Cache<Whom, Pause>,
+    hasher: RandomState,
+    /// All callers are one to the upstream.
+    one_credential: bool,
+    counts: HeldBack,
+}
+
+impl Pauses {
+    /// `one_credential`: refshim's own credentials are sent, not the callers'.
+    pub(super) fn new(one_credential: bool) -> Self {
+        let pauses = Cache::builder().max_capacity(MOST_CREDENTIALS);
+        Self {
+            pauses: pauses.time_to_idle(2 * LONGEST_ASKED).build(),
+            hasher: RandomState::new(),
+            one_credential,
+            counts: HeldBack::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> &HeldBack {
+        &self.counts
+    }
+
+    /// Waits until `caller`'s searches may go on. Fails when that is not soon.
+    pub(super) async fn pass(&self, caller: &Caller) -> Result<(), UpstreamError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut waited = false;
+        while let Some(pause) = self.current(caller) {
+            if pause.until > deadline {
+                self.counts.add(Held::GivenUp);
+                return Err(UpstreamError::Paused {
+                    cause: Arc::new(pause.cause),
+                    seconds: whole_seconds(pause.until.saturating_duration_since(Instant::now())),
+                });
+            }
+            if !std::mem::replace(&mut waited, true) {
+                self.counts.add(Held::Waited);
+            }
+            sleep_until(pause.until).await;
+        }
+        Ok(())
+    }
+
+    /// Whether `caller`'s searches are to wait.
+    pub(super) fn holds_back(&self, caller: &Caller) -> bool {
+        self.current(caller).is_some()
+    }
+
+    /// The pause that ends last of those that `caller` is in.
+    fn current(&self, caller: &Caller) -> Option<Pause> {
+        let now = Instant::now();
+        let both = [None, self.credential(caller)];
+        let pauses = both.iter().filter_map(|whom| self.pauses.get(whom));
+        pauses.filter(|pause| now < pause.until).max_by_key(|pause| pause.until)
+    }
+
+    /// An attempt failed, after which the upstream perhaps asked to be left alone.
+    pub(super) fn asked(&self, caller: &Caller, failure: &Failure) {
+        let Some(asked) = failure.wait else { return };
+        self.change(caller, &failure.error, |pause, now| {
+            pause.until = pause.until.max(now + asked.min(LONGEST_ASKED));
+        });
+    }
+
+    /// A request that began at `begun` came to nothing, its repetitions included.
+    pub(super) fn failed(&self, caller: &Caller, error: &UpstreamError, begun: Instant) {
+        if !is_transient(error) {
+            return;
+        }
+        let free = if is_limit(error) { 0 } else { FREE_FAILURES };
+        self.change(caller, error, |pause, now| {
+            // Many requests that fail together are one failure.
+            if pause.failures > 0 && begun <= pause.since {
+                return;
+            }
+            pause.since = now;
+            pause.failures = pause.failures.saturating_add(1);
+            if pause.failures > free {
+                // Jitter: replicas that failed together do not come back together.
+                let mean = FIRST.saturating_mul(1 << (pause.failures - free - 1).min(16));
+                let wait = mean.min(LONGEST).mul_f64(rand::random_range(0.5..1.0));
+                pause.until = pause.until.max(now + wait);
+            }
+        });
+    }
+
+    /// The upstream answered `caller`'s search: failures are counted anew. What it asked for stays.
+    pub(super) fn succeeded(&self, caller: &Caller) {
+        let now = Instant::now();
+        for whom in [None, self.credential(caller)] {
+            if self.pauses.get(&whom).is_some_and(|pause| pause.until <= now) {
+                self.pauses.invalidate(&whom);
+            }
+        }
+    }
+
+    fn change(&self, caller: &Caller, error: &UpstreamError, change: impl FnOnce(&mut Pause, Instant)) {
+        let whom = if is_limit(error) { self.credential(caller) } else { None };
+        let now = Instant::now();
+        self.pauses.entry(whom).and_upsert_with(|known| {
+            let none = || Pause {
+                until: now,
+                since: now,
+                failures: 0,
+                cause: error.clone(),
+            };
+            let mut pause = known.map_or_else(none, |known| known.into_value());
+            pause.cause = error.clone();
+            change(&mut pause, now);
+            pause
+        });
+    }
+
+    fn credential(&self, caller: &Caller) -> Whom {
+        let authorization = caller.authorization().filter(|_| !self.one_credential);
+        let bytes = authorization.map(|value| value.as_bytes());
+        Some(self.hasher.hash_one(bytes))
+    }
+}
+
+/// 429 is about whoever asked; every other failure is the upstream's own.
+fn is_limit(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Limited { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS)
+}
+
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const ALICE: &str = "Basic YQ==";
+    const BOB: &str = "Basic Yg==";
+
+    fn of(credentials: &'static str) -> Caller {
+        Caller::with(Some(HeaderValue::from_static(credentials)))
+    }
+
+    fn limited(status: StatusCode, wait: Option<u64>) -> Failure {
+        Failure {
+            error: UpstreamError::Limited {
+                status,
+                retry_after: wait,
+            },
+            wait: wait.map(Duration::from_secs),
+        }
+    }
+
+    fn down() -> UpstreamError {
+        UpstreamError::Connect("refused".into())
+    }
+
+    async fn wait_of(pauses: &Pauses, caller: &Caller) -> Option<u64> {
+        match pauses.pass(caller).await {
+            Ok(()) => None,
+            Err(UpstreamError::Paused { seconds, .. }) => Some(seconds),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_is_about_one_credential_and_a_503_about_everybody() {
+        let pauses = Pauses::new(false);
+        pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+        assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(60));
+        assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
+        assert_eq!(wait_of(&pauses, &Caller::anonymous()).await, None);
+        pauses.asked(&of(ALICE), &limited(StatusCode::SERVICE_UNAVAILABLE, Some(90)));
+        assert_eq!(wait_of(&pauses, &of(BOB)).await, Some(90));
+        assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(90));
+        advance(Duration::from_secs(90)).await;
+        assert_eq!(wait_of(&pauses, &of(ALICE)).await, None);
+        assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [0, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_refshims_own_credentials_all_callers_are_one() {
+        let pauses = Pauses::new(true);
+        pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+        assert_eq!(wait_of(&pauses, &of(BOB)).await, Some(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_wait_is_for_ever_and_a_short_one_is_waited_out() {
+        let pauses = Pauses::new(false);
+        pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(u64::MAX)));
+        assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(600));
+        pauses.asked(&of(BOB), &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+        let begun = Instant::now();
+        assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
+        assert_eq!(begun.elapsed().as_secs(), 4);
+        assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_while_everything_fails_and_end_with_a_success() {
+        let (pauses, caller) = (Pauses::new(false), of(ALICE));
+        let mut longest = Duration::ZERO;
+        for failure in 1..=20_u32 {
+            pauses.failed(&caller, &down(), Instant::now());
+            let pause = pauses.current(&of(BOB)).map(|pause| pause.until - Instant::now());
+            assert_eq!(pause.is_some(), failure > FREE_FAILURES, "{failure}");
+            longest = longest.max(pause.unwrap_or_default());
+            // Until the next request begins.
+            advance(LONGEST).await;
+        }
+        assert!(longest >= LONGEST / 2 && longest <= LONGEST, "{longest:?}");
+        pauses.succeeded(&caller);
+        pauses.failed(&caller, &down(), Instant::now());
+        assert!(!pauses.holds_back(&caller));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_fail_together_are_one_failure() {
+        let (pauses, caller, begun) = (Pauses::new(false), of(ALICE), Instant::now());
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            pauses.failed(&caller, &down(), begun);
+        }
+        assert!(!pauses.holds_back(&caller));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_without_a_time_is_one_at_once_and_other_errors_are_none() {
+        let (pauses, caller) = (Pauses::new(false), of(ALICE));
+        for _ in 0..9 {
+            pauses.failed(&caller, &UpstreamError::Invalid("HTML".into()), Instant::now());
+        }
+        assert!(!pauses.holds_back(&caller));
+        let limit = limited(StatusCode::TOO_MANY_REQUESTS, None);
+        pauses.failed(&caller, &limit.error, Instant::now());
+        assert!(pauses.holds_back(&caller) && !pauses.holds_back(&of(BOB)));
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_waited_out() {
+        assert_eq!(whole_seconds(Duration::from_nanos(880_092)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+    }
+}

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use moka::ops::compute::Op;
 use moka::sync::Cache;
@@ -161,6 +161,12 @@ impl Epoch {
             newest: write.id,
             writes: Arc::from([write]),
         }
+    }
+
+    /// For questions that no write changes the answer of.
+    pub fn outside() -> Self {
+        static OUTSIDE: LazyLock<Epoch> = LazyLock::new(Epoch::unknown);
+        OUTSIDE.clone()
     }
 
     /// `writes` are newest first. `None` when there are none.

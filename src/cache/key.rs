@@ -7,28 +7,38 @@ use super::epoch::{Epoch, WriteId};
 
 /// One repository of one upstream: nothing is ever shared beyond it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Scope(Arc<str>);
+pub struct Scope {
+    // First what differs most.
+    repository: Arc<str>,
+    upstream: Arc<str>,
+}
 
 impl Scope {
     /// `upstream` identifies the registry between processes: its URL.
-    pub fn new(upstream: &str, repository: &str) -> Self {
-        // Repository names hold no bar, so no two pairs make the same text.
-        Self(format!("{upstream}|{repository}").into())
+    pub fn new(upstream: impl Into<Arc<str>>, repository: impl Into<Arc<str>>) -> Self {
+        Self {
+            repository: repository.into(),
+            upstream: upstream.into(),
+        }
     }
 
-    /// What [`Scope::as_str`] gave, perhaps in another process.
+    /// What it was displayed as, perhaps in another process.
     pub(super) fn from_text(text: &str) -> Self {
-        Self(text.into())
+        let (upstream, repository) = text.rsplit_once('|').unwrap_or((text, ""));
+        Self::new(upstream, repository)
     }
+}
 
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+/// Repository names hold no bar, so no two pairs make the same text.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}|{}", self.upstream, self.repository)
     }
 }
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{self}")
     }
 }
 
@@ -96,7 +106,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.scope.0.len() + self.detail.len()
+        size_of::<Self>() + self.scope.repository.len() + self.scope.upstream.len() + self.detail.len()
     }
 }
 
@@ -109,29 +119,29 @@ pub struct Key {
 }
 
 impl Key {
-    pub fn manifest(scope: &Scope, asked_in: &Epoch, digest: &str) -> Self {
+    pub fn manifest(scope: &Scope, asked_in: &Epoch, digest: impl Into<Arc<str>>) -> Self {
         Self {
             asked_in: Some(asked_in.clone()),
             ..Self::lasting(Kind::Manifest, scope, digest)
         }
     }
 
-    pub fn blob(scope: &Scope, digest: &str) -> Self {
+    pub fn blob(scope: &Scope, digest: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Blob, scope, digest)
     }
 
-    pub fn tag(scope: &Scope, asked_in: &Epoch, tag: &str) -> Self {
+    pub fn tag(scope: &Scope, asked_in: &Epoch, tag: impl Into<Arc<str>>) -> Self {
         Self {
             asked_in: Some(asked_in.clone()),
             ..Self::lasting(Kind::Tag, scope, tag)
         }
     }
 
-    pub fn learned(scope: &Scope, subject: &str) -> Self {
+    pub fn learned(scope: &Scope, subject: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Learned, scope, subject)
     }
 
-    pub fn synthesised(scope: &Scope, digest: &str) -> Self {
+    pub fn synthesised(scope: &Scope, digest: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Synthesised, scope, digest)
     }
 
@@ -147,11 +157,11 @@ impl Key {
         Self::of_epoch(Kind::Deep, scope, epoch, "")
     }
 
-    pub fn answer(scope: &Scope, epoch: &Epoch, subject: &str) -> Self {
+    pub fn answer(scope: &Scope, epoch: &Epoch, subject: impl Into<Arc<str>>) -> Self {
         Self::of_epoch(Kind::Answer, scope, epoch, subject)
     }
 
-    fn lasting(kind: Kind, scope: &Scope, detail: &str) -> Self {
+    fn lasting(kind: Kind, scope: &Scope, detail: impl Into<Arc<str>>) -> Self {
         let id = Identity {
             kind,
             scope: scope.clone(),
@@ -161,7 +171,7 @@ impl Key {
         Self { id, asked_in: None }
     }
 
-    fn of_epoch(kind: Kind, scope: &Scope, epoch: &Epoch, detail: &str) -> Self {
+    fn of_epoch(kind: Kind, scope: &Scope, epoch: &Epoch, detail: impl Into<Arc<str>>) -> Self {
         let mut key = Self::lasting(kind, scope, detail);
         key.id.epoch = Some(epoch.id());
         key

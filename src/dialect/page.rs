@@ -41,10 +41,11 @@ pub enum Api {
 
 /// The part of a list that is asked for: at most `n` entries, after a position.
 #[derive(Clone, Debug)]
-pub struct Window {
+pub struct Window<'a> {
     n: Option<NonZeroUsize>,
     after: Option<Position>,
-    question: Sha256,
+    /// What a token is bound to; hashed only where there is a token.
+    question: (Api, &'a Digest, &'a Filter),
 }
 
 /// A printed answer.
@@ -55,13 +56,13 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-impl Window {
+impl<'a> Window<'a> {
     /// The beginning of a list, as far as one body reaches.
-    pub fn first(api: Api, subject: &Digest, filter: &Filter) -> Self {
+    pub fn first(api: Api, subject: &'a Digest, filter: &'a Filter) -> Self {
         Self {
             n: None,
             after: None,
-            question: question(api, subject, filter),
+            question: (api, subject, filter),
         }
     }
 
@@ -69,7 +70,7 @@ impl Window {
     ///
     /// # Errors
     /// When `n` is no positive number, or the token was not issued for this very question.
-    pub fn from_query(api: Api, subject: &Digest, filter: &Filter, query: &Query) -> Result<Self, QueryError> {
+    pub fn from_query(api: Api, subject: &'a Digest, filter: &'a Filter, query: &Query) -> Result<Self, QueryError> {
         let mut window = Self::first(api, subject, filter);
         window.n = query.n()?;
         if let Some(token) = query.first(NEXT_TOKEN) {
@@ -115,7 +116,8 @@ impl Window {
 
     /// Not a secret: whoever forges one merely starts reading at another place of a list that is open to them.
     fn checksum(&self, payload: &[u8]) -> [u8; CHECKSUM] {
-        let hash = self.question.clone().chain_update(payload).finalize();
+        let (api, subject, filter) = self.question;
+        let hash = question(api, subject, filter).chain_update(payload).finalize();
         std::array::from_fn(|i| hash[i])
     }
 
@@ -162,8 +164,16 @@ fn question(api: Api, subject: &Digest, filter: &Filter) -> Sha256 {
 mod tests {
     use super::*;
 
-    fn window(api: Api, subject: &[u8], types: &[&str]) -> Window {
-        Window::first(api, &Digest::sha256(subject), &Filter::new(types.iter().copied()))
+    struct Question(Api, Digest, Filter);
+
+    impl Question {
+        fn window(&self) -> Window<'_> {
+            Window::first(self.0, &self.1, &self.2)
+        }
+    }
+
+    fn question(api: Api, subject: &[u8], types: &[&str]) -> Question {
+        Question(api, Digest::sha256(subject), Filter::new(types.iter().copied()))
     }
 
     fn position() -> Position {
@@ -176,23 +186,24 @@ mod tests {
 
     #[test]
     fn a_token_opens_only_for_its_own_question() {
-        let own = window(Api::Oci11, b"s", &["a", "b"]);
-        let token = own.seal(&position());
-        assert_eq!(own.open(&token), Some(position()));
+        let own = question(Api::Oci11, b"s", &["a", "b"]);
+        let token = own.window().seal(&position());
+        assert_eq!(own.window().open(&token), Some(position()));
         for other in [
-            window(Api::ProposalA, b"s", &["a", "b"]),
-            window(Api::Oci11, b"t", &["a", "b"]),
-            window(Api::Oci11, b"s", &["a"]),
-            window(Api::Oci11, b"s", &["ab"]),
-            window(Api::Oci11, b"s", &[]),
+            question(Api::ProposalA, b"s", &["a", "b"]),
+            question(Api::Oci11, b"t", &["a", "b"]),
+            question(Api::Oci11, b"s", &["a"]),
+            question(Api::Oci11, b"s", &["ab"]),
+            question(Api::Oci11, b"s", &[]),
         ] {
-            assert_eq!(other.open(&token), None);
+            assert_eq!(other.window().open(&token), None);
         }
     }
 
     #[test]
     fn a_token_with_any_character_changed_is_refused() {
-        let own = window(Api::Oci11, b"s", &[]);
+        let own = question(Api::Oci11, b"s", &[]);
+        let own = own.window();
         let token = own.seal(&position());
         for index in 0..token.len() {
             for with in ["A", "b", "-", "=", " ", ""] {

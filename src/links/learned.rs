@@ -63,7 +63,7 @@ impl Learned {
     pub async fn learn(&self, cache: &Cache, scope: &Scope, raw: &RawManifest, manifest: &Manifest) -> Vec<Digest> {
         let mut news = Vec::new();
         for (subject, links) in by_subject(raw, manifest) {
-            let key = Key::learned(scope, subject.as_str());
+            let key = Key::learned(scope, &subject);
             let _writing = self.writing.lock().await;
             let known = cache.get::<LearnedLinks>(&key).await.map(|found| found.value);
             if let Some(merged) = with(known, links) {
@@ -99,7 +99,7 @@ fn with(known: Option<Arc<LearnedLinks>>, links: Vec<LearnedLink>) -> Option<Lea
 /// The candidates for the scan's subject among what was learned. They are hints: nothing vouches that they still exist, so
 /// whoever holds such a link is asked for again at every refresh.
 pub(super) async fn find(scan: &Scan) -> Result<Candidates, ResolveError> {
-    let key = Key::learned(&scan.place.scope, scan.subject.as_str());
+    let key = Key::learned(&scan.place.scope, &scan.subject);
     let mut found = Candidates::default();
     let Some(learned) = scan.manifests.cache.get::<LearnedLinks>(&key).await else {
         return Ok(found);

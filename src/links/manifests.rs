@@ -106,7 +106,7 @@ impl Manifests {
 
     /// The manifest with this digest; remembered ones cost nothing.
     pub async fn by_digest(&self, place: &Place, digest: &Digest) -> Found {
-        let key = Key::manifest(&place.scope, &place.epoch, digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, digest);
         if let Some(found) = self.cache.get::<RawManifest>(&key).await {
             return Ok(Answer::Found(found.value));
         }
@@ -133,7 +133,7 @@ impl Manifests {
     /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again after `recheck`,
     /// because it may have been deleted.
     pub async fn still_there(&self, place: &Place, digest: &Digest, recheck: Duration) -> Found {
-        let key = Key::manifest(&place.scope, &place.epoch, digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, digest);
         let Some(found) = self.cache.get::<RawManifest>(&key).await else {
             return self.by_digest(place, digest).await;
         };
@@ -232,7 +232,7 @@ impl Manifests {
         let Some(original) = parsed.as_ref().and_then(envelope::open) else {
             return Ok(Answer::Found(raw));
         };
-        let key = Key::manifest(&place.scope, &place.epoch, original.digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, &original.digest);
         if let Some(found) = self.cache.get::<RawManifest>(&key).await {
             return Ok(Answer::Found(found.value));
         }
@@ -275,7 +275,7 @@ impl Manifests {
 
     pub async fn remember(&self, place: &Place, raw: RawManifest) -> Arc<RawManifest> {
         let raw = Arc::new(raw);
-        let key = Key::manifest(&place.scope, &place.epoch, raw.digest.as_str());
+        let key = Key::manifest(&place.scope, &place.epoch, &raw.digest);
         self.cache.put(key, raw.clone()).await;
         raw
     }

@@ -10,6 +10,7 @@ mod counts;
 mod deep;
 mod deleted;
 mod error;
+mod lately;
 mod learned;
 mod listing;
 mod manifests;

@@ -13,6 +13,7 @@ use super::counts::ResolveCounts;
 use super::deep::DeepFlights;
 use super::deleted::Deleted;
 use super::error::ResolveError;
+use super::lately::Lately;
 use super::learned::Learned;
 use super::listing::Listings;
 use super::manifests::Manifests;
@@ -35,11 +36,14 @@ const SCAN_DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Resolver {
     upstream: Arc<Upstream>,
+    /// What the cache knows the upstream by.
+    registry: Arc<str>,
     cache: Arc<Cache>,
     access: Arc<AccessList>,
     listings: Listings,
     manifests: Manifests,
     learned: Arc<Learned>,
+    lately: Arc<Lately>,
     deleted: Arc<Deleted>,
     deep_flights: Arc<DeepFlights>,
     flights: Arc<Flights<(Scope, Epoch, Digest), Answered>>,
@@ -64,11 +68,13 @@ impl Resolver {
         };
         Self {
             listings: Listings::new(upstream.clone(), cache.clone(), access.clone(), SCAN_DEADLINE),
+            registry: upstream.url().as_str().into(),
             upstream,
             cache,
             access,
             manifests,
             learned: Arc::default(),
+            lately: Arc::default(),
             deleted: Arc::default(),
             deep_flights: Arc::new(Flights::new(SCAN_DEADLINE)),
             flights: Arc::new(Flights::new(SCAN_DEADLINE)),
@@ -156,13 +162,13 @@ impl Resolver {
     }
 
     fn scope(&self, repository: &RepositoryName) -> Scope {
-        Scope::new(self.upstream.url().as_str(), repository.as_str())
+        Scope::new(self.registry.clone(), repository)
     }
 
     /// The place for questions that no write changes the answer of: nothing is asked of the cache for it.
     fn outside(&self, repository: &RepositoryName, caller: &Caller) -> Place {
         Place {
-            epoch: Epoch::unknown(),
+            epoch: Epoch::outside(),
             repository: repository.clone(),
             scope: self.scope(repository),
             caller: caller.clone(),

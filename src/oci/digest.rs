@@ -105,6 +105,13 @@ impl Digest {
     }
 }
 
+/// The text itself, shared.
+impl From<&Digest> for Arc<str> {
+    fn from(digest: &Digest) -> Self {
+        digest.text.clone()
+    }
+}
+
 /// Lower-case hex of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::json;
 
 use super::descriptor::Descriptor;
@@ -57,8 +58,7 @@ pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
 
 /// Whether it is worth parsing `bytes` to see if they are an envelope.
 pub fn may_be(bytes: &[u8]) -> bool {
-    let mark = ANNOTATION_DIGEST.as_bytes();
-    bytes.windows(mark.len()).any(|part| part == mark)
+    memmem::find(bytes, ANNOTATION_DIGEST.as_bytes()).is_some()
 }
 
 /// What `manifest` holds when it is an envelope: the layer that its annotation names must be there.

@@ -63,6 +63,13 @@ impl RepositoryName {
     }
 }
 
+/// The text itself, shared.
+impl From<&RepositoryName> for Arc<str> {
+    fn from(name: &RepositoryName) -> Self {
+        name.0.clone()
+    }
+}
+
 impl Tag {
     pub fn parse(text: &str) -> Result<Self, InvalidTag> {
         let mut bytes = text.bytes();

@@ -12,6 +12,9 @@ use crate::oci::Digest;
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// Room for the headers of most answers, so that their map does not grow.
+const USUAL_HEADERS: usize = 6;
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answered {
@@ -23,8 +26,12 @@ pub(super) struct Answered {
 
 impl Answered {
     pub(super) fn new(content_type: &'static str, body: Bytes) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self::of(HeaderValue::from_static(content_type), body)
+    }
+
+    fn of(content_type: HeaderValue, body: Bytes) -> Self {
+        let mut headers = HeaderMap::with_capacity(USUAL_HEADERS);
+        headers.insert(CONTENT_TYPE, content_type);
         Self {
             headers,
             body,
@@ -33,10 +40,10 @@ impl Answered {
     }
 
     /// An answer whose body has this digest.
-    pub(super) fn known(content_type: &'static str, (body, digest): &(Bytes, Digest)) -> Self {
+    pub(super) fn known(content_type: HeaderValue, (body, digest): &(Bytes, Digest)) -> Self {
         Self {
             digest: Some(digest.clone()),
-            ..Self::new(content_type, body.clone())
+            ..Self::of(content_type, body.clone())
         }
     }
 
@@ -88,7 +95,7 @@ impl Answered {
     /// The response to `request`: 304 where its `If-None-Match` knows this body, no body for HEAD.
     pub(super) fn respond(mut self, request: &Parts) -> Response<Body> {
         let digest = self.digest.unwrap_or_else(|| Digest::sha256(&self.body));
-        let etag = format!("\"{digest}\"");
+        let etag = ["\"", digest.as_str(), "\""].concat();
         let known = knows(&request.headers, &etag);
         // A quoted digest is ASCII.
         if let Ok(etag) = HeaderValue::try_from(etag) {

@@ -135,6 +135,8 @@ impl Backend {
         response
     }
 
+    /// What is asked most is answered in place. The rest is boxed: each connection holds room for the largest of these
+    /// futures, and moves it, for every request.
     async fn dispatch(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, Failure> {
         match route {
             Route::Referrers { repository, subject } => referrers::answer(self, request, &repository, &subject).await,
@@ -142,22 +144,22 @@ impl Backend {
                 shape,
                 repository,
                 subject,
-            } => Ok(proposal_a::answer(self, request, shape, &repository, &subject).await),
+            } => Ok(Box::pin(proposal_a::answer(self, request, shape, &repository, &subject)).await),
             Route::References { repository, reference } => {
-                proposal_b::answer(self, request, &repository, &reference).await
+                Box::pin(proposal_b::answer(self, request, &repository, &reference)).await
             }
             Route::V3Ping => Ok(proposal_c::ping(request)),
             Route::V3 {
                 question,
                 repository,
                 reference,
-            } => proposal_c::answer(self, request, question, &repository, &reference).await,
-            Route::Discover { .. } => discover::answer(self, request).await,
-            Route::TagsList { repository } => tags_list::answer(self, request, &repository).await,
+            } => Box::pin(proposal_c::answer(self, request, question, &repository, &reference)).await,
+            Route::Discover { .. } => Box::pin(discover::answer(self, request)).await,
+            Route::TagsList { repository } => Box::pin(tags_list::answer(self, request, &repository)).await,
             Route::Manifest { repository, reference } => {
                 manifests::answer(self, request, body.into(), &repository, &reference).await
             }
-            Route::Ui(page) => Ok(pages::answer(self, request, page).await),
+            Route::Ui(page) => Ok(Box::pin(pages::answer(self, request, page)).await),
             Route::Passthrough {
                 endpoint: Endpoint::Blob | Endpoint::Upload,
                 repository,

@@ -41,9 +41,9 @@ pub(super) async fn forward(
     }
     let chunk = Chunk::of(request);
     if let Some(chunk) = chunk
-        && let Some(expected) = backend.uploads.out_of_order(backend, request, chunk).await
+        && let Some(expected) = Box::pin(backend.uploads.out_of_order(backend, request, chunk)).await
     {
-        discard(body).await;
+        Box::pin(discard(body)).await;
         return Ok(wrong_offset(request, expected));
     }
     // What a POST may bring along is not counted.
@@ -52,7 +52,8 @@ pub(super) async fn forward(
     if let Some(repository) = repository
         && is_hollow_mount(backend, request, repository, response.status()).await?
     {
-        response = passthrough::forward(backend, &without_query(request.clone()), Body::empty()).await?;
+        let again = without_query(request.clone());
+        response = Box::pin(passthrough::forward(backend, &again, Body::empty())).await?;
     }
     let stands_at = chunk.map(|chunk| chunk.last + 1).or_else(|| begins.then_some(0));
     backend.uploads.saw(request, &response, stands_at);
@@ -83,7 +84,7 @@ async fn is_hollow_mount(
     match query.first("mount").map(Digest::parse) {
         Some(Ok(digest)) if digest.algorithm() != "sha256" => {
             let caller = backend.caller(request);
-            Ok(!backend.upstream.has_blob(repository, &digest, None, &caller).await?)
+            Ok(!Box::pin(backend.upstream.has_blob(repository, &digest, None, &caller)).await?)
         }
         _ => Ok(false),
     }

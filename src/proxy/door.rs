@@ -32,7 +32,7 @@ impl Door {
             return Ok(());
         }
         match request.headers.get(AUTHORIZATION) {
-            Some(authorization) if users.admits(authorization).await => Ok(()),
+            Some(authorization) if Box::pin(users.admits(authorization)).await => Ok(()),
             _ => {
                 let message = "refshim asks for a user and a password here, or for a client certificate";
                 Err(OciError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message).into())

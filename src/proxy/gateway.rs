@@ -13,7 +13,7 @@ use super::answer::without_body;
 use super::backend::{Backend, Shared};
 use super::door::Door;
 use super::failure::Failure;
-use super::observe::Observer;
+use super::observe::{Observed, Observer};
 use super::peer::callers_origin;
 use super::route::{Route, RouteError};
 use super::router::Router;
@@ -72,7 +72,7 @@ impl Gateway {
     }
 
     /// Answers a request, whatever happens.
-    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Observed> {
         let (mut parts, body) = request.into_parts();
         let mut observer = Observer::begin(&self.metrics, &parts);
         let led = self.lead(&mut parts).await;

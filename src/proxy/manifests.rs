@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::tee::Tee;
 use super::{passthrough, pushes, synthesised};
 use crate::body::Body;
+use crate::links::Resolver;
 use crate::oci::media_type::{self, ManifestKind};
 use crate::oci::{Digest, Reference, RepositoryName, envelope};
 use crate::upstream::{Answer, Caller, RawManifest, UpstreamError};
@@ -43,8 +44,8 @@ pub(super) async fn answer(
     };
     match request.method {
         Method::GET | Method::HEAD => read(&asked, body).await,
-        Method::PUT => pushes::push(&asked, body).await,
-        Method::DELETE => pushes::delete(&asked).await,
+        Method::PUT => Box::pin(pushes::push(&asked, body)).await,
+        Method::DELETE => Box::pin(pushes::delete(&asked)).await,
         _ => passthrough::forward(backend, request, body).await,
     }
 }
@@ -72,12 +73,12 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
                 .await;
             found(asked, response).await
         }
-        StatusCode::NOT_FOUND => match not_found(asked).await? {
+        StatusCode::NOT_FOUND => match Box::pin(not_found(asked)).await? {
             Some(answer) => Ok(answer),
             None => Ok(response),
         },
         // Distribution 2.8 finds the blob in an envelope and fails to read it as a manifest.
-        StatusCode::INTERNAL_SERVER_ERROR => match in_envelope(asked).await {
+        StatusCode::INTERNAL_SERVER_ERROR => match Box::pin(in_envelope(asked)).await {
             Ok(Some(original)) => Ok(original),
             Ok(None) | Err(_) => Ok(response),
         },
@@ -184,17 +185,12 @@ async fn opened(
     if let Some(reserved) = reserved {
         head.extensions.insert(Arc::new(reserved));
     }
-    let Some(raw) = verified(promised, media_type, bytes.clone()) else {
+    let resolver = &asked.backend.resolver;
+    let Some(digest) = study(resolver, asked.repository, promised, media_type, bytes.clone()).await else {
         return Ok(Response::from_parts(head, bytes.into()));
     };
-    let digest = raw.digest.clone();
-    asked.backend.resolver.learn(asked.repository, raw).await;
     if envelope::may_be(&bytes)
-        && let Some(original) = asked
-            .backend
-            .resolver
-            .original(asked.repository, &digest, &asked.caller)
-            .await?
+        && let Some(original) = Box::pin(resolver.original(asked.repository, &digest, &asked.caller)).await?
     {
         return Ok(serve(&original, asked.request));
     }
@@ -203,11 +199,8 @@ async fn opened(
 
 /// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest.
 async fn opened_head(asked: &Asked<'_>, response: Response<Body>, digest: &Digest) -> Result<Response<Body>, Failure> {
-    let original = asked
-        .backend
-        .resolver
-        .original(asked.repository, digest, &asked.caller)
-        .await?;
+    let resolver = &asked.backend.resolver;
+    let original = Box::pin(resolver.original(asked.repository, digest, &asked.caller)).await?;
     Ok(match original {
         Some(original) => serve(&original, asked.request),
         None => response,
@@ -235,9 +228,7 @@ fn learn(asked: &Asked<'_>, response: Response<Body>, promised: Option<Digest>, 
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {
-                if let Some(manifest) = verified(promised, media_type, bytes) {
-                    resolver.learn(&repository, manifest).await;
-                }
+                study(&resolver, &repository, promised, media_type, bytes).await;
                 drop(reserved);
             });
         }))
@@ -248,14 +239,30 @@ fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
     response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
-/// `None` where the bytes are not what was promised, such as compressed.
-fn verified(promised: Option<Digest>, media_type: String, bytes: Bytes) -> Option<RawManifest> {
+/// Learns from a manifest that passes through, and returns its digest. `None` where the bytes are not what was promised, such
+/// as compressed.
+async fn study(
+    resolver: &Resolver,
+    repository: &RepositoryName,
+    promised: Option<Digest>,
+    media_type: String,
+    bytes: Bytes,
+) -> Option<Digest> {
     let digest = promised.unwrap_or_else(|| Digest::sha256(&bytes));
-    (digest.matches(&bytes) == Some(true)).then_some(RawManifest {
+    let raw = RawManifest {
         digest,
         media_type,
         bytes,
-    })
+    };
+    let digest = raw.digest.clone();
+    if !resolver.has_just_learned(repository, &raw).await {
+        Box::pin(resolver.learn(repository, verified(raw)?)).await;
+    }
+    Some(digest)
+}
+
+fn verified(raw: RawManifest) -> Option<RawManifest> {
+    (raw.digest.matches(&raw.bytes) == Some(true)).then_some(raw)
 }
 
 #[cfg(test)]
@@ -264,11 +271,12 @@ mod tests {
 
     #[test]
     fn only_what_its_digest_promises_is_learned() {
-        let bytes = Bytes::from_static(b"{}");
-        let own = Digest::sha256(&bytes);
-        let learned = |promised| verified(promised, String::new(), bytes.clone()).map(|raw| raw.digest);
-        assert_eq!(learned(None), Some(own.clone()));
-        assert_eq!(learned(Some(own.clone())), Some(own));
-        assert_eq!(learned(Some(Digest::sha256(b"x"))), None);
+        let raw = |digest| RawManifest {
+            digest,
+            media_type: String::new(),
+            bytes: Bytes::from_static(b"{}"),
+        };
+        assert!(verified(raw(Digest::sha256(b"{}"))).is_some());
+        assert!(verified(raw(Digest::sha256(b"x"))).is_none());
     }
 }

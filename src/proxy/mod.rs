@@ -36,4 +36,6 @@ mod way;
 pub mod write;
 
 pub use gateway::Gateway;
+pub use observe::Observed;
 pub use peer::Peer;
+pub use route::{Route, RouteError, route};

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
@@ -26,9 +27,9 @@ pub(super) struct Observer {
     metrics: Arc<Metrics>,
     endpoint: Endpoint,
     method: Method,
-    path: String,
+    target: Option<PathAndQuery>,
     peer: Option<Peer>,
-    id: String,
+    id: RequestId,
     trace: Option<TraceContext>,
     started: Instant,
     /// Raised until the body has gone out.
@@ -42,9 +43,9 @@ impl Observer {
             metrics: metrics.clone(),
             endpoint: Endpoint::Refused,
             method: request.method.clone(),
-            path: request.uri.path().to_owned(),
+            target: request.uri.path_and_query().cloned(),
             peer: request.extensions.get().copied(),
-            id: callers_id(request).unwrap_or_else(|| format!("{:016x}", rand::random::<u64>())),
+            id: RequestId::of(request),
             trace: TraceContext::of(&request.headers),
             started: Instant::now(),
             _in_flight: metrics.request(),
@@ -57,41 +58,54 @@ impl Observer {
 
     /// Names the request in all that is logged while it is answered.
     pub(super) fn span(&self) -> tracing::Span {
-        tracing::info_span!("request", id = self.id, endpoint = self.endpoint.as_str())
+        tracing::info_span!("request", id = self.id.as_str(), endpoint = self.endpoint.as_str())
     }
 
     /// Counts the answer, and follows its body to the end.
-    pub(super) fn watch(self, mut response: Response<Body>) -> Response<Body> {
+    pub(super) fn watch(self, mut response: Response<Body>) -> Response<Observed> {
         self.metrics
             .answered(self.endpoint, response.status(), self.started.elapsed());
-        // Its characters are those of a header value.
-        if let Ok(id) = HeaderValue::try_from(&self.id) {
-            response.headers_mut().entry(REQUEST_ID).or_insert(id);
-        }
+        response
+            .headers_mut()
+            .entry(REQUEST_ID)
+            .or_insert_with(|| self.id.0.clone());
         let status = response.status();
-        response.map(|inner| {
-            let whole = inner.is_end_stream();
-            Body::stream(Observed {
-                inner,
-                sent: 0,
-                whole,
-                status,
-                observer: self,
-            })
+        response.map(|inner| Observed {
+            sent: 0,
+            whole: inner.is_end_stream(),
+            inner,
+            status,
+            observer: self,
         })
     }
 }
 
-/// What the caller calls the request, where that can be logged as it is.
-fn callers_id(request: &Parts) -> Option<String> {
-    let id = request.headers.get(REQUEST_ID)?.to_str().ok()?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_id = (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_plain);
-    is_id.then(|| id.to_owned())
+/// Names a request in the log and in the answer. Its characters are those of a text and of a header value.
+struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// What the caller calls the request, where that can be logged as it is; otherwise 64 random bits in hexadecimal.
+    fn of(request: &Parts) -> Self {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let is_id = |id: &&HeaderValue| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_plain);
+        let given = request.headers.get(REQUEST_ID).filter(is_id);
+        given.map_or_else(Self::random, |id| Self(id.clone()))
+    }
+
+    fn random() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bits: u64 = rand::random();
+        let text: [u8; 16] = std::array::from_fn(|place| DIGITS[(bits >> (60 - 4 * place)) as usize & 15]);
+        Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("")))
+    }
+
+    fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
 }
 
-/// A body that reports when it is dropped.
-struct Observed {
+/// An answer's body, which reports when it is dropped.
+pub struct Observed {
     inner: Body,
     /// Bytes so far.
     sent: u64,
@@ -114,7 +128,7 @@ impl HttpBody for Observed {
                 this.whole = this.inner.is_end_stream();
             }
             Poll::Ready(None) => this.whole = true,
-            Poll::Ready(Some(Err(error))) => tracing::info!(id = this.observer.id, %error, "the body broke"),
+            Poll::Ready(Some(Err(error))) => tracing::info!(id = this.observer.id.as_str(), %error, "the body broke"),
             Poll::Pending => {}
         }
         polled
@@ -136,11 +150,11 @@ impl Drop for Observed {
         let milliseconds = u64::try_from(observer.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "refshim::access",
-            id = observer.id,
+            id = observer.id.as_str(),
             trace_id = observer.trace.as_ref().map(TraceContext::trace_id),
             peer = observer.peer.map(|peer| tracing::field::display(peer.address)),
             method = observer.method.as_str(),
-            path = observer.path,
+            path = observer.target.as_ref().map_or("", PathAndQuery::path),
             endpoint = observer.endpoint.as_str(),
             status = self.status.as_u16(),
             milliseconds,

@@ -58,7 +58,7 @@ impl Backend {
             return false;
         }
         if self.realms.is_empty() {
-            self.learn_realm().await;
+            Box::pin(self.learn_realm()).await;
         }
         self.realms.holds(&request.method, request.uri.path())
     }

@@ -1,6 +1,7 @@
 //! What an answer of the upstream proves about a caller.
 
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::HeaderName;
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, RANGE, USER_AGENT};
 use http::request::Parts;
 
 use super::backend::Backend;
@@ -24,6 +25,18 @@ const TELLING: [&str; 13] = [
     "user",
 ];
 
+/// What nearly every request has, and is no credential; `Authorization` is looked at by itself.
+const PLAIN: [HeaderName; 8] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    RANGE,
+    USER_AGENT,
+];
+
 impl Backend {
     /// The upstream just answered `request`, which reads the repository.
     pub(super) async fn was_read(&self, request: &Parts, repository: &RepositoryName, caller: &Caller) {
@@ -38,10 +51,7 @@ impl Backend {
 fn is_known_by_authorization(request: &Parts) -> bool {
     // Artifactory's ends so, and what others call an API's version does not.
     let is_telling = |name: &str| name.ends_with("-api") || TELLING.iter().any(|part| name.contains(part));
-    let mut others = request
-        .headers
-        .keys()
-        .filter(|name| **name != AUTHORIZATION && **name != USER_AGENT);
+    let mut others = request.headers.keys().filter(|name| !PLAIN.contains(name));
     request.headers.get_all(AUTHORIZATION).iter().count() <= 1
         && request.uri.query().is_none()
         && !others.any(|name| is_telling(name.as_str()))

@@ -1,8 +1,8 @@
 //! OCI 1.1: `GET /v2/<name>/referrers/<digest>`.
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{HeaderValue, Response};
 
 use super::answer::Answered;
 use super::backend::Backend;
@@ -13,6 +13,8 @@ use crate::dialect::page::{Api, MAX_BODY};
 use crate::dialect::{Filter, Query, Window, next_link, oci11};
 use crate::oci::{Digest, Links, RepositoryName};
 
+/// Checked when it is compiled rather than for every answer.
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(oci11::CONTENT_TYPE);
 /// Lists up to this length are kept as they are printed.
 const PRINTED_WHOLE: usize = 2000;
 
@@ -33,7 +35,7 @@ pub(super) async fn answer(
             if is_new && !links.referrers.is_empty() {
                 synthesised::remember(backend, repository, printed).await;
             }
-            Answered::known(oci11::CONTENT_TYPE, printed)
+            Answered::known(CONTENT_TYPE, printed)
         }
         None => page(request, links, &query, &filter, &window),
     };

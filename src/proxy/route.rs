@@ -219,6 +219,9 @@ fn refuse_disguises(path: &str) -> Result<(), RouteError> {
         if path.contains(['\\', '\0']) {
             return Err(RouteError::Path);
         }
+        if !path.contains('%') {
+            break;
+        }
         path = Cow::Owned(percent_decode_str(&path).decode_utf8_lossy().into_owned());
     }
     Ok(())
@@ -270,6 +273,9 @@ fn proposal_a(shape: Shape, name: &str, query: &str) -> Result<Route, RouteError
 
 /// A digest in a path; some clients write its colon as `%3A`.
 fn digest(text: &str) -> Result<Digest, InvalidDigest> {
+    if !text.contains('%') {
+        return Digest::parse(text);
+    }
     match text.find("%3A").or_else(|| text.find("%3a")) {
         Some(at) => Digest::parse(&format!("{}:{}", &text[..at], &text[at + 3..])),
         None => Digest::parse(text),

@@ -73,7 +73,9 @@ impl Router {
                 None => Err(RouteError::Namespace(namespace)),
             };
         }
-        if let Some(index) = host(request).and_then(|host| self.by_host(&host)) {
+        if !self.by_host.is_empty()
+            && let Some(index) = host(request).and_then(|host| self.by_host(&host))
+        {
             return Ok((index, Way::Plain));
         }
         let path = request.uri.path();

@@ -16,7 +16,7 @@ use crate::upstream::RawManifest;
 /// subject: then the upstream's own 404 stands.
 pub(super) async fn for_missing_tag(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failure> {
     match subject_of(asked.reference) {
-        Some(subject) => index(asked, &subject).await,
+        Some(subject) => Box::pin(index(asked, &subject)).await,
         None => Ok(None),
     }
 }
@@ -35,7 +35,7 @@ pub(super) async fn instead_of_subject(
     answered: &Digest,
 ) -> Result<Option<Response<Body>>, Failure> {
     match subject_of(asked.reference) {
-        Some(subject) if subject == *answered => index(asked, &subject).await,
+        Some(subject) if subject == *answered => Box::pin(index(asked, &subject)).await,
         _ => Ok(None),
     }
 }

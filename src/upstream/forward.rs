@@ -17,8 +17,7 @@ impl Upstream {
     /// the request.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
         let (mut parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        parts.uri = self.origin.uri(path)?;
+        parts.uri = self.origin.below(parts.uri.path_and_query())?;
         // ALPN decides what is spoken; how the caller spoke is no matter.
         parts.version = Version::HTTP_11;
         clean(&mut parts.headers);
@@ -42,7 +41,7 @@ impl Upstream {
                     retry.after(error.into()).await?
                 }
                 Ok(response) if self.streams_blobs && storage::is_away(&parts, &response) => {
-                    return self.fetch_stored(&parts, response).await;
+                    return Box::pin(self.fetch_stored(&parts, response)).await;
                 }
                 other => return other.map(answer),
             }

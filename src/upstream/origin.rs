@@ -58,6 +58,15 @@ impl Origin {
         Ok(self.with(path))
     }
 
+    /// The same for what is a target already.
+    pub(super) fn below(&self, path: Option<&PathAndQuery>) -> Result<Uri, UpstreamError> {
+        match path {
+            Some(path) if self.prefix.is_empty() => Ok(self.with(path.clone())),
+            Some(path) => self.uri(path.as_str()),
+            None => self.uri("/"),
+        }
+    }
+
     fn with(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());

@@ -28,11 +28,20 @@ impl Upstream {
     pub(super) async fn send_own(
         &self,
         kind: RequestKind,
+        request: Request<Body>,
+    ) -> Result<Response<IdleBody>, UpstreamError> {
+        match &self.login {
+            None => self.send(kind, &self.own_client, request).await,
+            Some(login) => Box::pin(self.send_as(login, kind, request)).await,
+        }
+    }
+
+    async fn send_as(
+        &self,
+        login: &Login,
+        kind: RequestKind,
         mut request: Request<Body>,
     ) -> Result<Response<IdleBody>, UpstreamError> {
-        let Some(login) = &self.login else {
-            return self.send(kind, &self.own_client, request).await;
-        };
         request.headers_mut().remove(AUTHORIZATION);
         let scopes = scopes(request.method(), request.uri(), self.origin.prefix());
         let again = copy(&request);

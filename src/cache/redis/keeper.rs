@@ -108,7 +108,7 @@ impl Keeper {
             .iter()
             .map(|told| News {
                 key: self.layout.writes(&told.scope, live.run()),
-                scope: told.scope.as_str(),
+                scope: told.scope.to_string(),
                 touched: &told.touched,
             })
             .collect();

@@ -62,7 +62,7 @@ impl Layout {
     }
 
     fn of(&self, scope: &Scope, kind: &str) -> String {
-        format!("{}:{{{}}}:{kind}", self.prefix, scope.as_str())
+        format!("{}:{{{scope}}}:{kind}", self.prefix)
     }
 }
 

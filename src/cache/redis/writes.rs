@@ -53,7 +53,7 @@ pub(super) async fn begin(live: &Live, key: &str, ttl: Duration) -> Result<Told,
 /// One repository of which others are to be told.
 pub(super) struct News<'a> {
     pub key: String,
-    pub scope: &'a str,
+    pub scope: String,
     pub touched: &'a Arc<[Touch]>,
 }
 

@@ -63,11 +63,11 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Resolved, ResolveError> {
         let place = self.place(repository, caller).await;
-        let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+        let key = Key::answer(&place.scope, &place.epoch, subject);
         let known = self.cache.get::<Links>(&key).await;
         match self.may_read(&place, subject, known.as_ref()).await {
             Ok(Right::Read) => {}
-            Ok(Right::Unasked) => return self.scan_for(&place, subject).await,
+            Ok(Right::Unasked) => return Box::pin(self.scan_for(&place, subject)).await,
             Ok(Right::Unseen) => return Ok(nothing(subject)),
             Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&place, known, error),
             Err(refused) => return Err(refused),
@@ -83,7 +83,7 @@ impl Resolver {
                 return Ok(remembered(known, AnsweredFrom::Refreshing));
             }
         }
-        match self.scan_for(&place, subject).await {
+        match Box::pin(self.scan_for(&place, subject)).await {
             Err(ResolveError::Upstream(error)) => self.stale(known, error),
             other => other,
         }
@@ -96,9 +96,19 @@ impl Resolver {
         subject: &Digest,
         known: Option<&Stamped<Links>>,
     ) -> Result<Right, ResolveError> {
-        if self.access.is_allowed(place) {
-            return Ok(Right::Read);
+        match self.access.is_allowed(place) {
+            true => Ok(Right::Read),
+            // Rare, and large: see `Backend::dispatch`.
+            false => Box::pin(self.ask_may_read(place, subject, known)).await,
         }
+    }
+
+    async fn ask_may_read(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        known: Option<&Stamped<Links>>,
+    ) -> Result<Right, ResolveError> {
         let listed = self.listings.remembered(place).await.map(|listed| listed.value);
         if known.is_none() && listed.is_none() {
             return Ok(Right::Unasked);
@@ -151,7 +161,7 @@ impl Resolver {
         {
             Access::Refused(refusal) => Err(refusal.into()),
             Access::Allowed => {
-                let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+                let key = Key::answer(&place.scope, &place.epoch, subject);
                 if let Some(known) = self.cache.get::<Links>(&key).await
                     && known.within(self.freshness.fresh_for)
                 {
@@ -187,7 +197,7 @@ impl Resolver {
         let Scanned { links, age, shareable } = scanned?;
         let links = Arc::new(links);
         if shareable {
-            let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+            let key = Key::answer(&place.scope, &place.epoch, &subject);
             self.cache.put_aged(key, links.clone(), age).await;
         }
         Ok((links, shareable))

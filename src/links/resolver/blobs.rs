@@ -24,10 +24,7 @@ impl Resolver {
         if !self.access.is_allowed(&place) {
             return None;
         }
-        let found = self
-            .cache
-            .get::<Bytes>(&Key::blob(&place.scope, digest.as_str()))
-            .await?;
+        let found = self.cache.get::<Bytes>(&Key::blob(&place.scope, digest)).await?;
         (found.age < self.links.deep_refresh).then(|| (*found.value).clone())
     }
 
@@ -36,20 +33,18 @@ impl Resolver {
         if self.deleted.is_noted(self.scope(repository), digest) {
             return;
         }
-        let key = Key::blob(&self.scope(repository), digest.as_str());
+        let key = Key::blob(&self.scope(repository), digest);
         self.cache.put(key, Arc::new(bytes)).await;
     }
 
     pub async fn forget_blob(&self, repository: &RepositoryName, digest: &Digest) {
         self.deleted.note(self.scope(repository), digest);
-        self.cache
-            .remove(&Key::blob(&self.scope(repository), digest.as_str()))
-            .await;
+        self.cache.remove(&Key::blob(&self.scope(repository), digest)).await;
     }
 
     /// Keeps an index that refshim made itself fetchable by its digest.
     pub async fn remember_synthesised(&self, repository: &RepositoryName, digest: &Digest, body: Bytes) {
-        let key = Key::synthesised(&self.scope(repository), digest.as_str());
+        let key = Key::synthesised(&self.scope(repository), digest);
         self.cache.put(key, Arc::new(body)).await;
     }
 
@@ -61,7 +56,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Option<Bytes>, ResolveError> {
         let place = self.outside(repository, caller);
-        let key = Key::synthesised(&place.scope, digest.as_str());
+        let key = Key::synthesised(&place.scope, digest);
         let Some(found) = self.cache.get::<Bytes>(&key).await else {
             return Ok(None);
         };

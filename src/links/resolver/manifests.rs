@@ -85,7 +85,7 @@ impl Resolver {
         }
         let found = self
             .cache
-            .get::<RawManifest>(&Key::manifest(&place.scope, &place.epoch, digest.as_str()))
+            .get::<RawManifest>(&Key::manifest(&place.scope, &place.epoch, digest))
             .await?;
         found.within(self.links.deep_refresh).then_some(found.value)
     }
@@ -96,12 +96,20 @@ impl Resolver {
         if let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) {
             let news = self.learned.learn(&self.cache, &place.scope, &raw, &manifest).await;
             for subject in news {
-                let key = Key::answer(&place.scope, &place.epoch, subject.as_str());
+                let key = Key::answer(&place.scope, &place.epoch, &subject);
                 self.cache.remove(&key).await;
             }
         }
         if !self.deleted.is_noted(place.scope.clone(), &raw.digest) {
+            self.lately.note(&place.scope, &place.epoch, &raw);
             self.manifests.remember(&place, raw).await;
         }
+    }
+
+    /// Whether exactly this manifest was learned from a moment ago. Then its bytes are those of its digest, too.
+    pub async fn has_just_learned(&self, repository: &RepositoryName, raw: &RawManifest) -> bool {
+        let scope = self.scope(repository);
+        let epoch = self.cache.epoch(&scope).await;
+        self.lately.knows(&scope, &epoch, raw)
     }
 }

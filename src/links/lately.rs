@@ -1,0 +1,80 @@
+//! What was learned from a moment ago: the same image is often pulled by many at once, and says nothing new every time.
+
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use crate::cache::{Epoch, Scope};
+use crate::oci::Digest;
+use crate::upstream::RawManifest;
+
+/// After so long a manifest is read again: what was learned of it may have been pushed out of the cache.
+const KEPT: Duration = Duration::from_secs(10);
+/// Bytes of manifests, which the cache usually holds anyway.
+const MOST: u64 = 4 << 20;
+
+#[derive(Clone)]
+struct Lesson {
+    raw: RawManifest,
+    /// A write since then may have made the cache forget it.
+    epoch: Epoch,
+    at: Instant,
+}
+
+pub(super) struct Lately(Cache<(Scope, Digest), Lesson>);
+
+impl Default for Lately {
+    fn default() -> Self {
+        let weigher = |_: &(Scope, Digest), lesson: &Lesson| u32::try_from(lesson.raw.bytes.len()).unwrap_or(u32::MAX);
+        Self(Cache::builder().max_capacity(MOST).weigher(weigher).build())
+    }
+}
+
+impl Lately {
+    pub fn note(&self, scope: &Scope, epoch: &Epoch, raw: &RawManifest) {
+        let lesson = Lesson {
+            raw: raw.clone(),
+            epoch: epoch.clone(),
+            at: Instant::now(),
+        };
+        self.0.insert((scope.clone(), raw.digest.clone()), lesson);
+    }
+
+    /// Whether exactly this was learned from, and nothing was written to the repository since.
+    pub fn knows(&self, scope: &Scope, epoch: &Epoch, raw: &RawManifest) -> bool {
+        let lesson = self.0.get(&(scope.clone(), raw.digest.clone()));
+        lesson.is_some_and(|lesson| lesson.raw == *raw && lesson.epoch == *epoch && lesson.at.elapsed() < KEPT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_same_is_known_and_not_for_long() {
+        let (lately, scope, epoch) = (Lately::default(), Scope::new("u", "r"), Epoch::unknown());
+        let raw = |media_type: &str, bytes: &'static [u8]| RawManifest {
+            digest: Digest::sha256(b"{}"),
+            media_type: media_type.to_owned(),
+            bytes: Bytes::from_static(bytes),
+        };
+        lately.note(&scope, &epoch, &raw("a/b", b"{}"));
+        assert!(lately.knows(&scope, &epoch, &raw("a/b", b"{}")));
+        assert!(!lately.knows(&scope, &epoch, &raw("a/b", b"[]")), "other bytes");
+        assert!(!lately.knows(&scope, &epoch, &raw("a/c", b"{}")), "another type");
+        assert!(
+            !lately.knows(&scope, &Epoch::unknown(), &raw("a/b", b"{}")),
+            "after a write"
+        );
+        assert!(
+            !lately.knows(&Scope::new("u", "s"), &epoch, &raw("a/b", b"{}")),
+            "elsewhere"
+        );
+        tokio::time::advance(KEPT).await;
+        assert!(!lately.knows(&scope, &epoch, &raw("a/b", b"{}")), "later");
+    }
+}

@@ -126,7 +126,21 @@ impl Setup {
                 !reply.text().contains(image) && !reply.text().contains(referrer),
                 "{case}: {reply:?}"
             );
+            self.expect_no_hints(bearer, &path, case).await;
         }
+    }
+
+    /// Neither conditions nor parts, nor heads alone, tell what a refused caller may not see.
+    async fn expect_no_hints(&self, bearer: &str, path: &str, case: &str) {
+        let etag = format!("\"{}\", \"{}\"", self.image.digest, self.referrer.digest);
+        for (name, value) in [("if-none-match", "*"), ("if-none-match", &etag), ("range", "bytes=0-0")] {
+            let asked = [("accept", ANY), (name, value)];
+            let reply = self.through(bearer).get_with(path, &asked).await;
+            assert_eq!(reply.status, 401, "{case}: {path} with {name}: {value}: {reply:?}");
+        }
+        let head = self.through(bearer).head(path).await;
+        let tells = ["etag", "docker-content-digest"].map(|name| head.header(name).is_some());
+        assert_eq!((head.status, tells), (401, [false; 2]), "{case}: {path}: {head:?}");
     }
 }
 

@@ -9,6 +9,8 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
+/// Of a `PING`.
+pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
@@ -57,6 +59,7 @@ pub fn get(stream: u32, path: &str) -> Vec<u8> {
 
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub payload: Vec<u8>,
 }
 
@@ -82,6 +85,7 @@ pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
         };
         frames.push(Frame {
             kind: head[3],
+            flags: head[4],
             payload: payload.to_vec(),
         });
         bytes = rest;

@@ -130,6 +130,15 @@ impl Wire {
         bytes
     }
 
+    /// The same; `None` where the other end closes before.
+    pub async fn try_read(&mut self, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        within("bytes or an end come", self.stream.read_exact(&mut bytes))
+            .await
+            .ok()?;
+        Some(bytes)
+    }
+
     /// All that comes until the other end closes, whether orderly or not.
     pub async fn rest(&mut self) -> String {
         String::from_utf8_lossy(&self.rest_bytes().await).into_owned()

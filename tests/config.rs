@@ -98,7 +98,7 @@ fn the_commented_keys_of_the_example_are_right_too() {
         })
         // Files that are not there, and what only makes sense with another kind of credentials.
         .filter(|line| {
-            let of_another_kind = ["username", "password", "region", "endpoint"];
+            let of_another_kind = ["username", "password", "region", "endpoint", "otlp_endpoint"];
             let key = line.split_once(" = ").map_or("", |(key, _)| key);
             !line.contains("file = ") && !of_another_kind.contains(&key)
         })
@@ -291,4 +291,15 @@ fn a_region_without_ecr_is_refused() {
     let file = "[[upstream]]\nurl = 'https://ghcr.io'\n[upstream.credentials]\nregion = 'eu-west-1'\n";
     let problems = problems(file, &[]);
     assert!(problems[0].contains("must be \"ecr\""), "{problems:?}");
+}
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_collector_needs_a_build_that_can_send_to_it() {
+    let problems = problems(
+        "[telemetry]\notlp_endpoint = 'http://127.0.0.1:4318'\n[[upstream]]\nurl = 'https://ghcr.io'\n",
+        &[],
+    );
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("--features otel"), "{problems:?}");
 }

@@ -40,13 +40,14 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let demo = start_registry().await?;
     let url = Url::parse(&format!("http://{}", demo.address())).map_err(failed)?;
     let config = config(UpstreamConfig::new(url));
-    telemetry::init(&config.log);
+    let traces = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
     let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
     let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits::of(&config);
     server::run(listener, Arc::new(gateway), limits, signals.next()).await;
+    traces.finish().await;
     Ok(())
 }
 

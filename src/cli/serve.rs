@@ -81,8 +81,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         ui: args.ui,
     };
     let config = load(args.config.as_deref(), &overrides)?;
-    telemetry::init(&config.log);
-    serve(&config).await
+    let traces = telemetry::init(&config.log, &config.telemetry);
+    let traces = traces.map_err(|error| Failure::usage(error.to_string()))?;
+    let ended = serve(&config).await;
+    traces.finish().await;
+    ended
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {

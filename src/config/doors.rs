@@ -17,6 +17,11 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
         client_certificate(index, upstream, problems);
     }
     auth(config, problems);
+    if !config.telemetry.is_built_in() {
+        let problem =
+            "OpenTelemetry is not part of this build of refshim: take a released one, or build with --features otel";
+        problems.push(ConfigError::new("telemetry.otlp_endpoint", problem));
+    }
 }
 
 fn tls(section: &str, tls: &TlsConfig, problems: &mut Vec<ConfigError>) {

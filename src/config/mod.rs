@@ -18,6 +18,7 @@ mod routing;
 mod secret;
 mod server;
 mod tags;
+mod telemetry;
 mod tls;
 mod upstream;
 mod values;
@@ -34,6 +35,7 @@ pub use redis::{RedisConfig, RedisUrl};
 pub use secret::Secret;
 pub use server::{AdminConfig, AuthConfig, LogConfig, LogFormat, ServerConfig};
 pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
+pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
 pub use upstream::{Blobs, DEFAULT_UPSTREAM, UpstreamConfig};
 pub use values::registry_url;
@@ -45,6 +47,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub admin: AdminConfig,
     pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     /// At least one; the first is the default. One `[[upstream]]` table each in the file.
     #[serde(rename = "upstream")]
     pub upstreams: Vec<UpstreamConfig>,

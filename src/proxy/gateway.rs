@@ -77,7 +77,7 @@ impl Gateway {
         let mut observer = Observer::begin(&self.metrics, &parts);
         let led = self.lead(&mut parts).await;
         observer.found(led.as_ref().map_or(Endpoint::Refused, |visit| visit.route.endpoint()));
-        let span = observer.span();
+        let span = observer.start(&mut parts);
         let answered = AssertUnwindSafe(self.answer(led, &parts, body)).catch_unwind();
         let response = answered.instrument(span).await.unwrap_or_else(|_| {
             self.metrics.panicked();

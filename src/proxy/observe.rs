@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::peer::Peer;
 use crate::body::{Body, BoxError};
 use crate::metrics::{Endpoint, Gauge, Metrics};
-use crate::trace::TraceContext;
+use crate::trace::{self, TraceContext};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones of callers are not taken over.
@@ -31,6 +31,8 @@ pub(super) struct Observer {
     peer: Option<Peer>,
     id: RequestId,
     trace: Option<TraceContext>,
+    /// Ends with the body.
+    span: tracing::Span,
     started: Instant,
     /// Raised until the body has gone out.
     _in_flight: Gauge,
@@ -46,7 +48,8 @@ impl Observer {
             target: request.uri.path_and_query().cloned(),
             peer: request.extensions.get().copied(),
             id: RequestId::of(request),
-            trace: TraceContext::of(&request.headers),
+            trace: None,
+            span: tracing::Span::none(),
             started: Instant::now(),
             _in_flight: metrics.request(),
         }
@@ -56,15 +59,30 @@ impl Observer {
         self.endpoint = endpoint;
     }
 
+    /// Begins the work on the request: from here on, all that is done for it is part of its trace.
+    pub(super) fn start(&mut self, request: &mut Parts) -> tracing::Span {
+        let span = self.span();
+        trace::adopt(&span, &mut request.headers);
+        self.trace = TraceContext::of(&request.headers);
+        self.span = span.clone();
+        span
+    }
+
     /// Names the request in all that is logged while it is answered.
-    pub(super) fn span(&self) -> tracing::Span {
-        tracing::info_span!("request", id = self.id.as_str(), endpoint = self.endpoint.as_str())
+    fn span(&self) -> tracing::Span {
+        tracing::info_span!(
+            "request",
+            id = self.id.as_str(),
+            endpoint = self.endpoint.as_str(),
+            otel.kind = tracing::field::Empty
+        )
     }
 
     /// Counts the answer, and follows its body to the end.
     pub(super) fn watch(self, mut response: Response<Body>) -> Response<Observed> {
         self.metrics
             .answered(self.endpoint, response.status(), self.started.elapsed());
+        trace::answered(&self.span, response.status());
         response
             .headers_mut()
             .entry(REQUEST_ID)

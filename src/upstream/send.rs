@@ -9,6 +9,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use super::client::{ConnectTimedOut, HttpClient};
 use super::counts::{Outcome, RequestCounts, RequestKind};
@@ -17,6 +18,7 @@ use super::redirect::Forbidden;
 use super::timed::{IdleBody, Progress, Watched};
 use super::{Upstream, UpstreamError};
 use crate::body::Body;
+use crate::trace;
 
 /// How long the upstream may take.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ impl Upstream {
         &self,
         kind: RequestKind,
         client: &HttpClient,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<IdleBody>, UpstreamError> {
         let mut counted = Counted {
             counts: &self.counts,
@@ -40,7 +42,14 @@ impl Upstream {
             outcome: Outcome::Broken,
         };
         let (method, begun) = (request.method().clone(), Instant::now());
-        let result = exchange(client, request, self.timeouts).await;
+        let span = tracing::debug_span!(
+            "ask",
+            upstream = self.name,
+            kind = kind.as_str(),
+            otel.kind = tracing::field::Empty
+        );
+        trace::follow(&span, &mut request);
+        let result = exchange(client, request, self.timeouts).instrument(span).await;
         let elapsed = begun.elapsed();
         match &result {
             Ok(response) => {

@@ -1,7 +1,12 @@
 //! The trace that a request is part of (W3C Trace Context, Level 1): kept, logged, and passed on to the registry with every
 //! request that is made for it. A leaf.
 
+#[cfg_attr(not(feature = "otel"), path = "no_otel.rs")]
+mod otel;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub use otel::{adopt, answered, follow};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

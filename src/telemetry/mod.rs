@@ -1,31 +1,40 @@
-//! What refshim says while it runs: lines on standard error, text or JSON.
+//! What refshim says while it runs: lines on standard error, text or JSON, and spans to a collector where one is named.
 //!
 //! Credentials never reach a log: `Caller` prints as `Caller(credentials)`, and no header is logged as a whole.
 
+#[cfg_attr(not(feature = "otel"), path = "no_otel.rs")]
+mod otel;
+
 use std::io::IsTerminal as _;
 
-use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, TelemetryConfig};
+pub use otel::Traces;
 
-/// Sets up the process's log. A second call changes nothing.
-pub fn init(config: &LogConfig) {
+/// Why a collector cannot be used at all. Being out of reach is no reason.
+#[derive(Debug, thiserror::Error)]
+#[error("telemetry: {0}")]
+pub struct TelemetryError(String);
+
+/// Sets up the process's log, inside the tokio runtime; a second call changes nothing of it. What is given has to be finished.
+pub fn init(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Traces, TelemetryError> {
+    let traces = Traces::start(telemetry)?;
     // The level was checked with the configuration.
-    let chosen = EnvFilter::new(&config.level);
-    let most = chosen.max_level_hint().unwrap_or(LevelFilter::TRACE);
-    let secrets = filter_fn(holds_no_secret).with_max_level_hint(most);
+    let chosen = EnvFilter::new(&log.level);
     let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match config.format {
+    let lines = match log.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let lines = lines.with_filter(filter_fn(holds_no_secret)).with_filter(chosen);
     // Fails only when there is a log already, as in tests.
-    let _ = registry().with(chosen).with(secrets).with(lines).try_init();
+    let _ = registry().with(lines).with(traces.layer()).try_init();
+    Ok(traces)
 }
 
 /// Whatever the level: when the AWS SDK explains itself, it repeats answers with credentials in them.

@@ -7,6 +7,7 @@ mod support;
 use http::Method;
 use refshim::config::{Config, UpstreamConfig};
 use refshim::oci::RepositoryName;
+use support::containerd::Containerd;
 use support::content::ANY;
 use support::fake::profiles;
 use support::{Endpoint, Local, Pushed, Registry, Reply, Tools, fake::Fake};
@@ -272,6 +273,26 @@ async fn containers_image_finds_its_registry_through_mirrors() {
     assert_eq!(raw.trim().as_bytes(), &two.images[1].bytes[..]);
     let copy = ["copy", "docker://second.example:5000/o/app:v1", "dir:pulled"];
     tools.skopeo(&[&conf[..], &copy].concat()).await.ok();
+}
+
+/// `hosts.toml`, as the documentation writes it. The registry itself is out of reach, so what arrives came through refshim.
+#[tokio::test]
+async fn containerd_finds_its_registry_through_a_mirror() {
+    if !Containerd::can_run() {
+        eprintln!("left out: containerd runs as root only");
+        return;
+    }
+    let two = Two::new().await;
+    let containerd = Containerd::start().await;
+    let mirror = |url: &str| format!("server = 'http://127.0.0.1:1'\n\n[host.'{url}']\n");
+    containerd.hosts("second.example:5000", &mirror(two.proxy.url()));
+    containerd.fetch("second.example:5000/o/app:v1").await.unwrap();
+    let image = &two.images[1];
+    assert_eq!(containerd.content(&image.digest).await, image.bytes);
+    // A name that refshim does not stand for is not the first registry's.
+    containerd.hosts("third.example", &mirror(two.proxy.url()));
+    let refused = containerd.fetch("third.example/o/app:v1").await.unwrap_err();
+    assert!(refused.contains("third.example/o/app:v1"), "{refused}");
 }
 
 #[tokio::test]

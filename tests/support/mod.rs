@@ -10,6 +10,7 @@
 
 pub mod certificate;
 pub mod cli;
+pub mod containerd;
 pub mod content;
 pub mod counting_proxy;
 pub mod endpoint;

@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 
-use support::process::Process;
-use support::{Endpoint, Tools, eventually};
+use support::process::{self, Process};
+use support::{Endpoint, Registry, Tools, eventually};
 
 struct Demo {
     process: Process,
@@ -102,4 +103,72 @@ async fn an_address_in_use_is_told_with_what_to_do() {
     let text = demo.process.output();
     assert!(text.contains("in use") && text.contains("--listen"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// The shell blocks below a heading of the README.
+fn shell_blocks(heading: &str) -> Vec<String> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let text = std::fs::read_to_string(file).expect("the README");
+    let section = text.split_once(&format!("## {heading}\n")).expect("the heading").1;
+    let section = section.split("\n## ").next().expect("a section");
+    let blocks = section.split("```sh\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("an end").to_owned());
+    blocks.collect()
+}
+
+/// As it stands there, but for ports that are free.
+#[tokio::test]
+async fn the_readme_s_ten_minutes_go_as_they_say() {
+    let registry = Registry::v2().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_refshim")).parent().unwrap();
+    let tools = process::find("oras");
+    let path = format!(
+        "{}:{}:{}",
+        program.display(),
+        tools.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let upstream = registry.url().rsplit_once(':').unwrap().1.to_owned();
+    let blocks = shell_blocks("In ten minutes");
+    let expected = [
+        ["\"tags\":[\"1.0\"", "vnd.dev.cosign.artifact.sig.v1+json"],
+        ["reachable", "application/spdx+json"],
+    ];
+    assert_eq!(blocks.len(), expected.len());
+    for (block, expected) in blocks.iter().zip(expected) {
+        let script = block
+            .replace("refshim demo", "refshim demo --listen 127.0.0.1:5100")
+            .replace(
+                "refshim serve",
+                "refshim serve --listen 127.0.0.1:5100 --admin-listen 127.0.0.1:5101",
+            );
+        let ports = [
+            ("5000", upstream.clone()),
+            ("5100", process::free_port().to_string()),
+            ("5101", process::free_port().to_string()),
+        ];
+        // In two steps: a free port may begin like one of these.
+        let script = ports.iter().fold(script, |script, (port, _)| {
+            script.replace(&format!(":{port}"), &format!(":PORT{port}"))
+        });
+        let script = ports.iter().fold(script, |script, (port, free)| {
+            script.replace(&format!("PORT{port}"), free)
+        });
+        let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
+        let run = tokio::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", &path)
+            .env("HOME", folder.path())
+            .kill_on_drop(true)
+            .output();
+        let output = support::within("the README's lines", run).await.unwrap();
+        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{script}\n{printed}");
+        for text in expected {
+            assert!(printed.contains(text), "{text}\n{printed}");
+        }
+    }
 }

@@ -67,13 +67,13 @@ async fn ask(name: &str, refshim: SocketAddr, path: &str) {
         stream: TcpStream::connect(refshim).await.expect("connects"),
         buffer: vec![0; 64 * 1024],
     };
-    let length = caller.first(&request).await;
+    let body = caller.first(&request).await;
     for _ in 0..5 {
-        caller.again(&request, length).await;
+        caller.again(&request, body).await;
     }
     begin(name, TIMES);
     for _ in 0..TIMES {
-        caller.again(&request, length).await;
+        caller.again(&request, body).await;
     }
     checkpoint();
 }
@@ -85,7 +85,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// The length of the whole answer, which is the same every time.
+    /// The length of the answer's body, which is the same every time.
     async fn first(&mut self, request: &str) -> usize {
         self.stream.write_all(request.as_bytes()).await.expect("it is taken");
         let mut answer = String::new();
@@ -99,18 +99,23 @@ impl Caller {
             assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             if length.expect("a length").parse() == Ok(body.len()) {
-                return answer.len();
+                return body.len();
             }
         }
     }
 
-    async fn again(&mut self, request: &str, length: usize) {
+    /// Reads to the end of a body of so many bytes, and looks at nothing else: that would be counted too.
+    async fn again(&mut self, request: &str, body: usize) {
         self.stream.write_all(request.as_bytes()).await.expect("it is taken");
-        let mut left = length;
-        while left > 0 {
-            let read = self.stream.read(&mut self.buffer).await.expect("an answer");
+        let mut held = 0;
+        loop {
+            let read = self.stream.read(&mut self.buffer[held..]).await.expect("an answer");
             assert_ne!(read, 0, "the answer ends early");
-            left -= read;
+            held += read;
+            let head = held.checked_sub(body).map(|end| &self.buffer[..end]);
+            if head.is_some_and(|head| head.ends_with(b"\r\n\r\n")) {
+                return;
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The facade over memory, and over a second tier that a test plays.
 
+mod model;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -11,7 +11,7 @@ const BLOB: &str = "application/octet-stream";
 
 /// What was written, by repository.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Notices {
+pub(crate) struct Notices {
     /// What the writes named; `None` when that is unknown.
     pub written: BTreeMap<RepositoryName, Option<Vec<Reference>>>,
     /// Events that tell of nothing that matters here.
@@ -20,7 +20,7 @@ pub(super) struct Notices {
 
 /// Why a body tells of nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoticeError {
+pub(crate) enum NoticeError {
     #[error("the body is not JSON: {0}")]
     Json(String),
     #[error(
@@ -29,9 +29,9 @@ pub(super) enum NoticeError {
     Shape,
     #[error(transparent)]
     Repository(#[from] InvalidName),
-    #[error("'{0}' is not a tag")]
+    #[error("'{}' is not a tag", .0.escape_debug())]
     Tag(String),
-    #[error("'{0}' is not a digest")]
+    #[error("'{}' is not a digest", .0.escape_debug())]
     Digest(String),
 }
 

@@ -18,7 +18,7 @@ pub struct Digest {
 
 /// Why a text is no digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a digest: expected <algorithm>:<encoded>, such as sha256 and 64 hex digits")]
+#[error("'{}' is not a digest: expected <algorithm>:<encoded>, such as sha256 and 64 hex digits", .0.escape_debug())]
 pub struct InvalidDigest(pub String);
 
 /// Hex digits of the encoded part of a registered algorithm.

@@ -28,11 +28,11 @@ pub enum Reference {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a repository name")]
+#[error("'{}' is not a repository name", .0.escape_debug())]
 pub struct InvalidName(pub String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a tag")]
+#[error("'{}' is not a tag", .0.escape_debug())]
 pub struct InvalidTag(pub String);
 
 fn is_component(text: &str) -> bool {

@@ -20,6 +20,8 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod dialect;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hop_by_hop;
 pub mod links;
 pub mod metrics;

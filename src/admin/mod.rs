@@ -15,6 +15,12 @@ mod metrics;
 mod notices;
 mod ready;
 
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::notices::Notices;
+}
+
 use std::sync::Arc;
 
 use bytes::Bytes;

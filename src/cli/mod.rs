@@ -22,6 +22,12 @@ mod users;
 mod warming;
 mod wiring;
 
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::target::Target;
+}
+
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;

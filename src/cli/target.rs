@@ -14,14 +14,14 @@ const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 
 /// One thing in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// The registry's root.
-    pub(super) registry: Url,
+    pub(crate) registry: Url,
     /// Host and port as written: the key of its credentials.
     pub(super) host: String,
-    pub(super) repository: RepositoryName,
+    pub(crate) repository: RepositoryName,
     /// A digest beats a tag; without both it is `latest`.
-    pub(super) reference: Reference,
+    pub(crate) reference: Reference,
     /// Whether neither a tag nor a digest was written.
     pub(super) is_bare: bool,
 }
@@ -56,7 +56,7 @@ impl FromStr for Target {
 
 impl Target {
     /// `host/name`
-    pub(super) fn repository(&self) -> String {
+    pub(crate) fn repository(&self) -> String {
         format!("{}/{}", self.host, self.repository)
     }
 }

@@ -84,11 +84,7 @@ impl DockerConfig {
 
     /// The credentials for `host` (with its port, where it has one). Order: the registry's own helper, the store, the file.
     pub async fn credentials(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
-        let key = if DOCKER_HUB_HOSTS.contains(&host) {
-            DOCKER_HUB_KEY
-        } else {
-            host
-        };
+        let key = key_of(host);
         if let Some(name) = self.cred_helpers.get(host).or_else(|| self.cred_helpers.get(key)) {
             return helper::ask(name, key).await;
         }
@@ -97,9 +93,23 @@ impl DockerConfig {
         {
             return Ok(Some(found));
         }
+        Ok(self.in_file(host))
+    }
+
+    /// What the file itself says of `host`.
+    pub(crate) fn in_file(&self, host: &str) -> Option<Credentials> {
+        let key = key_of(host);
         let spellings = [key.to_owned(), format!("https://{host}"), format!("http://{host}")];
         let auth = spellings.iter().find_map(|spelling| self.auths.get(spelling));
-        Ok(auth.and_then(Auth::credentials))
+        auth.and_then(Auth::credentials)
+    }
+}
+
+fn key_of(host: &str) -> &str {
+    if DOCKER_HUB_HOSTS.contains(&host) {
+        DOCKER_HUB_KEY
+    } else {
+        host
     }
 }
 

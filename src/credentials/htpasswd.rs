@@ -25,7 +25,7 @@ const AT_ONCE: usize = 2;
 const BCRYPT: [&str; 3] = ["$2y$", "$2b$", "$2a$"];
 
 /// The file's content.
-struct Users {
+pub(crate) struct Users {
     hashes: BTreeMap<String, String>,
     /// Of the whole file.
     version: [u8; 32],
@@ -157,7 +157,7 @@ fn failed(file: &Path, problem: String) -> CredentialsError {
 }
 
 /// What is wrong is told without the hash.
-fn parse(text: &[u8]) -> Result<Users, String> {
+pub(crate) fn parse(text: &[u8]) -> Result<Users, String> {
     let version = version(text);
     let text = std::str::from_utf8(text).map_err(|_| "is not text".to_owned())?;
     let mut hashes = BTreeMap::new();

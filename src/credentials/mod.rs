@@ -17,6 +17,12 @@ pub use htpasswd::Htpasswd;
 pub use source::{EcrOptions, Source};
 pub use token::{Token, basic, exchange_form, question, target};
 
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::htpasswd::parse as users;
+}
+
 use std::fmt;
 
 /// A user and a password, or a token that is exchanged for one.

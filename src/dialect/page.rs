@@ -94,7 +94,7 @@ impl<'a> Window<'a> {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn open(&self, token: &str) -> Option<Position> {
+    pub(crate) fn open(&self, token: &str) -> Option<Position> {
         if token.len() > MAX_TOKEN {
             return None;
         }

@@ -39,3 +39,10 @@ pub use gateway::Gateway;
 pub use observe::Observed;
 pub use peer::Peer;
 pub use route::{Route, RouteError, route};
+
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::rewrite::SelfView;
+    pub(crate) use super::route::{Route, V3Question, route};
+}

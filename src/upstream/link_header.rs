@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::LINK;
 
 /// The target of the first link whose relation is `next`, as it is written: relative or absolute, its query opaque.
-pub(super) fn next(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn next(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(LINK).iter();
     lines.filter_map(|line| line.to_str().ok()).find_map(next_of_line)
 }

@@ -60,6 +60,14 @@ pub use error::{SetupError, UpstreamError};
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
 pub use trial::Trial;
 
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::link_header::next as next_link;
+    pub(crate) use super::retry::retry_after;
+    pub(crate) use super::tag_page::parse as parse_tag_page;
+}
+
 const SEEKS_FOR: Duration = Duration::from_secs(4 * 60 * 60);
 const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);
 /// A "no" costs requests, not truth: it is soon asked again.

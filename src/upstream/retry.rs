@@ -93,7 +93,7 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
 
 /// How long a 429 or 503 asks to wait: `Retry-After` as seconds or as an HTTP date, or, GHCR's way, a Go duration in the
 /// message (`retry-after: 880.092µs, allowed: 44000/minute`).
-pub(super) fn retry_after(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
     let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     header
         .and_then(|text| seconds_or_date(text.trim(), now))

@@ -9,7 +9,7 @@ use super::tag_names::TagNamesBuilder;
 
 /// Appends the names of the page that `reader` holds. What follows the JSON object is an error, and so is a page without
 /// `tags`; `"tags": null` is an empty page (Distribution prints it). After an error `names` may hold a part of the page.
-pub(super) fn parse(reader: impl Read, names: &mut TagNamesBuilder) -> Result<(), serde_json::Error> {
+pub(crate) fn parse(reader: impl Read, names: &mut TagNamesBuilder) -> Result<(), serde_json::Error> {
     let mut json = serde_json::Deserializer::from_reader(reader);
     Page(names).deserialize(&mut json)?;
     json.end()

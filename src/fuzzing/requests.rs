@@ -111,7 +111,8 @@ pub(super) fn query(bytes: &[u8]) {
 
 /// A page token, and one made for a position that the bytes choose.
 pub(super) fn page_token(bytes: &[u8]) {
-    let window = Window::first(Api::Oci11, &Digest::sha256(b""), &Filter::default());
+    let (subject, filter) = (Digest::sha256(b""), Filter::default());
+    let window = Window::first(Api::Oci11, &subject, &filter);
     let mut nanoseconds = [0; 16];
     nanoseconds.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     let position = Position {
@@ -125,7 +126,7 @@ pub(super) fn page_token(bytes: &[u8]) {
     };
     if let Some(position) = window.open(token) {
         assert_eq!(window.seal(&position), token);
-        let other = Window::first(Api::ProposalA, &Digest::sha256(b""), &Filter::default());
+        let other = Window::first(Api::ProposalA, &subject, &filter);
         assert_eq!(other.open(token), None, "a token opens another API's list");
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn retry_after(bytes: &[u8]) {
     };
     let waited = wait(&headers, body.as_bytes(), now);
     if let Ok(seconds) = value.trim().parse::<u32>()
+        && value.is_ascii()
         && !value.contains('+')
     {
         assert_eq!(waited, Some(Duration::from_secs(seconds.into())));

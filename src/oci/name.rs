@@ -63,6 +63,11 @@ impl RepositoryName {
     }
 }
 
+/// Whether a tag may hold the byte, from its second on (distribution-spec, "Pulling manifests").
+pub(super) fn may_be_in_a_tag(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
 /// The text itself, shared.
 impl From<&RepositoryName> for Arc<str> {
     fn from(name: &RepositoryName) -> Self {
@@ -75,7 +80,7 @@ impl Tag {
         let mut bytes = text.bytes();
         let well_formed = text.len() <= MAX_TAG
             && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            && bytes.all(may_be_in_a_tag);
         if well_formed {
             Ok(Self(text.into()))
         } else {

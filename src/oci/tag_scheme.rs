@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::digest::{Digest, hex_length, is_lower_hex};
-use super::name::{MAX_TAG, Tag};
+use super::name::{MAX_TAG, Tag, may_be_in_a_tag};
 
 /// `<ref>` is cut to this many characters (Proposal D; OCI 1.1 for the referrers tag).
 const REF_LENGTH: usize = 64;
@@ -168,7 +168,10 @@ fn kind_of(rest: Option<&str>) -> Option<LinkTagKind> {
 }
 
 fn proposal_d(hash: &str, kind: &str) -> Option<LinkTagKind> {
-    let well_formed = (1..=HASH_LENGTH).contains(&hash.len()) && is_lower_hex(hash) && !kind.is_empty();
+    let well_formed = (1..=HASH_LENGTH).contains(&hash.len())
+        && is_lower_hex(hash)
+        && !kind.is_empty()
+        && kind.bytes().all(may_be_in_a_tag);
     well_formed.then(|| LinkTagKind::ProposalD {
         hash: hash.to_owned(),
         kind: kind.to_owned(),

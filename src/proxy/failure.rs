@@ -134,6 +134,8 @@ fn upstream_error(error: &UpstreamError) -> OciError {
             retry_after: Some(*seconds),
             ..upstream_error(cause)
         },
+        // Bodies that are passed on are uploads; manifests are read before they go anywhere.
+        UpstreamError::CallersBody(_) => OciError::bad_request(Code::BlobUploadInvalid, message),
         UpstreamError::Timeout(_) => OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
         _ => OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message),
     }
@@ -206,6 +208,7 @@ mod tests {
         for (error, status, code, retry) in [
             (UpstreamError::Connect("x".into()), 502, "UNAVAILABLE", None),
             (UpstreamError::Broken("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::CallersBody("x".into()), 400, "BLOB_UPLOAD_INVALID", None),
             (UpstreamError::Timeout("first byte"), 504, "UNAVAILABLE", None),
             (
                 limited(StatusCode::TOO_MANY_REQUESTS, Some(7)),

@@ -11,6 +11,9 @@ pub enum UpstreamError {
     Timeout(&'static str),
     #[error("the connection to the registry broke: {0}")]
     Broken(String),
+    /// The caller's doing: what it sends ends too soon, or in framing that nobody can read (RFC 9112, section 7.1).
+    #[error("the request's body did not arrive whole: {0}")]
+    CallersBody(String),
     /// 429 or 503 that outlasted the retries.
     #[error("the registry is overloaded or limits requests (HTTP {status})")]
     Limited {

@@ -84,7 +84,8 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         | UpstreamError::Limited { .. } => true,
         // "Not implemented" and "version not supported" will not change.
         UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505),
-        UpstreamError::Paused { .. }
+        UpstreamError::CallersBody(_)
+        | UpstreamError::Paused { .. }
         | UpstreamError::Credentials(_)
         | UpstreamError::Content(_)
         | UpstreamError::Invalid(_) => false,

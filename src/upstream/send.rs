@@ -95,7 +95,11 @@ async fn exchange(
         let (deadline, what) = deadline(&progress, timeouts);
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(|error| from_client(&error)),
+            answer = &mut answer => return answer.map_err(|error| match progress.failure() {
+                // The connection broke for want of it.
+                Some(reason) => UpstreamError::CallersBody(reason.to_owned()),
+                None => from_client(&error),
+            }),
             () = sleep_until(deadline) => {}
         }
         if self::deadline(&progress, timeouts).0 <= Instant::now() {

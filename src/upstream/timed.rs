@@ -1,8 +1,8 @@
 //! Bodies under a clock. Only waiting for the other side counts: whoever is slow to read is not the upstream's fault.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub(super) struct Progress {
     /// Milliseconds after `begun`.
     moved: AtomicU64,
     sent: AtomicBool,
+    /// Why it does not go on.
+    failure: OnceLock<String>,
 }
 
 impl Progress {
@@ -76,6 +78,7 @@ impl Progress {
             begun: Instant::now(),
             moved: AtomicU64::new(0),
             sent: AtomicBool::new(sent),
+            failure: OnceLock::new(),
         })
     }
 
@@ -86,6 +89,11 @@ impl Progress {
     /// When the body moved last.
     pub(super) fn moved(&self) -> Instant {
         self.begun + Duration::from_millis(self.moved.load(Ordering::Relaxed))
+    }
+
+    /// Why the caller's side of the body failed, where it did.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     fn moves(&self, sent: bool) {
@@ -114,6 +122,10 @@ impl HttpBody for Watched {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         self.progress.moves(frame.is_none() || self.inner.is_end_stream());
+        if let Some(Err(error)) = &frame {
+            // What failed first is the reason.
+            let _ = self.progress.failure.set(chain(error.as_ref()));
+        }
         Poll::Ready(frame)
     }
 

@@ -193,6 +193,11 @@ impl Upstream {
         caller.searches() && self.pauses.holds_back(caller)
     }
 
+    /// Back once reads of this caller's searches have to wait, with the reason. Until then, never.
+    pub async fn begins_to_hold_back(&self, caller: &Caller) -> UpstreamError {
+        self.pauses.held_back(caller).await
+    }
+
     /// A small read as it is, whatever its status but 429 and 5xx: `/v2/`, an access check, a discovery. Redirects to other
     /// origins are the answer.
     pub async fn get(&self, path_and_query: &str, caller: &Caller, limit: usize) -> Result<Reply, UpstreamError> {

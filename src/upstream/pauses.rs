@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use moka::sync::Cache;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::counts::{Held, HeldBack};
@@ -19,6 +20,8 @@ use super::{Caller, UpstreamError};
 const LONGEST_ASKED: Duration = Duration::from_secs(10 * 60);
 /// A pause that ends sooner is waited out; with a later end, the search fails at once.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A pause that ends sooner is no reason for an old answer: GHCR asks for less than a millisecond.
+const MOMENT: Duration = Duration::from_millis(100);
 /// The mean first pause of an upstream that fails; doubles with each failure.
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -41,6 +44,15 @@ struct Pause {
     cause: UpstreamError,
 }
 
+impl From<Pause> for UpstreamError {
+    fn from(pause: Pause) -> Self {
+        Self::Paused {
+            cause: Arc::new(pause.cause),
+            seconds: whole_seconds(pause.until.saturating_duration_since(Instant::now())),
+        }
+    }
+}
+
 /// What one upstream's searches have to wait for.
 pub(super) struct Pauses {
     pauses: Cache<Whom, Pause>,
@@ -48,6 +60,7 @@ pub(super) struct Pauses {
     /// All callers are one to the upstream.
     one_credential: bool,
     counts: HeldBack,
+    changed: Notify,
 }
 
 impl Pauses {
@@ -59,6 +72,7 @@ impl Pauses {
             hasher: RandomState::new(),
             one_credential,
             counts: HeldBack::default(),
+            changed: Notify::new(),
         }
     }
 
@@ -73,10 +87,7 @@ impl Pauses {
         while let Some(pause) = self.current(caller) {
             if pause.until > deadline {
                 self.counts.add(Held::GivenUp);
-                return Err(UpstreamError::Paused {
-                    cause: Arc::new(pause.cause),
-                    seconds: whole_seconds(pause.until.saturating_duration_since(Instant::now())),
-                });
+                return Err(pause.into());
             }
             if !std::mem::replace(&mut waited, true) {
                 self.counts.add(Held::Waited);
@@ -89,6 +100,19 @@ impl Pauses {
     /// Whether `caller`'s searches are to wait.
     pub(super) fn holds_back(&self, caller: &Caller) -> bool {
         self.current(caller).is_some()
+    }
+
+    /// Back once `caller`'s searches are to wait for more than a moment, with the reason. Until then, never.
+    pub(super) async fn held_back(&self, caller: &Caller) -> UpstreamError {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(pause) = self.current(caller)
+                && pause.until > Instant::now() + MOMENT
+            {
+                return pause.into();
+            }
+            changed.await;
+        }
     }
 
     /// The pause that ends last of those that `caller` is in.
@@ -154,6 +178,7 @@ impl Pauses {
             change(&mut pause, now);
             pause
         });
+        self.changed.notify_waiters();
     }
 
     fn credential(&self, caller: &Caller) -> Whom {
@@ -240,6 +265,25 @@ mod tests {
         assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
         assert_eq!(begun.elapsed().as_secs(), 4);
         assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_need_not_wait_is_told_at_once_of_a_short_pause_too() {
+        let pauses = Pauses::new(false);
+        let (alice, bob) = (of(ALICE), of(BOB));
+        let mut waiting = std::pin::pin!(pauses.held_back(&alice));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        let moment = Failure {
+            wait: Some(MOMENT),
+            ..limited(StatusCode::TOO_MANY_REQUESTS, None)
+        };
+        pauses.asked(&alice, &moment);
+        assert!(futures_util::poll!(&mut waiting).is_pending(), "soon over");
+        pauses.asked(&alice, &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+        assert!(matches!(waiting.await, UpstreamError::Paused { seconds: 4, .. }));
+        assert!(matches!(pauses.held_back(&alice).await, UpstreamError::Paused { .. }));
+        let mut other = std::pin::pin!(pauses.held_back(&bob));
+        assert!(futures_util::poll!(&mut other).is_pending());
     }
 
     #[tokio::test(start_paused = true)]

@@ -219,9 +219,42 @@ async fn a_short_wait_is_waited_out() {
     front
         .fake
         .trouble_times(1, Trouble::ghcr_limit("880.092µs"), is_listing);
-    front.ask(&front.alice(), "app").await.expect_status(200);
+    let asked = front.ask(&front.alice(), "app").await.expect_status(200);
+    assert_eq!(asked.header("warning"), None);
     front.fake.trouble_times(1, limit(503, "1"), is_listing);
-    front.ask(&front.alice(), "app").await.expect_status(200);
+    front.ask(&front.alice(), "other").await.expect_status(200);
+    // Shorter than any old answer is worth.
+    front
+        .fake
+        .trouble_times(1, Trouble::ghcr_limit("880.092µs"), is_listing);
+    let asked = front.ask(&front.alice(), "app").await.expect_status(200);
+    assert_eq!(asked.header("warning"), None);
+}
+
+#[tokio::test]
+async fn nobody_waits_who_can_have_what_was_known() {
+    let setup = Setup::new(|builder| {
+        let builder = builder.env("REFSHIM_CACHE__FRESH_FOR", "0s");
+        let builder = builder.env("REFSHIM_UPSTREAM__0__FIRST_BYTE_TIMEOUT", "1h");
+        builder.env("REFSHIM_CACHE__STALE_WHILE_REVALIDATE", "0s")
+    })
+    .await;
+    setup.expect_both().await;
+    let is_listing = |seen: &Seen| seen.path.contains("/tags/list");
+    let soon = Fault::answer(503, &[("retry-after", "1")], "");
+    setup.link.fail_times(1, soon, is_listing);
+    // Who waits for the second attempt waits for ever.
+    let gate = setup.link.hold(is_listing);
+    let stale = setup.ask().await.expect_status(200);
+    assert!(
+        stale.header("age").is_some() && stale.header("warning").is_some(),
+        "{stale:?}"
+    );
+    assert_eq!(stale.json()["manifests"].as_array().map(Vec::len), Some(2));
+    // Behind the answer the search goes on.
+    gate.reached_by(1).await;
+    gate.open();
+    setup.expect_both().await;
 }
 
 #[tokio::test]

@@ -83,9 +83,27 @@ impl Resolver {
                 return Ok(remembered(known, AnsweredFrom::Refreshing));
             }
         }
-        match Box::pin(self.scan_for(&place, subject)).await {
+        match Box::pin(self.scan_with_fallback(&place, subject, known.as_ref())).await {
             Err(ResolveError::Upstream(error)) => self.stale(known, error),
             other => other,
+        }
+    }
+
+    /// Scans, but waits for no pause of the upstream's where something stale is at hand: the scan then goes on behind.
+    async fn scan_with_fallback(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        known: Option<&Stamped<Links>>,
+    ) -> Result<Resolved, ResolveError> {
+        let scanned = self.scan_for(place, subject);
+        if !known.is_some_and(|known| self.serves_stale(known)) {
+            return scanned.await;
+        }
+        tokio::select! {
+            biased;
+            scanned = scanned => scanned,
+            error = self.upstream.begins_to_hold_back(&place.caller) => Err(error.into()),
         }
     }
 
@@ -209,10 +227,15 @@ impl Resolver {
         self.flights.start(flight, work);
     }
 
-    /// What was known when the upstream fails, within its limit. A stale "none" is no answer.
+    /// Whether it may be served while the upstream fails. A stale "none" is no answer.
+    fn serves_stale(&self, known: &Stamped<Links>) -> bool {
+        known.age < self.freshness.stale_if_error && !known.value.referrers.is_empty()
+    }
+
+    /// What was known when the upstream fails, within its limit.
     fn stale(&self, known: Option<Stamped<Links>>, error: UpstreamError) -> Result<Resolved, ResolveError> {
         match known {
-            Some(known) if known.age < self.freshness.stale_if_error && !known.value.referrers.is_empty() => {
+            Some(known) if self.serves_stale(&known) => {
                 tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
                 Ok(remembered(&known, AnsweredFrom::Stale))
             }

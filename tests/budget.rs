@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::content::{IMAGE, INDEX, bare_image, index};
-use support::{CountingProxy, Endpoint, Local, Program, Pushed, Refshim, Registry, eventually};
+use support::{CountingProxy, Endpoint, Local, Program, Pushed, Refshim, Registry, Seen, eventually};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 
@@ -139,6 +139,78 @@ async fn manifests_are_read_in_parallel_but_not_without_limit() {
     assert_eq!(setup.link.count(|seen| seen.path.contains("/manifests/sha256-")), 16);
     gate.open();
     assert_eq!(asked.await.unwrap().len(), 40);
+}
+
+/// What is not in any tag and was only seen in passing: manifests of their own, and indexes that hold links of others.
+async fn pass_by(setup: &Setup, holders: &[Pushed]) {
+    let through = setup.refshim.endpoint();
+    for holder in holders {
+        through.manifest("app", &holder.digest).await.expect_status(200);
+    }
+    eventually("all are learned from", async || {
+        let (_, cost) = setup.ask().await;
+        let asked = |holder: &Pushed| cost.iter().any(|line| line.ends_with(&holder.digest));
+        holders.iter().all(asked).then_some(())
+    })
+    .await;
+}
+
+async fn holder_of(setup: &Setup, name: &str) -> Pushed {
+    let held = setup.straight.push_image("app", "", name).await;
+    let link = held.annotated(json!({"org.opencontainers.reference": setup.image.digest}));
+    setup.straight.put_manifest("app", "", INDEX, &index([link])).await
+}
+
+#[tokio::test]
+async fn holders_of_links_are_read_in_parallel_but_not_without_limit() {
+    let setup = Setup::new(Program::V3, Freshness::None).await;
+    let mut holders = Vec::new();
+    for n in 0..40 {
+        holders.push(holder_of(&setup, &format!("held {n}")).await);
+    }
+    pass_by(&setup, &holders).await;
+    setup.link.take();
+    let is_holder = move |seen: &Seen| holders.iter().any(|holder| seen.path.ends_with(&holder.digest));
+    let gate = setup.link.hold(is_holder.clone());
+    let (through, digest) = (setup.refshim.endpoint(), setup.image.digest.clone());
+    let asked = tokio::spawn(async move { through.referrers("app", &digest).await });
+    gate.reached_by(16).await;
+    // As above.
+    for _ in 0..10 {
+        setup.refshim.endpoint().get("/v2/").await.expect_status(200);
+    }
+    assert_eq!(setup.link.count(is_holder), 16);
+    gate.open();
+    assert_eq!(asked.await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn what_was_seen_in_passing_and_is_gone_is_asked_for_once_more() {
+    let setup = Setup::new(Program::V3, Freshness::None).await;
+    let straight = &setup.straight;
+    let artifact = straight.push_artifact("app", &setup.image, TYPE, "artifact").await;
+    let (holder, kept) = (holder_of(&setup, "gone").await, holder_of(&setup, "kept").await);
+    pass_by(&setup, &[artifact.clone(), holder.clone(), kept.clone()]).await;
+    for gone in [&artifact, &holder] {
+        let path = format!("/v2/app/manifests/{}", gone.digest);
+        straight.delete(&path).await.expect_status(202);
+    }
+    let asks_for_gone = |cost: &[String]| {
+        let gone = cost
+            .iter()
+            .filter(|line| line.contains(artifact.hex()) || line.contains(holder.hex()));
+        gone.count()
+    };
+    let (listed, cost) = setup.ask().await;
+    assert!(listed.len() == 1 && asks_for_gone(&cost) > 0, "{listed:?} {cost:?}");
+    let (listed, cost) = setup.ask().await;
+    assert_eq!((listed.len(), asks_for_gone(&cost)), (1, 0), "{cost:?}");
+    assert!(cost.iter().any(|line| line.ends_with(&kept.digest)), "{cost:?}");
+
+    // Who is pushed again is learned from again.
+    straight.put_bytes("app", "", &artifact).await.expect_status(201);
+    pass_by(&setup, std::slice::from_ref(&artifact)).await;
+    assert_eq!(setup.ask().await.0.len(), 2);
 }
 
 #[tokio::test]

@@ -41,6 +41,11 @@ impl Lately {
         self.0.insert((scope.clone(), raw.digest.clone()), lesson);
     }
 
+    /// What was learned of it is known no longer.
+    pub fn forget(&self, scope: &Scope, digest: &Digest) {
+        self.0.invalidate(&(scope.clone(), digest.clone()));
+    }
+
     /// Whether exactly this was learned from, and nothing was written to the repository since.
     pub fn knows(&self, scope: &Scope, epoch: &Epoch, raw: &RawManifest) -> bool {
         let lesson = self.0.get(&(scope.clone(), raw.digest.clone()));

@@ -1,9 +1,10 @@
 //! Links learned, at no extra request, from manifests that pass through.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -13,7 +14,7 @@ use crate::upstream::{Answer, RawManifest};
 
 use super::candidate::{Candidates, What};
 use super::error::ResolveError;
-use super::scan::Scan;
+use super::scan::{PARALLEL, Scan};
 
 /// Links remembered per subject; what lies beyond is still found by tag.
 const PER_SUBJECT: usize = 4096;
@@ -73,6 +74,16 @@ impl Learned {
         }
         news
     }
+
+    /// Forgets what manifests say that are not there any more.
+    pub async fn forget(&self, cache: &Cache, scope: &Scope, subject: &Digest, gone: &HashSet<Digest>) {
+        let key = Key::learned(scope, subject);
+        let _writing = self.writing.lock().await;
+        let known = cache.get::<LearnedLinks>(&key).await.map(|found| found.value);
+        if let Some(left) = known.and_then(|known| without(&known, gone)) {
+            cache.put(key, Arc::new(left)).await;
+        }
+    }
 }
 
 fn by_subject(raw: &RawManifest, manifest: &Manifest) -> BTreeMap<Digest, Vec<LearnedLink>> {
@@ -96,41 +107,63 @@ fn with(known: Option<Arc<LearnedLinks>>, links: Vec<LearnedLink>) -> Option<Lea
     (!news.is_empty()).then(|| LearnedLinks(known.0.iter().cloned().chain(news).collect()))
 }
 
+/// What is known without what `gone` held; `None` where that is the same.
+fn without(known: &LearnedLinks, gone: &HashSet<Digest>) -> Option<LearnedLinks> {
+    let left = known.0.iter().filter(|link| !gone.contains(&link.holder));
+    let left: Vec<LearnedLink> = left.cloned().collect();
+    (left.len() < known.0.len()).then_some(LearnedLinks(left))
+}
+
 /// The candidates for the scan's subject among what was learned. They are hints: nothing vouches that they still exist, so
-/// whoever holds such a link is asked for again at every refresh.
-pub(super) async fn find(scan: &Scan) -> Result<Candidates, ResolveError> {
+/// whoever holds such a link is asked for again at every refresh. Holders that are gone go into the second.
+pub(super) async fn find(scan: &Scan) -> Result<(Candidates, HashSet<Digest>), ResolveError> {
     let key = Key::learned(&scan.place.scope, &scan.subject);
     let mut found = Candidates::default();
     let Some(learned) = scan.manifests.cache.get::<LearnedLinks>(&key).await else {
-        return Ok(found);
+        return Ok((found, HashSet::new()));
     };
-    let mut gone = HashSet::new();
-    for link in learned.value.0.iter().filter(|link| scan.reads(link.dialect)) {
+    let links: Vec<&LearnedLink> = learned.value.0.iter().filter(|link| scan.reads(link.dialect)).collect();
+    // What is its own holder is read with all candidates.
+    let others = links.iter().filter(|link| !matches!(link.target, LinkTarget::This));
+    let holders: HashSet<Digest> = others.map(|link| link.holder.clone()).collect();
+    let asked: HashMap<Digest, Holder> = stream::iter(holders)
+        .map(|holder| ask(scan, holder))
+        .buffer_unordered(PARALLEL)
+        .try_collect()
+        .await?;
+    for link in links {
         let what = match &link.target {
             LinkTarget::This => What::Named(Descriptor::new("", link.holder.clone(), 0)),
+            _ if asked.get(&link.holder) != Some(&Holder::There) => continue,
             LinkTarget::Manifest(listed) => What::Named(listed.clone()),
             LinkTarget::Blob(listed) => What::Blob(listed.clone()),
         };
-        let vouched = matches!(link.target, LinkTarget::This) || holder_is_there(scan, &link.holder, &mut gone).await?;
-        if vouched {
-            found.add_remembered(what, link.dialect);
-        }
+        found.add_remembered(what, link.dialect);
     }
-    Ok(found)
+    let gone = asked.into_iter().filter(|(_, holder)| *holder == Holder::Gone);
+    Ok((found, gone.map(|(digest, _)| digest).collect()))
 }
 
-async fn holder_is_there(scan: &Scan, holder: &Digest, gone: &mut HashSet<Digest>) -> Result<bool, ResolveError> {
-    if gone.contains(holder) {
-        return Ok(false);
-    }
-    match scan.manifests.still_there(&scan.place, holder, scan.fresh_for).await {
-        Ok(Answer::Found(_)) => return Ok(true),
-        Ok(Answer::Absent) => {}
+/// What the upstream says of a manifest that holds links to others.
+#[derive(PartialEq)]
+enum Holder {
+    There,
+    Gone,
+    /// Its bytes are not what was learned from.
+    Broken,
+}
+
+async fn ask(scan: &Scan, holder: Digest) -> Result<(Digest, Holder), ResolveError> {
+    let answer = match scan.manifests.still_there(&scan.place, &holder, scan.fresh_for).await {
+        Ok(Answer::Found(_)) => Holder::There,
+        Ok(Answer::Absent) => Holder::Gone,
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-        Err(error) => scan.manifests.skip(error, holder.as_str())?,
-    }
-    gone.insert(holder.clone());
-    Ok(false)
+        Err(error) => {
+            scan.manifests.skip(error, holder.as_str())?;
+            Holder::Broken
+        }
+    };
+    Ok((holder, answer))
 }
 
 #[cfg(test)]
@@ -153,6 +186,14 @@ mod tests {
         assert_eq!(more.0, [link("a"), link("b"), link("c")]);
         let many = (0..PER_SUBJECT + 1).map(|n| link(&n.to_string())).collect();
         assert_eq!(with(None, many).unwrap().0.len(), PER_SUBJECT);
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_and_nothing_else() {
+        let known = with(None, vec![link("a"), link("b")]).unwrap();
+        let gone = |name: &str| HashSet::from([link(name).holder]);
+        assert_eq!(without(&known, &gone("a")).unwrap().0, [link("b")]);
+        assert!(without(&known, &gone("c")).is_none());
     }
 
     #[test]

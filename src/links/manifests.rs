@@ -15,7 +15,7 @@ use super::counts::ResolveCounts;
 use super::error::ResolveError;
 use super::place::Place;
 
-type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
+pub(super) type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
 
 /// What a tag pointed at when it was last asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use crate::upstream::{Answer, RawManifest};
 
 use super::candidate::{Candidate, Candidates, What};
 use super::error::ResolveError;
+use super::manifests::Found;
 use super::scan::{PARALLEL, Scan};
 
 /// Config media types that say "runnable image": no artifact type of a cosign entry.
@@ -18,22 +19,36 @@ const IMAGE_CONFIGS: [&str; 3] = [
     media_type::OCI_EMPTY,
 ];
 
-/// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest.
-pub(super) async fn pull_up(scan: &Scan, candidates: Candidates) -> Result<Links, ResolveError> {
+/// What became of a candidate.
+enum Outcome {
+    Entry(Referrer),
+    /// The upstream does not have it.
+    Gone(Digest),
+    /// It is broken, or refers to something else.
+    Skipped,
+}
+
+/// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest. The second is what is gone.
+pub(super) async fn pull_up(scan: &Scan, candidates: Candidates) -> Result<(Links, Vec<Digest>), ResolveError> {
     let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
-    let entries: BTreeMap<Digest, Referrer> = stream::iter(candidates)
-        .map(|candidate| entry(scan, candidate))
+    let (entries, gone) = stream::iter(candidates)
+        .map(|candidate| look_at(scan, candidate))
         .buffer_unordered(PARALLEL)
-        .try_fold(BTreeMap::new(), |mut entries, entry| async move {
-            if let Some(entry) = entry {
-                merge(&mut entries, entry);
-            }
-            Ok(entries)
-        })
+        .try_fold(
+            (BTreeMap::new(), Vec::new()),
+            |(mut entries, mut gone), outcome| async move {
+                match outcome {
+                    Outcome::Entry(entry) => merge(&mut entries, entry),
+                    Outcome::Gone(digest) => gone.push(digest),
+                    Outcome::Skipped => {}
+                }
+                Ok((entries, gone))
+            },
+        )
         .await?;
     let mut referrers: Vec<Referrer> = entries.into_values().collect();
     referrers.sort_unstable_by(Referrer::order);
-    Ok(Links::new(scan.subject.clone(), referrers))
+    Ok((Links::new(scan.subject.clone(), referrers), gone))
 }
 
 /// An envelope and its original can both be candidates; they are one entry.
@@ -46,36 +61,37 @@ fn merge(entries: &mut BTreeMap<Digest, Referrer>, entry: Referrer) {
     }
 }
 
-async fn entry(scan: &Scan, candidate: Candidate) -> Result<Option<Referrer>, ResolveError> {
+async fn look_at(scan: &Scan, candidate: Candidate) -> Result<Outcome, ResolveError> {
     let raw = match &candidate.what {
-        What::Blob(descriptor) => return Ok(Some(blob_entry(&candidate, descriptor))),
+        What::Blob(descriptor) => return Ok(Outcome::Entry(blob_entry(&candidate, descriptor))),
         What::Read(raw) => raw.clone(),
-        What::Named(descriptor) => match read(scan, descriptor, candidate.vouched).await? {
-            Some(raw) => raw,
-            None => return Ok(None),
+        What::Named(descriptor) => match read(scan, descriptor, candidate.vouched).await {
+            Ok(Answer::Found(raw)) => raw,
+            Ok(Answer::Absent) => return Ok(Outcome::Gone(descriptor.digest.clone())),
+            Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+            Err(error) => {
+                scan.manifests.skip(error, descriptor.digest.as_str())?;
+                return Ok(Outcome::Skipped);
+            }
         },
     };
     let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
         Ok(manifest) => manifest,
         Err(error) => {
             tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");
-            return Ok(None);
+            return Ok(Outcome::Skipped);
         }
     };
     let stated = manifest.own_subjects();
     if !stated.is_empty() && !stated.iter().any(|(subject, _)| *subject == scan.subject) {
-        return Ok(None);
+        return Ok(Outcome::Skipped);
     }
-    Ok(Some(manifest_entry(candidate, &raw, &manifest)))
+    Ok(Outcome::Entry(manifest_entry(candidate, &raw, &manifest)))
 }
 
-/// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened. `None` when it is gone or broken.
+/// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened.
 /// What nothing vouches for is asked for again at every refresh: it may have been deleted behind refshim's back.
-async fn read(
-    scan: &Scan,
-    descriptor: &Descriptor,
-    vouched: bool,
-) -> Result<Option<std::sync::Arc<RawManifest>>, ResolveError> {
+async fn read(scan: &Scan, descriptor: &Descriptor, vouched: bool) -> Found {
     if ManifestKind::of(&descriptor.media_type).is_some()
         && let Some(bytes) = descriptor.inlined()
     {
@@ -84,19 +100,13 @@ async fn read(
             media_type: descriptor.media_type.clone(),
             bytes,
         };
-        return Ok(Some(raw.into()));
+        return Ok(Answer::Found(raw.into()));
     }
     let recheck = if vouched { scan.deep_refresh } else { scan.fresh_for };
     let manifests = &scan.manifests;
-    let found = match manifests.still_there(&scan.place, &descriptor.digest, recheck).await {
-        Ok(Answer::Found(raw)) => manifests.open(&scan.place, raw).await,
-        other => other,
-    };
-    match found {
-        Ok(Answer::Found(raw)) => Ok(Some(raw)),
-        Ok(Answer::Absent) => Ok(None),
-        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
-        Err(error) => scan.manifests.skip(error, descriptor.digest.as_str()).map(|()| None),
+    match manifests.still_there(&scan.place, &descriptor.digest, recheck).await? {
+        Answer::Found(raw) => manifests.open(&scan.place, raw).await,
+        other => Ok(other),
     }
 }
 

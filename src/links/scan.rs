@@ -1,5 +1,6 @@
 //! One scan: every source is asked, and a source that cannot answer fails the whole.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(super) struct Scanned {
     pub age: Duration,
     /// False where the upstream says that the repository does not exist: perhaps only to this caller.
     pub shareable: bool,
+    /// Candidates that are not in the upstream, some of which memory alone named.
+    pub gone: HashSet<Digest>,
 }
 
 /// What the tag listing told.
@@ -71,16 +74,19 @@ impl Scan {
         let names = self.names().await?;
         let (tagged, (deep, deep_age), native) =
             tokio::try_join!(self.tagged(&names), self.deep(&names), self.native())?;
-        let mut candidates = match names {
+        let (mut candidates, mut gone) = match names {
             // What was learned from others' traffic is none of this caller's business.
-            Names::NoRepository => Candidates::default(),
+            Names::NoRepository => Default::default(),
             _ => learned::find(self).await?,
         };
         for found in [native, deep, tagged] {
             candidates.merge(found);
         }
+        let (links, missing) = pull_up(self, candidates).await?;
+        gone.extend(missing);
         Ok(Scanned {
-            links: pull_up(self, candidates).await?,
+            links,
+            gone,
             age: names.age().max(deep_age),
             shareable: !matches!(names, Names::NoRepository),
         })

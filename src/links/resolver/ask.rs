@@ -1,5 +1,6 @@
 //! One question: access, what is remembered, single flight, staleness.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,13 +213,29 @@ impl Resolver {
         let scanned = scan.run().await;
         self.counts()
             .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
-        let Scanned { links, age, shareable } = scanned?;
+        let Scanned {
+            links,
+            age,
+            shareable,
+            gone,
+        } = scanned?;
+        if !gone.is_empty() {
+            self.forget(&place, &subject, &gone).await;
+        }
         let links = Arc::new(links);
         if shareable {
             let key = Key::answer(&place.scope, &place.epoch, &subject);
             self.cache.put_aged(key, links.clone(), age).await;
         }
         Ok((links, shareable))
+    }
+
+    /// Nothing but memory may have named these: they need not be asked for again.
+    async fn forget(&self, place: &Place, subject: &Digest, gone: &HashSet<Digest>) {
+        self.learned.forget(&self.cache, &place.scope, subject, gone).await;
+        for digest in gone {
+            self.lately.forget(&place.scope, digest);
+        }
     }
 
     fn refresh_behind(&self, place: &Place, subject: &Digest) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{Cached, Epoch, Flights, Key, Scope, from_json, to_json};
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest, Tag, tag_scheme};
-use crate::upstream::{Answer, RawManifest, TagNames};
+use crate::upstream::{Answer, RawManifest, TagNames, UpstreamError};
 
 use super::candidate::Candidates;
 use super::error::ResolveError;
@@ -93,6 +93,12 @@ async fn all(scan: &Scan, listing: &Listing) -> ReadDeep {
     match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
         // What the leader may not read, this caller perhaps may.
         Err(ResolveError::Refused(_)) if !landed.led => Box::pin(read()).await,
+        // Nor do its limits hold for others.
+        Err(ResolveError::Upstream(UpstreamError::Limited { .. } | UpstreamError::Paused { .. }))
+            if !landed.led && !scan.manifests.upstream.holds_back(&scan.place.caller) =>
+        {
+            Box::pin(read()).await
+        }
         other => other,
     }
 }

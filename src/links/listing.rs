@@ -58,7 +58,8 @@ pub(super) struct Listings {
     upstream: Arc<Upstream>,
     cache: Arc<Cache>,
     access: Arc<AccessList>,
-    flights: Arc<Flights<(Scope, Epoch), Listed>>,
+    /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for.
+    flights: Arc<Flights<(Scope, Epoch, bool), Listed>>,
 }
 
 impl Listings {
@@ -84,13 +85,8 @@ impl Listings {
     /// All tag names as they are now; concurrent questions share one listing. Where somebody else's was shared, it proves
     /// nothing about this caller.
     pub async fn now(&self, place: &Place) -> Listed {
-        let landed = self
-            .flights
-            .run(
-                (place.scope.clone(), place.epoch.clone()),
-                self.clone().list(place.clone()),
-            )
-            .await;
+        let flight = (place.scope.clone(), place.epoch.clone(), place.caller.searches());
+        let landed = self.flights.run(flight, self.clone().list(place.clone())).await;
         let listed = landed.value.unwrap_or(Err(UpstreamError::Timeout("tag listing")));
         match listed {
             // What the leader may not read, this caller perhaps may.

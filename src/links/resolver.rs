@@ -138,6 +138,11 @@ impl Resolver {
         self.access.allow(&self.outside(repository, caller));
     }
 
+    /// Whether the caller is known to be let read the repository; nobody is asked.
+    pub fn is_allowed(&self, repository: &RepositoryName, caller: &Caller) -> bool {
+        self.access.is_allowed(&self.outside(repository, caller))
+    }
+
     /// The upstream just refused this caller.
     pub async fn refuse(&self, repository: &RepositoryName, caller: &Caller) {
         self.access.forget(&self.outside(repository, caller));

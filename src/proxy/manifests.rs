@@ -64,7 +64,6 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
         return Ok(serve(&known, asked.request));
     }
     let response = passthrough::forward(asked.backend, asked.request, body).await?;
-    let resolver = &asked.backend.resolver;
     match response.status() {
         StatusCode::OK => {
             asked
@@ -83,7 +82,10 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
             Ok(None) | Err(_) => Ok(response),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            resolver.refuse(asked.repository, &asked.caller).await;
+            asked
+                .backend
+                .was_refused(asked.request, asked.repository, &asked.caller)
+                .await;
             Ok(response)
         }
         _ => Ok(response),

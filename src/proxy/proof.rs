@@ -1,40 +1,39 @@
 //! What an answer of the upstream proves about a caller.
 
 use http::HeaderName;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, RANGE, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+    HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, RANGE, TE, USER_AGENT,
+};
 use http::request::Parts;
 
 use super::backend::Backend;
 use crate::oci::RepositoryName;
 use crate::upstream::Caller;
 
-/// Parts of the names of headers that may hold a credential of some product's own.
-const TELLING: [&str; 13] = [
-    "assertion",
-    "auth",
-    "cert",
-    "cookie",
-    "cred",
-    "jwt",
-    "key",
-    "pass",
-    "secret",
-    "session",
-    "sid",
-    "token",
-    "user",
-];
-
-/// What nearly every request has, and is no credential; `Authorization` is looked at by itself.
-const PLAIN: [HeaderName; 8] = [
+/// What clients and proxies send that says nothing of who asks. All else may: registries trust headers such as `X-Real-IP`
+/// or `X-Remote-User`, and products have tokens of their own. `Authorization` is looked at by itself.
+const PLAIN: [HeaderName; 20] = [
     ACCEPT,
     ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
     AUTHORIZATION,
+    CACHE_CONTROL,
     CONNECTION,
     CONTENT_LENGTH,
+    CONTENT_TYPE,
     HOST,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    PRAGMA,
     RANGE,
+    TE,
     USER_AGENT,
+    HeaderName::from_static("docker-distribution-api-version"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-meta-source-client"),
+    HeaderName::from_static("x-request-id"),
 ];
 
 impl Backend {
@@ -44,17 +43,26 @@ impl Backend {
             self.resolver.allow(repository, caller).await;
         }
     }
+
+    /// The upstream just refused `request`, which would have read the repository.
+    pub(super) async fn was_refused(&self, request: &Parts, repository: &RepositoryName, caller: &Caller) {
+        if is_known_by_authorization(request) {
+            self.resolver.refuse(repository, caller).await;
+        }
+    }
 }
 
 /// Callers are told apart by one `Authorization`. All else is passed on too, and what it opened must not stay open for
 /// everybody else who sends the same `Authorization`, or none.
 fn is_known_by_authorization(request: &Parts) -> bool {
-    // Artifactory's ends so, and what others call an API's version does not.
-    let is_telling = |name: &str| name.ends_with("-api") || TELLING.iter().any(|part| name.contains(part));
-    let mut others = request.headers.keys().filter(|name| !PLAIN.contains(name));
     request.headers.get_all(AUTHORIZATION).iter().count() <= 1
         && request.uri.query().is_none()
-        && !others.any(|name| is_telling(name.as_str()))
+        && request.headers.keys().all(is_plain)
+}
+
+/// `X-Forwarded-…` is not passed on.
+fn is_plain(name: &HeaderName) -> bool {
+    PLAIN.contains(name) || name.as_str().starts_with("x-forwarded-")
 }
 
 #[cfg(test)]
@@ -80,6 +88,7 @@ mod tests {
             ("traceparent", "00-1"),
             ("docker-distribution-api-version", "registry/2.0"),
             ("x-meta-source-client", "docker"),
+            ("x-forwarded-for", "192.0.2.1"),
             ("authorization", "Basic x"),
         ];
         assert!(is_known("/v2/a/manifests/v1", &plain));
@@ -95,6 +104,10 @@ mod tests {
             "x-remote-user",
             "cf-access-jwt-assertion",
             "x-harbor-csrf-token",
+            "x-real-ip",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "x-anything",
         ] {
             assert!(!is_known("/v2/a/manifests/v1", &[(name, "x")]), "{name}");
         }

@@ -39,8 +39,12 @@ pub(super) async fn learn(
     let resolver = &backend.resolver;
     let caller = backend.caller(request);
     match (&request.method, response.status()) {
-        (&Method::DELETE, _) => resolver.forget_blob(repository, &digest).await,
-        (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => resolver.refuse(repository, &caller).await,
+        (&Method::DELETE, status) if may_be_deleted(status, || resolver.is_allowed(repository, &caller)) => {
+            resolver.forget_blob(repository, &digest).await;
+        }
+        (&Method::GET | &Method::HEAD, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            backend.was_refused(request, repository, &caller).await;
+        }
         (&Method::GET | &Method::HEAD, StatusCode::OK) => backend.was_read(request, repository, &caller).await,
         _ => {}
     }
@@ -65,6 +69,15 @@ pub(super) async fn learn(
             });
         }))
     })
+}
+
+/// Whether a deletion that was answered so may have deleted something. Whoever may not even read takes nothing from those who do.
+fn may_be_deleted(status: StatusCode, is_allowed: impl FnOnce() -> bool) -> bool {
+    match status.as_u16() {
+        401 | 403 | 404 | 405 | 429 => false,
+        500.. => is_allowed(),
+        _ => true,
+    }
 }
 
 fn is_plain_read(request: &Parts) -> bool {

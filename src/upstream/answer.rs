@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::UpstreamError;
+use super::scan::is_oci_error;
 use crate::oci::{Descriptor, Digest};
 
 /// An upstream's answer to a question that has one.
@@ -34,6 +35,13 @@ pub struct Refusal {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+impl Refusal {
+    /// Whether the body is a registry's (distribution-spec, "Error Codes"): `{"errors":[{"code":…}]}`.
+    pub fn is_error(&self) -> bool {
+        is_oci_error(&self.body)
+    }
 }
 
 /// A manifest as it was served; its bytes were checked against the digest that it was asked by, where that was one.

@@ -114,8 +114,13 @@ fn in_message(body: &[u8]) -> Option<Duration> {
     let text = String::from_utf8_lossy(body)
         .to_ascii_lowercase()
         .replace("\\u00b5", "µ");
-    let after = text[text.find(KEY)? + KEY.len()..].trim_start();
-    go_duration(after.split([',', '"', ' ', '}', '\n', '\\']).next()?)
+    text.match_indices(KEY).find_map(|(at, _)| {
+        // Messages repeat what they were asked about, and `retry-after:9h` would pass for a digest: none has a space.
+        let (before, after) = (&text[..at], text[at + KEY.len()..].strip_prefix(' ')?);
+        let begins = before.is_empty() || before.ends_with(' ') || (before.ends_with('"') && !before.ends_with("\\\""));
+        let duration = after.trim_start().split([',', '"', ' ', '}', '\n', '\\']).next()?;
+        begins.then(|| go_duration(duration))?
+    })
 }
 
 /// Go's `time.Duration` text: `1m30s`, `1.5h`, `880.092µs`.
@@ -190,6 +195,16 @@ mod tests {
         ] {
             assert_eq!(wait(header, body), None, "{header:?} {body}");
         }
+        // What a message quotes.
+        for body in [
+            r#"{"errors":[{"code":"X","message":"unknown manifest retry-after:9h, sorry"}]}"#,
+            r#"{"errors":[{"code":"X","message":"unknown tag x-retry-after: 9h"}]}"#,
+            r#"{"errors":[{"code":"X","message":"unknown \"retry-after: 9h\""}]}"#,
+        ] {
+            assert_eq!(wait(None, body), None, "{body}");
+        }
+        let after_it = r#"unknown manifest retry-after:9h. retry-after: 2s"#;
+        assert_eq!(wait(None, after_it), Some(Duration::from_secs(2)));
         assert_eq!(wait(None, "retry-after: 1..2s"), None);
         assert_eq!(wait(None, &format!("retry-after: {}h", "9".repeat(400))), None);
     }

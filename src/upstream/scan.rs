@@ -223,7 +223,7 @@ pub(super) fn sort(reply: Reply) -> Result<Answer<Reply>, UpstreamError> {
 }
 
 /// `{"errors":[{"code":…}]}`
-fn is_oci_error(body: &[u8]) -> bool {
+pub(super) fn is_oci_error(body: &[u8]) -> bool {
     error_codes(body).is_some_and(|codes| !codes.is_empty())
 }
 

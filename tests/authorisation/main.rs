@@ -2,6 +2,7 @@
 //! another, and credentials stay between the caller and the upstream.
 
 mod basic;
+mod refusals;
 mod secrets;
 mod tokens;
 

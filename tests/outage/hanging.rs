@@ -23,7 +23,7 @@ async fn searches_that_hang_keep_nobody_waiting() {
     let alice = refshim.endpoint().basic("alice", "a");
     alice.referrers("app", &subject.digest).await;
 
-    fake.trouble(Trouble::Silence, |seen| seen.path.starts_with("/v2/hangs/tags/list"));
+    fake.trouble_times(1, Trouble::Silence, |seen| seen.path.starts_with("/v2/hangs/tags/list"));
     let (hangs, digest) = (alice.clone(), subject.digest.clone());
     let search = tokio::spawn(async move { hangs.try_get(&format!("/v2/hangs/referrers/{digest}")).await });
     eventually("the search hangs", async || {
@@ -40,6 +40,8 @@ async fn searches_that_hang_keep_nobody_waiting() {
     // Reads and heads of refshim's own.
     bob.get("/v3/app/description/v1").await.expect_status(200);
     bob.get("/v2/app/tags/list").await.expect_status(200);
+    // Also of the repository whose own search hangs.
+    bob.get("/v2/hangs/tags/list").await.expect_status(200);
     bob.send(Method::HEAD, "/v2/app/manifests/v1", &[("accept", IMAGE)], "")
         .await
         .expect_status(200);

@@ -175,6 +175,37 @@ async fn a_push_that_reaches_nobody_takes_nothing_from_those_who_read() {
 }
 
 #[tokio::test]
+async fn a_write_that_changes_nothing_takes_nothing_from_those_who_read() {
+    let Front { fake, refshim, subject } = Front::new().await;
+    let through = refshim.endpoint();
+    through.referrers("app", &subject.digest).await;
+    let references = ["v1", &subject.digest];
+    for status in [401, 403, 404, 405, 429] {
+        for reference in references {
+            fake.trouble(Trouble::oci(status, "DENIED", "no"), |seen| {
+                seen.method == Method::DELETE
+            });
+            let path = format!("/v2/app/manifests/{reference}");
+            through.delete(&path).await.expect_status(status);
+            fake.heal();
+        }
+    }
+    drop(fake);
+    for reference in references {
+        let path = format!("/v2/app/manifests/{reference}");
+        through.delete(&path).await.expect_status(502);
+    }
+    // What is no manifest goes on to the registry as it is.
+    let headers = [("content-type", "text/plain")];
+    let push = through
+        .send(Method::PUT, "/v2/app/manifests/odd", &headers, "odd")
+        .await;
+    push.expect_status(502);
+    let stale = through.referrers_reply("app", &subject.digest).await.expect_status(200);
+    assert_eq!(stale.json()["manifests"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn what_a_search_was_told_refuses_nothing_else() {
     let front = Front::new().await;
     let alice = front.alice();

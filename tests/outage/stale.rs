@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::support::Endpoint;
+use super::support::{Endpoint, Fault};
 use super::{Setup, expect_failure};
 
 #[tokio::test]
@@ -70,6 +70,32 @@ async fn every_answer_from_memory_says_how_old_it_is_and_a_stale_one_that_it_is(
             "{stale:?}"
         );
     }
+}
+
+/// An ingress that has lost the registry answers 404 to everything.
+#[tokio::test]
+async fn a_404_that_is_not_the_registrys_never_means_none() {
+    let setup = Setup::new(|builder| {
+        let builder = builder.env("REFSHIM_CACHE__FRESH_FOR", "0s");
+        let builder = builder.env("REFSHIM_CACHE__STALE_WHILE_REVALIDATE", "0s");
+        // Whether the caller may read is asked each time.
+        builder.env("REFSHIM_CACHE__ACCESS_FOR", "0s")
+    })
+    .await;
+    let alice = setup.refshim.endpoint().basic("alice", "a");
+    alice.referrers("app", &setup.image.digest).await;
+    setup.expect_both().await;
+    let lost = Fault::answer(
+        404,
+        &[("content-type", "text/plain; charset=utf-8")],
+        "404 page not found\n",
+    );
+    setup.link.fail(lost, |_| true);
+    let stale = setup.ask().await.expect_status(200);
+    assert_eq!(stale.json()["manifests"].as_array().map(Vec::len), Some(2));
+    assert!(stale.header("warning").is_some(), "{stale:?}");
+    let reply = alice.referrers_reply("app", &setup.image.digest).await;
+    expect_failure(&reply, "a right that cannot be asked for");
 }
 
 #[tokio::test]

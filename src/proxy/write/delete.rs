@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag, envelope, tag_scheme};
-use crate::upstream::{Answer, Caller, RawManifest, Reply};
+use crate::upstream::{Answer, Caller, RawManifest, Reply, UpstreamError};
 
 use super::Writer;
 use super::error::WriteError;
@@ -17,8 +18,25 @@ struct Doomed<'a> {
     repository: &'a RepositoryName,
     caller: &'a Caller,
     own: &'a Digest,
+    changed: &'a Changed,
     /// What it was, as far as it could be read beforehand.
     read: Option<(Arc<RawManifest>, Manifest)>,
+}
+
+/// Whether something may have been deleted so far.
+#[derive(Default)]
+struct Changed(AtomicBool);
+
+impl Changed {
+    /// Notes what became of one deletion. A stranger takes nothing from those who read, nor does an outage: what is remembered
+    /// is all that they have then.
+    fn note(&self, deleted: &Result<Reply, UpstreamError>) {
+        let certainly_not = match deleted {
+            Ok(reply) => matches!(reply.status.as_u16(), 401 | 403 | 404 | 405 | 429),
+            Err(error) => error.is_unsent(),
+        };
+        self.0.fetch_or(!certainly_not, Ordering::Relaxed);
+    }
 }
 
 impl Writer {
@@ -29,18 +47,31 @@ impl Writer {
         reference: &Reference,
         caller: &Caller,
     ) -> Result<Reply, WriteError> {
+        let changed = Changed::default();
         let deleted = match reference {
             // A tag is a name: what it named, and its links, stay.
             Reference::Tag(_) => {
-                let reply = self.upstream.delete_manifest(repository, reference, caller).await;
+                let reply = self.delete_one(repository, reference, caller, &changed).await;
                 reply.map_err(WriteError::from)
             }
-            Reference::Digest(own) => self.delete_digest(repository, own, caller).await,
+            Reference::Digest(own) => self.delete_digest(repository, own, caller, &changed).await,
         };
-        // A stranger takes nothing from those who read. Other refusals may come after something was done.
-        if !matches!(&deleted, Ok(reply) if reply.status == StatusCode::UNAUTHORIZED) {
+        // Also after a refusal: something may have been done before it.
+        if changed.0.into_inner() {
             self.resolver.wrote(repository, Some(reference)).await;
         }
+        deleted
+    }
+
+    async fn delete_one(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+        changed: &Changed,
+    ) -> Result<Reply, UpstreamError> {
+        let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
+        changed.note(&deleted);
         deleted
     }
 
@@ -49,11 +80,13 @@ impl Writer {
         repository: &RepositoryName,
         own: &Digest,
         caller: &Caller,
+        changed: &Changed,
     ) -> Result<Reply, WriteError> {
         let doomed = Doomed {
             repository,
             caller,
             own,
+            changed,
             read: self.read_doomed(repository, own, caller).await?,
         };
         let of_envelope = self.delete_envelope(&doomed).await?;
@@ -141,10 +174,7 @@ impl Writer {
         stored: Option<&Linked<'_>>,
     ) -> Result<Reply, WriteError> {
         let reference = Reference::Digest(digest.clone());
-        let delete = || {
-            self.upstream
-                .delete_manifest(doomed.repository, &reference, doomed.caller)
-        };
+        let delete = || self.delete_one(doomed.repository, &reference, doomed.caller, doomed.changed);
         let reply = delete().await?;
         let may_be_tagged = matches!(
             reply.status,
@@ -192,8 +222,7 @@ impl Writer {
                 continue;
             }
             match self
-                .upstream
-                .delete_manifest(doomed.repository, &reference, doomed.caller)
+                .delete_one(doomed.repository, &reference, doomed.caller, doomed.changed)
                 .await
             {
                 Ok(reply) if reply.status.is_success() => {

@@ -48,12 +48,7 @@ impl Writer {
             return Ok(merged);
         }
         let (own, tags) = Self::check(push, &manifest).map_err(WriteError::untouched)?;
-        let reply = match self.put(push).await {
-            Err(WriteError::Upstream(error)) if error.is_unsent() => {
-                return Err(WriteError::from(error).untouched());
-            }
-            put => put?,
-        };
+        let reply = self.put(push).await?;
         let mut reply = if sealed::is_not_understood(&manifest, &own, &reply) {
             match self.seal(push, &manifest, &own).await {
                 Ok(()) => sealed::created(push, &own),
@@ -89,6 +84,7 @@ impl Writer {
         Ok((own, tags))
     }
 
+    /// The first write of a push.
     pub(super) async fn put(&self, push: &Push) -> Result<Reply, WriteError> {
         let put = self.upstream.put_manifest(
             &push.repository,
@@ -97,7 +93,10 @@ impl Writer {
             push.bytes.clone(),
             &push.caller,
         );
-        Ok(put.await?)
+        put.await.map_err(|error| match error.is_unsent() {
+            true => WriteError::from(error).untouched(),
+            false => error.into(),
+        })
     }
 
     /// Whether the upstream refused because the (immutable) tag already has this very content.

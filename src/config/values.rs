@@ -95,7 +95,7 @@ pub fn registry_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("'{text}' is not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         // Not repeated: it holds a password.
-        return Err("must not hold a user or password: callers' own credentials are passed on".to_owned());
+        return Err("must not hold a user or password: they belong into upstream.credentials".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("'{text}' must not hold '?' or '#'"));

@@ -74,7 +74,7 @@ impl Failure {
     /// 504 for want of time.
     pub(super) fn late(limit: Duration) -> Self {
         let limit = humantime::format_duration(limit);
-        let message = format!("there was no answer within {limit}; what was found meanwhile is remembered");
+        let message = format!("there was no answer within {limit}; ask again");
         Self::Oci(OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message))
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -37,6 +38,10 @@ type Whom = Option<u64>;
 #[derive(Clone)]
 struct Pause {
     until: Instant,
+    /// The part of it that the upstream asked for.
+    asked: Instant,
+    /// The one credential whose requests failed; `None` when there are several.
+    only: Whom,
     /// When it was last made longer.
     since: Instant,
     /// In a row.
@@ -118,8 +123,15 @@ impl Pauses {
     /// The pause that ends last of those that `caller` is in.
     fn current(&self, caller: &Caller) -> Option<Pause> {
         let now = Instant::now();
-        let both = [None, self.credential(caller)];
-        let pauses = both.iter().filter_map(|whom| self.pauses.get(whom));
+        let credential = self.credential(caller);
+        let everybodys = self.pauses.get(&None).map(|mut pause| {
+            // What fails for one alone may be that one's doing.
+            if pause.only.is_some() && pause.only != credential {
+                pause.until = pause.asked;
+            }
+            pause
+        });
+        let pauses = everybodys.into_iter().chain(self.pauses.get(&credential));
         pauses.filter(|pause| now < pause.until).max_by_key(|pause| pause.until)
     }
 
@@ -127,7 +139,8 @@ impl Pauses {
     pub(super) fn asked(&self, caller: &Caller, failure: &Failure) {
         let Some(asked) = failure.wait else { return };
         self.change(caller, &failure.error, |pause, now| {
-            pause.until = pause.until.max(now + asked.min(LONGEST_ASKED));
+            pause.asked = pause.asked.max(now + asked.min(LONGEST_ASKED));
+            pause.until = pause.until.max(pause.asked);
         });
     }
 
@@ -137,7 +150,10 @@ impl Pauses {
             return;
         }
         let free = if is_limit(error) { 0 } else { FREE_FAILURES };
+        let credential = self.credential(caller);
         self.change(caller, error, |pause, now| {
+            let is_alone = pause.failures == 0 || pause.only == credential;
+            pause.only = credential.filter(|_| is_alone);
             // Many requests that fail together are one failure.
             if pause.failures > 0 && begun <= pause.since {
                 return;
@@ -157,8 +173,20 @@ impl Pauses {
     pub(super) fn succeeded(&self, caller: &Caller) {
         let now = Instant::now();
         for whom in [None, self.credential(caller)] {
-            if self.pauses.get(&whom).is_some_and(|pause| pause.until <= now) {
-                self.pauses.invalidate(&whom);
+            if self.pauses.contains_key(&whom) {
+                // In one step: a pause that is put in between stays.
+                self.pauses.entry(whom).and_compute_with(|known| match known {
+                    None => Op::Nop,
+                    Some(known) if known.value().asked <= now => Op::Remove,
+                    Some(known) => {
+                        let pause = known.into_value();
+                        Op::Put(Pause {
+                            until: pause.asked,
+                            failures: 0,
+                            ..pause
+                        })
+                    }
+                });
             }
         }
     }
@@ -169,6 +197,8 @@ impl Pauses {
         self.pauses.entry(whom).and_upsert_with(|known| {
             let none = || Pause {
                 until: now,
+                asked: now,
+                only: None,
                 since: now,
                 failures: 0,
                 cause: error.clone(),
@@ -292,6 +322,9 @@ mod tests {
         let mut longest = Duration::ZERO;
         for failure in 1..=20_u32 {
             pauses.failed(&caller, &down(), Instant::now());
+            advance(Duration::from_nanos(1)).await;
+            // Fails together with the first, which only shows that it is not alone.
+            pauses.failed(&of(BOB), &down(), Instant::now() - Duration::from_secs(1));
             let pause = pauses.current(&of(BOB)).map(|pause| pause.until - Instant::now());
             assert_eq!(pause.is_some(), failure > FREE_FAILURES, "{failure}");
             longest = longest.max(pause.unwrap_or_default());
@@ -302,6 +335,33 @@ mod tests {
         pauses.succeeded(&caller);
         pauses.failed(&caller, &down(), Instant::now());
         assert!(!pauses.holds_back(&caller));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_one_alone_holds_back_nobody_else() {
+        let pauses = Pauses::new(false);
+        for _ in 0..=FREE_FAILURES {
+            pauses.failed(&of(ALICE), &down(), Instant::now());
+            advance(Duration::from_nanos(1)).await;
+        }
+        assert!(pauses.holds_back(&of(ALICE)) && !pauses.holds_back(&of(BOB)));
+        pauses.failed(&of(BOB), &down(), Instant::now());
+        assert!(pauses.holds_back(&of(ALICE)) && pauses.holds_back(&of(BOB)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_ends_a_pause_at_once_but_not_what_was_asked_for() {
+        let (pauses, caller) = (Pauses::new(false), of(ALICE));
+        for _ in 0..=FREE_FAILURES {
+            pauses.failed(&caller, &down(), Instant::now());
+            advance(Duration::from_nanos(1)).await;
+        }
+        assert!(pauses.holds_back(&caller));
+        pauses.succeeded(&caller);
+        assert!(!pauses.holds_back(&caller));
+        pauses.asked(&caller, &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+        pauses.succeeded(&caller);
+        assert!(pauses.holds_back(&caller));
     }
 
     #[tokio::test(start_paused = true)]

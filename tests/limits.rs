@@ -60,6 +60,26 @@ async fn heads_over_a_limit_are_refused_in_words() {
     }
 }
 
+/// The connection ends only when the caller had time to say all and to read the answer.
+#[tokio::test]
+async fn who_still_sends_sees_the_refusal() {
+    const LENGTH: u64 = 8 << 20;
+    let proxy = alone(|_| ()).await;
+    let mut caller = Wire::connect(proxy.authority()).await;
+    let head = format!("PUT /v2/a/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: {LENGTH}\r\n\r\n");
+    caller.write(&head).await;
+    // Everything is sent although the answer is there already.
+    caller.pour(LENGTH).await;
+    let answer = caller.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("MANIFEST_INVALID"), "{answer}");
+
+    // Not for ever.
+    let mut caller = Wire::connect(proxy.authority()).await;
+    caller.write(&head).await;
+    caller.write_until_closed().await;
+}
+
 #[tokio::test]
 async fn limits_of_heads_can_be_chosen() {
     let registry = fake().await;

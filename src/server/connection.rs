@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
+use super::linger::Lingering;
 use super::phase::Phase;
 use super::stall::Stalling;
 use crate::config::LimitsConfig;
@@ -108,6 +109,7 @@ impl Connection {
         });
         let stream = Stalling::new(stream, PATIENCE);
         let mut phase = Phase::new(listener.limits, begun, stream.traffic());
+        let stream = Lingering::new(stream, listener.stop.clone());
         let mut connection = std::pin::pin!(listener.protocols.serve_connection(TokioIo::new(stream), service));
         // hyper's own timeout starts once it knows which protocol is spoken, which a silent caller never tells, and HTTP/2 has none.
         let mut clock = std::pin::pin!(sleep(listener.limits.callers.header_timeout));

@@ -3,6 +3,7 @@
 mod addresses;
 mod connection;
 pub mod descriptors;
+mod linger;
 mod phase;
 mod stall;
 

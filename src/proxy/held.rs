@@ -3,19 +3,25 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::failure::Failure;
 use crate::body::{Body, BoxError};
 
 /// Answers up to this many bytes are not counted, larger ones in pieces of it, and sent so: a connection takes over no more.
 const PIECE: usize = 64 << 10;
+/// Whoever takes no piece of an answer for so long goes without the rest. Over HTTP/2 that shows nowhere else: the connection may
+/// be busy with other requests, and where a stream's window is shut its body is not asked for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct HeldRoom {
     pieces: Arc<Semaphore>,
@@ -47,8 +53,11 @@ impl HeldRoom {
         }
     }
 
-    /// Waits for room for `bytes`. Whoever wants more than there is gets all of it.
+    /// Waits for room for `bytes`, where they are so many that they are counted. Whoever wants more than there is gets all of it.
     pub async fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        if bytes <= PIECE {
+            return None;
+        }
         let permit = self.pieces.clone().acquire_many_owned(self.pieces_of(bytes)).await;
         permit.ok().map(|_pieces| Reserved { _pieces })
     }
@@ -73,7 +82,7 @@ impl HeldRoom {
             _ => return Ok(response),
         };
         let holder = self.holder(&bytes, reserved).ok_or_else(Failure::no_room)?;
-        Ok(response.map(|_| Body::stream(HeldBody { bytes, _holder: holder })))
+        Ok(response.map(|_| Body::stream(HeldBody::new(bytes, holder))))
     }
 
     fn pieces_of(&self, bytes: usize) -> u32 {
@@ -118,29 +127,91 @@ impl Drop for Holder {
     }
 }
 
-struct HeldBody {
+/// What a caller has not taken yet; `None` once it has been given up.
+type Rest = Arc<Mutex<Option<Unsent>>>;
+
+struct Unsent {
     bytes: Bytes,
+    /// When the caller last took something.
+    taken: Instant,
     _holder: Holder,
+}
+
+struct HeldBody {
+    rest: Rest,
+    watch: AbortHandle,
+}
+
+impl HeldBody {
+    fn new(bytes: Bytes, holder: Holder) -> Self {
+        let unsent = Unsent {
+            bytes,
+            taken: Instant::now(),
+            _holder: holder,
+        };
+        let rest: Rest = Arc::new(Mutex::new(Some(unsent)));
+        let watch = tokio::spawn(give_up(rest.clone())).abort_handle();
+        Self { rest, watch }
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Option<Unsent>> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets go of an answer that is not taken.
+async fn give_up(rest: Rest) {
+    loop {
+        let due = {
+            let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(unsent) = rest.as_ref() else { return };
+            let due = unsent.taken + PATIENCE;
+            if due <= Instant::now() {
+                tracing::debug!("a caller takes nothing of a large answer: it goes without the rest");
+                *rest = None;
+                return;
+            }
+            due
+        };
+        sleep_until(due).await;
+    }
+}
+
+impl Drop for HeldBody {
+    fn drop(&mut self) {
+        self.watch.abort();
+        // The task's own share of it ends only when the runtime comes to that.
+        *self.rest() = None;
+    }
 }
 
 impl HttpBody for HeldBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.bytes.is_empty() {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut rest = self.rest();
+        let Some(unsent) = rest.as_mut() else {
+            return Poll::Ready(Some(Err("the caller took nothing of it for too long".into())));
+        };
+        if unsent.bytes.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.bytes.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(length)))))
+        let length = unsent.bytes.len().min(PIECE);
+        unsent.taken = Instant::now();
+        // A part of the whole would keep the whole in memory for as long as the connection has it.
+        let piece = Bytes::copy_from_slice(&unsent.bytes.split_to(length));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.rest().as_ref().is_some_and(|unsent| unsent.bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        let rest = self.rest();
+        let left = rest.as_ref().map(|unsent| unsent.bytes.len() as u64);
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -177,6 +248,38 @@ mod tests {
         assert!(hold(&room, &other).is_some());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_for_long_goes_without_the_rest() {
+        let room = HeldRoom::new(3 * PIECE);
+        let mut answer = hold(&room, &large(3)).unwrap();
+        for _ in 0..2 {
+            tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
+            let frame = answer.body_mut().frame().await.unwrap().unwrap();
+            assert_eq!(
+                frame.into_data().unwrap().len(),
+                PIECE,
+                "whoever is slow is not given up"
+            );
+        }
+        assert_eq!(room.pieces.available_permits(), 0);
+        tokio::time::sleep(PATIENCE + Duration::from_secs(1)).await;
+        assert_eq!(room.pieces.available_permits(), 3);
+        assert!(!answer.body().is_end_stream());
+        assert!(
+            answer.body_mut().frame().await.unwrap().is_err(),
+            "it must not look whole"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_piece_that_is_sent_does_not_keep_the_rest() {
+        let room = HeldRoom::new(3 * PIECE);
+        let whole = large(3);
+        let mut answer = hold(&room, &whole).unwrap();
+        let piece = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(!whole.as_ptr_range().contains(&piece.as_ptr()));
+    }
+
     #[test]
     fn copies_leave_half_for_answers() {
         let room = HeldRoom::new(4 * PIECE);
@@ -188,7 +291,11 @@ mod tests {
     async fn who_reserves_waits_and_is_not_refused() {
         let room = HeldRoom::new(PIECE);
         let reserved = room.reserve(9 * PIECE).await;
-        let mut waiting = std::pin::pin!(room.reserve(1));
+        assert!(
+            room.reserve(PIECE).await.is_none(),
+            "what is not counted waits for nobody"
+        );
+        let mut waiting = std::pin::pin!(room.reserve(PIECE + 1));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         assert!(room.spare(1).is_none());
         let held = room.hold(Response::new(Body::from(large(2))), reserved).unwrap();

@@ -10,18 +10,21 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::CredentialsError;
 
-/// Hashing is slow on purpose: what was right is not hashed again for this long.
-const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// Hashing is slow on purpose: what was right is not hashed again while it is used, and at least this often, and the file stays
+/// what it is.
+const KNOWN_WHILE_USED_WITHIN: Duration = Duration::from_secs(60 * 60);
 const KNOWN: u64 = 10_000;
 /// How often the file is looked at, at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Hashes at once: guessing must not keep the machine from its work.
 const AT_ONCE: usize = 2;
+/// Hashes under way or waiting for their turn. With more, whoever is known still comes in at once; others had better come again.
+const QUEUE: usize = 64;
 const BCRYPT: [&str; 3] = ["$2y$", "$2b$", "$2a$"];
 
 /// The file's content.
@@ -37,9 +40,16 @@ pub struct Htpasswd {
     current: Mutex<Current>,
     /// Salted hashes of what was right lately.
     known: Cache<[u8; 32], ()>,
+    /// The same of what is being looked at: all who bring it wait for one answer.
+    asked: Cache<[u8; 32], Arc<OnceCell<bool>>>,
     salt: [u8; 32],
-    turns: Semaphore,
+    queue: Semaphore,
+    turns: Arc<Semaphore>,
 }
+
+/// Too many passwords wait to be looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Busy;
 
 struct Current {
     users: Arc<Users>,
@@ -61,9 +71,14 @@ impl Htpasswd {
         Ok(Self {
             file: file.to_owned(),
             current: Mutex::new(current),
-            known: Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR).build(),
+            known: Cache::builder()
+                .max_capacity(KNOWN)
+                .time_to_idle(KNOWN_WHILE_USED_WITHIN)
+                .build(),
+            asked: Cache::new(KNOWN),
             salt: rand::random(),
-            turns: Semaphore::new(AT_ONCE),
+            queue: Semaphore::new(QUEUE),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
 
@@ -97,23 +112,35 @@ impl Htpasswd {
     }
 
     /// Whether `authorization` is `Basic` with one of the users and the right password.
-    pub async fn admits(&self, authorization: &HeaderValue) -> bool {
+    pub async fn admits(&self, authorization: &HeaderValue) -> Result<bool, Busy> {
         let users = self.users();
         let key = self.key(&users.version, authorization);
-        if self.known.contains_key(&key) {
-            return true;
+        // Unlike `contains_key` this counts as use.
+        if self.known.get(&key).is_some() {
+            return Ok(true);
         }
         let Some((user, password)) = basic(authorization) else {
-            return false;
+            return Ok(false);
         };
-        // The semaphore is never closed.
-        let _turn = self.turns.acquire().await;
-        let checked = tokio::task::spawn_blocking(move || verify(&users, &user, &password)).await;
-        let right = checked.unwrap_or(false);
-        if right {
+        let asked = self.asked.get_with(key, Arc::default);
+        let answer = asked.get_or_try_init(|| self.check(users, user, password)).await;
+        if answer == Ok(&true) {
             self.known.insert(key, ());
         }
-        right
+        self.asked.invalidate(&key);
+        answer.copied()
+    }
+
+    async fn check(&self, users: Arc<Users>, user: String, password: String) -> Result<bool, Busy> {
+        let _place = self.queue.try_acquire().map_err(|_| Busy)?;
+        // The semaphore is never closed.
+        let turn = self.turns.clone().acquire_owned().await;
+        let checked = tokio::task::spawn_blocking(move || {
+            // Whoever hangs up does not end the hashing.
+            let _turn = turn;
+            verify(&users, &user, &password)
+        });
+        Ok(checked.await.unwrap_or(false))
     }
 
     /// Of the header and of the file that it was right for: what is remembered ends with that.
@@ -195,6 +222,10 @@ mod tests {
         HeaderValue::try_from(format!("Basic {pair}")).unwrap()
     }
 
+    async fn admits(users: &Htpasswd, authorization: &HeaderValue) -> bool {
+        users.admits(authorization).await.unwrap()
+    }
+
     #[tokio::test]
     async fn only_the_right_password_comes_in() {
         let folder = tempfile::tempdir().unwrap();
@@ -202,14 +233,14 @@ mod tests {
         std::fs::write(&file, format!("# users\nann:{}\n\nbob:{}\n", hash("a:b"), hash("b"))).unwrap();
         let users = Htpasswd::read(&file).unwrap();
         for _ in 0..2 {
-            assert!(users.admits(&header("ann", "a:b")).await);
-            assert!(users.admits(&header("bob", "b")).await);
+            assert!(admits(&users, &header("ann", "a:b")).await);
+            assert!(admits(&users, &header("bob", "b")).await);
         }
         for (user, password) in [("ann", "b"), ("bob", ""), ("eve", "b"), ("", "")] {
-            assert!(!users.admits(&header(user, password)).await, "{user}");
+            assert!(!admits(&users, &header(user, password)).await, "{user}");
         }
         for other in ["Bearer x", "Basic", "Basic !", "Basic Og==", ""] {
-            assert!(!users.admits(&HeaderValue::from_static(other)).await, "{other}");
+            assert!(!admits(&users, &HeaderValue::from_static(other)).await, "{other}");
         }
     }
 
@@ -219,14 +250,43 @@ mod tests {
         let file = folder.path().join("htpasswd");
         std::fs::write(&file, format!("ann:{}", hash("old"))).unwrap();
         let users = Htpasswd::read(&file).unwrap();
-        assert!(users.admits(&header("ann", "old")).await);
+        assert!(admits(&users, &header("ann", "old")).await);
         std::fs::write(&file, format!("ann:{}", hash("new"))).unwrap();
         tokio::time::advance(LOOK_AGAIN).await;
-        assert!(!users.admits(&header("ann", "old")).await);
-        assert!(users.admits(&header("ann", "new")).await);
+        assert!(!admits(&users, &header("ann", "old")).await);
+        assert!(admits(&users, &header("ann", "new")).await);
         std::fs::write(&file, "nonsense").unwrap();
         tokio::time::advance(LOOK_AGAIN).await;
-        assert!(users.admits(&header("ann", "new")).await);
+        assert!(admits(&users, &header("ann", "new")).await);
+    }
+
+    #[tokio::test]
+    async fn guessing_does_not_lock_out_who_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("htpasswd");
+        std::fs::write(&file, format!("ann:{}\nbob:{}", hash("a"), hash("b"))).unwrap();
+        let users = Htpasswd::read(&file).unwrap();
+        assert!(admits(&users, &header("ann", "a")).await);
+        let hashing = users.turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await;
+        let guesses: Vec<_> = (0..QUEUE).map(|n| header("ann", &n.to_string())).collect();
+        let mut guessing: Vec<_> = guesses.iter().map(|guess| Box::pin(users.admits(guess))).collect();
+        for guess in &mut guessing {
+            assert!(futures_util::poll!(guess).is_pending());
+        }
+        assert_eq!(users.admits(&header("bob", "b")).await, Err(Busy));
+        assert_eq!(users.admits(&header("ann", "a")).await, Ok(true));
+        let again = header("ann", "0");
+        let mut again = Box::pin(users.admits(&again));
+        assert!(
+            futures_util::poll!(&mut again).is_pending(),
+            "the same takes no second place"
+        );
+        drop(hashing);
+        for guess in guessing {
+            assert_eq!(guess.await, Ok(false));
+        }
+        assert_eq!(again.await, Ok(false));
+        assert_eq!(users.admits(&header("bob", "b")).await, Ok(true));
     }
 
     #[test]

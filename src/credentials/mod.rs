@@ -13,7 +13,7 @@ mod token;
 pub use challenge::{Bearer, Challenge, challenges};
 pub use docker_config::{CredentialsError, DockerConfig};
 pub use ecr::Ecr;
-pub use htpasswd::Htpasswd;
+pub use htpasswd::{Busy, Htpasswd};
 pub use source::{EcrOptions, Source};
 pub use token::{Token, basic, exchange_form, question, target};
 

@@ -43,7 +43,7 @@ impl Shared {
             tags: config.tags.clone(),
             limits: config.limits,
             held_room: HeldRoom::new(config.limits.held_bytes),
-            push_room: PushRoom::new(config.limits.held_bytes),
+            push_room: PushRoom::new(config.limits.held_bytes, config.limits.manifest_bytes),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
         }

@@ -9,7 +9,7 @@ use http::request::Parts;
 use super::backend::Backend;
 use super::failure::Failure;
 use super::peer::Peer;
-use crate::credentials::Htpasswd;
+use crate::credentials::{Busy, Htpasswd};
 use crate::oci::{Code, OciError};
 
 #[derive(Default)]
@@ -31,12 +31,19 @@ impl Door {
         if request.extensions.get::<Peer>().is_some_and(|peer| peer.certified) {
             return Ok(());
         }
-        match request.headers.get(AUTHORIZATION) {
-            Some(authorization) if Box::pin(users.admits(authorization)).await => Ok(()),
-            _ => {
+        let admitted = match request.headers.get(AUTHORIZATION) {
+            Some(authorization) => Box::pin(users.admits(authorization)).await,
+            None => Ok(false),
+        };
+        match admitted {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 let message = "refshim asks for a user and a password here, or for a client certificate";
                 Err(OciError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message).into())
             }
+            Err(Busy) => Err(Failure::busy(
+                "too many passwords are being looked at; try again in a moment",
+            )),
         }
     }
 }

@@ -64,7 +64,11 @@ impl Failure {
 
     /// 503 for want of memory.
     pub(super) fn no_room() -> Self {
-        let message = "too many large answers are on their way to callers; try again in a moment";
+        Self::busy("too many large answers or manifests are on their way; try again in a moment")
+    }
+
+    /// 503: there is too much of something at once.
+    pub(super) fn busy(message: &str) -> Self {
         Self::Oci(OciError {
             retry_after: Some(1),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)

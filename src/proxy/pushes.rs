@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::failure::{Failure, relay};
 use super::manifests::Asked;
-use super::push_room::{PushRoom, Read};
+use super::push_room::{PushRoom, Read, Unread};
 use super::write::Push;
 use crate::body::Body;
 use crate::oci::{Code, OciError, Reference};
@@ -104,15 +104,16 @@ async fn read(room: &PushRoom, body: Body, limit: usize) -> Result<Read<'_>, Fai
     let read = tokio::time::timeout(READ_WITHIN, room.read(body, limit))
         .await
         .map_err(late)?;
-    let broken = |error| {
-        OciError::bad_request(
-            Code::ManifestInvalid,
-            format!("the manifest did not arrive whole: {error}"),
-        )
+    let unread = |why| match why {
+        Unread::NoRoom => Failure::no_room(),
+        Unread::Broken(error) => {
+            let message = format!("the manifest did not arrive whole: {error}");
+            OciError::bad_request(Code::ManifestInvalid, message).into()
+        }
     };
     let too_large = || {
         let message = format!("the manifest is larger than {limit} bytes");
         OciError::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ManifestInvalid, message)
     };
-    Ok(read.map_err(broken)?.ok_or_else(too_large)?)
+    Ok(read.map_err(unread)?.ok_or_else(too_large)?)
 }

@@ -8,6 +8,9 @@ use super::{Credentials, CredentialsError, DockerConfig, Ecr};
 /// Credentials are fetched again after this long: a file may have been rewritten, a helper's secret may have ended.
 const HELD_FOR: Duration = Duration::from_secs(5 * 60);
 
+/// A helper is a process that asks who knows whom: what it just gave is not asked for again because a registry refused it.
+const HELPERS_PAUSE: Duration = Duration::from_secs(30);
+
 /// Where ECR's token is had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EcrOptions {
@@ -58,6 +61,14 @@ impl Source {
         match self {
             Self::Ecr(_) => Duration::ZERO,
             _ => HELD_FOR,
+        }
+    }
+
+    /// How long what it gave is kept although it was refused.
+    pub fn trusted_for(&self) -> Duration {
+        match self {
+            Self::DockerConfig { .. } => HELPERS_PAUSE,
+            _ => Duration::ZERO,
         }
     }
 

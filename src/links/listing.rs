@@ -122,6 +122,7 @@ impl Listings {
     }
 
     async fn list(self, place: Place) -> Listed {
+        let _turn = self.upstream.listing_turn(&place.caller).await;
         Ok(match self.upstream.tags(&place.repository, &place.caller).await? {
             Answer::Found(names) => {
                 self.access.allow(&place);

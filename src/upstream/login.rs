@@ -1,6 +1,6 @@
 //! refshim's own credentials at one registry: what it asks for is learned from its challenges, tokens are kept until they end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -11,6 +11,7 @@ use crate::config::{CredentialsConfig, CredentialsKind, UpstreamConfig};
 use crate::credentials::{Bearer, Challenge, Credentials, Ecr, EcrOptions, Source, Token, basic};
 
 use super::UpstreamError;
+use super::turns::Turns;
 
 /// Kinds of tokens at once.
 const TOKENS: u64 = 10_000;
@@ -33,18 +34,36 @@ type TokenKey = (String, Vec<String>);
 
 pub(super) struct Login {
     source: Source,
-    held: tokio::sync::Mutex<Option<Held>>,
+    held: Mutex<Option<Held>>,
+    /// Of those who ask the source.
+    fetching: Turns<UpstreamError>,
     scheme: Mutex<Option<Scheme>>,
-    /// Held while the registry is asked for its scheme.
-    pub(super) asking: tokio::sync::Mutex<()>,
+    /// Of those who ask the registry for its scheme.
+    pub(super) asking: Turns<UpstreamError>,
     tokens: Cache<TokenKey, Arc<TokenSlot>>,
 }
 
-/// Its lock is held while the token is fetched, so that it is fetched once.
-pub(super) type TokenSlot = tokio::sync::Mutex<Option<HeldToken>>;
+#[derive(Default)]
+pub(super) struct TokenSlot {
+    held: Mutex<Option<HeldToken>>,
+    /// Of those who ask the realm. `None`: it gives no token.
+    pub(super) turns: Turns<Option<UpstreamError>>,
+}
+
+impl TokenSlot {
+    pub(super) fn hold(&self, token: HeldToken) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
+    pub(super) fn usable(&self) -> Option<HeaderValue> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().and_then(HeldToken::usable)
+    }
+}
 
 struct Held {
     credentials: Option<Credentials>,
+    fetched: Instant,
     until: Instant,
 }
 
@@ -69,7 +88,7 @@ impl HeldToken {
         self.authorization.clone()
     }
 
-    pub(super) fn usable(&self) -> Option<HeaderValue> {
+    fn usable(&self) -> Option<HeaderValue> {
         (Instant::now() < self.until).then(|| self.authorization.clone())
     }
 }
@@ -77,13 +96,28 @@ impl HeldToken {
 impl Login {
     /// `None` where callers bring their own.
     pub(super) fn new(config: &UpstreamConfig) -> Option<Self> {
-        Some(Self {
-            source: source(&config.credentials, config.url.authority())?,
-            held: tokio::sync::Mutex::default(),
+        source(&config.credentials, config.url.authority()).map(Self::on)
+    }
+
+    fn on(source: Source) -> Self {
+        Self {
+            source,
+            held: Mutex::default(),
+            fetching: Turns::default(),
             scheme: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            asking: Turns::default(),
             tokens: Cache::builder().max_capacity(TOKENS).time_to_idle(TOKENS_IDLE).build(),
-        })
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usable(&self) -> Option<Option<Credentials>> {
+        let held = self.held();
+        let usable = held.as_ref().filter(|held| Instant::now() < held.until);
+        usable.map(|held| held.credentials.clone())
     }
 
     pub(super) fn scheme(&self) -> Option<Scheme> {
@@ -110,17 +144,29 @@ impl Login {
 
     /// The credentials as they are now.
     pub(super) async fn credentials(&self) -> Result<Option<Credentials>, UpstreamError> {
-        let mut held = self.held.lock().await;
-        if let Some(held) = held.as_ref().filter(|held| Instant::now() < held.until) {
-            return Ok(held.credentials.clone());
+        if let Some(credentials) = self.usable() {
+            return Ok(credentials);
         }
-        let credentials = self.source.get().await;
-        let credentials = credentials.map_err(|error| UpstreamError::Credentials(error.to_string()))?;
-        *held = Some(Held {
-            credentials: credentials.clone(),
-            until: Instant::now() + self.source.holds_for(),
-        });
-        Ok(credentials)
+        let turn = self.fetching.wait().await?;
+        if let Some(credentials) = self.usable() {
+            return Ok(credentials);
+        }
+        match self.source.get().await {
+            Ok(credentials) => {
+                let now = Instant::now();
+                *self.held() = Some(Held {
+                    credentials: credentials.clone(),
+                    fetched: now,
+                    until: now + self.source.holds_for(),
+                });
+                Ok(credentials)
+            }
+            Err(error) => {
+                let error = UpstreamError::Credentials(error.to_string());
+                turn.failed(error.clone());
+                Err(error)
+            }
+        }
     }
 
     /// The value for HTTP Basic; `None` where there is no password.
@@ -136,9 +182,11 @@ impl Login {
         self.tokens.get_with(key, Arc::default)
     }
 
-    /// Forgets what was just refused: credentials may have been replaced, tokens withdrawn.
-    pub(super) async fn forget(&self, scopes: &[String]) {
-        *self.held.lock().await = None;
+    /// Forgets what was just refused: credentials may have been replaced, tokens withdrawn. Not over and over where another look
+    /// costs more than that: one caller may be refused where all others are not.
+    pub(super) fn forget(&self, scopes: &[String]) {
+        let pause = self.source.trusted_for();
+        self.held().take_if(|held| held.fetched.elapsed() >= pause);
         self.source.forget();
         if let Some(Scheme::Bearer(bearer)) = self.scheme() {
             self.tokens.invalidate(&(bearer.realm, scopes.to_vec()));
@@ -186,6 +234,28 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_leaves_alone_what_was_just_fetched_of_a_helper() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        let write = |auth: &str| {
+            let auths = serde_json::json!({"auths": {"registry": {"auth": auth}}});
+            std::fs::write(&file, auths.to_string()).unwrap();
+        };
+        let login = Login::on(Source::DockerConfig {
+            file: Some(file.clone()),
+            host: "registry".into(),
+        });
+        write("YTpvbGQ=");
+        let old = login.basic().await.unwrap();
+        write("YTpuZXc=");
+        login.forget(&[]);
+        assert_eq!(login.basic().await.unwrap(), old);
+        tokio::time::advance(login.source.trusted_for()).await;
+        login.forget(&[]);
+        assert_eq!(login.basic().await.unwrap().unwrap(), "Basic YTpuZXc=");
+    }
 
     fn token(seconds: u64) -> HeldToken {
         let lives = Duration::from_secs(seconds);

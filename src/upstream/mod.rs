@@ -32,6 +32,7 @@ mod tag_page;
 mod tags;
 mod timed;
 mod trial;
+mod turns;
 mod write;
 
 use std::sync::Arc;
@@ -100,6 +101,8 @@ pub struct Upstream {
     pauses: Pauses,
     /// Searches for links at once, each of many reads.
     searches: Semaphore,
+    /// Tag listings at once that are no part of a search.
+    listings: Semaphore,
     manifest_bytes: usize,
     tag_list_bytes: usize,
     counts: RequestCounts,
@@ -151,6 +154,7 @@ impl Upstream {
             scan_reads: Semaphore::new(reads),
             other_reads: Semaphore::new(reads),
             searches: Semaphore::new(config.scans.clamp(1, Semaphore::MAX_PERMITS)),
+            listings: Semaphore::new(config.scans.clamp(1, Semaphore::MAX_PERMITS)),
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,
             counts: RequestCounts::default(),
@@ -176,6 +180,14 @@ impl Upstream {
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed, so there always is a permit.
         self.searches.acquire().await.ok()
+    }
+
+    /// The same for a whole tag listing. `None` for those of searches, which have had their turn.
+    pub async fn listing_turn(&self, caller: &Caller) -> Option<SemaphorePermit<'_>> {
+        match caller.searches() {
+            true => None,
+            false => self.listings.acquire().await.ok(),
+        }
     }
 
     /// What was asked of it since start-up.

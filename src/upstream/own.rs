@@ -55,10 +55,10 @@ impl Upstream {
             return Ok(denied(response));
         };
         let challenges = challenges(response.headers());
-        login.forget(&scopes).await;
+        login.forget(&scopes);
         let scheme = login.learn(&challenges);
         let asked_for = scope_of(&challenges).unwrap_or(scopes);
-        login.forget(&asked_for).await;
+        login.forget(&asked_for);
         if !self.authorize(login, &scheme, &asked_for, &mut again).await? {
             return Ok(denied(response));
         }
@@ -76,10 +76,18 @@ impl Upstream {
         if let Some(scheme) = login.scheme() {
             return Ok(scheme);
         }
-        let _asking = login.asking.lock().await;
+        let turn = login.asking.wait().await?;
         if let Some(scheme) = login.scheme() {
             return Ok(scheme);
         }
+        let asked = self.ask_scheme(login).await;
+        if let Err(error) = &asked {
+            turn.failed(error.clone());
+        }
+        asked
+    }
+
+    async fn ask_scheme(&self, login: &Login) -> Result<Scheme, UpstreamError> {
         let reply = self
             .ask_as_nobody(Method::GET, self.origin.uri("/v2/")?, None, Body::empty())
             .await?;
@@ -117,10 +125,39 @@ impl Upstream {
         scopes: &[String],
     ) -> Result<Option<HeaderValue>, UpstreamError> {
         let slot = login.slot(bearer, scopes);
-        let mut held = slot.lock().await;
-        if let Some(usable) = held.as_ref().and_then(HeldToken::usable) {
+        if let Some(usable) = slot.usable() {
             return Ok(Some(usable));
         }
+        let turn = match slot.turns.wait().await {
+            Ok(turn) => turn,
+            Err(failed) => return failed.map_or(Ok(None), Err),
+        };
+        if let Some(usable) = slot.usable() {
+            return Ok(Some(usable));
+        }
+        match self.fetch_token(login, bearer, scopes).await {
+            Ok(Some(token)) => {
+                let value = token.at_once();
+                slot.hold(token);
+                Ok(Some(value))
+            }
+            Ok(None) => {
+                turn.failed(None);
+                Ok(None)
+            }
+            Err(error) => {
+                turn.failed(Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch_token(
+        &self,
+        login: &Login,
+        bearer: &Bearer,
+        scopes: &[String],
+    ) -> Result<Option<HeldToken>, UpstreamError> {
         let reply = self.ask_realm(login, bearer, scopes).await?;
         if is_failure(reply.status) {
             return Err(failure_of(&reply).error);
@@ -130,14 +167,9 @@ impl Upstream {
             tracing::warn!(upstream, realm = bearer.realm, %status, ?scopes, "the realm gives no token");
             return Ok(None);
         }
-        *held = Token::parse(&reply.body).as_ref().and_then(HeldToken::new);
-        match &*held {
-            Some(token) => Ok(Some(token.at_once())),
-            None => Err(UpstreamError::Invalid(format!(
-                "{} answers without a token",
-                bearer.realm
-            ))),
-        }
+        let token = Token::parse(&reply.body).as_ref().and_then(HeldToken::new);
+        let none = || UpstreamError::Invalid(format!("{} answers without a token", bearer.realm));
+        token.ok_or_else(none).map(Some)
     }
 
     async fn ask_realm(&self, login: &Login, bearer: &Bearer, scopes: &[String]) -> Result<Reply, UpstreamError> {

@@ -303,3 +303,10 @@ fn a_collector_needs_a_build_that_can_send_to_it() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].contains("--features otel"), "{problems:?}");
 }
+
+#[test]
+fn no_blob_may_be_remembered() {
+    let file = "[cache]\nsmall_blob = 0\n[[upstream]]\nurl = 'http://r'";
+    let config = load(file, &[], &Overrides::default()).unwrap();
+    assert_eq!(config.cache.small_blob, 0);
+}

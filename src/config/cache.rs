@@ -31,7 +31,7 @@ pub struct CacheConfig {
     #[serde(deserialize_with = "values::byte_size")]
     pub manifest_bytes: u64,
     /// Largest blob that is remembered, such as a signature, in bytes; they share the bound of manifests. 0 remembers none.
-    #[serde(deserialize_with = "values::byte_size")]
+    #[serde(deserialize_with = "values::byte_size_or_none")]
     pub small_blob: u64,
     /// Bound of cached tag lists and answers together, in bytes.
     #[serde(deserialize_with = "values::byte_size")]

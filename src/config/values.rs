@@ -31,8 +31,17 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 
 /// `1048576`, `512KiB`, `64MiB`, `2GiB`
 pub(super) fn byte_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    sized(deserializer, 1)
+}
+
+/// The same, where 0 is none.
+pub(super) fn byte_size_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    sized(deserializer, 0)
+}
+
+fn sized<'de, D: Deserializer<'de>>(deserializer: D, least: u64) -> Result<u64, D::Error> {
     let text = text(deserializer)?;
-    parse_byte_size(&text).filter(|&bytes| bytes > 0).ok_or_else(|| {
+    parse_byte_size(&text).filter(|&bytes| bytes >= least).ok_or_else(|| {
         D::Error::custom(format!(
             "'{text}' is not a size in bytes: write it like 1048576 or 64MiB"
         ))

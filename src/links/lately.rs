@@ -5,7 +5,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use crate::cache::{Epoch, Scope};
+use crate::cache::{Cached as _, Epoch, Scope};
 use crate::oci::Digest;
 use crate::upstream::RawManifest;
 
@@ -13,6 +13,8 @@ use crate::upstream::RawManifest;
 const KEPT: Duration = Duration::from_secs(10);
 /// Bytes of manifests, which the cache usually holds anyway.
 const MOST: u64 = 4 << 20;
+/// Bytes that a lesson takes beside its manifest, more or less: the names of registry and repository, keys, and the cache's books.
+const BESIDE: usize = 512;
 
 #[derive(Clone)]
 struct Lesson {
@@ -26,8 +28,10 @@ pub(super) struct Lately(Cache<(Scope, Digest), Lesson>);
 
 impl Default for Lately {
     fn default() -> Self {
-        let weigher = |_: &(Scope, Digest), lesson: &Lesson| u32::try_from(lesson.raw.bytes.len()).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(MOST).weigher(weigher).build())
+        let weigher =
+            |_: &(Scope, Digest), lesson: &Lesson| u32::try_from(lesson.raw.weight() + BESIDE).unwrap_or(u32::MAX);
+        let cache = Cache::builder().max_capacity(MOST).weigher(weigher);
+        Self(cache.time_to_live(KEPT).build())
     }
 }
 
@@ -58,6 +62,26 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    #[test]
+    fn many_small_ones_are_not_kept_without_bound() {
+        let lately = Lately::default();
+        for number in 0..20_000_u32 {
+            let bytes = Bytes::copy_from_slice(&number.to_be_bytes());
+            let raw = RawManifest {
+                digest: Digest::sha256(&bytes),
+                media_type: String::new(),
+                bytes,
+            };
+            lately.note(&Scope::new("u", "r"), &Epoch::unknown(), &raw);
+        }
+        lately.0.run_pending_tasks();
+        assert!(
+            lately.0.entry_count() <= MOST / BESIDE as u64,
+            "{}",
+            lately.0.entry_count()
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn only_the_same_is_known_and_not_for_long() {

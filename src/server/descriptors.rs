@@ -20,7 +20,7 @@ pub fn raise(connections: usize) {
             limit.current
         }
     };
-    let wanted = 2 * connections as u64 + OTHERS;
+    let wanted = (connections as u64).saturating_mul(2).saturating_add(OTHERS);
     // `None` is no limit.
     if let Some(current) = current.filter(|&current| current < wanted) {
         tracing::warn!(

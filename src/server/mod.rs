@@ -72,7 +72,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) {
     let Entrance { tcp, tls } = entrance.into();
-    let room = Arc::new(Semaphore::new(limits.callers.connections));
+    let room = Arc::new(Semaphore::new(limits.callers.connections.min(Semaphore::MAX_PERMITS)));
     let addresses = Addresses::new(limits.callers.connections_per_address);
     let stop = CancellationToken::new();
     let listener = Arc::new(Listener::new(gateway, tls, limits, stop.clone()));

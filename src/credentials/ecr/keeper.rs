@@ -12,6 +12,8 @@ use crate::credentials::{Credentials, CredentialsError};
 const DEADLINE: Duration = Duration::from_secs(20);
 /// A long secret is renewed so long before its end, a short one after half its life.
 const AHEAD: Duration = Duration::from_secs(60 * 60);
+/// No secret is believed to last longer: sums with clocks must not overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Between attempts to renew one that still serves, and between two refusals of it that are believed.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -89,6 +91,7 @@ impl Keeper {
         let fetched = tokio::time::timeout(DEADLINE, (self.fetch)()).await;
         let late = |_| CredentialsError::Ecr(format!("no answer within {} s", DEADLINE.as_secs()));
         let Lasting { credentials, lives } = fetched.map_err(late)??;
+        let lives = lives.min(LONGEST);
         let now = Instant::now();
         *self.held() = Some(Held {
             credentials: credentials.clone(),
@@ -197,6 +200,19 @@ mod tests {
         assert_eq!(password(&keeper).await, None);
         mint.broken.store(false, Ordering::Relaxed);
         assert!(password(&keeper).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_without_end_is_kept() {
+        let keeper = Arc::new(Keeper::new(|| {
+            Box::pin(async {
+                Ok(Lasting {
+                    credentials: Credentials::IdentityToken("endless".to_owned()),
+                    lives: Duration::MAX,
+                })
+            })
+        }));
+        assert!(keeper.get().await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

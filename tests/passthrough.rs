@@ -6,6 +6,7 @@
 mod support;
 
 use http::Method;
+use refshim::config::{CredentialsConfig, CredentialsKind};
 use support::{CountingProxy, Endpoint, Fault, Local, Program, Registry};
 
 const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
@@ -215,6 +216,30 @@ async fn a_realm_is_rewritten_on_request_only() {
     );
     assert_eq!(reply.header("www-authenticate"), Some(expected.as_str()));
     rewriting.endpoint().get("/auth/other").await.expect_status(404);
+}
+
+/// Whoever asks for nothing costs the registry nothing, however often.
+#[tokio::test]
+async fn a_registry_without_a_realm_is_not_asked_for_one_again_and_again() {
+    let registry = Registry::v2().await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let proxy = Local::configured(link.url(), |config| config.server.rewrite_realm = true).await;
+    for path in ["/auth/token", "/x", "/x"] {
+        proxy.endpoint().get(path).await.expect_status(404);
+    }
+    assert_eq!(link.take(), ["GET /v2/"]);
+
+    let proxy = Local::configured(link.url(), |config| {
+        config.server.rewrite_realm = true;
+        config.upstreams[0].credentials = CredentialsConfig {
+            kind: CredentialsKind::Static,
+            username: Some("robot".to_owned()),
+            ..CredentialsConfig::default()
+        };
+    })
+    .await;
+    proxy.endpoint().get("/x").await.expect_status(404);
+    assert_eq!(link.take(), [""; 0]);
 }
 
 #[tokio::test]

@@ -75,11 +75,18 @@ impl Gateway {
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Observed> {
         let (mut parts, body) = request.into_parts();
         let mut observer = Observer::begin(&self.metrics, &parts);
-        let led = self.lead(&mut parts).await;
-        observer.found(led.as_ref().map_or(Endpoint::Refused, |visit| visit.route.endpoint()));
+        let led = AssertUnwindSafe(self.lead(&mut parts)).catch_unwind().await;
+        let visit = led.as_ref().ok().and_then(|led| led.as_ref().ok());
+        observer.found(visit.map_or(Endpoint::Refused, |visit| visit.route.endpoint()));
         let span = observer.start(&mut parts);
-        let answered = AssertUnwindSafe(self.answer(led, &parts, body)).catch_unwind();
-        let response = answered.instrument(span).await.unwrap_or_else(|_| {
+        let answered = match led {
+            Ok(led) => {
+                let answered = AssertUnwindSafe(self.answer(led, &parts, body)).catch_unwind();
+                answered.instrument(span).await
+            }
+            Err(panic) => Err(panic),
+        };
+        let response = answered.unwrap_or_else(|_| {
             self.metrics.panicked();
             panicked()
         });

@@ -54,7 +54,8 @@ impl Backend {
 
     /// Whether a request outside the API asks for a token where the upstream says that tokens are.
     pub(super) async fn is_token_request(&self, request: &Parts) -> bool {
-        if !self.shared.server.rewrite_realm {
+        // With credentials of refshim's own nobody is shown a challenge, and asking would be on those.
+        if !self.shared.server.rewrite_realm || self.upstream.has_own_credentials() {
             return false;
         }
         if self.realms.is_empty() {
@@ -65,11 +66,16 @@ impl Backend {
 
     /// A caller may have its challenge from another replica, or from before a restart.
     async fn learn_realm(&self) {
-        if let Ok(mut ping) = self.upstream.get("/v2/", &Caller::anonymous(), PING_LIMIT).await {
+        let Some(turn) = self.realms.turn().await else { return };
+        let asked = self.upstream.get("/v2/", &Caller::anonymous(), PING_LIMIT).await;
+        let answered = asked.is_ok();
+        if let Ok(mut ping) = asked {
             // Only the path is of interest here; the origin is thrown away.
             self.realms
                 .rewrite(&mut ping.headers, &self.view, realm::NO_ORIGIN, None);
         }
+        // Only now: whoever waited finds what was learned.
+        turn.asked(answered);
     }
 }
 

@@ -5,15 +5,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method};
+use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 use super::rewrite::SelfView;
 use super::way::{NAMESPACE, encoded};
 
 /// An upstream has one realm; more than a few would be something else.
 const MAX_PATHS: usize = 8;
+
+/// Where the upstream named no realm, or did not answer, it is not asked for one again so soon: anybody can ask for paths that are
+/// nothing.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Stands for the origin of a caller where there is none.
 pub(super) const NO_ORIGIN: &str = "http://caller.invalid";
@@ -22,6 +30,19 @@ pub(super) const NO_ORIGIN: &str = "http://caller.invalid";
 #[derive(Debug, Default)]
 pub(super) struct Realms {
     paths: Mutex<BTreeSet<String>>,
+    /// Until when the upstream is not asked. Held while it is.
+    quiet: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// To ask the upstream for its challenge.
+pub(super) struct Turn<'a>(MutexGuard<'a, Option<Instant>>);
+
+impl Turn<'_> {
+    /// Whether there was an answer.
+    pub(super) fn asked(mut self, answered: bool) {
+        let pause = if answered { ASK_AGAIN } else { TRY_AGAIN };
+        *self.0 = Some(Instant::now() + pause);
+    }
 }
 
 impl Realms {
@@ -60,6 +81,13 @@ impl Realms {
     /// Whether nothing was learned yet.
     pub(super) fn is_empty(&self) -> bool {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// `None` where somebody has just asked, perhaps while this waited.
+    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+        let quiet = self.quiet.lock().await;
+        let is_quiet = quiet.is_some_and(|until| Instant::now() < until);
+        (!is_quiet).then_some(Turn(quiet))
     }
 
     /// Whether a request asks for a token.

@@ -11,6 +11,7 @@ mod clock;
 mod counts;
 mod epoch;
 mod flight;
+mod found;
 mod json;
 mod key;
 mod memory;
@@ -32,14 +33,13 @@ pub use json::{from_json, to_json};
 pub use key::{Key, Kind, Scope};
 pub use redis::{RedisError, RedisOptions};
 
-use epoch::{Epochs, Standing, WriteId};
+use epoch::{Epochs, Standing};
+use found::{Found, Shared, in_memory, standing};
 use memory::{Entry, MemoryStore};
 use shared::{SharedStore, Stored, Told};
 
 /// Values on their way to the second tier at once; beyond, they stay in memory alone.
 const PUTS: usize = 32;
-/// Clocks of replicas may differ by this much. What seems to come from further ahead is not believed.
-const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// A value that can be remembered.
 pub trait Cached: Send + Sync + Sized + 'static {
@@ -98,13 +98,6 @@ pub struct SharedHealth {
     pub open: bool,
     /// Connections that broke or could not be made.
     pub failures: u64,
-}
-
-struct Shared {
-    store: Arc<dyn SharedStore>,
-    puts: Arc<Semaphore>,
-    /// When memory's own value is this old, another process may know better.
-    second_look: Duration,
 }
 
 impl Cache {
@@ -296,59 +289,6 @@ impl Cache {
         if let Some(shared) = &self.shared {
             shared.store.wrote(scope, &touched).await;
         }
-    }
-}
-
-/// What one of the tiers holds.
-struct Found<T> {
-    value: Arc<T>,
-    /// Time since 1970 at which it was learned.
-    at: Duration,
-    epoch: Option<WriteId>,
-    vouched: bool,
-}
-
-fn in_memory<T>(own: Option<Found<T>>) -> (Option<Found<T>>, Tier) {
-    let tier = if own.is_some() { Tier::Memory } else { Tier::Miss };
-    (own, tier)
-}
-
-impl Shared {
-    /// Whether another process cannot know better.
-    fn is_enough<T>(&self, key: &Key, own: &Found<T>, now: Duration) -> bool {
-        match key.kind() {
-            // Content by its digest: there is no other.
-            Kind::Manifest | Kind::Blob | Kind::Synthesised => true,
-            // Every process learns something else.
-            Kind::Learned => false,
-            _ => own.vouched && now.saturating_sub(own.at) < self.second_look,
-        }
-    }
-
-    async fn find<T: Cached>(&self, key: &Key, now: Duration) -> Option<Found<T>> {
-        let stored = self.store.get(key.id()).await?;
-        let standing = standing(key, stored.epoch);
-        if stored.at > now + CLOCK_SKEW || standing == Standing::Overwritten {
-            return None;
-        }
-        let doubtful_before = self.store.doubtful_before();
-        let doubtful = !doubtful_before.is_zero() && stored.at < doubtful_before + CLOCK_SKEW;
-        let at = stored.at.min(now);
-        Some(Found {
-            value: Arc::new(T::decode(&key.id().detail, stored.bytes)?),
-            // Another's clock may be ahead: what is doubtful must be so by this one.
-            at: if doubtful { at.saturating_sub(CLOCK_SKEW) } else { at },
-            epoch: stored.epoch,
-            vouched: standing == Standing::Vouched && !doubtful,
-        })
-    }
-}
-
-fn standing(key: &Key, learned_in: Option<WriteId>) -> Standing {
-    match (key.asked_in(), learned_in) {
-        (None, _) => Standing::Vouched,
-        (Some(_), None) => Standing::Unknown,
-        (Some(epoch), Some(learned_in)) => epoch.standing(key.id(), learned_in),
     }
 }
 

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::epoch::WriteId;
+use super::found::CLOCK_SKEW;
 use super::key::Identity;
 use super::shared::Later;
 use super::*;

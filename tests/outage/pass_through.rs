@@ -49,14 +49,7 @@ async fn the_upstream_dies_in_the_middle_of_a_download() {
 async fn the_upstream_dies_in_the_middle_of_an_upload() {
     let mut setup = Setup::new(|builder| builder).await;
     let through = setup.refshim.endpoint();
-    let started = through
-        .send(Method::POST, "/v2/app/blobs/uploads/", &[], Bytes::new())
-        .await;
-    let location = started
-        .expect_status(202)
-        .header("location")
-        .expect("a Location")
-        .to_owned();
+    let location = through.begin_upload("app").await;
     let (sender, body) = exchange::channel();
     let headers = [("content-type", "application/octet-stream")];
     let request = through

@@ -99,24 +99,23 @@ impl Endpoint {
     pub async fn push_blob(&self, repository: &str, bytes: impl Into<Bytes>) -> Digest {
         let bytes = bytes.into();
         let digest = Digest::sha256(&bytes);
-        let started = self
-            .send(
-                Method::POST,
-                &format!("/v2/{repository}/blobs/uploads/"),
-                &[],
-                Bytes::new(),
-            )
-            .await;
-        let location = started
-            .expect_status(202)
-            .header("location")
-            .expect("a Location")
-            .to_owned();
+        let location = self.begin_upload(repository).await;
         let separator = if location.contains('?') { '&' } else { '?' };
         let url = format!("{location}{separator}digest={digest}");
         let octets = [("content-type", "application/octet-stream")];
         self.send(Method::PUT, &url, &octets, bytes).await.expect_status(201);
         digest
+    }
+
+    /// Begins to upload a blob; where it goes on.
+    pub async fn begin_upload(&self, repository: &str) -> String {
+        let path = format!("/v2/{repository}/blobs/uploads/");
+        let begun = self.send(Method::POST, &path, &[], Bytes::new()).await;
+        begun
+            .expect_status(202)
+            .header("location")
+            .expect("a Location")
+            .to_owned()
     }
 
     /// Puts a manifest under a tag, or under its digest where `tag` is empty.

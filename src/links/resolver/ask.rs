@@ -219,7 +219,8 @@ impl Resolver {
             shareable,
             gone,
         } = scanned?;
-        if !gone.is_empty() {
+        // What was written since may have brought them back.
+        if !gone.is_empty() && self.cache.epoch(&place.scope).await == place.epoch {
             self.forget(&place, &subject, &gone).await;
         }
         let links = Arc::new(links);

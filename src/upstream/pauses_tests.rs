@@ -1,0 +1,164 @@
+//! When searches are held back, and whose.
+
+use http::HeaderValue;
+use tokio::time::advance;
+
+use super::*;
+
+const ALICE: &str = "Basic YQ==";
+const BOB: &str = "Basic Yg==";
+
+fn of(credentials: &'static str) -> Caller {
+    Caller::with(Some(HeaderValue::from_static(credentials)))
+}
+
+fn limited(status: StatusCode, wait: Option<u64>) -> Failure {
+    Failure {
+        error: UpstreamError::Limited {
+            status,
+            retry_after: wait,
+        },
+        wait: wait.map(Duration::from_secs),
+    }
+}
+
+fn down() -> UpstreamError {
+    UpstreamError::Connect("refused".into())
+}
+
+async fn wait_of(pauses: &Pauses, caller: &Caller) -> Option<u64> {
+    match pauses.pass(caller).await {
+        Ok(()) => None,
+        Err(UpstreamError::Paused { seconds, .. }) => Some(seconds),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_is_about_one_credential_and_a_503_about_everybody() {
+    let pauses = Pauses::new(false);
+    pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+    assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(60));
+    assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
+    assert_eq!(wait_of(&pauses, &Caller::anonymous()).await, None);
+    pauses.asked(&of(ALICE), &limited(StatusCode::SERVICE_UNAVAILABLE, Some(90)));
+    assert_eq!(wait_of(&pauses, &of(BOB)).await, Some(90));
+    assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(90));
+    advance(Duration::from_secs(90)).await;
+    assert_eq!(wait_of(&pauses, &of(ALICE)).await, None);
+    assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [0, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_refshims_own_credentials_all_callers_are_one() {
+    let pauses = Pauses::new(true);
+    pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+    assert_eq!(wait_of(&pauses, &of(BOB)).await, Some(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_wait_is_for_ever_and_a_short_one_is_waited_out() {
+    let pauses = Pauses::new(false);
+    pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(u64::MAX)));
+    assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(600));
+    pauses.asked(&of(BOB), &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+    let begun = Instant::now();
+    assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
+    assert_eq!(begun.elapsed().as_secs(), 4);
+    assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_need_not_wait_is_told_at_once_of_a_short_pause_too() {
+    let pauses = Pauses::new(false);
+    let (alice, bob) = (of(ALICE), of(BOB));
+    let mut waiting = std::pin::pin!(pauses.held_back(&alice));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let moment = Failure {
+        wait: Some(MOMENT),
+        ..limited(StatusCode::TOO_MANY_REQUESTS, None)
+    };
+    pauses.asked(&alice, &moment);
+    assert!(futures_util::poll!(&mut waiting).is_pending(), "soon over");
+    pauses.asked(&alice, &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+    assert!(matches!(waiting.await, UpstreamError::Paused { seconds: 4, .. }));
+    assert!(matches!(pauses.held_back(&alice).await, UpstreamError::Paused { .. }));
+    let mut other = std::pin::pin!(pauses.held_back(&bob));
+    assert!(futures_util::poll!(&mut other).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_while_everything_fails_and_end_with_a_success() {
+    let (pauses, caller) = (Pauses::new(false), of(ALICE));
+    let mut longest = Duration::ZERO;
+    for failure in 1..=20_u32 {
+        pauses.failed(&caller, &down(), Instant::now());
+        advance(Duration::from_nanos(1)).await;
+        // Fails together with the first, which only shows that it is not alone.
+        pauses.failed(&of(BOB), &down(), Instant::now() - Duration::from_secs(1));
+        let pause = pauses.current(&of(BOB)).map(|pause| pause.until - Instant::now());
+        assert_eq!(pause.is_some(), failure > FREE_FAILURES, "{failure}");
+        longest = longest.max(pause.unwrap_or_default());
+        // Until the next request begins.
+        advance(LONGEST).await;
+    }
+    assert!(longest >= LONGEST / 2 && longest <= LONGEST, "{longest:?}");
+    pauses.succeeded(&caller);
+    pauses.failed(&caller, &down(), Instant::now());
+    assert!(!pauses.holds_back(&caller));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_for_one_alone_holds_back_nobody_else() {
+    let pauses = Pauses::new(false);
+    for _ in 0..=FREE_FAILURES {
+        pauses.failed(&of(ALICE), &down(), Instant::now());
+        advance(Duration::from_nanos(1)).await;
+    }
+    assert!(pauses.holds_back(&of(ALICE)) && !pauses.holds_back(&of(BOB)));
+    pauses.failed(&of(BOB), &down(), Instant::now());
+    assert!(pauses.holds_back(&of(ALICE)) && pauses.holds_back(&of(BOB)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_ends_a_pause_at_once_but_not_what_was_asked_for() {
+    let (pauses, caller) = (Pauses::new(false), of(ALICE));
+    for _ in 0..=FREE_FAILURES {
+        pauses.failed(&caller, &down(), Instant::now());
+        advance(Duration::from_nanos(1)).await;
+    }
+    assert!(pauses.holds_back(&caller));
+    pauses.succeeded(&caller);
+    assert!(!pauses.holds_back(&caller));
+    pauses.asked(&caller, &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+    pauses.succeeded(&caller);
+    assert!(pauses.holds_back(&caller));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_fail_together_are_one_failure() {
+    let (pauses, caller, begun) = (Pauses::new(false), of(ALICE), Instant::now());
+    advance(Duration::from_secs(1)).await;
+    for _ in 0..100 {
+        pauses.failed(&caller, &down(), begun);
+    }
+    assert!(!pauses.holds_back(&caller));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_without_a_time_is_one_at_once_and_other_errors_are_none() {
+    let (pauses, caller) = (Pauses::new(false), of(ALICE));
+    for _ in 0..9 {
+        pauses.failed(&caller, &UpstreamError::Invalid("HTML".into()), Instant::now());
+    }
+    assert!(!pauses.holds_back(&caller));
+    let limit = limited(StatusCode::TOO_MANY_REQUESTS, None);
+    pauses.failed(&caller, &limit.error, Instant::now());
+    assert!(pauses.holds_back(&caller) && !pauses.holds_back(&of(BOB)));
+}
+
+#[test]
+fn fractions_of_a_second_are_waited_out() {
+    assert_eq!(whole_seconds(Duration::from_nanos(880_092)), 1);
+    assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use http::StatusCode;
 
 use crate::config::ConfigErrors;
+use crate::oci::ErrorBody;
 use crate::upstream::Refusal;
 
 /// What is printed on standard error, and the exit code.
@@ -65,11 +66,11 @@ impl From<ConfigErrors> for Failure {
 
 /// `: CODE message` of an OCI error body.
 fn message(body: &[u8]) -> String {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let error = &body["errors"][0];
-    let texts = [&error["code"], &error["message"]].map(|text| text.as_str().unwrap_or_default());
-    let text = texts.join(" ").trim().to_owned();
-    if text.is_empty() { text } else { format!(": {text}") }
+    let stated = ErrorBody::parse(body);
+    let error = stated.as_ref().and_then(ErrorBody::first);
+    error.map_or_else(String::new, |error| {
+        format!(": {} {}", error.code, error.message).trim_end().to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -154,9 +154,16 @@ async fn probe(upstream: &Upstream, place: &Place, known: &[Reference]) -> Probe
         200 if is_listing(&reply.body) => Access::Allowed,
         // A page for logging in, say.
         200 => return Err(UpstreamError::Invalid("a tag listing that is none".into())),
-        // An ingress without the registry behind it says so of everything.
-        404 if !reply.is_error() => return Err(UpstreamError::Invalid("a 404 that is not a registry's".into())),
-        404 => Access::Unseen,
+        404 => match reply.error() {
+            Some(stated) if stated.states_absence() => Access::Unseen,
+            Some(stated) if stated.states_refusal() => Access::Refused(reply),
+            // An ingress without the registry behind it says so of everything.
+            _ => {
+                return Err(UpstreamError::Invalid(format!(
+                    "a 404 that does not say what is absent, for {path}"
+                )));
+            }
+        },
         _ => Access::Refused(reply),
     })
 }

@@ -98,17 +98,20 @@ impl Failure {
 
 /// 401 and 403, and ECR Public's 400 for an expired token.
 fn is_about_access(refusal: &Refusal) -> bool {
-    let says = |code: &str| String::from_utf8_lossy(&refusal.body).contains(&format!("\"{code}\""));
     match refusal.status.as_u16() {
         401 | 403 => true,
-        400 => says("DENIED") || says("UNAUTHORIZED"),
+        400 => refusal.error().is_some_and(|stated| stated.states_refusal()),
         _ => false,
     }
 }
 
 /// The caller asked nothing wrong, so its 4xx must not be the caller's: clients take 400 or 404 for "no referrers".
 fn refused_otherwise(refusal: &Refusal) -> OciError {
-    let message = format!("the registry refuses to be read (HTTP {})", refusal.status.as_u16());
+    let codes = refusal.error().map(|stated| format!(" {stated}")).unwrap_or_default();
+    let message = format!(
+        "the registry refuses to be read (HTTP {}{codes})",
+        refusal.status.as_u16()
+    );
     OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
 }
 

@@ -4,15 +4,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::UpstreamError;
-use super::scan::is_oci_error;
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, ErrorBody};
 
 /// An upstream's answer to a question that has one.
 #[derive(Clone, Debug)]
 pub enum Answer<T> {
     Found(T),
-    /// A 404 with an OCI error body. A 404 of any other shape (a load balancer's, a web page) is an
-    /// [`super::UpstreamError`]: it says nothing about the registry's content.
+    /// A 404 that says so in the registry's own words ([`ErrorBody::states_absence`]). Any other 404 (a load balancer's, a web
+    /// page, another code) is an [`super::UpstreamError`]: it says nothing about the registry's content.
     Absent,
     /// 401, 403, or another final refusal, to be relayed as it is.
     Refused(Refusal),
@@ -38,9 +37,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Whether the body is a registry's (distribution-spec, "Error Codes"): `{"errors":[{"code":…}]}`.
-    pub fn is_error(&self) -> bool {
-        is_oci_error(&self.body)
+    /// What the registry says in it (distribution-spec, "Error Codes"); `None` when the body is no registry's error.
+    pub fn error(&self) -> Option<ErrorBody> {
+        ErrorBody::parse(&self.body)
     }
 }
 

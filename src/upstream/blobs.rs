@@ -26,7 +26,7 @@ impl Upstream {
     ) -> Result<Answer<Bytes>, UpstreamError> {
         let ask = self.ask_blob(Method::GET, Redirects::Elsewhere, repository, digest, caller)?;
         let reply = self.ask(&ask, limit).await?;
-        sort(reply)?.try_map(|reply| {
+        sort(reply, &ask.uri)?.try_map(|reply| {
             check(digest, &reply.body)?;
             Ok(reply.body)
         })
@@ -113,7 +113,7 @@ impl Upstream {
         match begun.status.as_u16() {
             202 => {}
             201 => return Ok(Answer::Found(())),
-            _ => return unwritten(begun),
+            _ => return unwritten(begun, &begin),
         }
         let session = self.session(&begun, &begin, digest)?;
         let put = self
@@ -121,14 +121,14 @@ impl Upstream {
                 Write {
                     media_type: OCTETS,
                     bytes,
-                    ..Write::empty(kind, Method::PUT, session)
+                    ..Write::empty(kind, Method::PUT, session.clone())
                 },
                 caller,
             )
             .await?;
         match put.status.as_u16() {
             201 | 204 => Ok(Answer::Found(())),
-            _ => unwritten(put),
+            _ => unwritten(put, &session),
         }
     }
 
@@ -148,11 +148,11 @@ impl Upstream {
     }
 }
 
-fn unwritten(reply: Reply) -> Result<Answer<()>, Failure> {
+fn unwritten(reply: Reply, asked: &Uri) -> Result<Answer<()>, Failure> {
     if reply.status == http::StatusCode::TOO_MANY_REQUESTS || reply.status.is_server_error() {
         return Err(failure_of(&reply));
     }
-    match sort(reply)? {
+    match sort(reply, asked)? {
         Answer::Found(_) => Err(UpstreamError::Invalid("HTTP 200 to an upload".into()).into()),
         Answer::Absent => Ok(Answer::Absent),
         Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),

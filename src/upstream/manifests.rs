@@ -27,7 +27,7 @@ impl Upstream {
     ) -> Result<Answer<RawManifest>, UpstreamError> {
         let ask = self.ask_manifest(RequestKind::Manifest, Method::GET, repository, reference, caller)?;
         let reply = self.ask(&ask, self.manifest_bytes).await?;
-        sort(reply)?.try_map(|reply| raw_manifest(reply, reference))
+        sort(reply, &ask.uri)?.try_map(|reply| raw_manifest(reply, reference))
     }
 
     /// What a HEAD tells of a manifest. A 404 to a HEAD has no body, so it counts as absent unless it is a web page's.
@@ -43,7 +43,7 @@ impl Upstream {
             media_type(&reply.headers)?;
             return Ok(Answer::Absent);
         }
-        let head = sort(reply)?.try_map(|reply| manifest_head(&reply.headers, reference))?;
+        let head = sort(reply, &ask.uri)?.try_map(|reply| manifest_head(&reply.headers, reference))?;
         match head {
             Answer::Found(Some(head)) => Ok(Answer::Found(head)),
             // No digest to be had from a HEAD: the bytes tell.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::counts::RequestKind;
 use super::link_header;
-use super::scan::{Ask, Redirects, error_codes};
+use super::scan::{Ask, Redirects};
 use super::{Caller, Native, Reply, Upstream, UpstreamError};
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Descriptor, Digest, RepositoryName};
@@ -106,7 +106,8 @@ impl Upstream {
 
     fn judge(&self, reply: Reply, asked: &Uri, subject: &Digest, known: bool) -> Result<Page, UpstreamError> {
         let no = || self.no(subject);
-        let says = |code: &str| error_codes(&reply.body).is_some_and(|codes| codes.iter().any(|c| c == code));
+        let stated = reply.error();
+        let says = |code: &str| stated.as_ref().is_some_and(|stated| stated.has(code));
         match reply.status.as_u16() {
             200 => {
                 let content_type = reply.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());

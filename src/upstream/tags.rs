@@ -102,7 +102,7 @@ impl Upstream {
         let mut heard = self.attempt(ask).await?;
         if heard.response.status() != StatusCode::OK {
             let reply = read::refusal(heard.response).await?;
-            return Ok(sort(reply)?.try_map(|_| Ok(None))?);
+            return Ok(sort(reply, &ask.uri)?.try_map(|_| Ok(None))?);
         }
         let next = match link_header::next(heard.response.headers()) {
             Some(link) => Some(self.own_link(&heard.uri, link)?),

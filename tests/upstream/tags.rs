@@ -110,6 +110,35 @@ async fn what_is_no_listing_is_an_error_and_never_an_empty_one() {
 }
 
 #[tokio::test]
+async fn a_404_is_absence_only_where_it_says_so() {
+    let listed = |code: &'static str| async move {
+        let server = Scripted::start(move |_| oci_error(404, code)).await;
+        upstream(&server.url()).tags(&repository(), &anyone()).await
+    };
+    for code in ["NAME_UNKNOWN", "NOT_FOUND", "MANIFEST_UNKNOWN"] {
+        let answer = listed(code).await;
+        assert!(matches!(answer, Ok(Answer::Absent)), "{code}: {answer:?}");
+    }
+    for code in ["DENIED", "UNAUTHORIZED"] {
+        let answer = listed(code).await;
+        assert!(matches!(answer, Ok(Answer::Refused(_))), "{code}: {answer:?}");
+    }
+    for code in [
+        "TOOMANYREQUESTS",
+        "UNAVAILABLE",
+        "UNKNOWN",
+        "NAME_INVALID",
+        "TAG_EXPIRED",
+    ] {
+        let said = invalid(listed(code).await);
+        assert!(
+            said.contains(code) && said.contains("404") && said.contains("/v2/team/app/tags/list"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn refusals_come_back_byte_for_byte() {
     let server = server(|_, _| {
         let headers = [

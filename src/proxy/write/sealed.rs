@@ -23,13 +23,15 @@ pub(super) fn is_not_understood(manifest: &Manifest, own: &Digest, refusal: &Rep
         // The digest was checked here already.
         StatusCode::BAD_REQUEST if own.algorithm() != "sha256" && says(refusal, "DIGEST_INVALID") => true,
         // A missing blob is the pusher's mistake, whatever the manifest.
-        StatusCode::BAD_REQUEST => unheard_of && !says(refusal, "BLOB_UNKNOWN"),
+        StatusCode::BAD_REQUEST => {
+            unheard_of && !says(refusal, "BLOB_UNKNOWN") && !says(refusal, "MANIFEST_BLOB_UNKNOWN")
+        }
         _ => false,
     }
 }
 
 fn says(refusal: &Reply, code: &str) -> bool {
-    refusal.body.windows(code.len()).any(|part| part == code.as_bytes())
+    refusal.error().is_some_and(|stated| stated.has(code))
 }
 
 impl Writer {

@@ -3,7 +3,9 @@
 mod support;
 
 use http::Method;
-use support::fake::knobs::{Auth, Last, Link, Referrers, TagPages, TooMany};
+use support::fake::knobs::{
+    Auth, Heads, Last, Link, LinkForm, Moved, Native, Referrers, Rights, Shown, TagPages, TooMany,
+};
 use support::fake::{Fake, Trouble, profiles};
 use support::{Endpoint, Reply};
 
@@ -201,4 +203,149 @@ async fn trouble_comes_as_often_as_it_is_told() {
     fake.trouble(Trouble::ghcr_limit("880.092µs"), |_| true);
     fake.endpoint().get("/v2/").await.expect_status(429);
     assert_eq!(fake.count(|seen| seen.path == "/v2/"), 3);
+}
+
+/// All but the proper form of a link, behind a registry of 251 tags in pages of 100.
+#[tokio::test]
+async fn links_are_written_in_every_form() {
+    let pages = TagPages {
+        greatest_n: Some(100),
+        page: Some(100),
+        ..TagPages::default()
+    };
+    let fake = full(profiles::tags(pages)).await;
+    for form in LinkForm::ALL {
+        fake.turn(|knobs| knobs.tags.as_mut().unwrap().link_form = form);
+        let reply = fake.endpoint().get("/v2/app/tags/list?n=1000").await.expect_status(200);
+        let link = String::from_utf8_lossy(reply.headers["link"].as_bytes()).into_owned();
+        assert!(link.contains("/v2/app/tags/list?last=t099&n=100"), "{form:?}: {link}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_cache_lists_what_it_was_asked_for() {
+    let fake = full(profiles::tags(TagPages::default())).await;
+    let shown = Shown::Only {
+        names: ["t001".to_owned()].into(),
+        asked_join: true,
+    };
+    fake.turn(|knobs| knobs.tags.as_mut().unwrap().shown = shown);
+    let listed = async || tags(&fake.endpoint().get("/v2/app/tags/list").await);
+    assert_eq!(listed().await, ["t001"]);
+    fake.endpoint().manifest("app", "zz").await.expect_status(200);
+    assert_eq!(listed().await, ["t001", "zz"]);
+}
+
+#[tokio::test]
+async fn pages_may_be_at_another_host() {
+    let mut knobs = profiles::tags(TagPages {
+        greatest_n: Some(100),
+        ..TagPages::default()
+    });
+    knobs.moved = Moved::Reads;
+    let fake = full(knobs).await;
+    for path in ["/v2/app/tags/list?n=1000", "/v2/app/manifests/zz"] {
+        let moved = fake.endpoint().get(path).await.expect_status(307);
+        let there = moved.header("location").unwrap();
+        assert_eq!(there, format!("{}/v2/mirror{path}", fake.elsewhere()));
+        let reply = Endpoint::new(fake.elsewhere())
+            .get_with(there, &[("accept", support::content::ANY)])
+            .await;
+        let reply = reply.expect_status(200);
+        let link = reply.header("link");
+        assert!(
+            link.is_none_or(|link| link.starts_with("</v2/mirror/v2/app/tags/list?")),
+            "{link:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn heads_rights_and_limits_differ() {
+    let fake = full(support::fake::Knobs::default()).await;
+    let endpoint = fake.endpoint();
+    let accept = [("accept", support::content::ANY)];
+    let head = async || endpoint.send(Method::HEAD, "/v2/app/manifests/zz", &accept, "").await;
+    fake.turn(|knobs| knobs.heads = Heads::WithoutDigest);
+    assert_eq!(head().await.expect_status(200).header("docker-content-digest"), None);
+    fake.turn(|knobs| knobs.heads = Heads::Answers(405));
+    head().await.expect_status(405);
+    endpoint.manifest("app", "zz").await.expect_status(200);
+
+    fake.turn(|knobs| knobs.pull_limit = Some(1));
+    let pulled = endpoint.manifest("app", "zz").await.expect_status(200);
+    assert_eq!(pulled.header("ratelimit-remaining"), Some("0;w=21600"));
+    endpoint.manifest("app", "zz").await.expect_status(429);
+
+    fake.turn(|knobs| {
+        knobs.pull_limit = None;
+        knobs.rights = Rights {
+            insider: Some("Bearer in"),
+            listing: Some(401),
+            ..Rights::default()
+        };
+    });
+    endpoint.get("/v2/app/tags/list").await.expect_status(401);
+    endpoint.manifest("app", "zz").await.expect_status(200);
+    let insider = fake.endpoint().authorization("Bearer in");
+    insider.get("/v2/app/tags/list").await.expect_status(200);
+    fake.turn(|knobs| knobs.rights.hidden = true);
+    let hidden = endpoint.manifest("app", "zz").await.expect_status(404);
+    assert_eq!(hidden.error_code(), "NAME_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_has_pages_and_other_lists_beside_it() {
+    let fake = Fake::start(support::fake::Knobs::default()).await;
+    let image = fake.image("app", "v1", "image");
+    for title in ["a", "b", "c"] {
+        fake.artifact("app", "", &image, "x/y", title);
+    }
+    fake.turn(|knobs| {
+        knobs.referrers = Referrers::Native(Native {
+            page: Some(2),
+            unknown_is_empty_404: true,
+            ..Native::default()
+        });
+        knobs.referrers_in.insert("plain", Referrers::PageNotFound);
+    });
+    let path = format!("/v2/app/referrers/{}", image.digest);
+    let first = fake.endpoint().get(&path).await.expect_status(200);
+    let link = first
+        .header("link")
+        .unwrap()
+        .split(['<', '>'])
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    let second = fake.endpoint().get(&link).await.expect_status(200);
+    let lengths = [first, second].map(|reply| reply.json()["manifests"].as_array().unwrap().len());
+    assert_eq!(lengths, [2, 1]);
+    let unknown = fake
+        .endpoint()
+        .get("/v2/app/referrers/sha256:".to_owned().as_str())
+        .await;
+    assert_eq!(unknown.status, 404);
+    let plain = fake
+        .endpoint()
+        .get(&format!("/v2/plain/referrers/{}", image.digest))
+        .await;
+    assert_eq!(plain.expect_status(404).text(), "404 page not found\n");
+}
+
+#[tokio::test]
+async fn trouble_spares_some_and_bends_answers() {
+    let fake = full(support::fake::Knobs::default()).await;
+    fake.trouble_after(1, Some(1), Trouble::oci(404, "DENIED", "no"), |_| true);
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(fake.endpoint().get("/v2/").await.status);
+    }
+    assert_eq!(statuses, [200, 404, 200]);
+    fake.trouble(Trouble::Gzip, |_| true);
+    let reply = fake.endpoint().get("/v2/app/tags/list").await.expect_status(200);
+    assert_eq!(
+        (reply.header("content-encoding"), &reply.body[..2]),
+        (Some("gzip"), &[0x1f, 0x8b][..])
+    );
 }

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use refshim::body::{Body, BoxError};
 
 use super::knobs::{Knobs, Uploads};
-use super::{Shared, auth, blobs, manifests, native, pages, reply, tags};
+use super::{Shared, auth, blobs, manifests, native, pages, reply, rights, tags};
 
 /// A request's head, seen from behind the path prefix.
 pub struct Asked<'a> {
@@ -55,7 +55,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<R
     }
 }
 
-async fn respond(shared: &Shared, knobs: &Knobs, head: Parts, body: Incoming) -> Result<Response<Body>, BoxError> {
+pub async fn respond(shared: &Shared, knobs: &Knobs, head: Parts, body: Incoming) -> Result<Response<Body>, BoxError> {
     let Some(path) = head.uri.path().strip_prefix(knobs.base) else {
         return Ok(reply::html(StatusCode::NOT_FOUND, "Nothing here"));
     };
@@ -67,14 +67,16 @@ async fn respond(shared: &Shared, knobs: &Knobs, head: Parts, body: Incoming) ->
     };
     // In this order: who may not ask learns nothing else.
     let early = auth::refuse(&asked)
+        .or_else(|| rights::refuse(&asked))
         .or_else(|| pages::answer(&asked))
+        .or_else(|| blobs::moved(&asked))
         .or_else(|| native::answer(&asked))
         .or_else(|| tags::list(&asked))
         .or_else(|| blobs::redirect(&asked))
         .or_else(|| manifests::read(&asked))
         .or_else(|| manifests::delete(&asked));
     if let Some(response) = early {
-        return Ok(response);
+        return Ok(rights::count(&asked, response));
     }
     if asked.head.method == Method::PUT && asked.part("manifests").is_some() {
         return manifests::push(&asked, body).await;
@@ -89,6 +91,7 @@ async fn respond(shared: &Shared, knobs: &Knobs, head: Parts, body: Incoming) ->
     let mut inner = Request::from_parts(asked.head.clone(), body);
     *inner.uri_mut() = target;
     let response = shared.registry.handle(inner).await;
+    let response = rights::count(&asked, manifests::bend(&asked, response));
     Ok(bend_upload(&asked, response))
 }
 

@@ -11,7 +11,7 @@ use refshim::body::{Body, BoxError};
 use refshim::oci::{Digest, RepositoryName};
 
 use super::answer::Asked;
-use super::knobs::Redirect;
+use super::knobs::{Moved, Redirect};
 use super::{Shared, reply, seen};
 
 /// Sends readers of a blob that exists to where it is.
@@ -32,10 +32,41 @@ pub fn redirect(asked: &Asked<'_>) -> Option<Response<Body>> {
     })
 }
 
-/// The foreign host: signed storage, and a page for everything else.
+/// Where a mirror of the registry is on the foreign host.
+const MIRROR: &str = "/v2/mirror";
+
+/// Sends readers to the mirror.
+pub fn moved(asked: &Asked<'_>) -> Option<Response<Body>> {
+    let is_listing = asked.path.ends_with("/tags/list");
+    let moves = match asked.knobs.moved {
+        Moved::Nothing => false,
+        Moved::Listings => is_listing,
+        Moved::Reads => is_listing || asked.part("manifests").is_some(),
+    };
+    if !moves || !asked.is_read() || asked.knobs.base == MIRROR {
+        return None;
+    }
+    let query = asked
+        .head
+        .uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let place = format!("{}{MIRROR}{}{query}", asked.shared.elsewhere, asked.path);
+    Some(reply::redirect(StatusCode::TEMPORARY_REDIRECT, &place))
+}
+
+/// The foreign host: a mirror, signed storage, and a page for everything else.
 pub async fn elsewhere(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
     let (mut head, body) = request.into_parts();
-    shared.change(|state| state.seen_elsewhere.push(seen(&head)));
+    let mut knobs = shared.change(|state| {
+        state.seen_elsewhere.push(seen(&head));
+        state.knobs.clone()
+    });
+    if head.uri.path().starts_with(MIRROR) {
+        knobs.base = MIRROR;
+        return super::answer::respond(&shared, &knobs, head, body).await;
+    }
     let Some((name, digest)) = head
         .uri
         .path()

@@ -1,6 +1,10 @@
 //! What can be different about a registry. The defaults are those of the embedded registry, Distribution 2.8's.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
+
+pub use super::quirks::{AbsentCodes, Heads, LinkForm, Moved, Rights, Shown};
 
 /// All knobs of a fake.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +14,14 @@ pub struct Knobs {
     pub auth: Auth,
     pub tags: Option<TagPages>,
     pub referrers: Referrers,
+    /// Repositories whose `/referrers` differs from the others' (Artifactory and Nexus have both kinds behind one host).
+    pub referrers_in: BTreeMap<&'static str, Referrers>,
+    pub heads: Heads,
+    pub rights: Rights,
+    pub absent: AbsentCodes,
+    pub moved: Moved,
+    /// Manifests that may be fetched before the rest is 429; HEADs and listings are free (Docker Hub).
+    pub pull_limit: Option<usize>,
     pub pushes: Pushes,
     pub delete: Delete,
     pub uploads: Uploads,
@@ -110,6 +122,8 @@ pub struct TagPages {
     pub too_many: TooMany,
     pub last: Last,
     pub link: Link,
+    pub link_form: LinkForm,
+    pub shown: Shown,
     /// Every page that is not empty links to another one (old Gitea).
     pub always_links: bool,
     /// A page without tags says `null` rather than `[]`.
@@ -126,6 +140,8 @@ impl Default for TagPages {
             too_many: TooMany::Clamped,
             last: Last::Seeks,
             link: Link::Relative,
+            link_form: LinkForm::Proper,
+            shown: Shown::All,
             always_links: false,
             null: true,
             media_type: "application/json; charset=utf-8",
@@ -158,6 +174,10 @@ pub struct Native {
     pub media_type: &'static str,
     /// An unknown subject is refused (Quay) instead of having an empty list.
     pub refuses_unknown: bool,
+    /// An unknown subject is 404 without a word (zot).
+    pub unknown_is_empty_404: bool,
+    /// Entries on a page. `None`: all.
+    pub page: Option<usize>,
 }
 
 impl Default for Native {
@@ -165,6 +185,8 @@ impl Default for Native {
         Self {
             media_type: "application/vnd.oci.image.index.v1+json",
             refuses_unknown: false,
+            unknown_is_empty_404: false,
+            page: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Manifests: what some registries refuse, and what one returns instead.
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -11,7 +11,7 @@ use refshim::oci::{LinkTagKind, Reference, RepositoryName, tag_scheme};
 use serde_json::Value;
 
 use super::answer::Asked;
-use super::knobs::Delete;
+use super::knobs::{Delete, Heads};
 use super::reply::{plain, refused};
 
 fn is_referrers_tag(tag: &str) -> bool {
@@ -31,6 +31,34 @@ pub fn read(asked: &Asked<'_>) -> Option<Response<Body>> {
     let digest = HeaderValue::from_str(subject.digest.as_str()).expect("a digest fits a header");
     response.headers_mut().insert("docker-content-digest", digest);
     Some(response)
+}
+
+/// What this registry's own HEADs and 404s are like.
+pub fn bend(asked: &Asked<'_>, mut response: Response<Body>) -> Response<Body> {
+    let manifest = asked.part("manifests").map(|(_, reference)| reference);
+    if asked.head.method == Method::HEAD && manifest.is_some() {
+        match asked.knobs.heads {
+            Heads::Served => {}
+            Heads::WithoutDigest => {
+                response.headers_mut().remove("docker-content-digest");
+                response.headers_mut().remove(ETAG);
+            }
+            Heads::Answers(status) => {
+                return plain(StatusCode::from_u16(status).expect("a status"), "application/json", "");
+            }
+        }
+    }
+    if response.status() != StatusCode::NOT_FOUND || !asked.is_read() {
+        return response;
+    }
+    let codes = asked.knobs.absent;
+    let code = match manifest {
+        Some(reference) if reference.contains(':') => codes.manifest,
+        Some(_) => codes.tag,
+        None if asked.path.ends_with("/tags/list") => codes.repository,
+        None => return response,
+    };
+    refused(StatusCode::NOT_FOUND, code, "unknown")
 }
 
 pub fn delete(asked: &Asked<'_>) -> Option<Response<Body>> {

@@ -11,11 +11,14 @@ mod manifests;
 mod native;
 mod pages;
 pub mod profiles;
+pub mod quirks;
 mod reply;
+mod rights;
 mod stock;
 mod tags;
 pub mod trouble;
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -32,8 +35,24 @@ type Predicate = Box<dyn Fn(&Seen) -> bool + Send>;
 struct Rule {
     matches: Predicate,
     trouble: Trouble,
+    /// Matching requests that it still spares.
+    spared: usize,
     /// How often it still applies; `None` for always.
     left: Option<usize>,
+}
+
+impl Rule {
+    /// Whether the request meets its trouble; spares it where that is due.
+    fn applies(&mut self, seen: &Seen) -> bool {
+        if self.left == Some(0) || !(self.matches)(seen) {
+            return false;
+        }
+        if self.spared > 0 {
+            self.spared -= 1;
+            return false;
+        }
+        true
+    }
 }
 
 #[derive(Default)]
@@ -42,6 +61,10 @@ struct State {
     rules: Vec<Rule>,
     seen: Vec<Seen>,
     seen_elsewhere: Vec<Seen>,
+    /// Repositories and tags that were asked for by name.
+    asked: HashSet<(String, String)>,
+    /// Manifests that were fetched.
+    pulls: usize,
 }
 
 /// What the fake's own listener and the foreign host's share.
@@ -106,12 +129,23 @@ impl Fake {
 
     /// Every matching request meets `trouble`.
     pub fn trouble(&self, trouble: Trouble, matches: impl Fn(&Seen) -> bool + Send + 'static) {
-        self.rule(trouble, None, Box::new(matches));
+        self.rule(trouble, 0, None, Box::new(matches));
     }
 
     /// Only the next `times` matching requests do.
     pub fn trouble_times(&self, times: usize, trouble: Trouble, matches: impl Fn(&Seen) -> bool + Send + 'static) {
-        self.rule(trouble, Some(times), Box::new(matches));
+        self.rule(trouble, 0, Some(times), Box::new(matches));
+    }
+
+    /// Only `times` matching requests do, or all, after `spared` that do not.
+    pub fn trouble_after(
+        &self,
+        spared: usize,
+        times: Option<usize>,
+        trouble: Trouble,
+        matches: impl Fn(&Seen) -> bool + Send + 'static,
+    ) {
+        self.rule(trouble, spared, times, Box::new(matches));
     }
 
     /// No more trouble.
@@ -140,8 +174,13 @@ impl Fake {
         self.shared.change(|state| state.seen_elsewhere.clone())
     }
 
-    fn rule(&self, trouble: Trouble, left: Option<usize>, matches: Predicate) {
-        let rule = Rule { matches, trouble, left };
+    fn rule(&self, trouble: Trouble, spared: usize, left: Option<usize>, matches: Predicate) {
+        let rule = Rule {
+            matches,
+            trouble,
+            spared,
+            left,
+        };
         self.shared.change(|state| state.rules.push(rule));
     }
 }
@@ -155,20 +194,36 @@ impl Shared {
         change(&mut self.state.lock().expect("no test panics in here"))
     }
 
+    /// Whether anybody asked for this tag by name.
+    fn was_asked(&self, name: &str, tag: &str) -> bool {
+        self.change(|state| state.asked.contains(&(name.to_owned(), tag.to_owned())))
+    }
+
     /// Writes a request down; the knobs as they are now, and the trouble that it meets.
     fn arrived(&self, head: &Parts) -> (Knobs, Option<Trouble>) {
         let seen = seen(head);
         self.change(|state| {
-            let mut rules = state.rules.iter_mut();
-            let rule = rules.find(|rule| rule.left != Some(0) && (rule.matches)(&seen));
+            let rule = state
+                .rules
+                .iter_mut()
+                .find_map(|rule| rule.applies(&seen).then_some(rule));
             let trouble = rule.map(|rule| {
                 rule.left = rule.left.map(|left| left - 1);
                 rule.trouble.clone()
             });
+            if let Some((name, tag)) = asked_for(&seen) {
+                state.asked.insert((name.to_owned(), tag.to_owned()));
+            }
             state.seen.push(seen);
             (state.knobs.clone(), trouble)
         })
     }
+}
+
+/// Repository and tag of a request for a manifest by tag.
+fn asked_for(seen: &Seen) -> Option<(&str, &str)> {
+    let (name, tag) = seen.path.split_once("/v2/")?.1.split_once("/manifests/")?;
+    (!tag.contains(':')).then_some((name, tag))
 }
 
 fn seen(head: &Parts) -> Seen {

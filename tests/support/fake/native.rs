@@ -1,6 +1,7 @@
 //! `/referrers/<digest>`, in every way in which registries do not serve it, and in the one in which they do.
 
-use http::{Response, StatusCode};
+use http::header::LINK;
+use http::{HeaderValue, Response, StatusCode};
 use refshim::body::Body;
 use refshim::oci::{Digest, Manifest, Reference, RepositoryName};
 use serde_json::json;
@@ -11,7 +12,8 @@ use super::reply::{plain, redirect, refused};
 
 pub fn answer(asked: &Asked<'_>) -> Option<Response<Body>> {
     let (name, digest) = asked.part("referrers").filter(|_| asked.is_read())?;
-    match &asked.knobs.referrers {
+    let everywhere = &asked.knobs.referrers;
+    match asked.knobs.referrers_in.get(name).unwrap_or(everywhere) {
         Referrers::PageNotFound => None,
         Referrers::ManifestUnknown => Some(refused(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown")),
         Referrers::WebPage => {
@@ -37,9 +39,13 @@ fn list(asked: &Asked<'_>, native: &Native, name: &str, digest: &str) -> Option<
     let name = RepositoryName::parse(name).ok()?;
     let digest = Digest::parse(digest).ok()?;
     let store = asked.shared.registry.store();
-    if native.refuses_unknown && store.manifest(&name, &Reference::from(digest.clone())).is_none() {
+    let unknown = store.manifest(&name, &Reference::from(digest.clone())).is_none();
+    if native.refuses_unknown && unknown {
         let message = "manifest invalid";
         return Some(refused(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message));
+    }
+    if native.unknown_is_empty_404 && unknown {
+        return Some(plain(StatusCode::NOT_FOUND, "text/plain", ""));
     }
     let mut listed: Vec<_> = store
         .manifests(&name)
@@ -51,8 +57,17 @@ fn list(asked: &Asked<'_>, native: &Native, name: &str, digest: &str) -> Option<
         })
         .collect();
     listed.sort_by(|one, other| one.digest.cmp(&other.digest));
+    let start = asked.query("after").and_then(|after| after.parse().ok()).unwrap_or(0);
+    let rest = listed.split_off(listed.len().min(start));
+    let page = &rest[..native.page.unwrap_or(rest.len()).min(rest.len())];
     let index = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": listed,
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": page,
     });
-    Some(plain(StatusCode::OK, native.media_type, index.to_string()))
+    let mut response = plain(StatusCode::OK, native.media_type, index.to_string());
+    if page.len() < rest.len() {
+        let link = format!("<{}?after={}>; rel=\"next\"", asked.path, start + page.len());
+        let link = HeaderValue::from_str(&link).expect("a link fits a header");
+        response.headers_mut().insert(LINK, link);
+    }
+    Some(response)
 }

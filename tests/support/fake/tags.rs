@@ -33,6 +33,7 @@ pub fn list(asked: &Asked<'_>) -> Option<Response<Body>> {
         .tags(&name)?
         .iter()
         .map(ToString::to_string)
+        .filter(|tag| pages.shown.shows(tag, asked.shared.was_asked(name.as_str(), tag)))
         .collect();
     sort(&mut all, pages.order);
     let Some(start) = start(asked, pages, &all) else {
@@ -167,7 +168,7 @@ fn print(
     let mut response = plain(StatusCode::OK, pages.media_type, body);
     let looping = (pages.link == Link::Loop).then_some("");
     if let Some(target) = next.or(looping).and_then(|next| target(asked, pages, size, next)) {
-        let link = HeaderValue::from_str(&format!("<{target}>; rel=\"next\"")).expect("a link fits a header");
+        let link = HeaderValue::from_bytes(pages.link_form.write(&target).as_bytes()).expect("a link fits a header");
         response.headers_mut().insert(LINK, link);
     }
     response

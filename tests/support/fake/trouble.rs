@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -34,6 +34,10 @@ pub enum Trouble {
     Body(Bytes),
     /// The true answer under a `Content-Length` that is off by this much.
     Length(isize),
+    /// The true answer under another status.
+    Status(StatusCode),
+    /// The true body, compressed, which nobody asked for.
+    Gzip,
     /// A header is replaced in the true answer.
     Header(HeaderName, HeaderValue),
 }
@@ -124,10 +128,39 @@ impl Trouble {
                 head.headers.insert(name, value.clone());
                 Body::from(bytes)
             }
+            Self::Status(status) => {
+                head.status = *status;
+                Body::from(bytes)
+            }
+            Self::Gzip => {
+                head.headers.remove(CONTENT_LENGTH);
+                head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                Body::from(Bytes::from(gzip(&bytes)))
+            }
             Self::Close | Self::Silence | Self::Answer { .. } => Body::from(bytes),
         };
         Response::from_parts(head, body)
     }
+}
+
+/// Compressed without being made smaller: stored blocks (RFC 1951, 3.2.4) in a gzip file (RFC 1952).
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let blocks = bytes.chunks(usize::from(u16::MAX));
+    for (number, block) in blocks.clone().enumerate() {
+        let length = block.len() as u16;
+        file.push(u8::from(number + 1 == blocks.len()));
+        file.extend(length.to_le_bytes());
+        file.extend((!length).to_le_bytes());
+        file.extend(block);
+    }
+    let bit = |rest: u32| (rest >> 1) ^ (0xedb8_8320 * (rest & 1));
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |rest, _| bit(rest))
+    });
+    file.extend((!crc).to_le_bytes());
+    file.extend((bytes.len() as u32).to_le_bytes());
+    file
 }
 
 fn streamed(chunks: impl stream::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {

@@ -13,7 +13,7 @@ const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 
 /// A registry with a few tags, refshim in front, and the link between them.
 struct Setup {
-    _registry: Registry,
+    registry: Registry,
     straight: Endpoint,
     link: CountingProxy,
     refshim: Refshim,
@@ -29,7 +29,7 @@ enum Freshness {
 }
 
 impl Setup {
-    /// What is learned once about an upstream (can it seek? has it the API itself?) is learned here.
+    /// What is learned once about an upstream (has it the API itself?) is learned here.
     async fn new(program: Program, freshness: Freshness) -> Self {
         let registry = Registry::start(program).await;
         let straight = registry.endpoint();
@@ -58,7 +58,7 @@ impl Setup {
         straight.push_image("learn", "c", "c").await;
         refshim.endpoint().referrers("learn", &known.digest).await;
         Self {
-            _registry: registry,
+            registry,
             straight,
             link,
             refshim,
@@ -71,6 +71,26 @@ impl Setup {
     async fn may_read(&self) {
         self.refshim.endpoint().referrers("app", &self.others[0].digest).await;
         self.link.take();
+    }
+
+    /// The same, of which these are the listings: each begins so.
+    async fn may_read_after(&self, listings: impl AsRef<[&str]>) {
+        self.link.take();
+        self.refshim.endpoint().referrers("app", &self.others[0].digest).await;
+        let cost = self.link.take();
+        let asked: Vec<&str> = cost
+            .iter()
+            .filter_map(|line| Some(line.split_once("/tags/list?")?.1))
+            .collect();
+        let listings = listings.as_ref();
+        assert_eq!(asked.len(), listings.len(), "{cost:?}");
+        assert!(
+            asked
+                .iter()
+                .zip(listings)
+                .all(|(asked, begin)| asked.starts_with(begin)),
+            "{cost:?}"
+        );
     }
 
     /// The list, and the requests that it cost.
@@ -99,9 +119,13 @@ async fn a_fresh_answer_costs_nothing() {
 }
 
 #[tokio::test]
-async fn no_referrers_on_an_upstream_that_seeks_costs_one_request() {
+async fn no_referrers_of_a_large_repository_that_seeks_cost_one_request() {
     let setup = Setup::new(Program::V3, Freshness::Long).await;
-    setup.may_read().await;
+    let many = (0..3000).map(|n| (format!("t{n:04}"), setup.image.digest.as_str()));
+    setup.registry.write_tags("app", many);
+    setup
+        .may_read_after(["n=1000", "n=2&last=", "n=1000&last=sha256-"])
+        .await;
     let (listed, cost) = setup.ask().await;
     assert_eq!(listed, [] as [Value; 0]);
     assert_eq!(cost.len(), 1, "{cost:?}");
@@ -111,9 +135,38 @@ async fn no_referrers_on_an_upstream_that_seeks_costs_one_request() {
     );
 }
 
+/// Every question is a refresh, and calibrates anew.
+#[tokio::test]
+async fn seeking_is_calibrated_once_per_refresh() {
+    let setup = Setup::new(Program::V3, Freshness::None).await;
+    let many = (0..3000).map(|n| (format!("t{n:04}"), setup.image.digest.as_str()));
+    setup.registry.write_tags("app", many);
+    setup.may_read().await;
+    let (_, cost) = setup.ask().await;
+    assert_eq!(cost.len(), 2, "{cost:?}");
+    assert!(
+        cost[0].contains("n=2&last=") && cost[1].contains("last=sha256-"),
+        "{cost:?}"
+    );
+}
+
+/// What a first question costs in listings, by what the registry does with `n`.
+#[tokio::test]
+async fn how_a_listing_ends_is_learned_once_per_repository() {
+    for (program, first) in [
+        (Program::V2, &["n=1000", "n=1", "n=1000&last="][..]),
+        (Program::V3, &["n=1000", "n=1"]),
+    ] {
+        let setup = Setup::new(program, Freshness::None).await;
+        setup.may_read_after(first).await;
+        let (_, cost) = setup.ask().await;
+        assert_eq!(cost.len(), 1, "{program:?}: {cost:?}");
+    }
+}
+
 #[tokio::test]
 async fn new_referrers_cost_one_request_each() {
-    let setup = Setup::new(Program::V3, Freshness::Long).await;
+    let setup = Setup::new(Program::V3, Freshness::None).await;
     setup.may_read().await;
     for n in 0..5 {
         setup.attach(&format!("artifact {n}")).await;

@@ -149,6 +149,11 @@ impl Cache {
         }
     }
 
+    /// Time since 1970, by the clock that values are dated by.
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
     /// What is remembered under `key`, however old.
     pub async fn get<T: Cached>(&self, key: &Key) -> Option<Stamped<T>> {
         let now = self.clock.now();

@@ -20,7 +20,7 @@ fn header(name: HeaderName, value: &[u8]) -> Option<HeaderMap> {
 /// `Link`.
 pub(super) fn link(bytes: &[u8]) {
     if let Some(headers) = header(LINK, bytes)
-        && let Some(next) = next_link(&headers)
+        && let Ok(Some(next)) = next_link(&headers)
     {
         assert!(!next.contains('>'), "{next}");
     }

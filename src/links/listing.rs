@@ -4,19 +4,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped, from_json, to_json};
-use crate::upstream::{Answer, TagNames, Upstream, UpstreamError};
+use crate::oci::{SubjectKey, tag_scheme};
+use crate::upstream::{Answer, CalibratedWithin, TagNames, TagNamesBuilder, Tags, Upstream, UpstreamError};
 
 use super::access::AccessList;
 use super::place::Place;
 
-type Listed = Result<Answer<Arc<TagNames>>, UpstreamError>;
-
-/// All tag names as they were `age` ago.
+/// All tag names of a repository.
+#[derive(Clone)]
 pub(super) struct Listing {
     pub names: Arc<TagNames>,
+    /// How long ago the last of them was read.
     pub age: Duration,
+    /// When reading began, as time since 1970 ([`Cache::now`]): what was pushed before that and is not in it was not listed.
+    pub began: Duration,
+}
+
+/// What was read for one subject.
+pub(super) enum Sought {
+    All(Listing),
+    /// The names that begin with the subject's key.
+    OfSubject(Arc<TagNames>),
+}
+
+/// What one reading of a listing brought.
+#[derive(Clone)]
+enum Listed {
+    All(Listing),
+    /// The repository is large, and each subject's names can be asked for.
+    Seekable,
+}
+
+type Landing = Result<Answer<Listed>, UpstreamError>;
+
+/// A listing as it is remembered.
+pub(super) struct RememberedListing {
+    pub names: Arc<TagNames>,
+    /// How long reading it took.
+    took: Duration,
 }
 
 /// How long a repository that was large is taken to be so: listing it whole again is what seeking saves.
@@ -39,17 +68,30 @@ impl Cached for Large {
     }
 }
 
-impl Cached for TagNames {
+#[derive(Serialize, Deserialize)]
+struct StoredListing {
+    took_ms: u64,
+    tags: Vec<String>,
+}
+
+impl Cached for RememberedListing {
     fn weight(&self) -> usize {
-        TagNames::weight(self)
+        self.names.weight()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {
-        to_json(&self.iter().collect::<Vec<_>>())
+        to_json(&StoredListing {
+            took_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            tags: self.names.iter().map(str::to_owned).collect(),
+        })
     }
 
     fn decode(_: &str, bytes: Bytes) -> Option<Self> {
-        from_json::<Vec<String>>(&bytes).map(Self::from_iter)
+        let stored = from_json::<StoredListing>(&bytes)?;
+        Some(Self {
+            names: Arc::new(stored.tags.iter().collect()),
+            took: Duration::from_millis(stored.took_ms),
+        })
     }
 }
 
@@ -58,8 +100,9 @@ pub(super) struct Listings {
     upstream: Arc<Upstream>,
     cache: Arc<Cache>,
     access: Arc<AccessList>,
-    /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for.
-    flights: Arc<Flights<(Scope, Epoch, bool), Listed>>,
+    /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
+    /// tags beyond which a repository need not be read whole.
+    flights: Arc<Flights<(Scope, Epoch, bool, Option<usize>), Landing>>,
 }
 
 impl Listings {
@@ -74,36 +117,86 @@ impl Listings {
 
     /// All tag names, at most `max_age` old. The caller must be known to be allowed where a remembered listing is used.
     pub async fn all(&self, place: &Place, max_age: Duration) -> Result<Answer<Listing>, UpstreamError> {
-        if let Some(listed) = self.remembered(place).await.filter(|listed| listed.within(max_age)) {
-            let (names, age) = (listed.value, listed.age);
-            return Ok(Answer::Found(Listing { names, age }));
+        match self.fresh(place, max_age).await {
+            Some(listing) => Ok(Answer::Found(listing)),
+            None => self.now(place).await,
         }
-        let age = Duration::ZERO;
-        self.now(place).await?.try_map(|names| Ok(Listing { names, age }))
+    }
+
+    /// All tag names, or where the repository is large and its listings seek, those of one subject: at most `max_age` old.
+    /// A repository with more than `large` ordinary tags is, at 0 each whose listing has more than a page.
+    pub async fn of_subject(
+        &self,
+        place: &Place,
+        key: &SubjectKey,
+        large: usize,
+        max_age: Duration,
+    ) -> Result<Answer<Sought>, UpstreamError> {
+        if let Some(listing) = self.fresh(place, max_age).await {
+            return Ok(Answer::Found(Sought::All(listing)));
+        }
+        let within = CalibratedWithin {
+            age: max_age,
+            since: Instant::now(),
+        };
+        if let Some(sought) = self.seek(place, key, within).await? {
+            return Ok(sought);
+        }
+        match self.read(place, Some(large)).await? {
+            Answer::Found(Listed::All(listing)) => return Ok(Answer::Found(Sought::All(listing))),
+            Answer::Found(Listed::Seekable) => {}
+            Answer::Absent => return Ok(Answer::Absent),
+            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+        }
+        match self.seek(place, key, within).await? {
+            Some(sought) => Ok(sought),
+            None => self.now(place).await?.try_map(|listing| Ok(Sought::All(listing))),
+        }
+    }
+
+    /// Asks for a subject's names alone. `None`: that does not work here.
+    async fn seek(
+        &self,
+        place: &Place,
+        key: &SubjectKey,
+        within: CalibratedWithin,
+    ) -> Result<Option<Answer<Sought>>, UpstreamError> {
+        let sought = self.upstream.tags_of(&place.repository, key, within, &place.caller);
+        Ok(match sought.await? {
+            Answer::Found(None) => None,
+            Answer::Found(Some(names)) => {
+                self.access.allow(place);
+                Some(Answer::Found(Sought::OfSubject(Arc::new(names))))
+            }
+            Answer::Absent => Some(Answer::Absent),
+            Answer::Refused(refusal) => Some(Answer::Refused(refusal)),
+        })
     }
 
     /// All tag names as they are now; concurrent questions share one listing. Where somebody else's was shared, it proves
     /// nothing about this caller.
-    pub async fn now(&self, place: &Place) -> Listed {
-        let flight = (place.scope.clone(), place.epoch.clone(), place.caller.searches());
-        let landed = self.flights.run(flight, self.clone().list(place.clone())).await;
+    pub async fn now(&self, place: &Place) -> Result<Answer<Listing>, UpstreamError> {
+        self.read(place, None).await?.try_map(|listed| match listed {
+            Listed::All(listing) => Ok(listing),
+            Listed::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
+        })
+    }
+
+    async fn read(&self, place: &Place, large: Option<usize>) -> Landing {
+        let flight = (place.scope.clone(), place.epoch.clone(), place.caller.searches(), large);
+        let landed = self.flights.run(flight, self.clone().list(place.clone(), large)).await;
         let listed = landed.value.unwrap_or(Err(UpstreamError::Timeout("tag listing")));
         match listed {
             // What the leader may not read, this caller perhaps may.
-            Ok(Answer::Refused(_) | Answer::Absent) if !landed.led => self.clone().list(place.clone()).await,
+            Ok(Answer::Refused(_) | Answer::Absent) if !landed.led => self.clone().list(place.clone(), large).await,
             // Nor do its limits hold for others, nor a search's for what is no search.
             Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })
                 if !landed.led && !self.upstream.holds_back(&place.caller) =>
             {
-                self.clone().list(place.clone()).await
+                self.clone().list(place.clone(), large).await
             }
             other => other,
         }
-    }
-
-    /// The upstream just answered this caller.
-    pub fn allow(&self, place: &Place) {
-        self.access.allow(place);
     }
 
     /// Whether the repository recently had more ordinary tags than deep reading goes through.
@@ -117,32 +210,55 @@ impl Listings {
     }
 
     /// A remembered listing, however old.
-    pub async fn remembered(&self, place: &Place) -> Option<Stamped<TagNames>> {
+    pub async fn remembered(&self, place: &Place) -> Option<Stamped<RememberedListing>> {
         self.cache.get(&Key::tag_list(&place.scope, &place.epoch)).await
     }
 
-    async fn list(self, place: Place) -> Listed {
+    async fn fresh(&self, place: &Place, max_age: Duration) -> Option<Listing> {
+        let stamped = self.remembered(place).await.filter(|stamped| stamped.within(max_age))?;
+        let (listed, age) = (stamped.value, stamped.age);
+        Some(Listing {
+            names: listed.names.clone(),
+            age,
+            began: self.cache.now().saturating_sub(age + listed.took),
+        })
+    }
+
+    async fn list(self, place: Place, large: Option<usize>) -> Landing {
         let _turn = self.upstream.listing_turn(&place.caller).await;
-        Ok(match self.upstream.tags(&place.repository, &place.caller).await? {
-            Answer::Found(names) => {
+        let began = self.cache.now();
+        let is_large = |names: &TagNamesBuilder| large.is_some_and(|most| has_more_ordinary(names, most));
+        let read = self
+            .upstream
+            .tags_unless_seekable(&place.repository, &place.caller, is_large);
+        Ok(match read.await? {
+            Answer::Found(Tags::All(names)) => {
                 self.access.allow(&place);
-                let names = Arc::new(names);
+                let listing = Listing {
+                    names: Arc::new(names),
+                    age: Duration::ZERO,
+                    began,
+                };
+                let remembered = RememberedListing {
+                    names: listing.names.clone(),
+                    took: self.cache.now().saturating_sub(listing.began),
+                };
                 let key = Key::tag_list(&place.scope, &place.epoch);
-                self.cache.put(key, names.clone()).await;
-                if self.upstream.seeks().is_none() {
-                    self.calibrate(&place, &names).await;
-                }
-                Answer::Found(names)
+                self.cache.put(key, Arc::new(remembered)).await;
+                Answer::Found(Listed::All(listing))
+            }
+            Answer::Found(Tags::Seekable) => {
+                self.access.allow(&place);
+                Answer::Found(Listed::Seekable)
             }
             Answer::Absent => Answer::Absent,
             Answer::Refused(refusal) => Answer::Refused(refusal),
         })
     }
+}
 
-    /// Learns whether listings of this upstream can seek. Not knowing costs requests, never an answer.
-    async fn calibrate(&self, place: &Place, names: &TagNames) {
-        if let Err(error) = self.upstream.calibrate(&place.repository, names, &place.caller).await {
-            tracing::debug!(upstream = self.upstream.name(), %error, "seeking could not be calibrated");
-        }
-    }
+/// Whether there are more than `most` tags that are no links; whatever they are, where that is none.
+fn has_more_ordinary(names: &TagNamesBuilder, most: usize) -> bool {
+    let ordinary = (0..names.len()).filter(|&index| tag_scheme::parse(names.get(index)).is_none());
+    most == 0 || ordinary.take(most + 1).count() > most
 }

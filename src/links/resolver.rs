@@ -107,7 +107,7 @@ impl Resolver {
                 Access::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
         }
-        Ok(listed)
+        listed.try_map(|listing| Ok(listing.names))
     }
 
     /// Every digest of the repository that something may refer to. `None`: there is no such repository.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::config::{Depth, LinksConfig};
 use crate::oci::tag_scheme::{self, CosignKind};
 use crate::oci::{Descriptor, Dialect, Digest, Links, SubjectKey};
-use crate::upstream::{Answer, Native, TagNames, UpstreamError};
+use crate::upstream::{Answer, Native, TagNames};
 
 use super::candidate::{Candidates, What};
 use super::deep::{self, DeepFlights};
 use super::error::ResolveError;
 use super::learned;
-use super::listing::{Listing, Listings};
+use super::listing::{Listing, Listings, Sought};
 use super::manifests::Manifests;
 use super::place::Place;
 use super::pull_up::pull_up;
@@ -93,34 +93,32 @@ impl Scan {
     }
 
     async fn names(&self) -> Result<Names, ResolveError> {
-        let upstream = &self.manifests.upstream;
-        if upstream.seeks() == Some(true) && self.names_only().await {
-            let key = SubjectKey::of(&self.subject);
-            match upstream.tags_of(&self.place.repository, &key, &self.place.caller).await {
-                Ok(Answer::Found(names)) => {
-                    self.listings.allow(&self.place);
-                    return Ok(Names::OfSubject(Arc::new(names)));
-                }
-                Ok(Answer::Absent) => return Ok(Names::NoRepository),
-                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-                // It turned out not to seek after all: the whole listing decides.
-                Err(UpstreamError::Invalid(_)) if upstream.seeks() != Some(true) => {}
-                Err(error) => return Err(error.into()),
+        let sought = match self.large().await {
+            Some(large) => {
+                let key = SubjectKey::of(&self.subject);
+                let sought = self.listings.of_subject(&self.place, &key, large, self.fresh_for);
+                sought.await?
             }
-        }
-        match self.listings.all(&self.place, self.fresh_for).await? {
-            Answer::Found(listing) => Ok(Names::All(listing)),
+            None => {
+                let all = self.listings.all(&self.place, self.fresh_for).await?;
+                all.try_map(|listing| Ok(Sought::All(listing)))?
+            }
+        };
+        match sought {
+            Answer::Found(Sought::All(listing)) => Ok(Names::All(listing)),
+            Answer::Found(Sought::OfSubject(names)) => Ok(Names::OfSubject(names)),
             Answer::Absent => Ok(Names::NoRepository),
             Answer::Refused(refusal) => Err(refusal.into()),
         }
     }
 
-    /// Whether only names are to be read, as far as that is known before listing.
-    async fn names_only(&self) -> bool {
+    /// With more ordinary tags than this, only names are read; `None`: whatever their number, what stands behind them is.
+    async fn large(&self) -> Option<usize> {
         match self.config.depth {
-            Depth::Names => true,
-            Depth::Manifests => false,
-            Depth::Auto => self.listings.is_known_large(&self.place).await,
+            Depth::Names => Some(0),
+            Depth::Manifests => None,
+            Depth::Auto if self.listings.is_known_large(&self.place).await => Some(0),
+            Depth::Auto => Some(self.config.deep_limit),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::upstream::Answer;
 /// Lists the tags and reads what link tags point at. Returns how many there are.
 pub(super) async fn warm(listings: &Listings, manifests: &Manifests, place: &Place) -> Result<usize, ResolveError> {
     let names = match listings.now(place).await? {
-        Answer::Found(names) => names,
+        Answer::Found(listing) => listing.names,
         Answer::Absent => return Ok(0),
         Answer::Refused(refusal) => return Err(refusal.into()),
     };

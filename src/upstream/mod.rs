@@ -13,11 +13,14 @@ mod error;
 mod forward;
 mod learned;
 mod link_header;
+mod listing_end;
 mod login;
 mod manifests;
 mod native;
 mod origin;
 mod own;
+mod page_reader;
+mod paging;
 mod pauses;
 mod read;
 mod redirect;
@@ -49,6 +52,7 @@ use client::{ClientOptions, HttpClient};
 use learned::Learned;
 use login::Login;
 use origin::Origin;
+use paging::KnownPaging;
 use pauses::Pauses;
 use redirect::RedirectPolicy;
 use scan::{Ask, Redirects};
@@ -58,7 +62,9 @@ pub use answer::{Answer, ManifestHead, Native, RawManifest, Refusal, Reply};
 pub use caller::Caller;
 pub use counts::{Held, HeldBack, Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
+pub use seek::CalibratedWithin;
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
+pub use tags::Tags;
 pub use trial::Trial;
 
 /// For the fuzz targets.
@@ -69,7 +75,6 @@ pub(crate) mod fuzzing {
     pub(crate) use super::tag_page::parse as parse_tag_page;
 }
 
-const SEEKS_FOR: Duration = Duration::from_secs(4 * 60 * 60);
 const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);
 /// A "no" costs requests, not truth: it is soon asked again.
 const NOT_FOR: Duration = Duration::from_secs(10 * 60);
@@ -106,7 +111,7 @@ pub struct Upstream {
     manifest_bytes: usize,
     tag_list_bytes: usize,
     counts: RequestCounts,
-    seeks: Learned,
+    paging: KnownPaging,
     native: Learned,
 }
 
@@ -158,7 +163,7 @@ impl Upstream {
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,
             counts: RequestCounts::default(),
-            seeks: Learned::new(SEEKS_FOR, NOT_FOR),
+            paging: KnownPaging::default(),
             native: Learned::new(NATIVE_FOR, NOT_FOR),
         })
     }

@@ -114,7 +114,8 @@ impl Upstream {
                 let entries = entries(&reply.body).filter(|_| content_type == Some(OCI_IMAGE_INDEX.as_bytes()));
                 let Some(entries) = entries else { return no() };
                 let next = link_header::next(&reply.headers);
-                let next = next.map(|link| self.own_link(asked, link)).transpose()?;
+                let next = next.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
+                let next = next.map(|link| self.own_link(asked, &link)).transpose()?;
                 Ok(Page::Entries(entries, next))
             }
             401 | 403 => Ok(Page::Refused(reply)),

@@ -121,6 +121,11 @@ impl TagNamesBuilder {
         self.ascending
     }
 
+    /// The names, where they were pushed in order.
+    pub fn as_sorted(&self) -> Option<&TagNames> {
+        self.ascending.then_some(&self.names)
+    }
+
     pub fn mark(&self) -> Mark {
         Mark {
             count: self.len(),

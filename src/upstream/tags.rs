@@ -1,21 +1,13 @@
-//! Tag listings: page by page, in every shape that registries give them.
+//! Tag listings, read to their end: page by page, in every shape that registries give them.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, BufReader, Read};
 
-use bytes::{Buf as _, Bytes};
-use http::{Method, StatusCode, Uri};
-use tokio::sync::mpsc;
+use http::Uri;
 
-use super::counts::RequestKind;
-use super::link_header;
-use super::origin::resolve;
-use super::retry::{Failure, Retry};
-use super::scan::{Ask, Redirects, sort};
+use super::page_reader::{Extent, Page, PageNames};
 use super::tag_names::TagNamesBuilder;
-use super::timed::IdleBody;
-use super::{Answer, Caller, TagNames, Upstream, UpstreamError, read, tag_page};
+use super::{Answer, Caller, TagNames, Upstream, UpstreamError};
 use crate::oci::RepositoryName;
 
 /// Tags asked for at once: more is refused by ECR and Distribution 3.1.0.
@@ -24,208 +16,156 @@ pub(super) const PAGE_SIZE: usize = 1000;
 const MOST_PAGES: usize = 2_000;
 /// Pages in a row that hold nothing and still name a next one.
 const MOST_EMPTY_PAGES: usize = 8;
-/// Up to this many bytes a page is parsed where it was read; above, on a thread for blocking work.
-const SMALL_PAGE: usize = 256 << 10;
 
 /// What was read of a listing so far.
 #[derive(Default)]
 pub(super) struct Listing {
-    pub(super) names: TagNamesBuilder,
-    bytes: usize,
+    pub(super) read: PageNames,
+    /// Whether a `Link` led from one of its pages to another.
+    pub(super) followed_links: bool,
+    /// Names on the longest of its pages.
+    longest: usize,
     empty_pages: usize,
     /// Hashes of the pages asked for: links may be long, and many.
     seen: HashSet<u64>,
     hasher: RandomState,
 }
 
+/// A repository's tags.
+#[derive(Debug)]
+pub enum Tags {
+    All(TagNames),
+    /// There are many, and [`Upstream::tags_of`] finds those of a subject without reading them all.
+    Seekable,
+}
+
 impl Upstream {
     /// All tags of a repository.
     pub async fn tags(&self, repository: &RepositoryName, caller: &Caller) -> Result<Answer<TagNames>, UpstreamError> {
+        self.tags_unless_seekable(repository, caller, |_| false)
+            .await?
+            .try_map(|tags| match tags {
+                Tags::All(names) => Ok(names),
+                Tags::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
+            })
+    }
+
+    /// The same, but where `is_large` says so of the first page, others follow, and listings of this repository seek, the rest
+    /// is not read.
+    pub async fn tags_unless_seekable(
+        &self,
+        repository: &RepositoryName,
+        caller: &Caller,
+        is_large: impl Fn(&TagNamesBuilder) -> bool + Send,
+    ) -> Result<Answer<Tags>, UpstreamError> {
         let mut listing = Listing::default();
-        let mut page = self.origin.uri(&format!("/v2/{repository}/tags/list?n={PAGE_SIZE}"))?;
-        loop {
-            match self.page(page, &mut listing, caller).await? {
-                Answer::Found(Some(next)) => page = next,
-                Answer::Found(None) => return Ok(Answer::Found(listing.names.finish())),
-                Answer::Absent => return Ok(Answer::Absent),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-            }
+        let first = self.tags_uri(repository, None, PAGE_SIZE)?;
+        let page = match self.page(first, &mut listing, caller).await? {
+            Answer::Found(page) => page,
+            Answer::Absent => return Ok(Answer::Absent),
+            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        let names = &listing.read.names;
+        let large = page.next.is_some() && is_large(names);
+        if large && self.calibrate_on_page(repository, names, caller).await? {
+            return Ok(Answer::Found(Tags::Seekable));
+        }
+        match self.read_to_its_end(repository, page, &mut listing, caller).await? {
+            Answer::Found(()) => Ok(Answer::Found(Tags::All(listing.read.names.finish()))),
+            Answer::Absent => Ok(Answer::Absent),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
         }
     }
 
-    /// Adds one page to `listing`; which page comes next.
+    pub(super) fn tags_uri(
+        &self,
+        repository: &RepositoryName,
+        last: Option<&str>,
+        count: usize,
+    ) -> Result<Uri, UpstreamError> {
+        let mut path = format!("/v2/{repository}/tags/list?n={count}");
+        if let Some(last) = last {
+            // Names out of a listing are foreign text.
+            path.push_str("&last=");
+            path.extend(url::form_urlencoded::byte_serialize(last.as_bytes()));
+        }
+        self.origin.uri(&path)
+    }
+
+    /// Adds one page to `listing`.
     pub(super) async fn page(
         &self,
         uri: Uri,
         listing: &mut Listing,
         caller: &Caller,
-    ) -> Result<Answer<Option<Uri>>, UpstreamError> {
-        let ask = Ask {
-            kind: RequestKind::Tags,
-            method: Method::GET,
-            uri,
-            accept: "application/json",
-            redirects: Redirects::Elsewhere,
-            caller,
-        };
+    ) -> Result<Answer<Page>, UpstreamError> {
         let is_first = listing.seen.is_empty();
-        let before = listing.names.len();
-        listing.seen.insert(listing.hasher.hash_one(&ask.uri));
-        let answer = self.read_page(&ask, listing).await?;
-        match answer {
-            Answer::Found(Some(next)) => {
-                listing.check_next(&next, listing.names.len() == before)?;
-                Ok(Answer::Found(Some(next)))
+        listing.visit(&uri)?;
+        match self.read_page(uri, Extent::Whole, &mut listing.read, caller).await? {
+            Answer::Found(page) => {
+                listing.count(&page)?;
+                Ok(Answer::Found(page))
             }
-            Answer::Absent if !is_first => Err(UpstreamError::Invalid("a page of a tag listing vanished".into())),
+            Answer::Absent if !is_first => Err(vanished()),
             other => Ok(other),
         }
     }
 
-    async fn read_page(&self, ask: &Ask<'_>, listing: &mut Listing) -> Result<Answer<Option<Uri>>, UpstreamError> {
-        let mut retry = Retry::new(self.retries);
-        let (mark, bytes) = (listing.names.mark(), listing.bytes);
-        loop {
-            match self.read_page_once(ask, listing).await {
-                Ok(answer) => {
-                    self.went_well(ask);
-                    return Ok(answer);
-                }
-                Err(failure) => self.again(&mut retry, ask, failure).await?,
-            }
-            listing.names.rewind(mark);
-            listing.bytes = bytes;
-        }
-    }
-
-    async fn read_page_once(&self, ask: &Ask<'_>, listing: &mut Listing) -> Result<Answer<Option<Uri>>, Failure> {
-        let mut heard = self.attempt(ask).await?;
-        if heard.response.status() != StatusCode::OK {
-            let reply = read::refusal(heard.response).await?;
-            return Ok(sort(reply, &ask.uri)?.try_map(|_| Ok(None))?);
-        }
-        let next = match link_header::next(heard.response.headers()) {
-            Some(link) => Some(self.own_link(&heard.uri, link)?),
-            None => None,
-        };
-        self.read_names(heard.response.body_mut(), listing).await?;
-        Ok(Answer::Found(next))
-    }
-
-    /// A link must lead to the upstream itself: credentials go with it. Artifactory and Nexus write paths of their inside; what
-    /// tells a page from the next is the query.
-    pub(super) fn own_link(&self, asked: &Uri, link: &str) -> Result<Uri, UpstreamError> {
-        let target = resolve(asked, link).and_then(|target| self.origin.own(&target));
-        let next = match target {
-            Some(target) if !self.origin.is_api(&target) => {
-                self.origin.same_path(asked, target.query().unwrap_or_default())
-            }
-            target => target,
-        };
-        next.ok_or_else(|| UpstreamError::Invalid("a Link to somewhere else".into()))
-    }
-
-    async fn read_names(&self, body: &mut IdleBody, listing: &mut Listing) -> Result<(), UpstreamError> {
-        let mut chunks = Vec::new();
-        let mut size = 0;
-        while size <= SMALL_PAGE {
-            let Some(chunk) = self.next_chunk(body, listing).await? else {
-                return parse(chunks.into_iter(), &mut listing.names);
+    /// Follows links from `page` on to a page without one.
+    pub(super) async fn follow_links(
+        &self,
+        mut page: Page,
+        listing: &mut Listing,
+        caller: &Caller,
+    ) -> Result<Answer<Page>, UpstreamError> {
+        while let Some(next) = page.next.take() {
+            page = match self.page(next, listing, caller).await? {
+                Answer::Found(page) => page,
+                other => return Ok(other),
             };
-            size += chunk.len();
-            chunks.push(chunk);
+            listing.followed_links = true;
         }
-        self.read_large(chunks, body, listing).await
-    }
-
-    /// Parses on another thread while the body still arrives.
-    async fn read_large(
-        &self,
-        begun: Vec<Bytes>,
-        body: &mut IdleBody,
-        listing: &mut Listing,
-    ) -> Result<(), UpstreamError> {
-        let (sender, mut receiver) = mpsc::channel(4);
-        let mut names = std::mem::take(&mut listing.names);
-        let parsing = tokio::task::spawn_blocking(move || {
-            let arriving = std::iter::from_fn(|| receiver.blocking_recv());
-            let result = parse(begun.into_iter().chain(arriving), &mut names);
-            (names, result)
-        });
-        let fed = self.feed(sender, body, listing).await;
-        let (names, parsed) = parsing
-            .await
-            .map_err(|error| UpstreamError::Invalid(error.to_string()))?;
-        listing.names = names;
-        // A body that broke off parses badly too; why it did is what matters.
-        fed.and(parsed)
-    }
-
-    /// Passes the body on until it ends, or until the parser has seen enough.
-    async fn feed(
-        &self,
-        parser: mpsc::Sender<Bytes>,
-        body: &mut IdleBody,
-        listing: &mut Listing,
-    ) -> Result<(), UpstreamError> {
-        while let Some(chunk) = self.next_chunk(body, listing).await? {
-            if parser.send(chunk).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn next_chunk(&self, body: &mut IdleBody, listing: &mut Listing) -> Result<Option<Bytes>, UpstreamError> {
-        let chunk = read::next_chunk(body).await?;
-        listing.bytes += chunk.as_ref().map_or(0, Bytes::len);
-        if listing.bytes > self.tag_list_bytes {
-            let reason = format!("its tag listing is larger than {} bytes", self.tag_list_bytes);
-            return Err(UpstreamError::Invalid(reason));
-        }
-        Ok(chunk)
+        Ok(Answer::Found(page))
     }
 }
 
 impl Listing {
-    fn check_next(&mut self, next: &Uri, was_empty: bool) -> Result<(), UpstreamError> {
-        self.empty_pages = if was_empty { self.empty_pages + 1 } else { 0 };
-        let reason = if self.seen.contains(&self.hasher.hash_one(next)) {
+    pub(super) fn names(&self) -> &TagNamesBuilder {
+        &self.read.names
+    }
+
+    /// Notes that the page at `uri` is asked for; fails where that was done before, or too often.
+    pub(super) fn visit(&mut self, uri: &Uri) -> Result<(), UpstreamError> {
+        let is_new = self.seen.insert(self.hasher.hash_one(uri));
+        let reason = if !is_new {
             "its tag listing goes round in circles"
-        } else if self.seen.len() >= MOST_PAGES || self.empty_pages > MOST_EMPTY_PAGES {
+        } else if self.seen.len() > MOST_PAGES {
             "its tag listing does not end"
         } else {
             return Ok(());
         };
         Err(UpstreamError::Invalid(reason.into()))
     }
-}
 
-fn parse(chunks: impl Iterator<Item = Bytes>, names: &mut TagNamesBuilder) -> Result<(), UpstreamError> {
-    let reader = ChunkReader {
-        chunks,
-        current: Bytes::new(),
-    };
-    tag_page::parse(BufReader::new(reader), names)
-        .map_err(|error| UpstreamError::Invalid(format!("a tag listing that is none: {error}")))
-}
-
-/// Reads pieces as one text.
-struct ChunkReader<I> {
-    chunks: I,
-    current: Bytes,
-}
-
-impl<I: Iterator<Item = Bytes>> Read for ChunkReader<I> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.chunks.next() {
-                Some(chunk) => self.current = chunk,
-                None => return Ok(0),
-            }
+    /// Counts a page that was read.
+    pub(super) fn count(&mut self, page: &Page) -> Result<(), UpstreamError> {
+        self.longest = self.longest.max(page.count);
+        self.empty_pages = if page.count == 0 { self.empty_pages + 1 } else { 0 };
+        match self.empty_pages > MOST_EMPTY_PAGES {
+            true => Err(UpstreamError::Invalid("its tag listing does not end".into())),
+            false => Ok(()),
         }
-        let length = self.current.len().min(buffer.len());
-        self.current.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
     }
+
+    /// Whether `last`, a page without a `Link` to another, looks like one that was cut: GHCR in 2021 linked, but not from a page
+    /// of 1,000 names that others followed.
+    pub(super) fn may_be_cut(&self, last: &Page) -> bool {
+        let is_full = self.followed_links && last.count > 0 && last.count == self.longest;
+        let is_round = last.count >= 50 && (last.count.is_multiple_of(50) || last.count.is_power_of_two());
+        is_full || is_round || last.links_otherwise
+    }
+}
+
+pub(super) fn vanished() -> UpstreamError {
+    UpstreamError::Invalid("a page of a tag listing vanished".into())
 }

@@ -36,8 +36,7 @@ fn paged(mut knobs: Knobs) -> Knobs {
 async fn calibrated(fake: &Fake, caller: &Caller) -> (TagNames, Option<bool>, Upstream) {
     let upstream = upstream(&fake.url());
     let all = found(upstream.tags(&repository(), caller).await);
-    upstream.calibrate(&repository(), &all, caller).await.unwrap();
-    let seeks = upstream.seeks();
+    let seeks = upstream.calibrate(&repository(), &all, caller).await.unwrap();
     (all, seeks, upstream)
 }
 

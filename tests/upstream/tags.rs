@@ -171,7 +171,9 @@ async fn a_page_that_breaks_off_is_asked_again_and_counted_once() {
     link.fail_times(1, Fault::CutBody(300), |_| true);
     link.fail_times(1, Fault::Close, |_| true);
     let tags = found(upstream(link.url()).tags(&repository(), &anyone()).await);
-    assert_eq!((tags.len(), link.take().len()), (51, 3));
+    let asked = link.take();
+    assert_eq!((tags.len(), asked.len()), (51, 4), "{asked:?}");
+    assert!(asked[3].ends_with("?n=1"), "{asked:?}");
 }
 
 #[tokio::test]

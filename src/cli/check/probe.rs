@@ -88,13 +88,13 @@ impl Probe<'_> {
             }
             Answer::Refused(refusal) => return Err(Problem::refused(&refusal)),
         };
-        self.upstream.calibrate(repository, &all, &login.caller).await?;
+        let seeks = self.upstream.calibrate(repository, &all, &login.caller).await?;
         let (pages, link) = self.first_page(repository, all.len(), &login).await?;
         report.tags = Some(Tags {
             count: all.len(),
             pages,
             link,
-            seeks: self.upstream.seeks(),
+            seeks,
         });
         // Nothing has this digest, so a registry with the API answers with an empty list.
         let nothing = Digest::sha256(b"refshim check");

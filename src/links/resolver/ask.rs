@@ -128,7 +128,11 @@ impl Resolver {
         subject: &Digest,
         known: Option<&Stamped<Links>>,
     ) -> Result<Right, ResolveError> {
-        let listed = self.listings.remembered(place).await.map(|listed| listed.value);
+        let listed = self
+            .listings
+            .remembered(place)
+            .await
+            .map(|listed| listed.value.names.clone());
         if known.is_none() && listed.is_none() {
             return Ok(Right::Unasked);
         }

@@ -148,7 +148,7 @@ impl Collector for Upstreams {
         self.held_back(&mut encoder)?;
         self.answers(&mut encoder)?;
         self.links(&mut encoder)?;
-        let scans: [(_, _, Reading); 3] = [
+        let scans: [(_, _, Reading); 5] = [
             (
                 "scans",
                 "Scans for referrers, failed ones included",
@@ -163,6 +163,16 @@ impl Collector for Upstreams {
                 "manifests_skipped",
                 "Manifests whose content cannot be believed",
                 ResolveCounts::skipped_manifests,
+            ),
+            (
+                "scans_by_names",
+                "Scans that read link tags only, whose lists say nothing about what stands behind ordinary tags",
+                ResolveCounts::scans_by_names,
+            ),
+            (
+                "depth_cuts",
+                "Ordinary tags behind which not everything was read",
+                ResolveCounts::depth_cuts,
             ),
         ];
         for (name, help, count) in scans {

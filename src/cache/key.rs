@@ -157,6 +157,16 @@ impl Key {
         Self::of_epoch(Kind::Deep, scope, epoch, "")
     }
 
+    /// What stands behind one manifest, which no write changes.
+    pub fn behind(scope: &Scope, digest: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Deep, scope, digest)
+    }
+
+    /// The ordinary tags of a repository behind which links were found.
+    pub fn linked_tags(scope: &Scope) -> Self {
+        Self::lasting(Kind::Deep, scope, "tags")
+    }
+
     pub fn answer(scope: &Scope, epoch: &Epoch, subject: impl Into<Arc<str>>) -> Self {
         Self::of_epoch(Kind::Answer, scope, epoch, subject)
     }

@@ -172,10 +172,14 @@ impl Session {
 
     /// Everything that refers to `subject`.
     pub(super) async fn referrers(&self, subject: &Digest) -> Result<Arc<Links>, Failure> {
-        let resolved = self.resolver.resolve(self.repository(), subject, &self.caller).await;
-        resolved
-            .map(|resolved| resolved.links)
-            .map_err(|error| self.not_resolved(&error))
+        loop {
+            match self.resolver.resolve(self.repository(), subject, &self.caller).await {
+                Ok(resolved) => return Ok(resolved.links),
+                // The next question goes on where this one stopped.
+                Err(ResolveError::Upstream(UpstreamError::Unfinished { .. })) => {}
+                Err(error) => return Err(self.not_resolved(&error)),
+            }
+        }
     }
 
     /// The manifest `digest`, as far as links are concerned. `None` when it is gone or no manifest.

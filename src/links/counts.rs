@@ -42,6 +42,8 @@ pub struct ResolveCounts {
     scans: AtomicU64,
     failed_scans: AtomicU64,
     skipped: AtomicU64,
+    depth_cuts: AtomicU64,
+    by_names: AtomicU64,
 }
 
 impl ResolveCounts {
@@ -61,6 +63,14 @@ impl ResolveCounts {
 
     pub(super) fn skipped(&self) {
         add(&self.skipped);
+    }
+
+    pub(super) fn depth_cut(&self) {
+        add(&self.depth_cuts);
+    }
+
+    pub(super) fn read_by_names(&self) {
+        add(&self.by_names);
     }
 
     pub fn answers(&self, from: AnsweredFrom) -> u64 {
@@ -84,6 +94,16 @@ impl ResolveCounts {
     /// Manifests that were left out because their content cannot be believed.
     pub fn skipped_manifests(&self) -> u64 {
         get(&self.skipped)
+    }
+
+    /// Ordinary tags behind which not everything was read.
+    pub fn depth_cuts(&self) -> u64 {
+        get(&self.depth_cuts)
+    }
+
+    /// Scans that read link tags only: what they did not find may stand behind an ordinary tag.
+    pub fn scans_by_names(&self) -> u64 {
+        get(&self.by_names)
     }
 }
 

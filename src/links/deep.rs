@@ -1,7 +1,7 @@
 //! Links behind ordinary tags: annotations in indexes, `subject`, `reference`, BuildKit attestations.
 //!
 //! Read once per repository and refresh, for all its subjects. A tag name not seen before is read, a known one is asked
-//! again only every `deep_refresh`.
+//! again only every `deep_refresh`, or where an answer would rest on what may have changed since: see [`find`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,37 +12,33 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, Epoch, Flights, Key, Scope, from_json, to_json};
-use crate::oci::media_type::ManifestKind;
-use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest, Tag, tag_scheme};
-use crate::upstream::{Answer, RawManifest, TagNames, UpstreamError};
+use crate::config::Depth;
+use crate::oci::{Digest, Tag, tag_scheme};
+use crate::upstream::{Answer, TagNames, UpstreamError};
 
+use super::behind::{self, Behind, DeepLink, Target};
 use super::candidate::Candidates;
 use super::error::ResolveError;
+use super::linked_tags::{self, LinkedTags};
 use super::listing::Listing;
 use super::manifests::Recheck;
 use super::scan::{PARALLEL, Scan};
 
-/// Indexes inside indexes are followed this far.
-const NESTING: usize = 4;
-/// Manifests read behind one tag: an index that lists more is not a multi-platform image.
-const PER_TAG: usize = 256;
-
-/// One link behind an ordinary tag. `This` in the target is the manifest with digest `holder`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct DeepLink {
-    target: LinkTarget,
-    holder: Digest,
-    dialect: Dialect,
-}
-
 /// All links behind a repository's ordinary tags, by subject.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct DeepLinks(HashMap<Digest, Vec<DeepLink>>);
+pub(super) struct DeepLinks {
+    links: HashMap<Digest, Vec<DeepLink>>,
+    /// Every manifest behind the tags.
+    mentioned: HashSet<Digest>,
+    /// How long before this was put together the tag was asked that was asked longest ago.
+    oldest_tag: Duration,
+}
 
 impl Cached for DeepLinks {
     fn weight(&self) -> usize {
-        let links = self.0.values().flatten();
-        links.map(|link| size_of::<DeepLink>() + link.target.weight()).sum()
+        let links = self.links.values().flatten().map(DeepLink::weight);
+        let mentioned = self.mentioned.iter().map(|digest| digest.as_str().len() + 48);
+        links.chain(mentioned).sum()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {
@@ -54,41 +50,71 @@ impl Cached for DeepLinks {
     }
 }
 
-/// The links behind ordinary tags, and how long ago those were listed.
-type ReadDeep = Result<(Arc<DeepLinks>, Duration), ResolveError>;
-
-pub(super) type DeepFlights = Flights<(Scope, Epoch), ReadDeep>;
-
-/// The candidates for the scan's subject behind ordinary tags, and how long ago they were there.
-pub(super) async fn find(scan: &Scan, listing: &Listing) -> Result<(Candidates, Duration), ResolveError> {
-    let (links, age) = all(scan, listing).await?;
-    let mut found = Candidates::default();
-    for link in links.0.get(&scan.subject).into_iter().flatten() {
-        match &link.target {
-            LinkTarget::This => match scan.manifests.by_digest(&scan.place, &link.holder).await {
-                Ok(Answer::Found(holder)) => found.add_link(&LinkTarget::This, &holder, link.dialect),
-                Ok(Answer::Absent) => {}
-                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-                Err(error) => scan.manifests.skip(error, link.holder.as_str())?,
-            },
-            LinkTarget::Manifest(listed) => {
-                found.add(super::candidate::What::Named(listed.clone()), link.dialect, None)
-            }
-            LinkTarget::Blob(listed) => found.add(super::candidate::What::Blob(listed.clone()), link.dialect, None),
-        }
+impl DeepLinks {
+    /// Whether what stands behind these tags may say nothing of `subject` only because a tag was moved since it was asked.
+    fn may_lack(&self, subject: &Digest) -> bool {
+        !subject.is_zero() && !self.links.contains_key(subject) && !self.mentioned.contains(subject)
     }
-    Ok((found, age))
+
+    fn add(&mut self, behind: &Behind) {
+        for link in &behind.links {
+            self.links.entry(link.subject.clone()).or_default().push(link.clone());
+        }
+        self.mentioned.extend(behind.mentioned.iter().cloned());
+    }
 }
 
-async fn all(scan: &Scan, listing: &Listing) -> ReadDeep {
+/// The links behind ordinary tags, and how long ago those were listed. `None` where the registry turned out to count pulls.
+type ReadDeep = Result<Option<(Arc<DeepLinks>, Duration)>, ResolveError>;
+
+/// The last is whether tags are asked again that were asked longer than `fresh_for` ago.
+pub(super) type DeepFlights = Flights<(Scope, Epoch, bool), ReadDeep>;
+
+/// What stands behind ordinary tags, as far as it was read.
+pub(super) struct Deep {
+    pub candidates: Candidates,
+    /// How long ago it was there.
+    pub age: Duration,
+    /// Whether everything was read, rather than only what was known before.
+    pub is_whole: bool,
+}
+
+/// The candidates for the scan's subject behind ordinary tags. Where no known manifest mentions the subject, tags are asked
+/// again that were asked longer than `fresh_for` ago: one may have been moved to what does.
+pub(super) async fn find(scan: &Scan, listing: &Listing) -> Result<Deep, ResolveError> {
+    let Some((mut links, mut age)) = all(scan, listing, false).await? else {
+        return linked_tags::find(scan).await;
+    };
+    if links.may_lack(&scan.subject) && links.oldest_tag + age > scan.fresh_for {
+        match all(scan, listing, true).await? {
+            Some(again) => (links, age) = again,
+            None => return linked_tags::find(scan).await,
+        }
+    }
+    if links.may_lack(&scan.subject) {
+        age += links.oldest_tag;
+    }
+    let mut candidates = Candidates::default();
+    for link in links.links.get(&scan.subject).into_iter().flatten() {
+        link.add_to(&mut candidates, true);
+    }
+    Ok(Deep {
+        candidates,
+        age,
+        is_whole: true,
+    })
+}
+
+async fn all(scan: &Scan, listing: &Listing, again: bool) -> ReadDeep {
     let key = Key::deep(&scan.place.scope, &scan.place.epoch);
     if let Some(found) = scan.manifests.cache.get::<DeepLinks>(&key).await
         && found.within(scan.fresh_for)
+        && !(again && found.value.oldest_tag + found.age > scan.fresh_for)
     {
-        return Ok((found.value, found.age));
+        return Ok(Some((found.value, found.age)));
     }
-    let flight = (scan.place.scope.clone(), scan.place.epoch.clone());
-    let read = || read_all(scan.clone(), listing.names.clone(), listing.age);
+    let flight = (scan.place.scope.clone(), scan.place.epoch.clone(), again);
+    let read = || read_all(scan.clone(), listing.names.clone(), listing.age, again);
     let landed = scan.deep_flights.run(flight, read()).await;
     match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
         // What the leader may not read, this caller perhaps may.
@@ -103,94 +129,180 @@ async fn all(scan: &Scan, listing: &Listing) -> ReadDeep {
     }
 }
 
+/// What was read behind the tags of one repository.
+#[derive(Default)]
+struct Collected {
+    deep: DeepLinks,
+    linked: LinkedTags,
+}
+
+impl Collected {
+    fn add(&mut self, read: TagRead) {
+        self.deep.add(&read.behind);
+        self.deep.oldest_tag = self.deep.oldest_tag.max(read.asked_ago);
+        self.linked.add(&read);
+    }
+}
+
 /// Reads behind the tags that were there `age` ago.
-async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration) -> ReadDeep {
-    let ordinary: Vec<Tag> = names
-        .iter()
-        .filter(|name| tag_scheme::parse(name).is_none())
-        .filter_map(|name| Tag::parse(name).ok())
-        .collect();
-    let links = stream::iter(ordinary)
-        .map(|tag| behind(&scan, tag))
-        .buffer_unordered(PARALLEL)
-        .try_fold(DeepLinks::default(), |mut all, some| async move {
-            for (subject, link) in some {
-                all.0.entry(subject).or_default().push(link);
-            }
-            Ok(all)
-        })
-        .await?;
-    let links = Arc::new(links);
+async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration, again: bool) -> ReadDeep {
+    let mut collected = Collected::default();
+    let read = read_tags(&scan, &names, again, &mut collected).await;
+    if counts_pulls(&scan) == Some(true) {
+        match read {
+            // Also where the limit is reached already.
+            Ok(()) | Err(ResolveError::Upstream(UpstreamError::Limited { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        collected.linked.remember_more(&scan).await;
+        return Ok(None);
+    }
+    read?;
+    collected.linked.remember(&scan).await;
+    let deep = Arc::new(collected.deep);
     let key = Key::deep(&scan.place.scope, &scan.place.epoch);
-    scan.manifests.cache.put_aged(key, links.clone(), age).await;
-    Ok((links, age))
+    scan.manifests.cache.put_aged(key, deep.clone(), age).await;
+    Ok(Some((deep, age)))
 }
 
-/// Every link in what the tag points at, and in the indexes and artifacts inside it.
-async fn behind(scan: &Scan, tag: Tag) -> Result<Vec<(Digest, DeepLink)>, ResolveError> {
-    let recheck = Recheck::After(scan.deep_refresh);
-    let first = match scan.manifests.by_tag(&scan.place, &tag, recheck).await {
-        Ok(Answer::Found(raw)) => raw,
-        Ok(Answer::Absent) => return Ok(Vec::new()),
-        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-        Err(error) => return scan.manifests.skip(error, tag.as_str()).map(|()| Vec::new()),
-    };
-    let mut links = Vec::new();
-    let mut seen = HashSet::from([first.digest.clone()]);
-    let mut level = vec![first];
-    let mut complete = true;
-    for _ in 0..NESTING {
-        let mut inside = Vec::new();
-        for raw in &level {
-            // Old schema1 images and the like hold no links.
-            let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
-                continue;
-            };
-            links.extend(links_of(scan, raw, &manifest));
-            inside.extend(manifest.manifests.into_iter().filter(may_hold_links));
-        }
-        inside.retain(|listed| seen.insert(listed.digest.clone()));
-        complete &= seen.len() <= PER_TAG;
-        inside.truncate((PER_TAG + inside.len()).saturating_sub(seen.len()));
-        level = read_listed(scan, &inside).await?;
+/// Reads behind the ordinary tags among `names`, until it turns out that pulls are counted.
+async fn read_tags(scan: &Scan, names: &TagNames, again: bool, collected: &mut Collected) -> Result<(), ResolveError> {
+    let ordinary = names.iter().filter(|name| tag_scheme::parse(name).is_none());
+    let tags: Vec<Tag> = ordinary.filter_map(|name| Tag::parse(name).ok()).collect();
+    let mut tags = when_to_ask(scan, tags, again).await.into_iter();
+    // Before one manifest was read, nobody knows whether that counts as a pull.
+    if counts_pulls(scan).is_none()
+        && let Some((tag, recheck)) = tags.next()
+    {
+        collected.add(behind_tag(scan, tag, recheck).await?);
     }
-    if !complete || !level.is_empty() {
-        scan.manifests.cut_short(&tag);
+    let mut reads = stream::iter(tags)
+        .map(|(tag, recheck)| behind_tag(scan, tag, recheck))
+        .buffer_unordered(PARALLEL);
+    while counts_pulls(scan) != Some(true)
+        && let Some(read) = reads.try_next().await?
+    {
+        collected.add(read);
     }
-    Ok(links)
+    Ok(())
 }
 
-/// Platform images inside an index are not worth a request; indexes and artifacts may point somewhere.
-pub(super) fn may_hold_links(listed: &Descriptor) -> bool {
-    ManifestKind::of(&listed.media_type) != Some(ManifestKind::Image) || listed.artifact_type.is_some()
-}
-
-async fn read_listed(scan: &Scan, listed: &[Descriptor]) -> Result<Vec<Arc<RawManifest>>, ResolveError> {
-    let mut read = Vec::new();
-    for descriptor in listed {
-        match scan.manifests.by_digest(&scan.place, &descriptor.digest).await {
-            Ok(Answer::Found(raw)) => read.push(raw),
-            Ok(Answer::Absent) => {}
-            Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-            Err(error) => scan.manifests.skip(error, descriptor.digest.as_str())?,
-        }
+/// Whether a GET of a manifest is a pull that is counted, so that nothing is read behind ordinary tags. Where the configuration
+/// asks for depth `manifests`, they are read all the same.
+pub(super) fn counts_pulls(scan: &Scan) -> Option<bool> {
+    match scan.config.depth {
+        Depth::Manifests => Some(false),
+        Depth::Auto | Depth::Names => scan.manifests.upstream.counts_pulls(),
     }
-    Ok(read)
 }
 
-fn links_of(scan: &Scan, raw: &RawManifest, manifest: &Manifest) -> Vec<(Digest, DeepLink)> {
-    let links = manifest
-        .links(&raw.digest)
-        .into_iter()
-        .filter(|link| scan.reads(link.dialect));
-    links
-        .map(|link| {
-            let deep = DeepLink {
-                target: link.target,
-                holder: raw.digest.clone(),
-                dialect: link.dialect,
-            };
-            (link.subject, deep)
+/// Each tag with the age from which on it is asked again. `again`: those `deep_limit` that were asked longest ago, already from
+/// `fresh_for` on.
+async fn when_to_ask(scan: &Scan, tags: Vec<Tag>, again: bool) -> Vec<(Tag, Duration)> {
+    if !again {
+        return tags.into_iter().map(|tag| (tag, scan.deep_refresh)).collect();
+    }
+    let mut aged: Vec<(Duration, Tag)> = stream::iter(tags)
+        .map(|tag| async {
+            let asked = scan.manifests.asked_ago(&scan.place, &tag).await;
+            (asked.unwrap_or(Duration::MAX), tag)
         })
+        .buffer_unordered(PARALLEL)
         .collect()
+        .await;
+    aged.sort_unstable_by(|one, other| other.cmp(one));
+    let limit = scan.config.deep_limit;
+    if aged.get(limit).is_some_and(|(age, _)| *age > scan.fresh_for) {
+        tracing::info!(
+            repository = %scan.place.repository,
+            limit,
+            "there are more ordinary tags than links.deep_limit: those asked most recently were not asked again"
+        );
+    }
+    let recheck = scan.fresh_for.max(scan.since);
+    let aged = aged.into_iter().enumerate();
+    aged.map(|(position, (_, tag))| match position < limit {
+        true => (tag, recheck),
+        false => (tag, scan.deep_refresh),
+    })
+    .collect()
+}
+
+/// What was read behind one tag.
+pub(super) struct TagRead {
+    pub tag: Tag,
+    /// What the tag points at; `None` where that is not known.
+    pub root: Option<Digest>,
+    pub behind: Arc<Behind>,
+    /// How long ago the tag was asked what it points at.
+    asked_ago: Duration,
+}
+
+impl TagRead {
+    /// Nothing stands behind the tag that could be read.
+    fn nothing(tag: Tag) -> Self {
+        Self {
+            tag,
+            root: None,
+            behind: Arc::default(),
+            asked_ago: Duration::ZERO,
+        }
+    }
+}
+
+/// Every link behind the tag, which is asked what it points at where it was asked longer ago than `recheck`.
+async fn behind_tag(scan: &Scan, tag: Tag, recheck: Duration) -> Result<TagRead, ResolveError> {
+    let asked_ago = scan.manifests.asked_ago(&scan.place, &tag).await;
+    let target = match target(scan, &tag, recheck).await {
+        Ok(Answer::Found(target)) => target,
+        Ok(Answer::Absent) => return Ok(TagRead::nothing(tag)),
+        // A policy that blocks this one manifest for everybody.
+        Ok(Answer::Refused(refusal)) if behind::is_blocked(&refusal) => {
+            scan.manifests.cut_short(&tag, &format!("HTTP {}", refusal.status));
+            return Ok(TagRead::nothing(tag));
+        }
+        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+        // One tag that the registry fails at fails nobody's list.
+        Err(UpstreamError::Failed(status)) => {
+            scan.manifests.cut_short(&tag, &format!("HTTP {status}"));
+            return Ok(last_known(scan, tag).await);
+        }
+        Err(error) => {
+            scan.manifests.skip(error, tag.as_str())?;
+            return Ok(TagRead::nothing(tag));
+        }
+    };
+    Ok(TagRead {
+        behind: behind::read(scan, &tag, &target).await?,
+        root: Some(target.digest().clone()),
+        asked_ago: asked_ago.filter(|age| *age < recheck).unwrap_or_default(),
+        tag,
+    })
+}
+
+/// What stood behind a tag when it was last read.
+async fn last_known(scan: &Scan, tag: Tag) -> TagRead {
+    let Some(root) = scan.manifests.last_target(&scan.place, &tag).await else {
+        return TagRead::nothing(tag);
+    };
+    match behind::known(scan, &root).await {
+        Some(behind) => TagRead {
+            root: Some(root),
+            behind,
+            ..TagRead::nothing(tag)
+        },
+        None => TagRead::nothing(tag),
+    }
+}
+
+/// What the tag points at. One that was never asked costs one GET, a known one at most a HEAD.
+async fn target(scan: &Scan, tag: &Tag, recheck: Duration) -> Result<Answer<Target>, UpstreamError> {
+    let recheck = Recheck::After(recheck);
+    match scan.manifests.known_target(&scan.place, tag, recheck).await? {
+        Some(digest) => Ok(Answer::Found(Target::Known(digest))),
+        None => {
+            let read = scan.manifests.by_tag_anew(&scan.place, tag).await?;
+            read.try_map(|raw| Ok(Target::Read(raw)))
+        }
+    }
 }

@@ -98,10 +98,10 @@ impl Manifests {
         }
     }
 
-    /// Says that more stands behind a tag than is read: whoever looks for a link there must see why it is not listed.
-    pub fn cut_short(&self, tag: &Tag) {
-        tracing::warn!(%tag, "more indexes and artifacts stand behind this tag than are read; the rest is skipped");
-        self.counts.skipped();
+    /// Says that not all that stands behind a tag was read: whoever looks for a link there must see why it is not listed.
+    pub fn cut_short(&self, tag: &Tag, reason: &str) {
+        tracing::warn!(%tag, reason, "depth cut: not all that stands behind this ordinary tag was read");
+        self.counts.depth_cut();
     }
 
     /// The manifest with this digest; remembered ones cost nothing.
@@ -123,7 +123,7 @@ impl Manifests {
             Err(error @ UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => {
                 match self.in_envelope(place, digest).await {
                     Ok(Answer::Found(original)) => Ok(Answer::Found(original)),
-                    _ => Err(error),
+                    _ => self.unless_blob(place, digest, error).await,
                 }
             }
             Err(error) => Err(error),
@@ -169,6 +169,11 @@ impl Manifests {
                 Answer::Absent => {}
             }
         }
+        self.by_tag_anew(place, tag).await
+    }
+
+    /// What the tag points at now, envelopes opened, whatever it pointed at before.
+    pub async fn by_tag_anew(&self, place: &Place, tag: &Tag) -> Found {
         let reference = Reference::Tag(tag.clone());
         let raw = match self
             .upstream
@@ -184,15 +189,32 @@ impl Manifests {
         };
         let digest = raw.digest.clone();
         let opened = self.open(place, raw).await?;
-        if let Answer::Found(original) = &opened {
+        // A digest that cannot be computed is the registry's word alone: it is asked for again.
+        if let Answer::Found(original) = &opened
+            && digest.is_computable()
+        {
             let own = original.digest.clone();
             self.record(place, tag, TagRecord { digest, own }).await;
         }
         Ok(opened)
     }
 
+    /// How long ago the tag was last asked what it points at, where nothing was written since that may have moved it.
+    pub async fn asked_ago(&self, place: &Place, tag: &Tag) -> Option<Duration> {
+        let key = Key::tag(&place.scope, &place.epoch, tag.as_str());
+        let record = self.cache.get::<TagRecord>(&key).await?;
+        record.vouched.then_some(record.age)
+    }
+
+    /// What the tag pointed at when it was last asked, however long ago that is.
+    pub async fn last_target(&self, place: &Place, tag: &Tag) -> Option<Digest> {
+        let key = Key::tag(&place.scope, &place.epoch, tag.as_str());
+        let record = self.cache.get::<TagRecord>(&key).await?;
+        Some(record.value.digest.clone())
+    }
+
     /// The digest that the tag points at, where asking for the whole manifest can be avoided.
-    async fn known_target(
+    pub async fn known_target(
         &self,
         place: &Place,
         tag: &Tag,
@@ -275,8 +297,10 @@ impl Manifests {
 
     pub async fn remember(&self, place: &Place, raw: RawManifest) -> Arc<RawManifest> {
         let raw = Arc::new(raw);
-        let key = Key::manifest(&place.scope, &place.epoch, &raw.digest);
-        self.cache.put(key, raw.clone()).await;
+        if raw.digest.is_computable() {
+            let key = Key::manifest(&place.scope, &place.epoch, &raw.digest);
+            self.cache.put(key, raw.clone()).await;
+        }
         raw
     }
 

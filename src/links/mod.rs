@@ -4,7 +4,10 @@
 //! for candidates, and `pull_up` turns those into verified entries. Sources only say where to look: what an entry says of
 //! itself comes from its own bytes.
 
+mod absent;
 mod access;
+mod behind;
+mod blob_proof;
 mod candidate;
 mod counts;
 mod deep;
@@ -12,6 +15,7 @@ mod deleted;
 mod error;
 mod lately;
 mod learned;
+mod linked_tags;
 mod listing;
 mod manifests;
 mod place;
@@ -20,6 +24,8 @@ mod resolver;
 mod scan;
 mod subjects;
 mod tag_source;
+mod unfinished;
+mod unverified;
 mod warm;
 
 pub use counts::{AnsweredFrom, ResolveCounts};

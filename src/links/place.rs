@@ -22,4 +22,12 @@ impl Place {
             ..self
         }
     }
+
+    /// The same, in a search of at most `requests` for manifests and blobs.
+    pub fn searching_within(&self, requests: usize) -> Self {
+        Self {
+            caller: self.caller.searching().within(requests),
+            ..self.clone()
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::oci::media_type::{self, ManifestKind};
 use crate::oci::{Descriptor, Digest, Links, Manifest, Referrer, timestamp};
@@ -11,6 +12,7 @@ use super::candidate::{Candidate, Candidates, What};
 use super::error::ResolveError;
 use super::manifests::Found;
 use super::scan::{PARALLEL, Scan};
+use super::unverified;
 
 /// Config media types that say "runnable image": no artifact type of a cosign entry.
 const IMAGE_CONFIGS: [&str; 3] = [
@@ -19,36 +21,49 @@ const IMAGE_CONFIGS: [&str; 3] = [
     media_type::OCI_EMPTY,
 ];
 
+/// The finished list, and what else the candidates turned out to be.
+pub(super) struct Pulled {
+    pub links: Links,
+    /// Candidates that the upstream does not have.
+    pub gone: Vec<Digest>,
+    /// How long ago the upstream said so of the one that it was asked for first.
+    pub age: Duration,
+}
+
 /// What became of a candidate.
 enum Outcome {
     Entry(Referrer),
-    /// The upstream does not have it.
-    Gone(Digest),
+    /// The upstream does not have it, as it said so long ago.
+    Gone(Digest, Duration),
     /// It is broken, or refers to something else.
     Skipped,
 }
 
-/// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest. The second is what is gone.
-pub(super) async fn pull_up(scan: &Scan, candidates: Candidates) -> Result<(Links, Vec<Digest>), ResolveError> {
+/// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest.
+pub(super) async fn pull_up(scan: &Scan, candidates: Candidates) -> Result<Pulled, ResolveError> {
     let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
-    let (entries, gone) = stream::iter(candidates)
+    let mut entries = BTreeMap::new();
+    let (mut gone, mut age) = (Vec::new(), Duration::ZERO);
+    let mut outcomes = stream::iter(candidates)
         .map(|candidate| look_at(scan, candidate))
-        .buffer_unordered(PARALLEL)
-        .try_fold(
-            (BTreeMap::new(), Vec::new()),
-            |(mut entries, mut gone), outcome| async move {
-                match outcome {
-                    Outcome::Entry(entry) => merge(&mut entries, entry),
-                    Outcome::Gone(digest) => gone.push(digest),
-                    Outcome::Skipped => {}
-                }
-                Ok((entries, gone))
-            },
-        )
-        .await?;
+        .buffer_unordered(PARALLEL);
+    while let Some(outcome) = outcomes.try_next().await? {
+        match outcome {
+            Outcome::Entry(entry) => merge(&mut entries, entry),
+            Outcome::Gone(digest, ago) => {
+                gone.push(digest);
+                age = age.max(ago);
+            }
+            Outcome::Skipped => {}
+        }
+    }
     let mut referrers: Vec<Referrer> = entries.into_values().collect();
     referrers.sort_unstable_by(Referrer::order);
-    Ok((Links::new(scan.subject.clone(), referrers), gone))
+    Ok(Pulled {
+        links: Links::new(scan.subject.clone(), referrers),
+        gone,
+        age,
+    })
 }
 
 /// An envelope and its original can both be candidates; they are one entry.
@@ -62,12 +77,21 @@ fn merge(entries: &mut BTreeMap<Digest, Referrer>, entry: Referrer) {
 }
 
 async fn look_at(scan: &Scan, candidate: Candidate) -> Result<Outcome, ResolveError> {
+    if let What::Named(descriptor) = &candidate.what
+        && let Some(ago) = absent_ago(scan, &descriptor.digest)
+    {
+        return Ok(Outcome::Gone(descriptor.digest.clone(), ago));
+    }
     let raw = match &candidate.what {
         What::Blob(descriptor) => return Ok(Outcome::Entry(blob_entry(&candidate, descriptor))),
         What::Read(raw) => raw.clone(),
+        What::Named(descriptor) if !descriptor.digest.is_computable() => {
+            let listed = unverified::entry(scan, &candidate, descriptor).await?;
+            return Ok(listed.map_or(Outcome::Skipped, Outcome::Entry));
+        }
         What::Named(descriptor) => match read(scan, descriptor, candidate.vouched).await {
             Ok(Answer::Found(raw)) => raw,
-            Ok(Answer::Absent) => return Ok(Outcome::Gone(descriptor.digest.clone())),
+            Ok(Answer::Absent) => return Ok(gone(scan, descriptor)),
             Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
             Err(error) => {
                 scan.manifests.skip(error, descriptor.digest.as_str())?;
@@ -79,6 +103,7 @@ async fn look_at(scan: &Scan, candidate: Candidate) -> Result<Outcome, ResolveEr
         Ok(manifest) => manifest,
         Err(error) => {
             tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");
+            scan.manifests.counts.skipped();
             return Ok(Outcome::Skipped);
         }
     };
@@ -87,6 +112,19 @@ async fn look_at(scan: &Scan, candidate: Candidate) -> Result<Outcome, ResolveEr
         return Ok(Outcome::Skipped);
     }
     Ok(Outcome::Entry(manifest_entry(candidate, &raw, &manifest)))
+}
+
+/// How long ago the upstream said that it has no such manifest, where it need not be asked again.
+fn absent_ago(scan: &Scan, digest: &Digest) -> Option<Duration> {
+    let (place, max_age) = (&scan.place, scan.fresh_for.max(scan.since));
+    scan.absences.stated(&place.scope, &place.epoch, digest, max_age)
+}
+
+/// The upstream just said that it has no such manifest.
+fn gone(scan: &Scan, descriptor: &Descriptor) -> Outcome {
+    let (place, digest) = (&scan.place, &descriptor.digest);
+    scan.absences.note(&place.scope, &place.epoch, digest);
+    Outcome::Gone(digest.clone(), Duration::ZERO)
 }
 
 /// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Epoch, Flights, Scope, Touch};
+use crate::cache::{Cache, Epoch, Flights, Key, Scope, Touch};
 use crate::config::{CacheConfig, LimitsConfig, LinksConfig};
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::upstream::{Answer, Caller, TagNames, Upstream, UpstreamError};
 
+use super::absent::Absences;
 use super::access::{Access, AccessList};
 use super::counts::ResolveCounts;
 use super::deep::DeepFlights;
@@ -19,6 +20,7 @@ use super::listing::Listings;
 use super::manifests::Manifests;
 use super::place::Place;
 use super::subjects::{self, Subjects};
+use super::unfinished::UnfinishedSearches;
 use super::warm;
 
 mod ask;
@@ -45,6 +47,8 @@ pub struct Resolver {
     learned: Arc<Learned>,
     lately: Arc<Lately>,
     deleted: Arc<Deleted>,
+    absences: Absences,
+    unfinished: UnfinishedSearches,
     deep_flights: Arc<DeepFlights>,
     flights: Arc<Flights<(Scope, Epoch, Digest), Answered>>,
     links: Arc<LinksConfig>,
@@ -76,6 +80,8 @@ impl Resolver {
             learned: Arc::default(),
             lately: Arc::default(),
             deleted: Arc::default(),
+            absences: Absences::default(),
+            unfinished: UnfinishedSearches::default(),
             deep_flights: Arc::new(Flights::new(SCAN_DEADLINE)),
             flights: Arc::new(Flights::new(SCAN_DEADLINE)),
             links: Arc::new(links.clone()),
@@ -141,6 +147,20 @@ impl Resolver {
     /// Whether the caller is known to be let read the repository; nobody is asked.
     pub fn is_allowed(&self, repository: &RepositoryName, caller: &Caller) -> bool {
         self.access.is_allowed(&self.outside(repository, caller))
+    }
+
+    /// The upstream just said that `tag` points at `digest`. Where it pointed elsewhere when it was last asked, what stands
+    /// behind it is read again at the next question.
+    pub async fn saw_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) {
+        let place = self.place(repository, &Caller::anonymous()).await;
+        let known = self.manifests.last_target(&place, tag).await;
+        if known.is_some_and(|known| known != *digest) {
+            self.manifests.forget_tag(&place, tag).await;
+            self.cache.remove(&Key::deep(&place.scope, &place.epoch)).await;
+            self.cache
+                .remove(&Key::answer(&place.scope, &place.epoch, digest))
+                .await;
+        }
     }
 
     /// The upstream just refused this caller.

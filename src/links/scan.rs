@@ -9,10 +9,12 @@ use crate::oci::tag_scheme::{self, CosignKind};
 use crate::oci::{Descriptor, Dialect, Digest, Links, SubjectKey};
 use crate::upstream::{Answer, Native, TagNames};
 
+use super::absent::Absences;
 use super::candidate::{Candidates, What};
-use super::deep::{self, DeepFlights};
+use super::deep::{self, Deep, DeepFlights};
 use super::error::ResolveError;
 use super::learned;
+use super::linked_tags;
 use super::listing::{Listing, Listings, Sought};
 use super::manifests::Manifests;
 use super::place::Place;
@@ -33,6 +35,10 @@ pub(super) struct Scan {
     pub config: Arc<LinksConfig>,
     pub deep_refresh: Duration,
     pub fresh_for: Duration,
+    pub absences: Absences,
+    /// How long ago the search began, where it goes on with one that made all the requests that it may. What the registry
+    /// said since then is not asked for again.
+    pub since: Duration,
 }
 
 /// What a scan found.
@@ -72,22 +78,24 @@ impl Scan {
 
     pub async fn run(&self) -> Result<Scanned, ResolveError> {
         let names = self.names().await?;
-        let (tagged, (deep, deep_age), native) =
-            tokio::try_join!(self.tagged(&names), self.deep(&names), self.native())?;
+        let (tagged, deep, native) = tokio::try_join!(self.tagged(&names), self.deep(&names), self.native())?;
         let (mut candidates, mut gone) = match names {
             // What was learned from others' traffic is none of this caller's business.
             Names::NoRepository => Default::default(),
             _ => learned::find(self).await?,
         };
-        for found in [native, deep, tagged] {
+        for found in [native, deep.candidates, tagged] {
             candidates.merge(found);
         }
-        let (links, missing) = pull_up(self, candidates).await?;
-        gone.extend(missing);
+        let pulled = pull_up(self, candidates).await?;
+        gone.extend(pulled.gone);
+        if !deep.is_whole {
+            self.read_by_names(&pulled.links);
+        }
         Ok(Scanned {
-            links,
+            links: pulled.links,
             gone,
-            age: names.age().max(deep_age),
+            age: names.age().max(deep.age).max(pulled.age).max(self.since),
             shareable: !matches!(names, Names::NoRepository),
         })
     }
@@ -130,28 +138,45 @@ impl Scan {
         }
     }
 
-    /// The candidates behind ordinary tags, and how long ago they were there.
-    async fn deep(&self, names: &Names) -> Result<(Candidates, Duration), ResolveError> {
-        let nothing = (Candidates::default(), Duration::ZERO);
-        let Names::All(listing) = names else {
-            return Ok(nothing);
+    /// The candidates behind ordinary tags, as far as the depth goes.
+    async fn deep(&self, names: &Names) -> Result<Deep, ResolveError> {
+        let nothing = Deep {
+            candidates: Candidates::default(),
+            age: Duration::ZERO,
+            is_whole: false,
         };
-        let deep = match self.config.depth {
-            Depth::Names => false,
-            Depth::Manifests => true,
-            Depth::Auto => {
-                let ordinary = listing.names.iter().filter(|name| tag_scheme::parse(name).is_none());
-                let large = ordinary.take(self.config.deep_limit + 1).count() > self.config.deep_limit;
-                if large {
-                    self.listings.remember_large(&self.place).await;
-                }
-                !large
-            }
-        };
-        if deep {
-            deep::find(self, listing).await
-        } else {
-            Ok(nothing)
+        match (names, self.config.depth) {
+            // There are no tags.
+            (Names::NoRepository, _) => Ok(Deep {
+                is_whole: true,
+                ..nothing
+            }),
+            (_, Depth::Names) => Ok(nothing),
+            (Names::All(listing), Depth::Manifests) => deep::find(self, listing).await,
+            (Names::All(listing), Depth::Auto) if self.reads_deep(listing).await => deep::find(self, listing).await,
+            (Names::All(_) | Names::OfSubject(_), _) => linked_tags::find(self).await,
+        }
+    }
+
+    /// Whether depth `auto` reads behind every ordinary tag of this repository.
+    async fn reads_deep(&self, listing: &Listing) -> bool {
+        let ordinary = listing.names.iter().filter(|name| tag_scheme::parse(name).is_none());
+        let large = ordinary.take(self.config.deep_limit + 1).count() > self.config.deep_limit;
+        if large {
+            self.listings.remember_large(&self.place).await;
+        }
+        !large && deep::counts_pulls(self) != Some(true)
+    }
+
+    /// Says that what is not listed may stand behind an ordinary tag.
+    fn read_by_names(&self, links: &Links) {
+        self.manifests.counts.read_by_names();
+        if links.referrers.is_empty() {
+            tracing::info!(
+                repository = %self.place.repository,
+                subject = %self.subject,
+                "no link tag refers to the subject; what stands behind ordinary tags was not read at this depth"
+            );
         }
     }
 
@@ -172,8 +197,11 @@ impl Scan {
                         .artifact_type
                         .as_deref()
                         .and_then(CosignKind::of_artifact_type);
-                    // Its annotations and artifact type are pulled up from the manifest itself.
-                    let named = Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size);
+                    // Its annotations and artifact type are pulled up from the manifest itself, where that can be checked.
+                    let named = match descriptor.digest.is_computable() {
+                        true => Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size),
+                        false => descriptor,
+                    };
                     found.add(What::Named(named), Dialect::Native, kind);
                 }
             }

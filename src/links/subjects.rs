@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::oci::{Descriptor, Digest, Manifest, SubjectKey, Tag, tag_scheme};
 use crate::upstream::{Answer, RawManifest, TagNames};
 
-use super::deep::may_hold_links;
+use super::behind::may_hold_links;
 use super::error::ResolveError;
 use super::manifests::{Manifests, Recheck};
 use super::place::Place;

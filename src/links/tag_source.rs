@@ -47,7 +47,8 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
     let recheck = match &link.kind {
         // A shorter hash may be that of another manifest, to which the tag was moved.
         LinkTagKind::ProposalD { hash, .. } if hash.len() == HASH_LENGTH => Recheck::UnlessHash(hash),
-        _ => Recheck::Always,
+        // Anyone may move it; in a search that goes on, one that was asked in the beginning is not asked again.
+        _ => Recheck::After(scan.since),
     };
     let raw = match scan.manifests.by_tag(&scan.place, &tag, recheck).await {
         Ok(Answer::Found(raw)) => raw,
@@ -68,6 +69,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
         }
         Err(_) => {
             tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
+            scan.manifests.counts.skipped();
             return Ok(Candidates::default());
         }
     };

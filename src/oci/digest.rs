@@ -79,15 +79,40 @@ impl Digest {
         }
     }
 
-    /// Whether `bytes` hash to this digest. `None` when the algorithm is not one that can be computed here.
-    pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
-        let encoded = match self.algorithm() {
+    /// The encoded parts of the digests of `bytes`, by every algorithm that can be computed here.
+    pub fn encoded_by_all(bytes: &[u8]) -> [String; 4] {
+        [
+            hex(&Sha256::digest(bytes)),
+            hex(&Sha384::digest(bytes)),
+            hex(&Sha512::digest(bytes)),
+            hex(blake3::hash(bytes).as_bytes()),
+        ]
+    }
+
+    /// The digest of `bytes` by this one's algorithm. `None` when the algorithm is not one that can be computed here.
+    fn encode(&self, bytes: &[u8]) -> Option<String> {
+        Some(match self.algorithm() {
             "sha256" => hex(&Sha256::digest(bytes)),
             "sha384" => hex(&Sha384::digest(bytes)),
             "sha512" => hex(&Sha512::digest(bytes)),
+            "blake3" => hex(blake3::hash(bytes).as_bytes()),
             _ => return None,
-        };
-        Some(encoded == self.encoded())
+        })
+    }
+
+    /// Whether `bytes` hash to this digest. `None` when the algorithm is not one that can be computed here.
+    pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
+        Some(self.encode(bytes)? == self.encoded())
+    }
+
+    /// Whether content can be checked against this digest: its algorithm is one that can be computed here.
+    pub fn is_computable(&self) -> bool {
+        self.encode(&[]).is_some()
+    }
+
+    /// Whether it is made of zeros alone: clients ask for the referrers of such a digest to learn whether there is an API.
+    pub fn is_zero(&self) -> bool {
+        self.encoded().bytes().all(|byte| byte == b'0')
     }
 
     /// The part before the colon, such as `sha256`.
@@ -195,5 +220,20 @@ mod tests {
         assert_eq!(digest.matches(b""), Some(true));
         assert_eq!(digest.matches(b"x"), Some(false));
         assert_eq!(Digest::parse("md5:00").unwrap().matches(b""), None);
+    }
+
+    /// The empty input's digests, as published for each algorithm.
+    #[test]
+    fn registered_algorithms_can_be_computed() {
+        for text in [
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+            "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        ] {
+            let digest = Digest::parse(text).unwrap();
+            assert_eq!(digest.matches(b""), Some(true), "{text}");
+            assert!(digest.is_computable());
+        }
+        assert!(!Digest::parse("md5:00").unwrap().is_computable());
     }
 }

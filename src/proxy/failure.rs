@@ -141,6 +141,10 @@ fn upstream_error(error: &UpstreamError) -> OciError {
             retry_after: Some(*seconds),
             ..upstream_error(cause)
         },
+        UpstreamError::Unfinished { .. } => OciError {
+            retry_after: Some(1),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        },
         // Bodies that are passed on are uploads; manifests are read before they go anywhere.
         UpstreamError::CallersBody(_) => OciError::bad_request(Code::BlobUploadInvalid, message),
         UpstreamError::Timeout(_) => OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
@@ -231,6 +235,12 @@ mod tests {
                 None,
             ),
             (UpstreamError::Invalid("x".into()), 502, "UNAVAILABLE", None),
+            (
+                UpstreamError::Unfinished { requests: 9 },
+                503,
+                "UNAVAILABLE",
+                Some("1".to_owned()),
+            ),
             (
                 paused(limited(StatusCode::TOO_MANY_REQUESTS, Some(900))),
                 429,

@@ -156,6 +156,9 @@ async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result<Response<B
     {
         return Ok(index);
     }
+    if let (Reference::Tag(tag), Some(digest)) = (asked.reference, &promised) {
+        asked.backend.resolver.saw_tag(asked.repository, tag, digest).await;
+    }
     // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
     let may_be_sealed = matches!(asked.reference, Reference::Tag(_)) && media_type == media_type::OCI_IMAGE_MANIFEST;
     match (&asked.request.method, promised) {

@@ -5,6 +5,9 @@ use std::fmt;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
+use super::UpstreamError;
+use super::counts::RequestKind;
+use super::search_budget::SearchBudget;
 use crate::trace::TraceContext;
 
 /// The caller's own credentials and trace, passed on as they came.
@@ -13,6 +16,7 @@ pub struct Caller {
     authorization: Option<HeaderValue>,
     trace: Option<TraceContext>,
     searches: bool,
+    budget: Option<SearchBudget>,
 }
 
 impl Caller {
@@ -55,6 +59,19 @@ impl Caller {
             searches: true,
             ..self.clone()
         }
+    }
+
+    /// The same caller, for a search that ends as [`UpstreamError::Unfinished`] rather than ask for more than `limit` manifests.
+    pub fn within(&self, limit: usize) -> Self {
+        Self {
+            budget: Some(SearchBudget::new(limit)),
+            ..self.clone()
+        }
+    }
+
+    /// Takes one request out of what its search may make.
+    pub(super) fn spend(&self, kind: RequestKind) -> Result<(), UpstreamError> {
+        self.budget.as_ref().map_or(Ok(()), |budget| budget.spend(kind))
     }
 
     pub fn searches(&self) -> bool {

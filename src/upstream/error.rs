@@ -29,6 +29,12 @@ pub enum UpstreamError {
         /// Until it may be asked again.
         seconds: u64,
     },
+    /// A search that made all the requests that one may make. What it read is remembered, so that the next goes on from there.
+    #[error("there is more to look through than {requests} requests of one search; ask again, it goes on from there")]
+    Unfinished {
+        /// Requests for manifests and blobs that the search made.
+        requests: usize,
+    },
     /// Another 5xx.
     #[error("the registry failed (HTTP {0})")]
     Failed(http::StatusCode),

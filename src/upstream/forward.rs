@@ -40,6 +40,10 @@ impl Upstream {
                 Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => {
                     retry.after(error.into()).await?
                 }
+                Ok(response) if parts.uri.path().contains("/manifests/") => {
+                    self.saw_manifest(&parts.method, &response);
+                    return Ok(answer(response));
+                }
                 Ok(response) if self.streams_blobs && storage::is_away(&parts, &response) => {
                     return Box::pin(self.fetch_stored(&parts, response)).await;
                 }

@@ -153,8 +153,9 @@ fn raw_manifest(reply: Reply, reference: &Reference) -> Result<RawManifest, Upst
                     "a tag's manifest is not {named}, which it is called"
                 )));
             }
-            // Without a digest that can be computed, the manifest still has one.
-            _ => Digest::sha256(&bytes),
+            // It cannot be computed here: the registry's word is all there is.
+            Some(named) => named,
+            None => Digest::sha256(&bytes),
         },
     };
     Ok(RawManifest {

@@ -22,11 +22,13 @@ mod own;
 mod page_reader;
 mod paging;
 mod pauses;
+mod pull_limit;
 mod read;
 mod redirect;
 mod retry;
 mod scan;
 mod scope;
+mod search_budget;
 mod seek;
 mod send;
 mod storage;
@@ -41,7 +43,7 @@ mod write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::Method;
+use http::{Method, Response, StatusCode};
 use rustls::RootCertStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
@@ -54,6 +56,7 @@ use login::Login;
 use origin::Origin;
 use paging::KnownPaging;
 use pauses::Pauses;
+use pull_limit::PullLimit;
 use redirect::RedirectPolicy;
 use scan::{Ask, Redirects};
 use send::Timeouts;
@@ -113,6 +116,7 @@ pub struct Upstream {
     counts: RequestCounts,
     paging: KnownPaging,
     native: Learned,
+    pull_limit: PullLimit,
 }
 
 impl Upstream {
@@ -165,6 +169,7 @@ impl Upstream {
             counts: RequestCounts::default(),
             paging: KnownPaging::default(),
             native: Learned::new(NATIVE_FOR, NOT_FOR),
+            pull_limit: PullLimit::of(config.url.host_str()),
         })
     }
 
@@ -213,6 +218,18 @@ impl Upstream {
     /// Back once reads of this caller's searches have to wait, with the reason. Until then, never.
     pub async fn begins_to_hold_back(&self, caller: &Caller) -> UpstreamError {
         self.pauses.held_back(caller).await
+    }
+
+    /// Whether a GET of a manifest counts against its caller's pulls here, as on Docker Hub. `None` where no manifest was read
+    /// lately that would tell.
+    pub fn counts_pulls(&self) -> Option<bool> {
+        self.pull_limit.counts_pulls()
+    }
+
+    /// Learns from the head of an answer to a request for a manifest.
+    fn saw_manifest<B>(&self, method: &Method, response: &Response<B>) {
+        let is_pull = *method == Method::GET && response.status() == StatusCode::OK;
+        self.pull_limit.saw(response.headers(), is_pull);
     }
 
     /// A small read as it is, whatever its status but 429 and 5xx: `/v2/`, an access check, a discovery. Redirects to other

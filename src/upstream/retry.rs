@@ -85,6 +85,7 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         // "Not implemented" and "version not supported" will not change.
         UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505),
         UpstreamError::CallersBody(_)
+        | UpstreamError::Unfinished { .. }
         | UpstreamError::Paused { .. }
         | UpstreamError::Credentials(_)
         | UpstreamError::Content(_)

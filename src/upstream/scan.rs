@@ -69,6 +69,7 @@ impl Upstream {
     /// Asks until there is an answer that can be used, and reads it: a success of at most `limit` bytes, or a beginning of
     /// something else.
     pub(super) async fn ask(&self, ask: &Ask<'_>, limit: usize) -> Result<Reply, UpstreamError> {
+        ask.caller.spend(ask.kind)?;
         let mut retry = Retry::new(self.retries);
         loop {
             let failure = match self.attempt(ask).await {
@@ -134,6 +135,9 @@ impl Upstream {
                 let _ = read::refusal(response).await;
                 uri = next;
                 continue;
+            }
+            if own && matches!(ask.kind, RequestKind::Manifest | RequestKind::ManifestHead) {
+                self.saw_manifest(&ask.method, &response);
             }
             let response = check_status(response).await?;
             if !own && !response.status().is_success() {

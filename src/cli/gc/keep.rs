@@ -16,6 +16,8 @@ pub(super) struct Keep {
     by_subject: BTreeMap<Digest, BTreeSet<Digest>>,
     reached: BTreeSet<Digest>,
     unread: BTreeSet<Digest>,
+    /// What an index lists under a type that is no manifest's, such as the layers of a BuildKit cache.
+    may_be_blobs: BTreeSet<Digest>,
     needed: BTreeSet<Digest>,
 }
 
@@ -26,6 +28,7 @@ impl Keep {
             by_subject: BTreeMap::new(),
             reached: BTreeSet::new(),
             unread: BTreeSet::new(),
+            may_be_blobs: BTreeSet::new(),
             needed: BTreeSet::new(),
         };
         for (_, link, target) in snapshot.link_tags() {
@@ -43,12 +46,21 @@ impl Keep {
         std::mem::take(&mut self.unread)
     }
 
+    /// Whether nothing but its place in an index speaks for its being a manifest.
+    pub(super) fn may_be_blob(&self, digest: &Digest) -> bool {
+        self.may_be_blobs.contains(digest)
+    }
+
     /// Takes in one digest that was asked for: what it holds, `None` when it is gone, and what the registry itself lists as
     /// referring to it.
     pub(super) fn read(&mut self, digest: &Digest, held: Option<&Held>, native: Vec<Digest>) {
         if let Some(held) = held {
             self.needed.insert(digest.clone());
             self.learn(digest, held);
+            for listed in held.listed_as_others() {
+                self.needed.insert(listed.clone());
+                self.may_be_blobs.insert(listed.clone());
+            }
             self.reach(held.listed().cloned().collect());
         }
         self.reach(native.into_iter().collect());

@@ -106,3 +106,20 @@ fn a_link_that_turns_up_late_reaches_what_was_read_before() {
         digests(&["outer", "child", "inner", "attestation"])
     );
 }
+
+#[test]
+fn a_build_cache_keeps_its_layers_which_are_no_manifests() {
+    let mut layer = descriptor(&digest("layer"));
+    layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar+gzip".into();
+    let mut untyped = descriptor(&digest("untyped"));
+    untyped["mediaType"] = "".into();
+    let snapshot = Snapshot::default().index("cache", &[layer, untyped], &["buildcache"]);
+    let mut keep = Keep::new(&snapshot);
+    assert_eq!(keep.unread(), digests(&["cache"]));
+    keep.read(&digest("cache"), snapshot.held(&digest("cache")).as_ref(), Vec::new());
+    assert!(keep.may_be_blob(&digest("layer")) && keep.may_be_blob(&digest("untyped")));
+    assert_eq!(
+        needed(&snapshot, &Snapshot::default(), &[]),
+        digests(&["cache", "layer", "untyped"])
+    );
+}

@@ -9,7 +9,7 @@ use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::config::{HIDDEN_TAGS, LimitsConfig};
 use crate::oci::{Digest, Manifest, Reference, Tag};
-use crate::upstream::{Native, RawManifest};
+use crate::upstream::{Native, RawManifest, UpstreamError};
 
 use super::keep::Keep;
 use super::snapshot::{Held, Original, Sealed, Snapshot};
@@ -110,7 +110,7 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
         }
         let read: BTreeMap<Digest, (Option<Held>, Vec<Digest>)> = stream::iter(unread)
             .map(|digest| async {
-                let held = one(session, snapshot, &digest).await?;
+                let held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
                 let native = native(session, &digest).await?;
                 Ok::<_, Failure>((digest, (held, native)))
             })
@@ -123,11 +123,27 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
     }
 }
 
-async fn one(session: &Session, snapshot: &Snapshot, digest: &Digest) -> Result<Option<Held>, Failure> {
+/// `may_be_blob`: it is kept whether or not it can be read as a manifest. Distribution 2.8 fails (500) where it is asked for a
+/// blob as a manifest.
+async fn one(
+    session: &Session,
+    snapshot: &Snapshot,
+    digest: &Digest,
+    may_be_blob: bool,
+) -> Result<Option<Held>, Failure> {
     if let Some(held) = snapshot.held(digest) {
         return Ok(Some(held));
     }
-    match session.raw_manifest(&Reference::Digest(digest.clone())).await? {
+    let reference = Reference::Digest(digest.clone());
+    let answer = session
+        .upstream()
+        .manifest(session.repository(), &reference, session.caller())
+        .await;
+    let raw = match answer {
+        Err(UpstreamError::Failed(_) | UpstreamError::Content(_)) if may_be_blob => None,
+        answer => session.found(answer)?,
+    };
+    match raw {
         Some(raw) => Ok(Some(held(session, &raw).await?)),
         None => Ok(None),
     }

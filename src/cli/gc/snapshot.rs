@@ -86,6 +86,13 @@ impl Held {
         let manifests = self.manifest.iter().flat_map(|manifest| &manifest.manifests);
         manifests.map(|listed| &listed.digest)
     }
+
+    /// Of that, what has a type that is no manifest's.
+    pub(super) fn listed_as_others(&self) -> impl Iterator<Item = &Digest> {
+        let manifests = self.manifest.iter().flat_map(|manifest| &manifest.manifests);
+        let others = manifests.filter(|listed| ManifestKind::of(&listed.media_type).is_none());
+        others.map(|listed| &listed.digest)
+    }
 }
 
 fn stated(manifest: &Manifest, own: &Digest) -> Vec<Stated> {

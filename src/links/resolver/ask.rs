@@ -13,6 +13,7 @@ use super::super::counts::AnsweredFrom;
 use super::super::error::ResolveError;
 use super::super::place::Place;
 use super::super::scan::{Scan, Scanned};
+use super::super::unfinished;
 use super::{Resolver, SCAN_DEADLINE};
 
 /// A list, and where it comes from.
@@ -201,10 +202,13 @@ impl Resolver {
     }
 
     async fn scan_and_remember(self, place: Place, subject: Digest) -> Answered {
-        let place = place.searching();
+        let place = place.searching_within(unfinished::REQUESTS);
         // Waiting for it is part of the scan's time.
         let _turn = self.upstream.turn().await;
+        let search = self.unfinished.go_on(&place.scope, &place.epoch, &subject);
         let scan = Scan {
+            absences: self.absences.clone(),
+            since: search.since(),
             manifests: self.manifests.clone(),
             listings: self.listings.clone(),
             deep_flights: self.deep_flights.clone(),
@@ -215,6 +219,9 @@ impl Resolver {
             place: place.clone(),
         };
         let scanned = scan.run().await;
+        if !matches!(scanned, Err(ResolveError::Upstream(UpstreamError::Unfinished { .. }))) {
+            search.finish();
+        }
         self.counts()
             .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
         let Scanned {

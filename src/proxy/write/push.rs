@@ -40,8 +40,12 @@ impl Writer {
     }
 
     async fn store(&self, push: &Push) -> Result<Reply, WriteError> {
+        let manifest = Manifest::parse(&push.bytes, &push.media_type).ok();
+        if let Reference::Tag(tag) = &push.reference {
+            validate::fits_tag(tag, manifest.as_ref(), &push.bytes).map_err(WriteError::untouched)?;
+        }
         // What is no manifest that refshim knows is the upstream's to judge.
-        let Ok(manifest) = Manifest::parse(&push.bytes, &push.media_type) else {
+        let Some(manifest) = manifest else {
             return self.put(push).await;
         };
         if let Some(merged) = self.merged_fallback_push(push, &manifest).await? {

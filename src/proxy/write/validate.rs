@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::oci::media_type::ManifestKind;
-use crate::oci::{Descriptor, Manifest};
+use crate::oci::{Descriptor, Digest, LinkTag, LinkTagKind, Manifest, SubjectKey, Tag, tag_scheme};
 
 use super::error::WriteError;
 
@@ -45,6 +45,48 @@ pub(super) fn validate(manifest: &Manifest, bytes: &[u8]) -> Result<(), WriteErr
     }
 }
 
+/// Checks that what goes under a Proposal D tag is what the tag links: otherwise whoever may push could replace another
+/// artifact's link by something else. `manifest` is what `bytes` are, where that is known.
+pub(super) fn fits_tag(tag: &Tag, manifest: Option<&Manifest>, bytes: &[u8]) -> Result<(), WriteError> {
+    let Some(LinkTag {
+        subject,
+        kind: LinkTagKind::ProposalD { hash, .. },
+    }) = tag_scheme::parse(tag.as_str())
+    else {
+        return Ok(());
+    };
+    let own = Digest::encoded_by_all(bytes);
+    if own.iter().any(|encoded| encoded.starts_with(&hash)) {
+        return Ok(());
+    }
+    let lists_it = manifest.is_some_and(|manifest| {
+        contents(manifest).any(|listed| listed.digest.encoded().starts_with(&hash))
+            || manifest
+                .manifests
+                .iter()
+                .any(|listed| SubjectKey::of(&listed.digest) == subject)
+    });
+    match lists_it {
+        true => Ok(()),
+        false => Err(WriteError::invalid(format!(
+            "the tag {tag} links a manifest whose digest begins with {hash}; this one's is sha256:{}, and it lists none \
+             either: push it under another tag",
+            own[0]
+        ))),
+    }
+}
+
+/// Everything that a manifest is made of.
+fn contents(manifest: &Manifest) -> impl Iterator<Item = &Descriptor> {
+    let lists = [
+        &manifest.manifests,
+        &manifest.layers,
+        &manifest.blobs,
+        &manifest.objects,
+    ];
+    lists.into_iter().flatten().chain(&manifest.config)
+}
+
 fn is_node(descriptor: &Descriptor) -> bool {
     ManifestKind::of(&descriptor.media_type) == Some(ManifestKind::Node)
 }
@@ -54,8 +96,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::oci::Digest;
-    use crate::oci::media_type::{OCI_ARTIFACT_MANIFEST, OCI_IMAGE_MANIFEST, OCI_NODE};
+    use crate::oci::media_type::{OCI_ARTIFACT_MANIFEST, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST, OCI_NODE};
 
     fn check(media_type: &str, json: &Value) -> Result<(), String> {
         let bytes = json.to_string();
@@ -84,6 +125,46 @@ mod tests {
             let refused = check(media_type, &json).unwrap_err();
             assert!(refused.contains(reason), "{refused}");
         }
+    }
+
+    /// Pushes `json` under the tag by which `linked` refers to `subject`.
+    fn fits(linked: &Digest, subject: &Digest, media_type: &str, json: &Value) -> bool {
+        let bytes = json.to_string();
+        let tag = tag_scheme::proposal_d_tag(subject, linked, "sig").unwrap();
+        let manifest = Manifest::parse(bytes.as_bytes(), media_type).ok();
+        fits_tag(&tag, manifest.as_ref(), bytes.as_bytes()).is_ok()
+    }
+
+    #[test]
+    fn a_link_tag_takes_only_what_it_links() {
+        let (subject, linked) = (Digest::sha256(b"subject"), Digest::sha256(b"linked"));
+        let listing = |digest: &Digest| json!({"mediaType": OCI_IMAGE_MANIFEST, "digest": digest, "size": 1});
+        let artifact = json!({"annotations": {"a": "b"}});
+        let own = Digest::sha256(artifact.to_string().as_bytes());
+        let blake3 = format!("blake3:{}", Digest::encoded_by_all(artifact.to_string().as_bytes())[3]);
+        let blake3 = Digest::parse(&blake3).unwrap();
+        for (linked, media_type, json) in [
+            (&own, OCI_IMAGE_MANIFEST, artifact.clone()),
+            (&own, "application/x-unknown", artifact.clone()),
+            (&blake3, OCI_IMAGE_MANIFEST, artifact.clone()),
+            (&linked, OCI_IMAGE_INDEX, json!({"manifests": [listing(&linked)]})),
+            (&linked, OCI_IMAGE_INDEX, json!({"manifests": [listing(&subject)]})),
+            (&linked, OCI_IMAGE_MANIFEST, json!({"layers": [listing(&linked)]})),
+        ] {
+            assert!(fits(linked, &subject, media_type, &json), "{json}");
+        }
+        for (media_type, json) in [
+            (OCI_IMAGE_MANIFEST, artifact),
+            ("application/x-unknown", json!("junk")),
+            (OCI_IMAGE_INDEX, json!({"manifests": [listing(&own)]})),
+            // Anybody may name the other artifact as a subject.
+            (OCI_IMAGE_MANIFEST, json!({"subject": listing(&linked)})),
+            (OCI_IMAGE_MANIFEST, json!({"layers": [listing(&subject)]})),
+        ] {
+            assert!(!fits(&linked, &subject, media_type, &json), "{json}");
+        }
+        let ordinary = Tag::parse("v1").unwrap();
+        assert!(fits_tag(&ordinary, None, b"junk").is_ok());
     }
 
     #[test]

@@ -1,0 +1,142 @@
+//! The ordinary tags behind which links were found. They stay known where the others are not read any more: in a repository
+//! that outgrew `deep_limit`, or where reading a manifest counts as a pull.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cached, Key, from_json, to_json};
+use crate::oci::{Digest, Tag};
+use crate::upstream::{Answer, UpstreamError};
+
+use super::behind::{self, Behind, Target};
+use super::candidate::Candidates;
+use super::deep::{Deep, TagRead, counts_pulls};
+use super::error::ResolveError;
+use super::manifests::Recheck;
+use super::scan::{PARALLEL, Scan};
+
+/// Names of ordinary tags with links behind them, and the digests that they point at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LinkedTags(BTreeMap<String, Digest>);
+
+impl Cached for LinkedTags {
+    fn weight(&self) -> usize {
+        let tags = self.0.iter();
+        tags.map(|(tag, digest)| tag.len() + digest.as_str().len() + 96).sum()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json(&bytes)
+    }
+}
+
+impl LinkedTags {
+    pub fn add(&mut self, read: &TagRead) {
+        if !read.behind.links.is_empty()
+            && let Some(root) = &read.root
+        {
+            self.0.insert(read.tag.as_str().to_owned(), root.clone());
+        }
+    }
+
+    async fn known(scan: &Scan) -> Self {
+        let key = Key::linked_tags(&scan.place.scope);
+        let known = scan.manifests.cache.get::<Self>(&key).await;
+        known.map(|known| Self::clone(&known.value)).unwrap_or_default()
+    }
+
+    /// Remembers these and no others: every ordinary tag was read.
+    pub async fn remember(self, scan: &Scan) {
+        if self != Self::known(scan).await {
+            let key = Key::linked_tags(&scan.place.scope);
+            scan.manifests.cache.put(key, Arc::new(self)).await;
+        }
+    }
+
+    /// Remembers these too.
+    pub async fn remember_more(self, scan: &Scan) {
+        let mut all = Self::known(scan).await;
+        all.0.extend(self.0);
+        all.remember(scan).await;
+    }
+}
+
+/// The candidates for the scan's subject behind tags that are known to have links. A tag costs a HEAD every `deep_refresh`.
+pub(super) async fn find(scan: &Scan) -> Result<Deep, ResolveError> {
+    let known = LinkedTags::known(scan).await;
+    let tags = known.0.into_iter();
+    let tags = tags.filter_map(|(name, root)| Some((Tag::parse(&name).ok()?, root)));
+    let (candidates, left) = stream::iter(tags.collect::<Vec<_>>())
+        .map(|(tag, root)| look_at(scan, tag, root))
+        .buffer_unordered(PARALLEL)
+        .try_fold(
+            (Candidates::default(), LinkedTags::default()),
+            |(mut candidates, mut left), (tag, known)| async move {
+                if let Some(known) = known {
+                    let links = known.behind.iter().flat_map(|behind| &behind.links);
+                    for link in links.filter(|link| link.subject == scan.subject) {
+                        link.add_to(&mut candidates, known.vouched);
+                    }
+                    left.0.insert(tag.as_str().to_owned(), known.root);
+                }
+                Ok((candidates, left))
+            },
+        )
+        .await?;
+    left.remember(scan).await;
+    Ok(Deep {
+        candidates,
+        age: Duration::ZERO,
+        is_whole: false,
+    })
+}
+
+/// What stands behind a tag, as far as that is known.
+struct Known {
+    root: Digest,
+    /// `None` where it is forgotten and may not be read again.
+    behind: Option<Arc<Behind>>,
+    /// Whether the tag was seen to point there. Otherwise each manifest is asked for by itself.
+    vouched: bool,
+}
+
+/// `None`: the tag is gone. `root` is what it pointed at when its links were read.
+async fn look_at(scan: &Scan, tag: Tag, root: Digest) -> Result<(Tag, Option<Known>), ResolveError> {
+    let recheck = Recheck::After(scan.deep_refresh);
+    let (target, vouched) = match scan.manifests.known_target(&scan.place, &tag, recheck).await {
+        Ok(Some(digest)) => (Target::Known(digest), true),
+        Ok(None) if counts_pulls(scan) == Some(true) => (Target::Known(root), false),
+        Ok(None) => match scan.manifests.by_tag_anew(&scan.place, &tag).await {
+            Ok(Answer::Found(raw)) => (Target::Read(raw), true),
+            Ok(Answer::Absent) => return Ok((tag, None)),
+            Ok(Answer::Refused(refusal)) if behind::is_blocked(&refusal) => (Target::Known(root), false),
+            Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+            Err(UpstreamError::Failed(_)) => (Target::Known(root), false),
+            Err(error) => {
+                scan.manifests.skip(error, tag.as_str())?;
+                (Target::Known(root), false)
+            }
+        },
+        Err(UpstreamError::Failed(_)) => (Target::Known(root), false),
+        Err(error) => return Err(error.into()),
+    };
+    let behind = match counts_pulls(scan) {
+        Some(true) => behind::known(scan, target.digest()).await,
+        Some(false) | None => Some(behind::read(scan, &tag, &target).await?),
+    };
+    if behind.is_none() {
+        let reason = "reading it would count as a pull, and it is not remembered";
+        scan.manifests.cut_short(&tag, reason);
+    }
+    let root = target.digest().clone();
+    Ok((tag, Some(Known { root, behind, vouched })))
+}

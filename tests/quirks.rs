@@ -1,5 +1,9 @@
 //! What real registries do besides their tag pages, and what comes of it.
 
+#[path = "quirks/depth.rs"]
+mod depth;
+#[path = "quirks/pushers.rs"]
+mod pushers;
 mod support;
 
 use http::{Method, StatusCode};
@@ -30,6 +34,14 @@ async fn shelf(knobs: Knobs) -> Shelf {
         subject,
         sbom,
     }
+}
+
+/// The value of a counter of the only upstream.
+async fn counted(refshim: &Refshim, name: &str) -> f64 {
+    let text = refshim.admin().get("/metrics").await.expect_status(200).text();
+    let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
+    let value = line.and_then(|line| line.rsplit(' ').next()).expect("the counter");
+    value.parse().expect("a number")
 }
 
 fn asks_native(seen: &Seen) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, Epoch, Flights, Key, Scope, Touch};
+use crate::cache::{Cache, Epoch, Flights, Scope, Touch};
 use crate::config::{CacheConfig, LimitsConfig, LinksConfig};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::upstream::{Answer, Caller, TagNames, Upstream, UpstreamError};
@@ -149,17 +149,13 @@ impl Resolver {
         self.access.is_allowed(&self.outside(repository, caller))
     }
 
-    /// The upstream just said that `tag` points at `digest`. Where it pointed elsewhere when it was last asked, what stands
-    /// behind it is read again at the next question.
+    /// The upstream just said that `tag` points at `digest`. Where it pointed elsewhere when it was last asked, somebody moved it
+    /// straight at the registry, which counts as a write.
     pub async fn saw_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) {
         let place = self.place(repository, &Caller::anonymous()).await;
         let known = self.manifests.last_target(&place, tag).await;
         if known.is_some_and(|known| known != *digest) {
-            self.manifests.forget_tag(&place, tag).await;
-            self.cache.remove(&Key::deep(&place.scope, &place.epoch)).await;
-            self.cache
-                .remove(&Key::answer(&place.scope, &place.epoch, digest))
-                .await;
+            self.wrote(repository, Some(&Reference::Tag(tag.clone()))).await;
         }
     }
 

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use refshim::oci::media_type::OCI_ARTIFACT_MANIFEST;
 use serde_json::{Value, json};
 use support::content::{IMAGE, INDEX, artifact, bare_image, empty_descriptor, index};
 use support::fake::Fake;
 use support::fake::knobs::{Delete, Knobs};
-use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply};
+use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply, Seen};
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
 const SCAN: &str = "application/vnd.acme.scan.v1+json";
@@ -60,6 +62,31 @@ impl Set {
 
     async fn listed(&self) -> Vec<String> {
         self.through().referrer_digests("app", &self.image.digest).await
+    }
+
+    /// Deletes, and kills refshim after that request of the deletion reached the registry. Whether there are so many.
+    async fn dies_at(&mut self, request: usize, artifact: &Pushed) -> bool {
+        let passed = AtomicUsize::new(0);
+        let counts = move |_: &Seen| passed.fetch_add(1, Ordering::Relaxed) >= request;
+        let gate = self.link.hold_answers(counts);
+        let (through, path) = (self.through(), format!("/v2/app/manifests/{}", artifact.digest));
+        let mut deleting = tokio::spawn(async move {
+            let sent = through.try_send(http::Method::DELETE, &path, &[], Vec::new());
+            sent.await.is_ok()
+        });
+        let died = tokio::select! {
+            () = gate.reached_by(1) => true,
+            ended = &mut deleting => {
+                assert!(ended.unwrap(), "nobody killed it");
+                false
+            }
+        };
+        if died {
+            self.refshim.restart().await;
+        }
+        self.link.heal();
+        gate.open();
+        died
     }
 
     /// All tags as the registry itself has them, sorted.
@@ -249,48 +276,71 @@ async fn a_registry_that_cannot_delete() {
     assert_eq!(tags(&fake.endpoint()).await, before);
 }
 
-/// Some registries delete nothing that a tag still names; the link tags are refshim's own, so they go first.
+/// Some registries delete nothing that a tag still names, and the link tags are refshim's own. Without them the artifact would be lost
+/// where the registry refuses again, or refshim dies: so the refusal is relayed, with what to do, and nothing changes.
 #[tokio::test]
-async fn a_registry_that_keeps_what_is_tagged() {
+async fn what_the_registry_refuses_to_delete_keeps_its_links() {
     let refusal = r#"{"errors":[{"code":"DENIED","message":"a tag refers to it"}]}"#;
-    for status in [400, 403, 409] {
-        let set = Set::new(Program::V3).await;
-        let (sbom, scan) = (set.attach(SBOM).await, set.attach(SCAN).await);
-        let before = set.stored_tags().await;
-        let is_sbom = |sbom: &Pushed| {
-            let path = format!("/v2/app/manifests/{}", sbom.digest);
-            move |seen: &support::Seen| seen.method == "DELETE" && seen.path == path
-        };
-        // It has another tag, or another reason: the link tags come back.
-        set.link.fail(Fault::answer(status, &[], refusal), is_sbom(&sbom));
-        let refused = set.delete(&sbom.digest).await.expect_status(status);
-        assert_eq!(refused.text(), refusal);
-        assert_eq!(set.stored_tags().await, before, "{status}");
-        assert_eq!(set.listed().await, sorted([&sbom, &scan]), "{status}");
-
-        set.link.heal();
-        set.link
-            .fail_times(1, Fault::answer(status, &[], refusal), is_sbom(&sbom));
-        set.delete(&sbom.digest).await.expect_status(202);
-        assert_eq!(set.listed().await, sorted([&scan]), "{status}");
-        set.is_gone(&sbom.digest).await;
-
-        // An envelope's tags are refshim's own, too.
-        let sealed = set.attach_sealed("").await;
+    for status in [400, 403, 409, 412] {
+        let mut set = Set::new(Program::V3).await;
+        let (sbom, sealed) = (set.attach(SBOM).await, set.attach_sealed("").await);
         let before = set.stored_tags().await;
         set.link.fail(Fault::answer(status, &[], refusal), |seen| {
             seen.method == "DELETE" && seen.path.contains("/sha256:")
         });
-        let refused = set.delete(&sealed.digest).await.expect_status(status);
-        assert_eq!(refused.text(), refusal);
+        set.link.take();
+        for doomed in [&sbom, &sealed] {
+            let refused = set.delete(&doomed.digest).await.expect_status(status);
+            assert_eq!(refused.text(), refusal);
+            let warning = refused.header("warning").expect("a warning that says what to do");
+            assert!(
+                warning.starts_with("299 - ") && warning.contains(&set.image.referrers_tag()),
+                "{warning}"
+            );
+        }
+        let written: Vec<String> = set.link.take().into_iter().filter(|line| is_write(line)).collect();
+        assert_eq!(written.len(), 2, "one attempt each: {written:?}");
         assert_eq!(set.stored_tags().await, before, "{status}");
-        assert_eq!(set.listed().await, sorted([&scan, &sealed]), "{status}");
-        set.link.heal();
-        set.link
-            .fail_times(1, Fault::answer(status, &[], refusal), |seen| seen.method == "DELETE");
-        set.delete(&sealed.digest).await.expect_status(202);
-        assert_eq!(set.listed().await, sorted([&scan]), "{status}");
-        set.is_gone(&sealed.digest).await;
+        assert_eq!(set.listed().await, sorted([&sbom, &sealed]), "{status}");
+        // Nor does a crash at any moment leave anything behind: there was no moment.
+        set.refshim.restart().await;
+        assert_eq!(set.listed().await, sorted([&sbom, &sealed]), "{status}");
+    }
+}
+
+fn is_write(line: &str) -> bool {
+    !line.starts_with("GET ") && !line.starts_with("HEAD ")
+}
+
+/// Whichever request of a deletion is the last one before refshim dies, the artifact is whole and found, or gone; and repeating
+/// the deletion ends it.
+#[tokio::test]
+async fn a_deletion_that_dies_at_any_request_leaves_all_or_nothing() {
+    for (program, sealed) in [(Program::V3, false), (Program::V3, true), (Program::V2, true)] {
+        let mut set = Set::new(program).await;
+        for request in 0.. {
+            let artifact = match sealed {
+                true => set.attach_sealed("").await,
+                false => set.attach(SBOM).await,
+            };
+            if !set.dies_at(request, &artifact).await {
+                assert!(request > 2, "{program:?} {sealed}: {request} requests only");
+                break;
+            }
+            let read = set.through().manifest("app", &artifact.digest).await;
+            let listed = set.listed().await;
+            let context = format!("{program:?} {sealed} {request}");
+            match read.status {
+                200 => assert_eq!(listed, sorted([&artifact]), "{context}"),
+                // 2.8.2 fails over a blob that is no manifest.
+                404 | 500 => assert_eq!(listed, [] as [String; 0], "{context}"),
+                other => panic!("{context}: {other}"),
+            }
+            let again = set.delete(&artifact.digest).await;
+            assert!(matches!(again.status, 202 | 404), "{context}: {again:?}");
+            assert_eq!(set.listed().await, [] as [String; 0], "{context}");
+            set.is_gone(&artifact.digest).await;
+        }
     }
 }
 

@@ -89,25 +89,29 @@ impl Digest {
         ]
     }
 
-    /// The digest of `bytes` by this one's algorithm. `None` when the algorithm is not one that can be computed here.
-    fn encode(&self, bytes: &[u8]) -> Option<String> {
-        Some(match self.algorithm() {
+    /// The digest of `bytes` by `algorithm`. `None` when that is not one that can be computed here.
+    pub fn of(algorithm: &str, bytes: &[u8]) -> Option<Self> {
+        let encoded = match algorithm {
             "sha256" => hex(&Sha256::digest(bytes)),
             "sha384" => hex(&Sha384::digest(bytes)),
             "sha512" => hex(&Sha512::digest(bytes)),
             "blake3" => hex(blake3::hash(bytes).as_bytes()),
             _ => return None,
+        };
+        Some(Self {
+            text: format!("{algorithm}:{encoded}").into(),
+            colon: algorithm.len(),
         })
     }
 
     /// Whether `bytes` hash to this digest. `None` when the algorithm is not one that can be computed here.
     pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
-        Some(self.encode(bytes)? == self.encoded())
+        Some(Self::of(self.algorithm(), bytes)? == *self)
     }
 
     /// Whether content can be checked against this digest: its algorithm is one that can be computed here.
     pub fn is_computable(&self) -> bool {
-        self.encode(&[]).is_some()
+        Self::of(self.algorithm(), &[]).is_some()
     }
 
     /// Whether it is made of zeros alone: clients ask for the referrers of such a digest to learn whether there is an API.

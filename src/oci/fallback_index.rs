@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::descriptor::Descriptor;
 use super::digest::Digest;
-use super::media_type::OCI_IMAGE_INDEX;
+use super::manifest::Manifest;
+use super::media_type::{ManifestKind, OCI_IMAGE_INDEX};
+use super::tag_scheme::SubjectKey;
 
 /// The platform of entries that do not run (Proposal D, BuildKit).
 const UNKNOWN_SYSTEM: &str = "unknown";
@@ -39,6 +41,31 @@ impl FallbackIndex {
             Some(_) => return None,
         };
         Some(Self { members, manifests })
+    }
+
+    /// The list of referrers behind the referrers tag of `subject`, if it is one: an OCI image index that says nothing about itself
+    /// and lists manifests that are not for a platform to run on (distribution-spec 1.1, "Referrers Tag Schema"). `None` for
+    /// everything else, which is somebody's own and must be neither read as a list nor overwritten: the subject itself (`cosign copy`
+    /// and GitLab put it there), an image for several platforms, an artifact, a build cache, or anything that is not known here.
+    pub fn of_tag(subject: &SubjectKey, media_type: &str, bytes: &[u8]) -> Option<Self> {
+        let manifest = Manifest::parse(bytes, media_type).ok()?;
+        let index = Self::parse(bytes)?;
+        let is_list = manifest.media_type == OCI_IMAGE_INDEX
+            && manifest.own_subjects().is_empty()
+            && index.says_nothing_of_itself()
+            && index.manifests.iter().all(|entry| is_referrer(entry, subject));
+        (is_list && !subject.names(bytes)).then_some(index)
+    }
+
+    /// Whether it has no members but those of every list of referrers.
+    fn says_nothing_of_itself(&self) -> bool {
+        let is_one_of_a_list = |(member, value): (&String, &Value)| match member.as_str() {
+            "schemaVersion" => *value == 2,
+            "mediaType" => *value == OCI_IMAGE_INDEX,
+            "annotations" => true,
+            _ => value.is_null() || *value == "",
+        };
+        self.members.contains_key("schemaVersion") && self.members.iter().all(is_one_of_a_list)
     }
 
     pub fn print(&self) -> Bytes {
@@ -95,6 +122,17 @@ impl FallbackIndex {
     }
 }
 
+/// Whether an entry of an index may be a referrer of `subject`: a manifest of a known kind, not the subject, and not for a platform to
+/// run on.
+fn is_referrer(entry: &Value, subject: &SubjectKey) -> bool {
+    let Some(descriptor) = Descriptor::from_json(entry) else {
+        return false;
+    };
+    let system = entry.get("platform").and_then(|platform| platform.get("os"));
+    let runs = system.is_some_and(|system| !matches!(system.as_str(), Some("" | UNKNOWN_SYSTEM)));
+    ManifestKind::of(&descriptor.media_type).is_some() && !runs && SubjectKey::of(&descriptor.digest) != *subject
+}
+
 fn digest_of(entry: &Value) -> Option<&str> {
     entry.get("digest")?.as_str()
 }
@@ -102,6 +140,7 @@ fn digest_of(entry: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::media_type::{DOCKER_MANIFEST_LIST, OCI_IMAGE_MANIFEST};
 
     #[test]
     fn keeps_what_others_wrote() {
@@ -127,6 +166,76 @@ mod tests {
         assert!(index(json!({"os": "linux", "architecture": "arm64"})).is_image());
         assert!(!index(json!({"os": "unknown", "architecture": "unknown"})).is_image());
         assert!(!index(Value::Null).is_image());
+    }
+
+    /// What `bytes` of `media_type` are under the referrers tag of the digest of "subject".
+    fn is_list(media_type: &str, manifest: &Value) -> bool {
+        let key = SubjectKey::of(&Digest::sha256(b"subject"));
+        FallbackIndex::of_tag(&key, media_type, manifest.to_string().as_bytes()).is_some()
+    }
+
+    #[test]
+    fn lists_of_referrers_are_known_by_what_they_say() {
+        let digest = Digest::sha256(b"a");
+        let entry = json!({"mediaType": OCI_IMAGE_MANIFEST, "digest": digest, "size": 1});
+        let unknown = json!({"mediaType": OCI_IMAGE_INDEX, "digest": digest, "size": 1, "artifactType": "x/y",
+            "platform": {"os": "unknown", "architecture": "unknown"}});
+        for list in [
+            json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": []}),
+            // Go prints an empty list so.
+            json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": null}),
+            json!({"schemaVersion": 2, "manifests": [entry]}),
+            json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": [entry, unknown], "annotations": {"k": "v"}}),
+        ] {
+            assert!(is_list(OCI_IMAGE_INDEX, &list), "{list}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_has_the_name_of_a_referrers_tag_is_no_list() {
+        let digest = Digest::sha256(b"a");
+        let entry = |media_type: &str| json!({"mediaType": media_type, "digest": digest, "size": 1});
+        let index = |entry: Value| json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": [entry]});
+        let with = |member: &str, value: Value| {
+            let mut index = index(entry(OCI_IMAGE_MANIFEST));
+            index[member] = value;
+            index
+        };
+        let mut platform = entry(OCI_IMAGE_MANIFEST);
+        platform["platform"] = json!({"os": "linux", "architecture": "arm64"});
+        let mut subject = entry(OCI_IMAGE_MANIFEST);
+        subject["digest"] = json!(Digest::sha256(b"subject"));
+        for other in [
+            // An image for a platform, an originator's index that holds the subject, a build cache, no descriptor at all.
+            index(platform),
+            index(subject),
+            index(entry("application/vnd.oci.image.layer.v1.tar+gzip")),
+            index(json!("x")),
+            // Artifacts.
+            with("artifactType", json!("x/y")),
+            with("subject", entry(OCI_IMAGE_MANIFEST)),
+            with("config", entry("x/y")),
+            with("layers", json!([entry("x/y")])),
+            with("mediaType", json!(DOCKER_MANIFEST_LIST)),
+            with("manifests", json!("x")),
+            json!({}),
+            json!([]),
+        ] {
+            assert!(!is_list(OCI_IMAGE_INDEX, &other), "{other}");
+        }
+        for media_type in [OCI_IMAGE_MANIFEST, DOCKER_MANIFEST_LIST, "text/html"] {
+            let body = json!({"schemaVersion": 2, "manifests": []});
+            assert!(!is_list(media_type, &body), "{media_type}");
+        }
+    }
+
+    #[test]
+    fn the_subject_itself_is_no_list_whatever_it_looks_like() {
+        let bytes = json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": []}).to_string();
+        for algorithm in ["sha256", "sha512"] {
+            let key = SubjectKey::of(&Digest::of(algorithm, bytes.as_bytes()).unwrap());
+            assert_eq!(FallbackIndex::of_tag(&key, OCI_IMAGE_INDEX, bytes.as_bytes()), None);
+        }
     }
 
     #[test]

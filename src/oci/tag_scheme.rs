@@ -100,6 +100,13 @@ impl SubjectKey {
         Digest::parse(&format!("{algorithm}:{encoded}")).ok()
     }
 
+    /// Whether `bytes` are the subject itself.
+    pub fn names(&self, bytes: &[u8]) -> bool {
+        let algorithm = self.0.split_once('-').map(|(algorithm, _)| algorithm);
+        let digest = algorithm.and_then(|algorithm| Digest::of(algorithm, bytes));
+        digest.is_some_and(|digest| Self::of(&digest) == *self)
+    }
+
     /// A name that sorts just before every tag of this subject: asked as `last`, a listing starts at them.
     pub fn seek_before(&self) -> &str {
         // A key is made of ASCII only and never empty, whichever way it was made.

@@ -45,7 +45,7 @@ pub(super) async fn delete(asked: &Asked<'_>) -> Result<Response<Body>, Failure>
     Ok(relayed(asked, reply))
 }
 
-/// A caller who hangs up does not stop it half-way: link tags that were taken away for an attempt would not be put back.
+/// A caller who hangs up does not stop it half-way: what is left of a deleted manifest is cleaned up.
 async fn delete_to_the_end(asked: &Asked<'_>) -> Result<Reply, Failure> {
     let writer = asked.backend.writer.clone();
     let (repository, reference) = (asked.repository.clone(), asked.reference.clone());
@@ -74,7 +74,7 @@ async fn is_synthesised_only(asked: &Asked<'_>) -> Result<bool, Failure> {
     }
     let stored = backend
         .upstream
-        .head_manifest(repository, asked.reference, caller)
+        .confirmed_manifest(repository, asked.reference, caller)
         .await?;
     Ok(matches!(stored, Answer::Absent))
 }

@@ -22,6 +22,7 @@ mod own;
 mod page_reader;
 mod paging;
 mod pauses;
+mod presence;
 mod pull_limit;
 mod read;
 mod redirect;

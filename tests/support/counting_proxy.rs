@@ -137,6 +137,13 @@ impl CountingProxy {
         gate
     }
 
+    /// Matching requests reach the registry, and their answers wait until the gate opens.
+    pub fn hold_answers(&self, matches: impl Fn(&Seen) -> bool + Send + 'static) -> Gate {
+        let gate = Gate::closed();
+        self.fail(Fault::HoldAnswer(gate.clone()), matches);
+        gate
+    }
+
     /// No more faults.
     pub fn heal(&self) {
         self.state(|state| state.rules.clear());
@@ -206,6 +213,11 @@ impl Shared {
             Some(Fault::Hold(gate)) => {
                 gate.pass().await;
                 self.forward(request).await?.map(Body::from)
+            }
+            Some(Fault::HoldAnswer(gate)) => {
+                let response = self.forward(request).await?.map(Body::from);
+                gate.pass().await;
+                response
             }
             None => self.forward(request).await?.map(Body::from),
         };

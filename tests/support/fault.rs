@@ -20,6 +20,8 @@ pub enum Fault {
     CutBody(usize),
     /// It is passed on once the gate opens.
     Hold(Gate),
+    /// It is passed on, and its answer waits until the gate opens.
+    HoldAnswer(Gate),
 }
 
 impl Fault {

@@ -1,108 +1,114 @@
 //! `DELETE /v2/<name>/manifests/<reference>`: link tags and cached state of a manifest go with it.
+//!
+//! Nothing is taken away before the registry has accepted, so that a refusal, and a crash at any moment, leaves the artifact either whole
+//! and found or deleted. A registry that deletes nothing which a tag names (Docker Hub, Google) refuses because of refshim's own link
+//! tags, too: it is relayed, with a warning that says which they are. What is left of a deleted manifest is cleaned up afterwards
+//! (see [`super::clean_up`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::StatusCode;
+use http::header::WARNING;
+use http::{HeaderValue, StatusCode};
 
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag, envelope, tag_scheme};
 use crate::upstream::{Answer, Caller, RawManifest, Reply, UpstreamError};
 
 use super::Writer;
+use super::clean_up::Deleted;
 use super::error::WriteError;
 use super::link_tags::{Linked, link_tags};
 
+/// Tags that a warning names.
+const NAMED: usize = 4;
+
 /// A manifest that is to be deleted.
-struct Doomed<'a> {
-    repository: &'a RepositoryName,
-    caller: &'a Caller,
-    own: &'a Digest,
-    changed: &'a Changed,
+pub(super) struct Doomed {
+    pub repository: RepositoryName,
+    pub caller: Caller,
+    pub own: Digest,
     /// What it was, as far as it could be read beforehand.
-    read: Option<(Arc<RawManifest>, Manifest)>,
-}
-
-/// Whether something may have been deleted so far.
-#[derive(Default)]
-struct Changed(AtomicBool);
-
-impl Changed {
-    /// Notes what became of one deletion. A stranger takes nothing from those who read, nor does an outage: what is remembered
-    /// is all that they have then.
-    fn note(&self, deleted: &Result<Reply, UpstreamError>) {
-        let certainly_not = match deleted {
-            Ok(reply) => matches!(reply.status.as_u16(), 401 | 403 | 404 | 405 | 429),
-            Err(error) => error.is_unsent(),
-        };
-        self.0.fetch_or(!certainly_not, Ordering::Relaxed);
-    }
+    pub read: Option<(Arc<RawManifest>, Manifest)>,
 }
 
 impl Writer {
     /// Deletes, and returns the upstream's answer. A refusal changes nothing.
     pub async fn delete(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &Reference,
         caller: &Caller,
     ) -> Result<Reply, WriteError> {
-        let changed = Changed::default();
-        let deleted = match reference {
+        match reference {
             // A tag is a name: what it named, and its links, stay.
-            Reference::Tag(_) => {
-                let reply = self.delete_one(repository, reference, caller, &changed).await;
-                reply.map_err(WriteError::from)
-            }
-            Reference::Digest(own) => self.delete_digest(repository, own, caller, &changed).await,
+            Reference::Tag(_) => Ok(self.delete_one(repository, reference, None, caller).await?),
+            Reference::Digest(own) => self.delete_digest(repository, own, caller).await,
+        }
+    }
+
+    /// One deletion at the registry, of what keeps the manifest `kept`, and what memory must know of it. A stranger takes nothing from
+    /// those who read, nor does an outage: what is remembered is all that they have then.
+    pub(super) async fn delete_one(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        kept: Option<&Digest>,
+        caller: &Caller,
+    ) -> Result<Reply, UpstreamError> {
+        let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
+        let certainly_not = match &deleted {
+            Ok(reply) => matches!(reply.status.as_u16(), 401 | 403 | 404 | 405 | 429),
+            Err(error) => error.is_unsent(),
         };
-        // Also after a refusal: something may have been done before it.
-        if changed.0.into_inner() {
-            self.resolver.wrote(repository, Some(reference)).await;
+        if !certainly_not {
+            let kept = kept.map(|digest| Reference::Digest(digest.clone()));
+            for touched in [Some(reference), kept.as_ref()].into_iter().flatten() {
+                self.resolver.wrote(repository, Some(touched)).await;
+            }
         }
         deleted
     }
 
-    async fn delete_one(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-        caller: &Caller,
-        changed: &Changed,
-    ) -> Result<Reply, UpstreamError> {
-        let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
-        changed.note(&deleted);
-        deleted
-    }
-
     async fn delete_digest(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         own: &Digest,
         caller: &Caller,
-        changed: &Changed,
     ) -> Result<Reply, WriteError> {
+        let (read, unreadable) = match self.read_doomed(repository, own, caller).await {
+            Ok(read) => (read, None),
+            Err(error @ UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => (None, Some(error)),
+            Err(error) => return Err(error.into()),
+        };
         let doomed = Doomed {
-            repository,
-            caller,
-            own,
-            changed,
-            read: self.read_doomed(repository, own, caller).await?,
+            repository: repository.clone(),
+            caller: caller.clone(),
+            own: own.clone(),
+            read,
         };
-        let of_envelope = self.delete_envelope(&doomed).await?;
-        let reply = match of_envelope {
-            Some(refused) if !refused.status.is_success() => refused,
-            // It may be stored as such, too: registries learn.
-            deleted => {
-                let stored = doomed.read.as_ref().map(|(raw, _)| doomed.linked(raw));
-                let reply = self.delete_stored(&doomed, own, stored.as_ref()).await?;
-                deleted
-                    .filter(|_| reply.status == StatusCode::NOT_FOUND)
-                    .unwrap_or(reply)
-            }
+        let envelope = self.envelope_of(&doomed).await?;
+        if let Some(error) = unreadable
+            && (envelope.is_some() || !self.delete_leftover(&doomed).await?)
+        {
+            return Err(error.into());
+        }
+        let deleting = self.deletions.shared((repository.clone(), own.clone())).await;
+        let mut original_deleted = false;
+        let mut reply = match &envelope {
+            None => self.delete_stored(&doomed, own).await?,
+            Some(envelope) => self.delete_sealed(&doomed, envelope, &mut original_deleted).await?,
         };
+        drop(deleting);
         if reply.status.is_success() {
-            self.clean_up(&doomed).await;
+            let deleted = Deleted {
+                writer: self.clone(),
+                envelope: envelope.map(|envelope| envelope.digest),
+                original_deleted,
+                manifest: doomed,
+            };
+            deleted.clean_up().await;
+        } else {
+            doomed.explain(&mut reply);
         }
         Ok(reply)
     }
@@ -112,7 +118,7 @@ impl Writer {
         repository: &RepositoryName,
         own: &Digest,
         caller: &Caller,
-    ) -> Result<Option<(Arc<RawManifest>, Manifest)>, WriteError> {
+    ) -> Result<Option<(Arc<RawManifest>, Manifest)>, UpstreamError> {
         let reference = Reference::Digest(own.clone());
         let Answer::Found(raw) = self.resolver.manifest(repository, &reference, caller).await? else {
             return Ok(None);
@@ -121,137 +127,158 @@ impl Writer {
         Ok(manifest.map(|manifest| (raw, manifest)))
     }
 
-    /// Deletes the envelope that keeps `doomed`, with every tag of refshim's own. `None` when there is none.
-    async fn delete_envelope(&self, doomed: &Doomed<'_>) -> Result<Option<Reply>, WriteError> {
-        let Some(tag) = tag_scheme::envelope_tag(doomed.own) else {
+    /// The envelope that keeps `doomed`, if one does.
+    async fn envelope_of(&self, doomed: &Doomed) -> Result<Option<RawManifest>, WriteError> {
+        let Some(tag) = tag_scheme::envelope_tag(&doomed.own) else {
             return Ok(None);
         };
-        let reference = Reference::Tag(tag.clone());
-        let found = self
+        let reference = Reference::Tag(tag);
+        let asked = self
             .upstream
-            .manifest(doomed.repository, &reference, doomed.caller)
+            .manifest(&doomed.repository, &reference, &doomed.caller)
             .await?;
-        let Answer::Found(raw) = found else {
+        let Answer::Found(raw) = asked else {
             return Ok(None);
         };
         let parsed = Manifest::parse(&raw.bytes, &raw.media_type).ok();
         let original = parsed.as_ref().and_then(envelope::open);
-        if original.is_none_or(|original| original.digest != *doomed.own) {
-            return Ok(None);
-        }
-        let reply = self
-            .delete_stored(doomed, &raw.digest, Some(&doomed.linked(&raw)))
-            .await?;
-        if reply.status.is_success() {
-            let tags = doomed.link_tags().into_iter().chain([tag]).collect();
-            self.delete_tags(doomed, &raw.digest, tags).await;
-            let sealed = Reference::Digest(raw.digest);
-            self.resolver.wrote(doomed.repository, Some(&sealed)).await;
-            self.delete_original(doomed).await;
-        }
-        Ok(Some(reply))
+        let keeps_it = original.is_some_and(|original| original.digest == doomed.own);
+        Ok(keeps_it.then_some(raw))
     }
 
-    /// Deletes the blob that was the original. Distribution 2.8 finds it when asked for the manifest, and fails (500).
-    async fn delete_original(&self, doomed: &Doomed<'_>) {
+    /// Deletes what is kept in `envelope`: the envelope, the blob that is the original, and the manifest as such where there is one too,
+    /// because registries learn. Then the links lead to that before the envelope goes, so that whatever keeps the rest from being
+    /// deleted leaves it found.
+    async fn delete_sealed(
+        &self,
+        doomed: &Doomed,
+        envelope: &RawManifest,
+        original_deleted: &mut bool,
+    ) -> Result<Reply, WriteError> {
+        let is_stored_as_such = self.is_stored_as_such(doomed).await?;
+        if is_stored_as_such && let Some((raw, _)) = &doomed.read {
+            self.write_link_tags(&doomed.linked(raw), doomed.link_tags()).await?;
+        }
+        let reply = self.delete_stored(doomed, &envelope.digest).await?;
+        if !reply.status.is_success() {
+            return Ok(reply);
+        }
+        *original_deleted = self.delete_original(doomed, envelope).await;
+        match is_stored_as_such {
+            true => self.delete_stored(doomed, &doomed.own).await,
+            false => Ok(reply),
+        }
+    }
+
+    async fn is_stored_as_such(&self, doomed: &Doomed) -> Result<bool, WriteError> {
+        let reference = Reference::Digest(doomed.own.clone());
+        let asked = self
+            .upstream
+            .confirmed_manifest(&doomed.repository, &reference, &doomed.caller);
+        match asked.await {
+            Ok(Answer::Found(_)) => Ok(true),
+            Ok(Answer::Absent) => Ok(false),
+            Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+            // Distribution 2.8 finds the blob in the envelope and fails to read it as a manifest.
+            Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes the blob of a manifest whose envelope is gone: what a deletion leaves that ended between the two. Distribution 2.8 fails
+    /// (500) when it is asked for such a manifest. Whether it was one.
+    async fn delete_leftover(&self, doomed: &Doomed) -> Result<bool, WriteError> {
+        let limit = self.upstream.manifest_bytes();
+        let blob = self
+            .upstream
+            .blob(&doomed.repository, &doomed.own, limit, &doomed.caller);
+        let is_manifest = matches!(blob.await?, Answer::Found(bytes) if Manifest::parse(&bytes, "").is_ok());
+        if is_manifest {
+            self.delete_blob(doomed).await;
+        }
+        Ok(is_manifest)
+    }
+
+    /// Deletes the blob that was the original, unless its envelope is being pushed again; whether it may be gone. Distribution 2.8
+    /// finds it when asked for the manifest, and fails (500).
+    async fn delete_original(&self, doomed: &Doomed, envelope: &RawManifest) -> bool {
+        let key = (doomed.repository.clone(), doomed.own.clone());
+        let alone = self.manifests.try_alone(key);
+        if alone.is_none() || !matches!(self.is_gone(doomed, &envelope.digest).await, Ok(true)) {
+            return false;
+        }
+        self.delete_blob(doomed).await;
+        true
+    }
+
+    async fn delete_blob(&self, doomed: &Doomed) {
         let deleted = self
             .upstream
-            .delete_blob(doomed.repository, doomed.own, doomed.caller)
+            .delete_blob(&doomed.repository, &doomed.own, &doomed.caller)
             .await;
-        self.resolver.forget_blob(doomed.repository, doomed.own).await;
+        self.resolver.forget_blob(&doomed.repository, &doomed.own).await;
         if !matches!(&deleted, Ok(reply) if reply.status.is_success()) {
             // Nothing lists it any more, so that the registry's garbage collection takes it.
             tracing::debug!(repository = %doomed.repository, digest = %doomed.own, "the registry does not delete a blob");
         }
     }
 
-    /// Deletes what is stored as `digest`. Some registries delete nothing that a tag still names, and the link tags are
-    /// refshim's: they are taken away for another attempt, and put back where that did not help.
-    async fn delete_stored(
-        &self,
-        doomed: &Doomed<'_>,
-        digest: &Digest,
-        stored: Option<&Linked<'_>>,
-    ) -> Result<Reply, WriteError> {
+    /// Whether the registry itself says that it has no manifest `digest`.
+    pub(super) async fn is_gone(&self, doomed: &Doomed, digest: &Digest) -> Result<bool, WriteError> {
         let reference = Reference::Digest(digest.clone());
-        let delete = || self.delete_one(doomed.repository, &reference, doomed.caller, doomed.changed);
-        let reply = delete().await?;
-        let may_be_tagged = matches!(
-            reply.status,
-            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT
-        );
-        let Some(stored) = stored.filter(|_| may_be_tagged) else {
-            return Ok(reply);
-        };
-        let envelope_tag = tag_scheme::envelope_tag(doomed.own).filter(|_| digest != doomed.own);
-        let tags = doomed.link_tags().into_iter().chain(envelope_tag).collect();
-        let removed = self.delete_tags(doomed, digest, tags).await;
-        if removed.is_empty() {
-            return Ok(reply);
-        }
-        let reply = delete().await;
-        if !matches!(&reply, Ok(reply) if reply.status.is_success()) {
-            self.write_link_tags(stored, removed).await?;
-        }
-        Ok(reply?)
+        let asked = self
+            .upstream
+            .confirmed_manifest(&doomed.repository, &reference, &doomed.caller);
+        Ok(matches!(asked.await?, Answer::Absent))
     }
 
-    /// What is left of a deleted manifest. The manifest is gone already, so a failure here is worth a line in the log only:
-    /// a link tag without its manifest is listed nowhere, and `refshim gc` finds it.
-    async fn clean_up(&self, doomed: &Doomed<'_>) {
-        self.delete_tags(doomed, doomed.own, doomed.link_tags()).await;
-        if let Some((_, manifest)) = &doomed.read
-            && let Err(error) = self
-                .drop_from_fallback_tags(doomed.repository, manifest, doomed.own, doomed.caller)
-                .await
-        {
-            tracing::warn!(repository = %doomed.repository, digest = %doomed.own, %error, "a deleted manifest stays in a referrers tag");
-        }
-    }
-
-    /// Deletes those of `tags` that still point at `target`; returns which.
-    async fn delete_tags(&self, doomed: &Doomed<'_>, target: &Digest, tags: BTreeSet<Tag>) -> BTreeSet<Tag> {
-        let mut deleted = BTreeSet::new();
-        for tag in tags {
-            let reference = Reference::Tag(tag.clone());
-            let head = self
-                .upstream
-                .head_manifest(doomed.repository, &reference, doomed.caller)
-                .await;
-            if !matches!(head, Ok(Answer::Found(head)) if head.digest == *target) {
-                continue;
-            }
-            match self
-                .delete_one(doomed.repository, &reference, doomed.caller, doomed.changed)
-                .await
-            {
-                Ok(reply) if reply.status.is_success() => {
-                    deleted.insert(tag);
-                }
-                Ok(reply) => tracing::warn!(%tag, status = %reply.status, "the registry does not delete a link tag"),
-                Err(error) => tracing::warn!(%tag, %error, "a link tag could not be deleted"),
-            }
-        }
-        deleted
+    async fn delete_stored(&self, doomed: &Doomed, digest: &Digest) -> Result<Reply, WriteError> {
+        let reference = Reference::Digest(digest.clone());
+        let kept = Some(&doomed.own).filter(|own| *own != digest);
+        Ok(self
+            .delete_one(&doomed.repository, &reference, kept, &doomed.caller)
+            .await?)
     }
 }
 
-impl Doomed<'_> {
-    fn link_tags(&self) -> BTreeSet<Tag> {
+impl Doomed {
+    pub fn link_tags(&self) -> BTreeSet<Tag> {
         let manifest = self.read.as_ref().map(|(_, manifest)| manifest);
         manifest
-            .and_then(|manifest| link_tags(manifest, self.own).ok())
+            .and_then(|manifest| link_tags(manifest, &self.own).ok())
             .unwrap_or_default()
     }
 
     /// `raw` as it goes under link tags.
-    fn linked<'a>(&'a self, raw: &'a RawManifest) -> Linked<'a> {
+    pub fn linked<'a>(&'a self, raw: &'a RawManifest) -> Linked<'a> {
         Linked {
-            repository: self.repository,
+            repository: &self.repository,
             media_type: &raw.media_type,
             bytes: &raw.bytes,
             digest: &raw.digest,
-            caller: self.caller,
+            caller: &self.caller,
+        }
+    }
+
+    /// Adds to a refusal that may be about tags which of them refshim keeps (distribution-spec 1.1, "Warnings").
+    fn explain(&self, refused: &mut Reply) {
+        let tags = self.link_tags();
+        let may_be_tagged = matches!(
+            refused.status,
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED
+        );
+        if tags.is_empty() || !may_be_tagged {
+            return;
+        }
+        let named: Vec<&str> = tags.iter().take(NAMED).map(Tag::as_str).collect();
+        let warning = format!(
+            "299 - \"refshim keeps link tags of this manifest, {} in all: {}; if the registry deletes nothing that a tag names, delete its tags first\"",
+            tags.len(),
+            named.join(", ")
+        );
+        // Tags are ASCII without quotes.
+        if let Ok(value) = HeaderValue::try_from(warning) {
+            refused.headers.append(WARNING, value);
         }
     }
 }

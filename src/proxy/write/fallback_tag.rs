@@ -1,56 +1,47 @@
-//! The OCI 1.1 referrers tag, kept for clients that bypass the proxy (`maintain_fallback_tag`).
+//! The OCI 1.1 referrers tag, which clients that bypass the proxy read: kept by every push where `maintain_fallback_tag` is on, and
+//! rid of what is deleted wherever a registry has one, whoever keeps it.
 //!
 //! It is one tag for all writers, so it needs read-modify-write: serialised per tag in this process, conditional where the
-//! upstream has ETags, and read again after the write. Links do not depend on it: they are in their own tags already.
+//! upstream has ETags, and read again after the write. Links do not depend on it: they are in their own tags already. What has the
+//! tag's name and is no list of referrers is somebody's own, and is left alone.
 
-use std::hash::{BuildHasher as _, RandomState};
-
-use tokio::sync::{Mutex, MutexGuard};
-
-use crate::oci::media_type::{ManifestKind, OCI_IMAGE_INDEX};
-use crate::oci::{Digest, FallbackIndex, LinkTagKind, Manifest, Reference, RepositoryName, Tag, tag_scheme};
+use crate::oci::media_type::OCI_IMAGE_INDEX;
+use crate::oci::{
+    Digest, FallbackIndex, LinkTagKind, Manifest, Reference, RepositoryName, SubjectKey, Tag, tag_scheme,
+};
 use crate::upstream::{Answer, Caller, Reply};
 
 use super::error::WriteError;
 use super::{Push, Writer};
 
-/// Two tags seldom share a lock, and sharing one only makes them wait.
-const LOCKS: usize = 256;
 /// How often the tag is tried again when somebody else keeps writing it.
 const ATTEMPTS: usize = 8;
 
-pub(super) struct FallbackTags {
-    locks: Vec<Mutex<()>>,
-    hasher: RandomState,
+/// What stands under a referrers tag.
+enum Stored {
+    Nothing,
+    List {
+        index: FallbackIndex,
+        digest: Digest,
+    },
+    /// No list of referrers ([`FallbackIndex::of_tag`]), but what somebody put there.
+    Other,
 }
 
-impl Default for FallbackTags {
-    fn default() -> Self {
-        Self {
-            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
-            hasher: RandomState::new(),
-        }
-    }
+/// What became of a change to a referrers tag.
+#[derive(Debug, PartialEq, Eq)]
+enum Updated {
+    /// It was so already.
+    Unchanged,
+    Written,
+    /// Something else has the tag's name.
+    Taken,
 }
 
-impl FallbackTags {
-    async fn lock(&self, repository: &RepositoryName, tag: &Tag) -> MutexGuard<'_, ()> {
-        let stripe = self.hasher.hash_one((repository, tag)) % (LOCKS as u64);
-        // Below LOCKS by the line above.
-        self.locks[stripe as usize].lock().await
-    }
-}
-
-/// A referrers tag as it was read.
-struct Stored {
-    index: FallbackIndex,
-    /// `None` when there is no such tag.
-    digest: Option<Digest>,
-}
-
-/// Who writes which tag.
+/// A referrers tag, and who reads or writes it.
 struct Target<'a> {
     repository: &'a RepositoryName,
+    subject: SubjectKey,
     tag: Tag,
     caller: &'a Caller,
 }
@@ -67,77 +58,88 @@ impl Writer {
             return Ok(());
         }
         let entry = manifest.descriptor(own.clone(), push.bytes.len() as u64);
-        for tag in fallback_tags(manifest) {
-            let target = Target {
-                repository: &push.repository,
-                tag,
-                caller: &push.caller,
-            };
+        for target in targets(&push.repository, manifest, &push.caller) {
             let listed = self.update(&target, |index| index.add(&entry)).await;
-            listed.map_err(|cause| WriteError::not_linked("referrers tag", &target.tag, cause))?;
+            let updated = listed.map_err(|cause| WriteError::not_linked("referrers tag", &target.tag, cause))?;
+            if updated == Updated::Taken {
+                tracing::warn!(
+                    repository = %push.repository, tag = %target.tag,
+                    "the referrers tag holds something that is no list of referrers and is left as it is; clients that bypass refshim do not find what is pushed"
+                );
+            }
         }
         Ok(())
     }
 
-    /// Takes a deleted manifest off the referrers tags.
+    /// Takes a manifest that the registry no longer has off the referrers tags of its subjects; returns those that listed it. Each is
+    /// written while nobody in this process pushes the manifest, and only if the registry says that it is gone.
     pub(super) async fn drop_from_fallback_tags(
         &self,
         repository: &RepositoryName,
         manifest: &Manifest,
         own: &Digest,
         caller: &Caller,
-    ) -> Result<(), WriteError> {
-        if !self.maintain_fallback_tag {
-            return Ok(());
-        }
-        for tag in fallback_tags(manifest) {
-            let target = Target {
-                repository,
-                tag,
-                caller,
+    ) -> Result<Vec<Tag>, WriteError> {
+        let mut dropped = Vec::new();
+        for target in targets(repository, manifest, caller) {
+            let listed = matches!(self.read(&target).await?, Stored::List { index, .. } if index.holds(own));
+            if !listed {
+                continue;
+            }
+            let Some(_alone) = self.manifests.try_alone((repository.clone(), own.clone())) else {
+                continue;
             };
-            self.update(&target, |index| index.remove(own)).await?;
+            let gone = self.existing(&target, vec![own.clone()]).await?.is_empty();
+            if gone && self.update(&target, |index| index.remove(own)).await? == Updated::Written {
+                dropped.push(target.tag);
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Lists a manifest again that was taken off `tags`, and is there after all.
+    pub(super) async fn relist(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Manifest,
+        (own, size): (&Digest, usize),
+        tags: &[Tag],
+        caller: &Caller,
+    ) -> Result<(), WriteError> {
+        let entry = manifest.descriptor(own.clone(), size as u64);
+        for target in targets(repository, manifest, caller) {
+            if tags.contains(&target.tag) {
+                self.update(&target, |index| index.add(&entry)).await?;
+            }
         }
         Ok(())
     }
 
-    /// A client's own write of a referrers tag: what the client did not know of is kept. `None` when this is no such write.
+    /// A client's own write of a referrers tag: what the client did not know of is kept. `None` when this is no such write, or
+    /// something else stands there, which the client may want to replace.
     /// The client's bytes stay fetchable by their digest, which is what it is told.
-    pub(super) async fn merged_fallback_push(
-        &self,
-        push: &Push,
-        manifest: &Manifest,
-    ) -> Result<Option<Reply>, WriteError> {
-        let Some(tag) = self.fallback_tag_of(push, manifest) else {
+    pub(super) async fn merged_fallback_push(&self, push: &Push, own: &Digest) -> Result<Option<Reply>, WriteError> {
+        let Some((target, theirs)) = self.fallback_tag_of(push) else {
             return Ok(None);
         };
-        let Some(theirs) = FallbackIndex::parse(&push.bytes) else {
-            return Ok(None);
+        let known = match self.read(&target).await.map_err(WriteError::untouched)? {
+            Stored::Nothing => Vec::new(),
+            Stored::List { index, .. } => index.digests(),
+            Stored::Other => return Ok(None),
         };
-        let own = push.own_digest()?;
+        let unknown: Vec<Digest> = known.into_iter().filter(|digest| !theirs.holds(digest)).collect();
+        // What the client left out may have been deleted by it.
+        let existing = self.existing(&target, unknown.clone()).await;
+        let existing = existing.map_err(WriteError::untouched)?;
+        let gone: Vec<Digest> = unknown.into_iter().filter(|d| !existing.contains(d)).collect();
         let by_digest = Push {
-            reference: Reference::Digest(own),
+            reference: Reference::Digest(own.clone()),
             ..push.clone()
         };
         let reply = self.put(&by_digest).await?;
         if !reply.status.is_success() {
             return Ok(Some(reply));
         }
-        let target = Target {
-            repository: &push.repository,
-            tag,
-            caller: &push.caller,
-        };
-        let stored = self.read(&target).await?;
-        let unknown: Vec<Digest> = stored
-            .index
-            .digests()
-            .into_iter()
-            .filter(|d| !theirs.holds(d))
-            .collect();
-        // What the client left out may have been deleted by it.
-        let existing = self.existing(&target, unknown.clone()).await?;
-        let gone: Vec<Digest> = unknown.into_iter().filter(|d| !existing.contains(d)).collect();
         let merged = self.update(&target, |index| {
             let mut merged = theirs.clone();
             // Read again by now: what was added meanwhile stays.
@@ -145,33 +147,49 @@ impl Writer {
             *index = merged;
         });
         let merged = merged.await;
-        merged.map_err(|cause| WriteError::not_linked("referrers tag", &target.tag, cause))?;
-        Ok(Some(reply))
+        match merged.map_err(|cause| WriteError::not_linked("referrers tag", &target.tag, cause))? {
+            Updated::Taken => self.put(push).await.map(Some),
+            Updated::Unchanged | Updated::Written => Ok(Some(reply)),
+        }
     }
 
-    fn fallback_tag_of(&self, push: &Push, manifest: &Manifest) -> Option<Tag> {
+    /// The referrers tag that `push` writes, and the list that it writes there.
+    fn fallback_tag_of<'a>(&self, push: &'a Push) -> Option<(Target<'a>, FallbackIndex)> {
         let Reference::Tag(tag) = &push.reference else {
             return None;
         };
-        let is_referrers_tag = tag_scheme::parse(tag.as_str()).is_some_and(|link| link.kind == LinkTagKind::Referrers);
-        // An index that refers to something itself is no mere list: its own link has to be made durable too.
-        let is_list = manifest.kind == ManifestKind::Index && manifest.own_subjects().is_empty();
-        let merged = self.maintain_fallback_tag && is_referrers_tag && is_list;
-        merged.then(|| tag.clone())
+        let link = tag_scheme::parse(tag.as_str()).filter(|link| link.kind == LinkTagKind::Referrers);
+        let link = link.filter(|_| self.maintain_fallback_tag)?;
+        let list = FallbackIndex::of_tag(&link.subject, &push.media_type, &push.bytes)?;
+        let target = Target {
+            repository: &push.repository,
+            subject: link.subject,
+            tag: tag.clone(),
+            caller: &push.caller,
+        };
+        Some((target, list))
     }
 
     /// Read, change, write, read again, until what is there is what was meant.
-    async fn update(&self, target: &Target<'_>, change: impl Fn(&mut FallbackIndex)) -> Result<(), WriteError> {
-        let _writing = self.fallback.lock(target.repository, &target.tag).await;
+    async fn update(&self, target: &Target<'_>, change: impl Fn(&mut FallbackIndex)) -> Result<Updated, WriteError> {
+        let key = (target.repository.clone(), target.tag.clone());
+        let _alone = self.referrers_tags.alone(key).await;
+        let mut updated = Updated::Unchanged;
         for _ in 0..ATTEMPTS {
-            let stored = self.read(target).await?;
-            let mut wanted = stored.index.clone();
+            let (stored, digest) = match self.read(target).await? {
+                Stored::Nothing => (FallbackIndex::default(), None),
+                Stored::List { index, digest } => (index, Some(digest)),
+                Stored::Other => return Ok(Updated::Taken),
+            };
+            let mut wanted = stored.clone();
             change(&mut wanted);
-            let is_there = wanted == stored.index && (stored.digest.is_some() || wanted.digests().is_empty());
-            if is_there {
-                return Ok(());
+            if wanted == stored && (digest.is_some() || wanted.digests().is_empty()) {
+                return Ok(updated);
             }
-            self.write(target, &stored, wanted).await?;
+            self.write(target, digest.as_ref(), wanted).await?;
+            updated = Updated::Written;
+            let tag = Reference::Tag(target.tag.clone());
+            self.resolver.wrote(target.repository, Some(&tag)).await;
         }
         let message = format!(
             "the referrers tag {} is being written by others all the time; push again",
@@ -186,26 +204,29 @@ impl Writer {
 
     async fn read(&self, target: &Target<'_>) -> Result<Stored, WriteError> {
         let reference = Reference::Tag(target.tag.clone());
-        match self
-            .upstream
-            .manifest(target.repository, &reference, target.caller)
-            .await?
-        {
-            Answer::Found(raw) => Ok(Stored {
-                // Something else under this name is replaced: it lists nothing.
-                index: FallbackIndex::parse(&raw.bytes).unwrap_or_default(),
-                digest: Some(raw.digest),
-            }),
-            Answer::Absent => Ok(Stored {
-                index: FallbackIndex::default(),
-                digest: None,
-            }),
+        let answer = self.upstream.manifest(target.repository, &reference, target.caller);
+        match answer.await? {
+            Answer::Found(raw) => Ok(
+                match FallbackIndex::of_tag(&target.subject, &raw.media_type, &raw.bytes) {
+                    Some(index) => Stored::List {
+                        index,
+                        digest: raw.digest,
+                    },
+                    None => Stored::Other,
+                },
+            ),
+            Answer::Absent => Ok(Stored::Nothing),
             Answer::Refused(refusal) => Err(refusal.into()),
         }
     }
 
     /// Writes, unless somebody else did since `stored` was read. Whether it took is for the next read to say.
-    async fn write(&self, target: &Target<'_>, stored: &Stored, wanted: FallbackIndex) -> Result<(), WriteError> {
+    async fn write(
+        &self,
+        target: &Target<'_>,
+        stored: Option<&Digest>,
+        wanted: FallbackIndex,
+    ) -> Result<(), WriteError> {
         let reference = Reference::Tag(target.tag.clone());
         let head = self
             .upstream
@@ -216,7 +237,7 @@ impl Writer {
             Answer::Absent => (None, None),
             Answer::Refused(refusal) => return Err(refusal.into()),
         };
-        if now != stored.digest {
+        if now.as_ref() != stored {
             return Ok(());
         }
         let put = |bytes| {
@@ -250,15 +271,15 @@ impl Writer {
         }
     }
 
+    /// Those of `digests` that the registry has. Only what it says itself to be absent is left out.
     async fn existing(&self, target: &Target<'_>, digests: Vec<Digest>) -> Result<Vec<Digest>, WriteError> {
         let mut existing = Vec::new();
         for digest in digests {
             let reference = Reference::Digest(digest.clone());
-            match self
+            let asked = self
                 .upstream
-                .head_manifest(target.repository, &reference, target.caller)
-                .await?
-            {
+                .confirmed_manifest(target.repository, &reference, target.caller);
+            match asked.await? {
                 Answer::Found(_) => existing.push(digest),
                 Answer::Absent => {}
                 Answer::Refused(refusal) => return Err(refusal.into()),
@@ -268,12 +289,19 @@ impl Writer {
     }
 }
 
-fn fallback_tags(manifest: &Manifest) -> Vec<Tag> {
-    let subjects = manifest.own_subjects();
-    let mut tags: Vec<Tag> = subjects
-        .iter()
-        .filter_map(|(subject, _)| tag_scheme::referrers_tag(subject))
+/// The referrers tags of the subjects that `manifest` states.
+fn targets<'a>(repository: &'a RepositoryName, manifest: &Manifest, caller: &'a Caller) -> Vec<Target<'a>> {
+    let subjects = manifest.own_subjects().into_iter();
+    let mut targets: Vec<Target> = subjects
+        .filter_map(|(subject, _)| {
+            Some(Target {
+                repository,
+                tag: tag_scheme::referrers_tag(&subject)?,
+                subject: SubjectKey::of(&subject),
+                caller,
+            })
+        })
         .collect();
-    tags.dedup();
-    tags
+    targets.dedup_by(|one, other| one.tag == other.tag);
+    targets
 }

@@ -3,9 +3,11 @@
 //! A push is forwarded, then its links are made durable as Proposal D tags, and only then acknowledged (design, "Writing").
 //! Each link tag is unique per artifact, so there is no read-modify-write and no lost update.
 
+mod clean_up;
 mod delete;
 mod error;
 mod fallback_tag;
+mod keyed_locks;
 mod link_tags;
 mod push;
 mod sealed;
@@ -17,19 +19,24 @@ use bytes::Bytes;
 
 use crate::config::WritingConfig;
 use crate::links::Resolver;
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::upstream::{Caller, Upstream};
 
 pub use error::WriteError;
 
-use fallback_tag::FallbackTags;
+use keyed_locks::KeyedLocks;
 use link_tags::Linked;
 
 /// Writes to one upstream.
 pub struct Writer {
     resolver: Resolver,
     upstream: Arc<Upstream>,
-    fallback: FallbackTags,
+    /// Held by each push of a manifest; alone by a clean-up while it takes away what only a deleted manifest may lose.
+    manifests: KeyedLocks<(RepositoryName, Digest)>,
+    /// Held by each deletion of a manifest; alone by a clean-up while it puts links back.
+    deletions: KeyedLocks<(RepositoryName, Digest)>,
+    /// Held alone by whoever writes a referrers tag.
+    referrers_tags: KeyedLocks<(RepositoryName, Tag)>,
     maintain_fallback_tag: bool,
 }
 
@@ -82,7 +89,9 @@ impl Writer {
         Self {
             upstream: resolver.upstream().clone(),
             resolver,
-            fallback: FallbackTags::default(),
+            manifests: KeyedLocks::default(),
+            deletions: KeyedLocks::default(),
+            referrers_tags: KeyedLocks::default(),
             maintain_fallback_tag: config.maintain_fallback_tag,
         }
     }

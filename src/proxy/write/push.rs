@@ -48,10 +48,11 @@ impl Writer {
         let Some(manifest) = manifest else {
             return self.put(push).await;
         };
-        if let Some(merged) = self.merged_fallback_push(push, &manifest).await? {
+        let (own, tags) = Self::check(push, &manifest).map_err(WriteError::untouched)?;
+        if let Some(merged) = self.merged_fallback_push(push, &own).await? {
             return Ok(merged);
         }
-        let (own, tags) = Self::check(push, &manifest).map_err(WriteError::untouched)?;
+        let _pushing = self.manifests.shared((push.repository.clone(), own.clone())).await;
         let reply = self.put(push).await?;
         let mut reply = if sealed::is_not_understood(&manifest, &own, &reply) {
             match self.seal(push, &manifest, &own).await {

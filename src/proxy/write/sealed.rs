@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::oci::media_type::{ManifestKind, OCI_IMAGE_MANIFEST};
-use crate::oci::{Descriptor, Digest, Manifest, Reference, Tag, envelope, tag_scheme};
-use crate::upstream::{Answer, Reply};
+use crate::oci::{Descriptor, Digest, Manifest, Reference, RepositoryName, Tag, envelope, tag_scheme};
+use crate::upstream::{Answer, Caller, Reply};
 
 use super::error::WriteError;
 use super::link_tags::Linked;
@@ -40,9 +40,10 @@ impl Writer {
         let original = Descriptor::new(manifest.media_type.clone(), own.clone(), push.bytes.len() as u64);
         let bytes = envelope::seal(&original, manifest);
         let digest = Digest::sha256(&bytes);
-        self.put_blob(push, own, push.bytes.clone()).await?;
         let config = Bytes::from_static(envelope::CONFIG);
-        self.put_blob(push, &Digest::sha256(&config), config).await?;
+        for (digest, bytes) in [(own, push.bytes.clone()), (&Digest::sha256(&config), config)] {
+            self.put_blob(&push.repository, digest, bytes, &push.caller).await?;
+        }
         let sealed = Linked {
             repository: &push.repository,
             media_type: OCI_IMAGE_MANIFEST,
@@ -66,17 +67,19 @@ impl Writer {
         tag_scheme::envelope_tag(own).into_iter().chain(asked_for).collect()
     }
 
-    async fn put_blob(&self, push: &Push, digest: &Digest, bytes: Bytes) -> Result<(), WriteError> {
-        match self
-            .upstream
-            .put_blob(&push.repository, digest, bytes, &push.caller)
-            .await?
-        {
+    pub(super) async fn put_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        bytes: Bytes,
+        caller: &Caller,
+    ) -> Result<(), WriteError> {
+        match self.upstream.put_blob(repository, digest, bytes, caller).await? {
             Answer::Found(()) => Ok(()),
             Answer::Refused(refusal) => Err(refusal.into()),
             Answer::Absent => Err(WriteError::Oci(crate::oci::OciError::not_found(
                 crate::oci::Code::NameUnknown,
-                format!("the registry has no repository {}", push.repository),
+                format!("the registry has no repository {repository}"),
             ))),
         }
     }

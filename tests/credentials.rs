@@ -13,6 +13,7 @@ use refshim::config::{Config, CredentialsConfig, CredentialsKind, UpstreamConfig
 use refshim::upstream::RequestKind;
 use support::cli::refshim;
 use support::content::ANY;
+use support::fake::{Fake, Knobs, Trouble};
 use support::tokens::TokenService;
 use support::{CountingProxy, Endpoint, Local, Program, Refshim, Registry, Tools, eventually};
 
@@ -77,6 +78,42 @@ async fn callers_need_none_and_theirs_stay_here() {
         assert!(is_challenge || seen.authorization() == Some(&own), "{seen:?}");
     }
     assert_eq!(tokens_fetched(&proxy), 1, "the challenge is asked for once");
+}
+
+/// What the account of refshim's own may not read, its caller may still upload.
+#[tokio::test]
+async fn a_mount_that_they_do_not_suffice_for_begins_an_upload() {
+    let fake = Fake::start(Knobs::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (own, none) = (
+        Local::configured(&fake.url(), |config| {
+            config.upstreams[0].credentials = robot(folder.path())
+        })
+        .await,
+        Refshim::in_front_of(&fake.url()).await,
+    );
+    let digest = refshim::oci::Digest::sha256(b"{}");
+    let mount = format!("/v2/{APP}/blobs/uploads/?mount={digest}&from=o/secret");
+    for (status, code) in [(401, "UNAUTHORIZED"), (403, "DENIED"), (404, "NAME_UNKNOWN")] {
+        fake.trouble(Trouble::oci(status, code, "not yours"), |seen| {
+            seen.path.contains("from=o/secret")
+        });
+        let begun = own.endpoint().send(Method::POST, &mount, &[], Bytes::new()).await;
+        let location = begun.expect_status(202).header("location").map(str::to_owned);
+        let location = location.expect("a session");
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let finish = format!("{location}{separator}digest={digest}");
+        let finished = own.endpoint().send(Method::PUT, &finish, &[], "{}").await;
+        finished.expect_status(201);
+        // On the caller's own credentials the refusal is the caller's to hear.
+        let refused = none.endpoint().send(Method::POST, &mount, &[], Bytes::new()).await;
+        assert_eq!(refused.expect_status(status).error_code(), code);
+        fake.heal();
+    }
+    // What keeps anybody from writing is no matter of the source.
+    fake.trouble(Trouble::oci(403, "DENIED", "read only"), |seen| seen.method == "POST");
+    let refused = own.endpoint().send(Method::POST, &mount, &[], Bytes::new()).await;
+    assert_eq!(refused.expect_status(403).error_code(), "DENIED");
 }
 
 #[tokio::test]

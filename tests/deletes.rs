@@ -344,6 +344,124 @@ async fn a_deletion_that_dies_at_any_request_leaves_all_or_nothing() {
     }
 }
 
+/// A registry whose tags outlive the manifest, behind a link; two replicas of refshim, one of which goes through that link.
+struct Outliving {
+    fake: Fake,
+    link: CountingProxy,
+    one: Refshim,
+    other: Refshim,
+    image: Pushed,
+}
+
+impl Outliving {
+    async fn new() -> Self {
+        let fake = Fake::start(Knobs {
+            delete: Delete::DigestAlone,
+            ..Knobs::default()
+        })
+        .await;
+        let link = CountingProxy::in_front_of(&fake.url()).await;
+        Self {
+            image: fake.image("app", "v1", "image"),
+            one: Refshim::in_front_of(link.url()).await,
+            other: Refshim::in_front_of(&fake.url()).await,
+            link,
+            fake,
+        }
+    }
+
+    /// Deletes through one replica; `meanwhile` is done while the first request that `matches` waits on its way to the registry.
+    async fn delete_while(
+        &self,
+        sbom: &Pushed,
+        matches: impl Fn(&Seen) -> bool + Send + 'static,
+        meanwhile: impl Future<Output = ()>,
+    ) {
+        let gate = self.link.hold(matches);
+        let path = format!("/v2/app/manifests/{}", sbom.digest);
+        let through = self.one.endpoint();
+        let deletion = through.delete(&path);
+        let meanwhile = async {
+            gate.reached_by(1).await;
+            meanwhile.await;
+            self.link.heal();
+            gate.open();
+        };
+        let (deleted, ()) = tokio::join!(deletion, meanwhile);
+        deleted.expect_status(202);
+    }
+
+    /// What a replica lists that knows nothing yet.
+    async fn listed_afresh(&self) -> Vec<String> {
+        let fresh = Refshim::in_front_of(&self.fake.url()).await;
+        fresh.endpoint().referrer_digests("app", &self.image.digest).await
+    }
+}
+
+#[tokio::test]
+async fn link_tags_that_outlive_their_manifest_go() {
+    let set = Outliving::new().await;
+    let through = set.one.endpoint();
+    let sbom = through.push_artifact("app", &set.image, SBOM, "sbom").await;
+    let path = format!("/v2/app/manifests/{}", sbom.digest);
+    through.delete(&path).await.expect_status(202);
+    assert_eq!(tags(&set.fake.endpoint()).await, ["v1"]);
+    assert_eq!(set.listed_afresh().await, [] as [String; 0]);
+}
+
+/// Pushed again while the clean-up is at work, acknowledged by the same process or another: its link stays.
+#[tokio::test]
+async fn what_is_pushed_again_meanwhile_stays_linked() {
+    let set = Outliving::new().await;
+    let sbom = set.one.endpoint().push_artifact("app", &set.image, SBOM, "sbom").await;
+    let tag = format!("/v2/app/manifests/{}", sbom.proposal_d_tag(&set.image, "acme.sbom"));
+    let push = async |replica: &Refshim| {
+        let pushed = replica.endpoint().put_bytes("app", "", &sbom).await;
+        pushed.expect_status(201);
+    };
+    for method in ["HEAD", "DELETE"] {
+        let at = tag.clone();
+        let cleans = move |seen: &Seen| seen.method == method && seen.path == at;
+        set.delete_while(&sbom, cleans, push(&set.other)).await;
+        assert_eq!(
+            set.listed_afresh().await,
+            sorted([&sbom]),
+            "another replica, before {method}"
+        );
+    }
+    let at = tag.clone();
+    let looks = move |seen: &Seen| seen.method == "HEAD" && seen.path == at;
+    set.delete_while(&sbom, looks, push(&set.one)).await;
+    assert_eq!(set.listed_afresh().await, sorted([&sbom]), "the same process");
+}
+
+/// A DELETE of a link tag that the registry carries out late, after somebody pushed the artifact again, is made good.
+#[tokio::test]
+async fn what_a_late_deletion_takes_comes_back() {
+    let set = Outliving::new().await;
+    let sbom = set.one.endpoint().push_artifact("app", &set.image, SBOM, "sbom").await;
+    let tag = sbom.proposal_d_tag(&set.image, "acme.sbom");
+    let at = format!("/v2/app/manifests/{tag}");
+    let path = format!("/v2/app/manifests/{}", sbom.digest);
+    set.link.fail(Fault::Close, {
+        let at = at.clone();
+        move |seen| seen.method == "DELETE" && seen.path == at
+    });
+    set.one.endpoint().delete(&path).await.expect_status(202);
+    set.other
+        .endpoint()
+        .put_bytes("app", "", &sbom)
+        .await
+        .expect_status(201);
+    set.fake.endpoint().delete(&at).await.expect_status(202);
+    assert!(!tags(&set.fake.endpoint()).await.contains(&tag));
+    support::eventually("the link is put back", async || {
+        tags(&set.fake.endpoint()).await.contains(&tag).then_some(())
+    })
+    .await;
+    assert_eq!(set.listed_afresh().await, sorted([&sbom]));
+}
+
 /// A refusal about who asks is relayed, and changes nothing.
 #[tokio::test]
 async fn callers_who_may_not() {

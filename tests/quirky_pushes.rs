@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::json;
 use support::content::{IMAGE, artifact};
-use support::fake::knobs::{Knobs, Pushes};
+use support::fake::knobs::{Knobs, Pushes, Uploads};
 use support::fake::{Fake, profiles};
 use support::{Endpoint, Pushed, Refshim};
 
@@ -161,4 +161,27 @@ async fn an_immutable_tag_of_the_callers_own_is_refused_in_the_registrys_words()
         .await
         .expect_status(400);
     assert_eq!(refused.json()["errors"][0]["code"], "TAG_INVALID");
+}
+
+/// A registry behind a proxy that hands on the host without its port names upload sessions where nobody listens. They go on through
+/// refshim, which also finds its own there.
+#[tokio::test]
+async fn upload_sessions_without_the_port_go_on_through_refshim() {
+    let knobs = Knobs {
+        uploads: Uploads {
+            portless: true,
+            ..Uploads::default()
+        },
+        ..Knobs::default()
+    };
+    let shelf = shelf(knobs, |endpoint| endpoint).await;
+    let straight = shelf.fake.endpoint().begin_upload(REPOSITORY).await;
+    assert!(straight.starts_with("http://127.0.0.1/v2/"), "{straight}");
+    let session = shelf.endpoint.begin_upload(REPOSITORY).await;
+    assert!(
+        session.starts_with(&format!("/v2/{REPOSITORY}/blobs/uploads/")),
+        "{session}"
+    );
+    shelf.endpoint.push_blob(REPOSITORY, "content").await;
+    shelf.push_and_find(&shelf.artifact_manifest()).await;
 }

@@ -2,7 +2,7 @@
 //!
 //! - A chunk out of order is answered 416 (distribution-spec, "Pushing a blob in chunks"); Distribution takes it.
 //! - A 416 has a body of the length that it states; Distribution's states the blob's and breaks the connection.
-//! - A mount that left nothing behind becomes an upload.
+//! - A mount that left nothing behind, or that refshim's own account may not make, becomes an upload.
 //! - `Docker-Content-Digest` is the digest that was asked for; Distribution names its own sha256 of sha512 content.
 
 use std::time::Duration;
@@ -50,7 +50,8 @@ pub(super) async fn forward(
     let begins = request.method == Method::POST && body.is_end_stream();
     let mut response = passthrough::forward(backend, request, body).await?;
     if let Some(repository) = repository
-        && is_hollow_mount(backend, request, repository, response.status()).await?
+        && (is_barred_mount(backend, request, response.status())
+            || is_hollow_mount(backend, request, repository, response.status()).await?)
     {
         let again = without_query(request.clone());
         response = Box::pin(passthrough::forward(backend, &again, Body::empty())).await?;
@@ -67,6 +68,19 @@ pub(super) async fn forward(
         name_as_asked(response.headers_mut(), &digest);
     }
     Ok(small_blobs::learn(backend, request, repository, digest, response).await)
+}
+
+/// Whether the upstream refuses to mount a blob because of the repository that it is in. On refshim's own credentials the caller cannot
+/// do anything about it, and has a right to an upload instead (distribution-spec 1.1, "Mounting a blob from another repository"). On the
+/// caller's own, a challenge is the caller's to answer.
+fn is_barred_mount(backend: &Backend, request: &Parts, status: StatusCode) -> bool {
+    request.method == Method::POST
+        && matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+        )
+        && backend.upstream.has_own_credentials()
+        && Query::parse(request.uri.query()).first("mount").is_some()
 }
 
 /// Whether the upstream says that it mounted a blob which it does not have afterwards: Distribution links sha512 content under

@@ -5,6 +5,7 @@
 //! states are signed.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use url::Url;
 
@@ -93,7 +94,7 @@ impl SelfView {
             .find_map(|scheme| strip_prefix_ignoring_case(address, scheme));
         if let Some(rest) = after_scheme.unwrap_or(address).strip_prefix("//") {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            return if normal_authority(authority) == self.authority {
+            return if self.is_own(&normal_authority(authority), path) {
                 Place::Own(if path.is_empty() { "/" } else { path })
             } else if after_scheme.is_some() {
                 Place::Elsewhere
@@ -110,6 +111,12 @@ impl SelfView {
         } else {
             Place::Relative
         }
+    }
+
+    /// Whether the upstream means itself. Behind a proxy that hands on the host without its port, or that is reached through
+    /// another port than it listens at, a registry leaves the port out; below `/v2/` alone, because something else may be served there.
+    fn is_own(&self, authority: &str, path: &str) -> bool {
+        authority == self.authority || authority == without_port(&self.authority) && self.callers_path(path).is_some()
     }
 
     /// The path as the caller must ask for it; `None` when it is not part of the API.
@@ -142,16 +149,28 @@ fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str
     head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
-/// Scheme-blind, because a registry behind a TLS terminator calls itself `http`.
+/// Scheme-blind, because a registry behind a TLS terminator calls itself `http`. IPv6 addresses in their shortest form.
 fn normal_authority(authority: &str) -> Cow<'_, str> {
     let bare = [":80", ":443", ":"]
         .iter()
         .find_map(|port| authority.strip_suffix(port));
     let bare = bare.unwrap_or(authority);
+    if let Some((address, port)) = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && let Ok(address) = address.parse::<Ipv6Addr>()
+    {
+        return Cow::Owned(format!("[{address}]{port}"));
+    }
     if bare.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(bare.to_ascii_lowercase())
     } else {
         Cow::Borrowed(bare)
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
     }
 }
 

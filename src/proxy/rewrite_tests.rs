@@ -13,7 +13,26 @@ fn locations_work_from_where_the_caller_stands() {
     let plain = view("http://127.0.0.1:5000");
     let secure = view("https://Registry.Example");
     let based = view("https://art.example/artifactory/api/docker/local/");
+    let ported = view("https://art.example:8443/artifactory/api/docker/local");
+    let six = view("http://[::1]:5000");
     for (view, value, expected) in [
+        // Behind a proxy that hands on the host without its port, or with the one that it listens at itself.
+        (
+            &plain,
+            "http://127.0.0.1/v2/a/blobs/uploads/id?q",
+            "/v2/a/blobs/uploads/id?q",
+        ),
+        (&plain, "https://127.0.0.1:443/v2/a", "/v2/a"),
+        (&plain, "http://127.0.0.1:80/v2/a", "/v2/a"),
+        (&plain, "//127.0.0.1/v2/a", "/v2/a"),
+        (&plain, "http://127.0.0.1/bucket/x?sig", "http://127.0.0.1/bucket/x?sig"),
+        (&plain, "http://127.0.0.1", "http://127.0.0.1"),
+        (&plain, "http://127.0.0.1:9000/v2/a", "http://127.0.0.1:9000/v2/a"),
+        (&plain, "http://127.0.0.2/v2/a", "http://127.0.0.2/v2/a"),
+        (&six, "http://[::1]/v2/a", "/v2/a"),
+        (&six, "http://[0:0:0:0:0:0:0:1]:5000/v2/a", "/v2/a"),
+        (&six, "http://[::1]:9000/v2/a", "http://[::1]:9000/v2/a"),
+        (&six, "http://[::2]/v2/a", "http://[::2]/v2/a"),
         // Distribution: absolute, from the Host that it was asked with.
         (
             &plain,
@@ -74,6 +93,16 @@ fn locations_work_from_where_the_caller_stands() {
         ),
         (&based, "/artifactory/api/docker/local/v2/a", "/v2/a"),
         (&based, "/v2/a/tags/list?last=b", "/v2/a/tags/list?last=b"),
+        (
+            &ported,
+            "https://art.example/artifactory/api/docker/local/v2/a?q",
+            "/v2/a?q",
+        ),
+        (
+            &ported,
+            "https://art.example/artifactory/x",
+            "https://art.example/artifactory/x",
+        ),
         (
             &based,
             "/artifactory/api/docker/localhost/v2/a",

@@ -1,5 +1,7 @@
 //! Where requests go: the upstream's own origin and path prefix, and what is written in `Link` and `Location`.
 
+use std::net::Ipv6Addr;
+
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use url::Url;
@@ -79,9 +81,7 @@ impl Origin {
     /// Whether `uri` has this scheme, host and port.
     pub(super) fn holds(&self, uri: &Uri) -> bool {
         uri.scheme() == Some(&self.scheme)
-            && uri
-                .host()
-                .is_some_and(|host| host.eq_ignore_ascii_case(self.authority.host()))
+            && uri.host().is_some_and(|host| is_same_host(host, self.authority.host()))
             && port(uri) == self.port()
     }
 
@@ -101,19 +101,31 @@ impl Origin {
         self.authority.port_u16().unwrap_or(default_port(&self.scheme))
     }
 
-    /// Takes a `Link` or upload `Location` that the upstream wrote about itself. A registry behind a TLS terminator writes
-    /// `http` where `https` is meant, with or without a port of its own; the host must be this one.
+    /// Takes a `Link` or upload `Location` that the upstream wrote about itself, as it has to be asked here. A registry behind a TLS
+    /// terminator writes `http` where `https` is meant; one behind a proxy that hands on the host without its port, or that is reached
+    /// through another port than it listens at, writes none or a default one, which only counts below `/v2/`: something else may
+    /// be served there. The host must be this one.
     pub(super) fn own(&self, uri: &Uri) -> Option<Uri> {
-        let same_host = uri
-            .host()
-            .is_some_and(|host| host.eq_ignore_ascii_case(self.authority.host()));
+        let same_host = uri.host().is_some_and(|host| is_same_host(host, self.authority.host()));
         let terminated = uri.scheme() != Some(&self.scheme) && uri.port_u16().is_none_or(|p| p == self.port());
-        if self.holds(uri) || same_host && terminated {
+        let without_port = matches!(uri.port_u16(), None | Some(80 | 443)) && self.may_be_api(uri);
+        if self.holds(uri) || same_host && (terminated || without_port) {
             uri.path_and_query().map(|path| self.with(path.clone()))
         } else {
             None
         }
     }
+
+    /// Whether `uri` is below `/v2/`, or below this upstream's prefix and `/v2/`.
+    fn may_be_api(&self, uri: &Uri) -> bool {
+        self.is_api(uri) || uri.path().starts_with("/v2/")
+    }
+}
+
+/// Whether two host names, IPv6 addresses in brackets, are the same, however they are written.
+fn is_same_host(one: &str, other: &str) -> bool {
+    let address = |host: &str| -> Option<Ipv6Addr> { host.strip_prefix('[')?.strip_suffix(']')?.parse().ok() };
+    one.eq_ignore_ascii_case(other) || address(one).is_some_and(|one| address(other) == Some(one))
 }
 
 fn default_port(scheme: &Scheme) -> u16 {
@@ -221,6 +233,42 @@ mod tests {
         assert_eq!(own("https://r.example:444/v2/x"), None);
         assert_eq!(own("http://r.example:81/v2/x"), None);
         assert_eq!(own("https://evil.example/v2/x"), None);
+        assert_eq!(
+            own("https://r.example:443/elsewhere").as_deref(),
+            Some("https://r.example/elsewhere")
+        );
         assert!(!home.holds(&"http://r.example/".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_registry_may_not_know_the_port_that_it_is_reached_at() {
+        let home = origin("http://r.example:5000/pre");
+        let own = |uri: &str| home.own(&uri.parse().unwrap()).map(|u| u.to_string());
+        for (written, meant) in [
+            (
+                "http://r.example/pre/v2/x?_state=%2F",
+                "http://r.example:5000/pre/v2/x?_state=%2F",
+            ),
+            ("https://R.example/v2/x", "http://r.example:5000/v2/x"),
+            ("http://r.example:80/pre/v2/x", "http://r.example:5000/pre/v2/x"),
+            ("https://r.example:443/pre/v2/x", "http://r.example:5000/pre/v2/x"),
+        ] {
+            assert_eq!(own(written).as_deref(), Some(meant), "{written}");
+        }
+        for other in [
+            "http://r.example/bucket/x",
+            "http://r.example:80/pre/x",
+            "http://r.example:9000/pre/v2/x",
+            "http://evil.example/pre/v2/x",
+            "http://r.example.evil.example/pre/v2/x",
+        ] {
+            assert_eq!(own(other), None, "{other}");
+        }
+        let home = origin("http://[::1]:5000");
+        for written in ["http://[::1]/v2/x", "http://[0:0:0:0:0:0:0:1]:5000/v2/x"] {
+            let meant = home.own(&written.parse().unwrap()).unwrap();
+            assert_eq!(meant.to_string(), "http://[::1]:5000/v2/x");
+        }
+        assert_eq!(home.own(&"http://[::2]/v2/x".parse().unwrap()), None);
     }
 }

@@ -115,13 +115,20 @@ fn target(asked: &Asked<'_>) -> Option<Uri> {
 /// Turns what the embedded registry says of an upload into what this one would say.
 fn bend_upload(asked: &Asked<'_>, mut response: Response<Body>) -> Response<Body> {
     let Uploads {
-        singular, sticky_range, ..
+        singular,
+        sticky_range,
+        portless,
+        ..
     } = asked.knobs.uploads;
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     if let Some(path) = location.and_then(|location| location.strip_prefix(&asked.origin())) {
         let path = match singular {
             true => path.replace("/blobs/uploads/", "/blobs/upload/"),
             false => format!("{}{}{path}", asked.origin(), asked.knobs.base),
+        };
+        let path = match (portless, asked.origin().rsplit_once(':')) {
+            (true, Some((without_port, _))) => path.replace(&asked.origin(), without_port),
+            _ => path,
         };
         let value = HeaderValue::from_str(&path).expect("a location that came from a header");
         response.headers_mut().insert(LOCATION, value);

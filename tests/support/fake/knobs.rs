@@ -215,6 +215,8 @@ pub enum Delete {
     Digest,
     /// By tag alone, too (Distribution 3).
     TagToo,
+    /// By digest, and by that alone it is gone then: its tags still give it.
+    DigestAlone,
     /// 405 `UNSUPPORTED` (GHCR).
     Unsupported,
 }
@@ -225,6 +227,8 @@ pub struct Uploads {
     pub singular: bool,
     /// `Range` stays where the first chunk ended (ECR).
     pub sticky_range: bool,
+    /// `Location` is absolute and has no port (behind a proxy that hands on the host alone).
+    pub portless: bool,
     /// Mounts are answered with a new upload (ECR, at times).
     pub no_mounts: bool,
 }

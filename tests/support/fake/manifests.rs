@@ -18,9 +18,16 @@ fn is_referrers_tag(tag: &str) -> bool {
     tag_scheme::parse(tag).is_some_and(|tag| tag.kind == LinkTagKind::Referrers)
 }
 
-/// GitLab's referrers tag, which is the subject.
+fn unknown() -> Response<Body> {
+    refused(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown")
+}
+
+/// What is deleted by its digest alone, and GitLab's referrers tag, which is the subject.
 pub fn read(asked: &Asked<'_>) -> Option<Response<Body>> {
     let (name, tag) = asked.part("manifests")?;
+    if asked.is_read() && asked.shared.change(|state| state.deleted.contains(&asked.path)) {
+        return Some(unknown());
+    }
     if !asked.knobs.referrers_tag_is_subject || !asked.is_read() || !is_referrers_tag(tag) {
         return None;
     }
@@ -70,7 +77,16 @@ pub fn delete(asked: &Asked<'_>) -> Option<Response<Body>> {
             let message = "The operation is unsupported.";
             Some(refused(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message))
         }
-        (Delete::TagToo, Reference::Tag(tag)) => {
+        (Delete::DigestAlone, Reference::Digest(digest)) => {
+            let name = RepositoryName::parse(name).ok()?;
+            let is_stored = asked.shared.registry.store().manifest(&name, &digest.into()).is_some();
+            let is_new = asked.shared.change(|state| state.deleted.insert(asked.path.clone()));
+            Some(match is_stored && is_new {
+                true => plain(StatusCode::ACCEPTED, "text/plain", ""),
+                false => unknown(),
+            })
+        }
+        (Delete::TagToo | Delete::DigestAlone, Reference::Tag(tag)) => {
             let deleted = asked
                 .shared
                 .registry
@@ -78,7 +94,7 @@ pub fn delete(asked: &Asked<'_>) -> Option<Response<Body>> {
                 .delete_tag(&RepositoryName::parse(name).ok()?, &tag);
             Some(match deleted {
                 true => plain(StatusCode::ACCEPTED, "text/plain", ""),
-                false => refused(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown"),
+                false => unknown(),
             })
         }
         _ => None,
@@ -98,6 +114,11 @@ pub async fn push(asked: &Asked<'_>, body: Incoming) -> Result<Response<Body>, B
     let mut request = Request::from_parts(asked.head.clone(), Full::new(bytes));
     *request.uri_mut() = asked.path.parse()?;
     let mut response = asked.shared.registry.handle(request).await;
+    if let (Some((name, _)), Some(digest)) = (asked.part("manifests"), response.headers().get("docker-content-digest"))
+    {
+        let path = format!("/v2/{name}/manifests/{}", digest.to_str()?);
+        asked.shared.change(|state| state.deleted.remove(&path));
+    }
     let subject = value["subject"]["digest"].as_str();
     if let Some(subject) = subject.filter(|_| asked.knobs.pushes.says_subject && response.status().is_success()) {
         response

@@ -18,7 +18,7 @@ mod stock;
 mod tags;
 pub mod trouble;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -65,6 +65,8 @@ struct State {
     asked: HashSet<(String, String)>,
     /// Manifests that were fetched.
     pulls: usize,
+    /// Paths of manifests by digest that were deleted while their tags stay ([`knobs::Delete::DigestAlone`]).
+    deleted: BTreeSet<String>,
 }
 
 /// What the fake's own listener and the foreign host's share.

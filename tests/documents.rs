@@ -6,15 +6,12 @@ use std::path::Path;
 const DOCUMENTS: [&str; 1] = ["docs/security.md"];
 
 fn source(folder: &Path, name: &str) -> String {
-    let file = folder.join(format!("{name}.rs"));
-    if file.is_file() {
-        return std::fs::read_to_string(file).unwrap();
-    }
-    let entries =
-        std::fs::read_dir(folder.join(name)).unwrap_or_else(|_| panic!("there is no test file called {name}"));
-    entries
-        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
-        .collect()
+    let file = std::fs::read_to_string(folder.join(format!("{name}.rs")));
+    let entries = std::fs::read_dir(folder.join(name)).into_iter().flatten();
+    let below = entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let all: String = file.into_iter().chain(below).collect();
+    assert!(!all.is_empty(), "there is no test file called {name}");
+    all
 }
 
 #[test]

@@ -440,6 +440,29 @@ async fn the_keep_list_is_all_that_tagged_images_need() {
     }
 }
 
+/// A BuildKit cache is an index of layers: blobs, at which Distribution 2.8 fails when it is asked for them as manifests.
+#[tokio::test]
+async fn the_keep_list_holds_the_layers_of_a_build_cache() {
+    let registry = Registry::v2().await;
+    let endpoint = registry.endpoint();
+    let image = endpoint.push_image("app", "v1", "image").await;
+    let mut expected = set([image.digest]);
+    let mut layers = Vec::new();
+    for media_type in ["application/vnd.oci.image.layer.v1.tar+gzip", ""] {
+        let digest = endpoint.push_blob("app", media_type.to_owned()).await.to_string();
+        layers.push(json!({"mediaType": media_type, "digest": digest, "size": media_type.len()}));
+        expected.insert(digest);
+    }
+    let cache = endpoint
+        .put_manifest("app", "buildcache", INDEX, &content::index(layers))
+        .await;
+    expected.insert(cache.digest);
+    let name = format!("{}/app", registry.authority());
+    let listed = refshim(&["gc", &name, "--keep-list"]).await.ok();
+    assert_eq!(set(listed.lines()), expected);
+    refshim(&["tree", &format!("{name}:buildcache")]).await.ok();
+}
+
 /// What went wrong for users of cleanup tools: signatures look untagged, or their tags look like nobody's.
 #[tokio::test]
 async fn a_cleanup_that_heeds_the_keep_list_leaves_signatures_that_verify() {

@@ -28,6 +28,17 @@ pub(super) enum What {
     Blob(Descriptor),
 }
 
+impl What {
+    fn says_more_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Read(_), _) => true,
+            // Of what cannot be checked, the descriptor is all there is.
+            (Self::Named(this), Self::Named(other)) => other.media_type.is_empty() && !this.media_type.is_empty(),
+            (Self::Named(_) | Self::Blob(_), _) => false,
+        }
+    }
+}
+
 /// Candidates by digest: found twice is one entry that remembers both dialects.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Candidates(BTreeMap<Digest, Candidate>);
@@ -57,7 +68,7 @@ impl Candidates {
         candidate.vouched |= vouched;
         candidate.dialects.insert(dialect);
         candidate.cosign = candidate.cosign.or(cosign);
-        if matches!(what, What::Read(_)) {
+        if what.says_more_than(&candidate.what) {
             candidate.what = what;
         }
     }

@@ -154,7 +154,8 @@ enum Holder {
 }
 
 async fn ask(scan: &Scan, holder: Digest) -> Result<(Digest, Holder), ResolveError> {
-    let answer = match scan.manifests.still_there(&scan.place, &holder, scan.fresh_for).await {
+    let recheck = scan.fresh_for.max(scan.since);
+    let answer = match scan.manifests.still_there(&scan.place, &holder, recheck).await {
         Ok(Answer::Found(_)) => Holder::There,
         Ok(Answer::Absent) => Holder::Gone,
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),

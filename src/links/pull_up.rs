@@ -140,7 +140,10 @@ async fn read(scan: &Scan, descriptor: &Descriptor, vouched: bool) -> Found {
         };
         return Ok(Answer::Found(raw.into()));
     }
-    let recheck = if vouched { scan.deep_refresh } else { scan.fresh_for };
+    let recheck = match vouched {
+        true => scan.deep_refresh,
+        false => scan.fresh_for.max(scan.since),
+    };
     let manifests = &scan.manifests;
     match manifests.still_there(&scan.place, &descriptor.digest, recheck).await? {
         Answer::Found(raw) => manifests.open(&scan.place, raw).await,

@@ -33,7 +33,12 @@ pub(super) async fn entry(
             reference: None,
             ..descriptor.clone()
         },
-        Ok(Answer::Absent) => return Ok(None),
+        Ok(Answer::Absent) if is_absent(scan, &reference).await? => return Ok(None),
+        Ok(Answer::Absent) => Descriptor {
+            data: None,
+            reference: None,
+            ..descriptor.clone()
+        },
         Ok(Answer::Refused(refusal)) if is_about_access(refusal.status) => return Err(refusal.into()),
         // Registries that know the algorithm as little as refshim does say so in many ways.
         Ok(Answer::Refused(refusal)) => return Ok(left_out(scan, descriptor, refusal.status)),
@@ -46,6 +51,23 @@ pub(super) async fn entry(
         dialects: candidate.dialects.clone(),
         objects: None,
     }))
+}
+
+/// A HEAD's 404 has no body, so anything on the way may have said it: a GET confirms.
+async fn is_absent(scan: &Scan, reference: &Reference) -> Result<bool, ResolveError> {
+    let place = &scan.place;
+    let got = scan
+        .manifests
+        .upstream
+        .manifest(&place.repository, reference, &place.caller)
+        .await;
+    match got {
+        Ok(Answer::Absent) => Ok(true),
+        // It is there, and cannot be checked.
+        Ok(Answer::Found(_)) | Err(UpstreamError::Content(_)) => Ok(false),
+        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn is_about_access(status: StatusCode) -> bool {

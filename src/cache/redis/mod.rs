@@ -123,7 +123,8 @@ impl RedisStore {
             return;
         }
         let ttl = match id.kind {
-            Kind::Answer | Kind::TagList | Kind::Deep => self.list_ttl,
+            Kind::Answer | Kind::TagList => self.list_ttl,
+            Kind::Deep if id.epoch.is_some() => self.list_ttl,
             _ => self.ttl,
         };
         let key = self.layout.value(id);

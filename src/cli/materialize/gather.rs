@@ -12,7 +12,7 @@ use crate::oci::media_type::ManifestKind;
 use crate::oci::{
     Descriptor, Dialect, Digest, FallbackIndex, Manifest, Reference, Referrer, Tag, envelope, link_kind, tag_scheme,
 };
-use crate::upstream::TagNames;
+use crate::upstream::{RawManifest, TagNames, UpstreamError};
 
 use super::As;
 use super::plan::{self, Carrier, Existing, Found, Other, Plan};
@@ -155,7 +155,24 @@ impl<'a> Gather<'a> {
     }
 
     async fn other(&self, digest: &Digest) -> Result<Other, Failure> {
-        let Some(raw) = self.session.raw_manifest(&Reference::Digest(digest.clone())).await? else {
+        let reference = Reference::Digest(digest.clone());
+        let session = self.session;
+        let mut answer = session
+            .upstream()
+            .manifest(session.repository(), &reference, session.caller())
+            .await;
+        if matches!(answer, Err(UpstreamError::Failed(_))) {
+            // Distribution 2.8 fails where it is asked for a blob as a manifest: the resolver knows what is one.
+            let resolver = session.resolver();
+            let found = resolver
+                .manifest(session.repository(), &reference, session.caller())
+                .await;
+            answer = found.and_then(|found| found.try_map(|raw| Ok(RawManifest::clone(&raw))));
+        }
+        if matches!(answer, Err(UpstreamError::Content(_))) {
+            return Ok(Other::Strange);
+        }
+        let Some(raw) = session.found(answer)? else {
             return Ok(Other::Gone);
         };
         Ok(match Manifest::parse(&raw.bytes, &raw.media_type) {

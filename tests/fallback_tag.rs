@@ -5,6 +5,7 @@ mod support;
 use refshim::oci::media_type::OCI_IMAGE_INDEX;
 use serde_json::{Value, json};
 use support::content::{IMAGE, INDEX, artifact, index};
+use support::fake::{Fake, profiles};
 use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Seen, Tools};
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
@@ -281,6 +282,107 @@ async fn a_list_that_cannot_be_written_is_an_error_and_heals() {
     );
     set.push("sbom").await;
     assert_eq!(set.stored_digests().await, sorted([&pushed]));
+}
+
+/// What an ingress answers in the registry's place says nothing of what the registry holds.
+#[tokio::test]
+async fn only_the_registrys_own_word_takes_an_entry_from_the_list() {
+    let set = Set::new(Program::V2).await;
+    let (kept, straight) = (set.push("kept").await, set.registry.endpoint());
+    let own = straight.push_artifact("app", &set.image, SBOM, "own").await;
+    let asks = |method: &'static str| {
+        let path = format!("/v2/app/manifests/{}", kept.digest);
+        move |seen: &Seen| seen.method == method && seen.path == path
+    };
+    let ingress = Fault::answer(404, &[("content-type", "text/plain")], "default backend - 404");
+    set.link.fail(ingress.clone(), asks("HEAD"));
+    set.client_writes(&set.through(), &[&own]).await;
+    assert_eq!(set.stored_digests().await, sorted([&kept, &own]));
+
+    // Where nobody can say, the push fails, and before anything is stored.
+    set.link.fail(ingress, asks("GET"));
+    let other = straight.push_artifact("app", &set.image, SBOM, "other").await;
+    let list = Pushed::of(OCI_IMAGE_INDEX, &index([other.descriptor()]));
+    let refused = set.through().put_bytes("app", &set.image.referrers_tag(), &list).await;
+    assert!(refused.status >= 500, "{refused:?}");
+    straight.manifest("app", &list.digest).await.expect_status(404);
+    assert_eq!(set.stored_digests().await, sorted([&kept, &own]));
+}
+
+/// `cosign copy` puts an image under the tag of its own digest; others put what they like there. It is never merged into nor
+/// overwritten, no push fails over it, and its owner may still replace it.
+#[tokio::test]
+async fn what_is_no_list_of_referrers_stays_as_it_is() {
+    for program in Program::ALL {
+        let set = Set::new(program).await;
+        let (straight, tag) = (set.registry.endpoint(), set.image.referrers_tag());
+        let other = straight.push_image("app", "other", "other").await;
+        let mut platform = other.descriptor();
+        platform["platform"] = json!({"os": "linux", "architecture": "amd64"});
+        let mut named = index([other.descriptor()]);
+        named["artifactType"] = "application/vnd.acme.bundle".into();
+        let of = |manifest: &Value| Pushed::of(INDEX, manifest);
+        for own in [set.image.clone(), other.clone(), of(&index([platform])), of(&named)] {
+            straight.put_tag("app", &tag, &own).await;
+            let pushed = set.push(&own.digest).await;
+            let stored = straight.manifest("app", &tag).await.expect_status(200);
+            assert_eq!(stored.body, own.bytes, "{program:?}");
+            // A deletion leaves it alone, too.
+            let listed = set.through().referrer_digests("app", &set.image.digest).await;
+            assert!(listed.contains(&pushed.digest), "{program:?} {listed:?}");
+            let path = format!("/v2/app/manifests/{}", pushed.digest);
+            set.through().delete(&path).await.expect_status(202);
+            let stored = straight.manifest("app", &tag).await.expect_status(200);
+            assert_eq!(stored.body, own.bytes, "{program:?}");
+            // Its owner's own writes pass as they are.
+            set.through().put_bytes("app", &tag, &own).await.expect_status(201);
+        }
+        let listed = straight.push_artifact("app", &set.image, SBOM, "listed").await;
+        set.client_writes(&set.through(), &[&listed]).await;
+        assert_eq!(set.stored_digests().await, sorted([&listed]), "{program:?}");
+    }
+}
+
+/// GitLab answers the referrers tag with the subject itself, whether or not there is one.
+#[tokio::test]
+async fn a_registry_that_answers_the_subject_takes_pushes() {
+    let fake = Fake::start(profiles::gitlab()).await;
+    let image = fake.image("app", "v1", "image");
+    let refshim = maintaining(&fake.url()).await;
+    let sbom = refshim.endpoint().push_artifact("app", &image, SBOM, "sbom").await;
+    let writes = |seen: &Seen| seen.method == "PUT" && seen.path.ends_with(&image.referrers_tag());
+    assert_eq!(fake.count(writes), 0);
+    let listed = refshim.endpoint().referrer_digests("app", &image.digest).await;
+    assert_eq!(listed, sorted([&sbom]));
+}
+
+/// Clients that keep the tag themselves put the whole list again, which 2.8.2 refuses where it names what is gone.
+#[tokio::test]
+async fn after_a_deletion_clients_that_keep_the_tag_go_on() {
+    let set = Set::new(Program::V2).await;
+    let plain = Refshim::in_front_of(set.link.url()).await;
+    let (tools, straight) = (Tools::new(), set.registry.endpoint());
+    tools.file("one.json", "{}");
+    tools.file("two.json", "[]");
+    let name = straight.image("app", "v1");
+    let attach = ["attach", "--plain-http", "--artifact-type", SBOM, &name];
+    tools.oras(&[&attach[..], &["one.json"]].concat()).await.ok();
+    tools
+        .cosign_sign_bundle(&straight.image("app", &set.image.digest))
+        .await;
+    let listed = set.stored_digests().await;
+    assert_eq!(listed.len(), 2);
+    for digest in &listed {
+        let path = format!("/v2/app/manifests/{digest}");
+        plain.endpoint().delete(&path).await.expect_status(202);
+        assert!(!set.stored_digests().await.contains(digest));
+        tools.oras(&[&attach[..], &["two.json"]].concat()).await.ok();
+        tools
+            .cosign_sign_bundle(&straight.image("app", &set.image.digest))
+            .await;
+    }
+    // Two attached at first, one of them deleted and two attached more, and again.
+    assert_eq!(set.stored_digests().await.len(), 4);
 }
 
 /// Switched off, which is the default, a client's list passes as it is and none is written.

@@ -138,6 +138,68 @@ async fn what_is_dead_goes_and_nothing_else_does() {
     }
 }
 
+/// Clients that keep a referrers tag put the whole list again, which 2.8.2 refuses where it names what is gone.
+#[tokio::test]
+async fn lists_are_rid_of_what_is_gone() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let endpoint = registry.endpoint();
+        let image = endpoint.push_image("app", "v1", "live").await;
+        let kept = endpoint.push_artifact("app", &image, "application/x", "kept").await;
+        let gone = endpoint.push_artifact("app", &image, "application/x", "gone").await;
+        let list = |entries: &[&Pushed]| content::index(entries.iter().map(|entry| entry.descriptor()));
+        let tag = image.referrers_tag();
+        endpoint.put_manifest("app", &tag, INDEX, &list(&[&kept, &gone])).await;
+        delete(&endpoint, &gone).await;
+        let link = CountingProxy::in_front_of(&registry.url()).await;
+        let target = format!("{}/app", Endpoint::new(link.url()).authority());
+
+        let said = refshim(&["gc", &target]).await.ok();
+        assert!(
+            said.contains("0 of 1 link tags are dead, 1 list something that is gone; nothing was deleted"),
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!("\n{tag}\n  lists {}, gone\n", gone.digest)),
+            "{said}"
+        );
+        // What an ingress says of an entry is no word of the registry's: nothing is written.
+        let path = format!("/v2/app/manifests/{}", gone.digest);
+        let ingress = Fault::answer(404, &[("content-type", "text/plain")], "default backend - 404");
+        link.fail(ingress, move |seen| seen.path == path);
+        let ended = refshim(&["gc", &target, "--delete"]).await;
+        assert!(ended.stderr.contains("404"), "{ended:?}");
+        ended.refused(1);
+        link.heal();
+        assert!(link.requests().iter().all(|seen| seen.method != "PUT"));
+
+        let report = refshim(&["gc", &target, "--delete", "--output", "json"]).await.json();
+        assert_eq!(report["stale"][0]["tag"], tag);
+        assert_eq!(report["stale"][0]["entries"], json!([gone.digest]));
+        assert_eq!(report["stale"][0]["outcome"], "mended", "{report}");
+        let stored = endpoint.manifest("app", &tag).await.expect_status(200).json();
+        assert_eq!(stored["manifests"], json!([kept.descriptor()]), "{program:?}");
+        let again = refshim(&["gc", &target]).await.ok();
+        assert!(again.contains("0 of 1 link tags are dead\n"), "{again}");
+    }
+}
+
+/// A 404 to a DELETE may be an ingress' as well: what is still there is said to be.
+#[tokio::test]
+async fn a_deletion_that_an_ingress_answers_is_none() {
+    let registry = Registry::v3().await;
+    let endpoint = registry.endpoint();
+    let filled = Repository::fill(&endpoint).await;
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let ingress = Fault::answer(404, &[("content-type", "text/plain")], "default backend - 404");
+    link.fail(ingress, |seen| seen.method == "DELETE");
+    let target = format!("{}/app", Endpoint::new(link.url()).authority());
+    let ended = refshim(&["gc", &target, "--delete"]).await;
+    assert!(ended.stdout.contains("default backend - 404"), "{ended:?}");
+    assert!(ended.refused(1).contains("3 dead link tags could not be deleted"));
+    assert_eq!(tags(&endpoint).await, &filled.live_tags | &filled.dead_tags);
+}
+
 #[tokio::test]
 async fn where_no_tag_can_be_deleted_alone_a_shared_manifest_stays() {
     let registry = Registry::v2().await;

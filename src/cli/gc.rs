@@ -3,6 +3,7 @@
 mod delete;
 mod judge;
 mod keep;
+mod mend;
 mod read;
 mod report;
 mod snapshot;
@@ -17,7 +18,7 @@ use super::target::Target;
 use delete::Deletion;
 use report::{KeepList, Report};
 
-/// Find link tags whose subject or target is gone, and delete them on request.
+/// Find link tags whose subject or target is gone, and delete them on request; take what is gone off referrers tags.
 ///
 /// Looks at Proposal D tags, cosign's tags, referrers tags and envelopes, and at nothing else; ordinary tags are never touched. It is a
 /// dry run unless --delete is given. Where anything could not be read, it stops: what is not known to be dead is alive. Ask the
@@ -87,7 +88,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let (outcomes, ended) = match args.delete {
         true => {
             let deletion = Deletion::new(&session, &snapshot, &verdict, &exists);
-            let (outcomes, ended) = deletion.run().await;
+            let (mut outcomes, mut ended) = deletion.run().await;
+            for stale in &verdict.stale {
+                if ended.is_ok() {
+                    ended = mend::mend(&session, stale).await.map(|outcome| outcomes.push(outcome));
+                }
+            }
             (Some(outcomes), ended)
         }
         false => (None, Ok(())),
@@ -98,11 +104,14 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         Format::Table => output::print(&report.text())?,
     }
     ended?;
-    match report.staying() {
-        0 => Ok(()),
-        staying => Err(Failure::failed(format!(
-            "{}: {staying} dead link tags could not be deleted",
-            session.name()
+    let name = session.name();
+    match (report.staying(), report.unmended()) {
+        (0, 0) => Ok(()),
+        (0, unmended) => Err(Failure::failed(format!(
+            "{name}: {unmended} referrers tags could not be written without what is gone"
+        ))),
+        (staying, _) => Err(Failure::failed(format!(
+            "{name}: {staying} dead link tags could not be deleted"
         ))),
     }
 }

@@ -13,6 +13,7 @@ mod man;
 mod materialize;
 mod output;
 mod progress;
+mod put;
 mod referrers;
 mod serve;
 mod session;

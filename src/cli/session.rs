@@ -216,13 +216,8 @@ impl Session {
     pub(super) async fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>, Failure> {
         let answer = self
             .upstream()
-            .head_manifest(self.repository(), reference, &self.caller);
-        if let Some(head) = self.found(answer.await)? {
-            return Ok(Some(head.digest));
-        }
-        // A HEAD's 404 has no body, so anything on the way may have said it: a GET confirms.
-        let found = self.raw_manifest(reference).await?;
-        Ok(found.map(|raw| raw.digest))
+            .confirmed_manifest(self.repository(), reference, &self.caller);
+        Ok(self.found(answer.await)?.map(|head| head.digest))
     }
 
     /// What was found, `None` for what the registry says it does not hold; all else is a failure.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 
 use crate::cli::failure::Failure;
+use crate::cli::put::refusal;
 use crate::cli::session::Session;
 use crate::oci::{Digest, Reference, Tag};
 use crate::upstream::Reply;
@@ -21,10 +22,14 @@ pub(super) enum Outcome {
     DeletedManifest,
     /// Somebody else did it, or it went with its manifest.
     AlreadyGone,
-    /// It came back to life meanwhile.
+    /// It came back to life, or was written, meanwhile.
     Alive,
+    /// A list was written again without what is gone.
+    Mended,
     /// Why it cannot be deleted.
     Stays(String),
+    /// Why the list cannot be written.
+    NotMended(String),
 }
 
 pub(super) struct Deletion<'a> {
@@ -76,12 +81,15 @@ impl<'a> Deletion<'a> {
         let reply = self.ask_to_delete(&reference).await?;
         match reply.status {
             status if status.is_success() => Ok(Outcome::Deleted),
-            StatusCode::NOT_FOUND if dead.digest.is_some() => Ok(Outcome::AlreadyGone),
+            // Anything on the way may have said it.
+            StatusCode::NOT_FOUND if self.session.digest_of(&reference).await?.is_none() && dead.digest.is_some() => {
+                Ok(Outcome::AlreadyGone)
+            }
             // Distribution 2.8 and GHCR delete by digest, or not at all.
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
                 self.delete_manifest(dead, &reply).await
             }
-            _ => Ok(Outcome::Stays(refused(&reply))),
+            _ => Ok(Outcome::Stays(refusal(&reply))),
         }
     }
 
@@ -106,7 +114,7 @@ impl<'a> Deletion<'a> {
     /// The tag cannot go alone: its manifest goes with it where nothing else needs that.
     async fn delete_manifest(&mut self, dead: &Dead, reply: &Reply) -> Result<Outcome, Failure> {
         let Some(digest) = &dead.digest else {
-            return Ok(Outcome::Stays(refused(reply)));
+            return Ok(Outcome::Stays(refusal(reply)));
         };
         let needed = match self.needed.take() {
             Some(needed) => needed,
@@ -125,11 +133,12 @@ impl<'a> Deletion<'a> {
             let problem = format!("the registry deletes no tag alone, and the manifest stays: {kept}");
             return Ok(Outcome::Stays(problem));
         }
-        let reply = self.ask_to_delete(&Reference::Digest(digest.clone())).await?;
+        let reference = Reference::Digest(digest.clone());
+        let reply = self.ask_to_delete(&reference).await?;
         Ok(match reply.status {
             status if status.is_success() => Outcome::DeletedManifest,
-            StatusCode::NOT_FOUND => Outcome::AlreadyGone,
-            _ => Outcome::Stays(refused(&reply)),
+            StatusCode::NOT_FOUND if self.session.digest_of(&reference).await?.is_none() => Outcome::AlreadyGone,
+            _ => Outcome::Stays(refusal(&reply)),
         })
     }
 
@@ -165,9 +174,4 @@ impl<'a> Deletion<'a> {
             _ => Ok(reply),
         }
     }
-}
-
-fn refused(reply: &Reply) -> String {
-    let body: String = String::from_utf8_lossy(&reply.body).trim().chars().take(300).collect();
-    format!("the registry refused (HTTP {}: {body})", reply.status.as_u16())
 }

@@ -18,6 +18,16 @@ pub(super) struct Dead {
     pub(super) gone: Gone,
 }
 
+/// A referrers tag that lists what is gone beside what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stale {
+    pub(super) tag: Tag,
+    /// What it points at.
+    pub(super) digest: Digest,
+    /// The entries that are gone.
+    pub(super) entries: BTreeSet<Digest>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "digests")]
 pub(super) enum Gone {
@@ -60,6 +70,7 @@ pub(super) struct Verdict {
     /// How many link tags there are.
     pub(super) links: usize,
     pub(super) dead: Vec<Dead>,
+    pub(super) stale: Vec<Stale>,
     /// Link tags whose subject's whole digest nothing tells: they stay.
     pub(super) unclear: Vec<Tag>,
 }
@@ -114,6 +125,11 @@ pub(super) fn judge(snapshot: &Snapshot, exists: &BTreeSet<Digest>) -> Verdict {
         verdict.links += 1;
         match judge.judge(&link, target) {
             Judged::Live => {}
+            Judged::Stale(digest, entries) => verdict.stale.push(Stale {
+                tag: tag.clone(),
+                digest,
+                entries,
+            }),
             Judged::Unclear => verdict.unclear.push(tag.clone()),
             Judged::Dead(gone) => verdict.dead.push(Dead {
                 tag: tag.clone(),
@@ -127,6 +143,8 @@ pub(super) fn judge(snapshot: &Snapshot, exists: &BTreeSet<Digest>) -> Verdict {
 
 enum Judged {
     Live,
+    /// What it points at, and which of its entries are gone.
+    Stale(Digest, BTreeSet<Digest>),
     Unclear,
     Dead(Gone),
 }
@@ -169,11 +187,15 @@ impl Judge<'_> {
         if !subjects.iter().any(|subject| self.is_there(subject)) {
             return Judged::Dead(Gone::Subject(subjects));
         }
+        if link.kind != LinkTagKind::Referrers {
+            return Judged::Live;
+        }
         let listed: BTreeSet<Digest> = held.listed().cloned().collect();
-        let lists_nothing = !listed.is_empty() && !listed.iter().any(|digest| self.is_there(digest));
-        match link.kind == LinkTagKind::Referrers && lists_nothing {
-            true => Judged::Dead(Gone::Entries(listed)),
-            false => Judged::Live,
+        let gone: BTreeSet<Digest> = listed.iter().filter(|digest| !self.is_there(digest)).cloned().collect();
+        match gone.len() {
+            0 => Judged::Live,
+            all if all == listed.len() => Judged::Dead(Gone::Entries(gone)),
+            _ => Judged::Stale(digest.clone(), gone),
         }
     }
 }

@@ -44,7 +44,12 @@ impl Snapshot {
     }
 
     pub(in crate::cli::gc) fn index(self, name: &str, entries: &[Value], tags: &[&str]) -> Self {
-        self.with(name, OCI_IMAGE_INDEX, &json!({"manifests": entries}), tags)
+        self.with(
+            name,
+            OCI_IMAGE_INDEX,
+            &json!({"schemaVersion": 2, "manifests": entries}),
+            tags,
+        )
     }
 
     /// An envelope called `name` of an artifact called `original`, under its envelope tag and others.
@@ -166,6 +171,10 @@ fn a_list_of_what_is_gone_is_dead_and_one_with_a_rest_is_not() {
     let reason = Gone::Entries([digest("a"), digest("b")].into());
     assert_eq!(dead(&snapshot, &gone), [(key(&image), reason)]);
     assert_eq!(dead(&snapshot, &gone[..1]), []);
+    let exists = [digest("b")].into();
+    let stale = judge(&snapshot, &exists).stale;
+    assert_eq!(stale.len(), 1);
+    assert_eq!(stale[0].entries, [digest("a")].into());
     let empty = Snapshot::default()
         .image("image", &["v1"])
         .index("list", &[], &[&key(&image)]);

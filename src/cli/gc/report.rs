@@ -8,7 +8,7 @@ use crate::cli::output::printable;
 use crate::oci::{Digest, Tag};
 
 use super::delete::Outcome;
-use super::judge::{Dead, Gone, Verdict};
+use super::judge::{Dead, Gone, Stale, Verdict};
 
 /// Also what `--output json` prints.
 #[derive(Serialize)]
@@ -19,6 +19,8 @@ pub(super) struct Report<'a> {
     deleting: bool,
     link_tags: usize,
     dead: Vec<Entry<'a>>,
+    /// Referrers tags that list what is gone beside what is there.
+    stale: Vec<StaleEntry<'a>>,
     /// Link tags of which cannot be told whose they are; they stay.
     unclear: &'a [Tag],
 }
@@ -30,16 +32,35 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a Digest>,
     gone: &'a Gone,
-    /// What became of it; `null` in a dry run, and where an error ended the run before.
+    #[serde(flatten)]
+    became: Became<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StaleEntry<'a> {
+    tag: &'a Tag,
+    digest: &'a Digest,
+    /// What it lists and is gone.
+    entries: &'a BTreeSet<Digest>,
+    #[serde(flatten)]
+    became: Became<'a>,
+}
+
+/// What became of a tag.
+#[derive(Serialize)]
+struct Became<'a> {
+    /// `null` in a dry run, and where an error ended the run before.
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a str>,
 }
 
 impl<'a> Report<'a> {
-    /// `outcomes` in the order of the verdict; none in a dry run.
+    /// `outcomes` in the order of the verdict, those of dead tags before those of stale lists; none in a dry run.
     pub(super) fn new(repository: &'a str, verdict: &'a Verdict, outcomes: Option<&'a [Outcome]>) -> Self {
         let dead = verdict.dead.iter().enumerate();
+        let stale = (verdict.dead.len()..).zip(&verdict.stale);
         Self {
             repository,
             deleting: outcomes.is_some(),
@@ -47,27 +68,42 @@ impl<'a> Report<'a> {
             dead: dead
                 .map(|(at, dead)| Entry::new(dead, outcomes.and_then(|all| all.get(at))))
                 .collect(),
+            stale: stale
+                .map(|(at, stale)| StaleEntry::new(stale, outcomes.and_then(|all| all.get(at))))
+                .collect(),
             unclear: &verdict.unclear,
         }
     }
 
     /// How many dead tags the registry did not delete.
     pub(super) fn staying(&self) -> usize {
-        self.dead.iter().filter(|entry| entry.problem.is_some()).count()
+        self.dead.iter().filter(|entry| entry.became.problem.is_some()).count()
+    }
+
+    /// How many lists the registry did not take without what is gone.
+    pub(super) fn unmended(&self) -> usize {
+        self.stale.iter().filter(|entry| entry.became.problem.is_some()).count()
     }
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let (all, dead) = (self.link_tags, self.dead.len());
-        let hint = match (dead, self.deleting) {
+        let (all, dead, stale) = (self.link_tags, self.dead.len(), self.stale.len());
+        let hint = match (dead + stale, self.deleting) {
             (0, _) | (_, true) => "",
             (_, false) => "; nothing was deleted, add --delete to do it",
         };
+        let lists = match stale {
+            0 => String::new(),
+            stale => format!(", {stale} list something that is gone"),
+        };
         let mut text = format!(
-            "{}: {dead} of {all} link tags are dead{hint}\n",
+            "{}: {dead} of {all} link tags are dead{lists}{hint}\n",
             printable(self.repository)
         );
         for entry in &self.dead {
+            text.push_str(&entry.text());
+        }
+        for entry in &self.stale {
             text.push_str(&entry.text());
         }
         for tag in self.unclear {
@@ -83,30 +119,58 @@ impl<'a> Entry<'a> {
             tag: &dead.tag,
             digest: dead.digest.as_ref(),
             gone: &dead.gone,
+            became: Became::new(outcome),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("\n{}\n  {}\n{}", self.tag, self.gone.text(), self.became.text())
+    }
+}
+
+impl<'a> StaleEntry<'a> {
+    fn new(stale: &'a Stale, outcome: Option<&'a Outcome>) -> Self {
+        Self {
+            tag: &stale.tag,
+            digest: &stale.digest,
+            entries: &stale.entries,
+            became: Became::new(outcome),
+        }
+    }
+
+    fn text(&self) -> String {
+        let entries: Vec<&str> = self.entries.iter().map(Digest::as_str).collect();
+        let entries = entries.join(", ");
+        format!("\n{}\n  lists {entries}, gone\n{}", self.tag, self.became.text())
+    }
+}
+
+impl<'a> Became<'a> {
+    fn new(outcome: Option<&'a Outcome>) -> Self {
+        Self {
             outcome: outcome.map(|outcome| match outcome {
                 Outcome::Deleted => "deleted",
                 Outcome::DeletedManifest => "deleted-with-manifest",
                 Outcome::AlreadyGone => "already-gone",
                 Outcome::Alive => "alive-again",
+                Outcome::Mended => "mended",
                 Outcome::Stays(_) => "not-deletable",
+                Outcome::NotMended(_) => "not-mended",
             }),
             problem: match outcome {
-                Some(Outcome::Stays(problem)) => Some(problem),
+                Some(Outcome::Stays(problem) | Outcome::NotMended(problem)) => Some(problem),
                 _ => None,
             },
         }
     }
 
     fn text(&self) -> String {
-        let mut text = format!("\n{}\n  {}\n", self.tag, self.gone.text());
-        if let Some(outcome) = self.outcome {
-            text.push_str(&format!("  {}", outcome.replace('-', " ")));
-            if let Some(problem) = self.problem {
-                text.push_str(&format!(": {}", printable(problem)));
-            }
-            text.push('\n');
-        }
-        text
+        let problem = self.problem.map(|problem| format!(": {}", printable(problem)));
+        let problem = problem.unwrap_or_default();
+        let outcome = self.outcome.map(|outcome| outcome.replace('-', " "));
+        outcome
+            .map(|outcome| format!("  {outcome}{problem}\n"))
+            .unwrap_or_default()
     }
 }
 

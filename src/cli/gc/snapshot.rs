@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::oci::media_type::ManifestKind;
 use crate::oci::tag_scheme::{self, ENVELOPE_KIND};
-use crate::oci::{Digest, FallbackIndex, LinkTag, LinkTagKind, LinkTarget, Manifest, Tag, envelope};
+use crate::oci::{Digest, FallbackIndex, LinkTag, LinkTagKind, LinkTarget, Manifest, SubjectKey, Tag, envelope};
 use crate::upstream::RawManifest;
 
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Snapshot {
 pub(super) struct Held {
     /// `None`: nothing that can be understood, such as an old schema1 image. It holds no links.
     pub(super) manifest: Option<Manifest>,
+    /// Its bytes, where it is an index.
+    pub(super) index: Option<Bytes>,
     /// An index of platforms to run on.
     pub(super) is_image: bool,
     /// Set when it is an envelope.
@@ -54,9 +58,16 @@ impl Held {
         let is_index = manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
         Self {
             is_image: is_index && FallbackIndex::parse(&raw.bytes).is_some_and(|index| index.is_image()),
+            index: is_index.then(|| raw.bytes.clone()),
             sealed: None,
             manifest,
         }
+    }
+
+    /// The list of referrers of `subject` that it is under the referrers tag.
+    pub(super) fn list(&self, subject: &SubjectKey) -> Option<FallbackIndex> {
+        let media_type = &self.manifest.as_ref()?.media_type;
+        FallbackIndex::of_tag(subject, media_type, self.index.as_ref()?)
     }
 
     /// What the manifest claims to keep, when it is an envelope.
@@ -118,9 +129,8 @@ impl Snapshot {
         };
         let held = self.manifests.get(digest)?;
         let is_subject = link.subject.digest().as_ref() == Some(digest);
-        let is_index = held.manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
         let fits = match &link.kind {
-            LinkTagKind::Referrers => is_index,
+            LinkTagKind::Referrers => held.list(&link.subject).is_some(),
             LinkTagKind::ProposalD { kind, .. } if kind == ENVELOPE_KIND => held.sealed.is_some(),
             LinkTagKind::ProposalD { .. } | LinkTagKind::Cosign(_) => held.manifest.is_some(),
         };

@@ -13,6 +13,8 @@ use http::Method;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use support::content::{IMAGE, artifact};
+use tokio::sync::mpsc::UnboundedSender;
+
 use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Redis, Refshim, Registry, Reply, eventually};
 
 const STEPS: usize = 1000;
@@ -20,6 +22,10 @@ const CLIENTS: u64 = 8;
 const SUBJECTS: usize = 6;
 /// One of so many requests meets a fault, for each kind of fault.
 const RARELY: u32 = 40;
+/// Steps from one garbage collection of the registry to the next.
+const COLLECT_EVERY: usize = 1000;
+/// What the registry says of a deletion that it refuses.
+const REFUSAL: &str = "a tag refers to it";
 const USER: (&str, &str) = ("alice", "wonderland");
 /// Of a debug build with its caches: what grows with the number of requests goes beyond.
 const MEMORY: u64 = 200 << 20;
@@ -43,6 +49,10 @@ struct World {
     known: Vec<Mutex<Known>>,
     steps: Mutex<usize>,
     counts: Mutex<Counts>,
+    /// The registry itself, past refshim.
+    straight: Endpoint,
+    /// Asks for the registry's garbage collection; gone when all steps are done.
+    collect: Mutex<Option<UnboundedSender<()>>>,
 }
 
 /// What was seen, so that a run in which nothing happened does not look like a good one.
@@ -53,6 +63,12 @@ struct Counts {
     listed: usize,
     failed: usize,
     refused: usize,
+    /// Deletions that the registry refused.
+    kept: usize,
+    /// Deletions past refshim.
+    vanished: usize,
+    /// Garbage collections with a restart of the registry.
+    collected: usize,
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -71,6 +87,11 @@ impl World {
     fn next_step(&self) -> bool {
         let mut left = self.steps.lock().unwrap();
         *left = left.saturating_sub(1);
+        if *left % COLLECT_EVERY == COLLECT_EVERY / 2
+            && let Some(collect) = &*self.collect.lock().unwrap()
+        {
+            collect.send(()).expect("somebody collects");
+        }
         *left > 0
     }
 
@@ -80,14 +101,15 @@ impl World {
             let replica = &self.replicas[random.random_range(0..self.replicas.len())];
             let endpoint = replica.endpoint().basic(USER.0, USER.1);
             let subject = random.random_range(0..SUBJECTS);
-            match random.random_range(0..10) {
-                0..3 => {
+            match random.random_range(0..21) {
+                20 => self.vanish(subject, &mut random).await,
+                0..6 => {
                     pushes += 1;
                     self.push(&endpoint, subject, &format!("{number} {pushes}")).await;
                 }
-                3 => self.delete(&endpoint, subject, &mut random).await,
-                4..8 => self.list(&endpoint, subject).await,
-                8 => self.pull(&endpoint, subject, &mut random).await,
+                6 | 7 => self.delete(&endpoint, subject, &mut random).await,
+                8..16 => self.list(&endpoint, subject).await,
+                16 | 17 => self.pull(&endpoint, subject, &mut random).await,
                 _ => self.intrude(replica, subject, &mut random).await,
             }
         }
@@ -131,10 +153,37 @@ impl World {
             known.open.remove(&digest);
             known.gone.insert(digest);
             self.count(|counts| counts.deleted += 1);
+        } else if reply.status == 403 {
+            // Refused: it is as it was.
+            assert!(reply.text().contains(REFUSAL), "a deletion: {reply:?}");
+            let mut known = self.known[subject].lock().unwrap();
+            known.open.remove(&digest);
+            known.sure.insert(digest);
+            self.count(|counts| counts.kept += 1);
         } else {
             // It was there: only a repeated deletion finds nothing.
             assert!(is_failure(&reply), "a deletion: {reply:?}");
             self.count(|counts| counts.failed += 1);
+        }
+    }
+
+    /// Deletes straight at the registry, of which refshim learns when it asks.
+    async fn vanish(&self, subject: usize, random: &mut StdRng) {
+        let Some(digest) = self.any(subject, random) else {
+            return;
+        };
+        {
+            let mut known = self.known[subject].lock().unwrap();
+            if !known.sure.remove(&digest) {
+                return;
+            }
+            known.open.insert(digest.clone());
+        }
+        let path = format!("/v2/app/manifests/{digest}");
+        // The registry may be collecting its garbage.
+        let deleted = self.straight.try_send(Method::DELETE, &path, &[], Vec::new()).await;
+        if deleted.is_ok_and(|reply| reply.status == 202) {
+            self.count(|counts| counts.vanished += 1);
         }
     }
 
@@ -228,6 +277,11 @@ fn trouble(link: &CountingProxy, seed: u64) {
         let random = Mutex::new(StdRng::seed_from_u64(seed ^ (1000 + number)));
         link.fail(fault, move |_| random.lock().unwrap().random_ratio(1, RARELY));
     }
+    let random = Mutex::new(StdRng::seed_from_u64(seed ^ 2000));
+    let body = format!(r#"{{"errors":[{{"code":"DENIED","message":"{REFUSAL}"}}]}}"#);
+    link.fail(Fault::answer(403, &[], &body), move |seen| {
+        seen.method == "DELETE" && random.lock().unwrap().random_ratio(1, 4)
+    });
 }
 
 fn descriptors(refshim: &Refshim) -> usize {
@@ -240,7 +294,7 @@ fn descriptors(refshim: &Refshim) -> usize {
 async fn mixed_traffic_with_faults_breaks_no_promise() {
     let seed = variable("REFSHIM_SOAK_SEED").unwrap_or_else(rand::random);
     println!("REFSHIM_SOAK_SEED={seed}");
-    let registry = Registry::builder(Program::V2).users(&[USER]).in_memory().start().await;
+    let mut registry = Registry::builder(Program::V2).users(&[USER]).in_memory().start().await;
     let link = CountingProxy::in_front_of(&registry.url()).await;
     let redis = Redis::start().await;
     let replica = || {
@@ -268,7 +322,10 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
                 .await,
         );
     }
+    let (collect, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let world = World {
+        straight,
+        collect: Mutex::new(Some(collect)),
         replicas: vec![one, other],
         subjects,
         known: (0..SUBJECTS).map(|_| Mutex::default()).collect(),
@@ -279,7 +336,17 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
 
     trouble(&link, seed);
     let clients = (0..CLIENTS).map(|number| world.client(number, StdRng::seed_from_u64(seed ^ number)));
-    futures_util::future::join_all(clients).await;
+    let clients = async {
+        futures_util::future::join_all(clients).await;
+        *world.collect.lock().unwrap() = None;
+    };
+    let collector = async {
+        while asked.recv().await.is_some() {
+            registry.collect_garbage().await;
+            world.count(|counts| counts.collected += 1);
+        }
+    };
+    tokio::join!(clients, collector);
     link.heal();
     let counts = world.counts.lock().unwrap().clone();
     println!("{counts:?}");
@@ -289,9 +356,12 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
         listed,
         failed,
         refused,
+        kept,
+        vanished,
+        collected,
     } = counts;
     assert!(
-        [pushed, deleted, listed, failed, refused]
+        [pushed, deleted, listed, failed, refused, kept, vanished, collected]
             .into_iter()
             .all(|count| count > 0),
         "{counts:?}"

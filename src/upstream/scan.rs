@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::SemaphorePermit;
 
@@ -48,6 +48,21 @@ impl Ask<'_> {
         match self.kind {
             RequestKind::Manifest | RequestKind::Blob => UpstreamError::Content(reason),
             _ => UpstreamError::Invalid(reason),
+        }
+    }
+
+    /// Lists are read as text. Content that is checked against a digest may be stored encoded, which is no matter of transport.
+    fn check_encoding(&self, response: &Response<IdleBody>) -> Result<(), UpstreamError> {
+        let is_list = matches!(self.kind, RequestKind::Tags | RequestKind::Referrers);
+        let encoding = response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        match encoding {
+            Some(encoding) if is_list && !encoding.eq_ignore_ascii_case(b"identity") => {
+                let encoding = String::from_utf8_lossy(&encoding[..encoding.len().min(20)]).into_owned();
+                let path = self.uri.path();
+                let reason = format!("a list encoded as '{encoding}', which was not asked for, for {path}");
+                Err(UpstreamError::Invalid(reason))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -127,6 +142,10 @@ impl Upstream {
     pub(super) async fn attempt(&self, ask: &Ask<'_>) -> Result<Heard<'_>, Failure> {
         let permit = self.place(ask).await?;
         let mut uri = ask.uri.clone();
+        if !self.origin.holds(&uri) {
+            // A page of a host that the upstream redirected to has linked to the next.
+            self.admit(&uri)?;
+        }
         for _ in 0..=MOST_HOPS {
             let own = self.origin.holds(&uri);
             let response = self.step(ask, &uri, own).await?;
@@ -140,6 +159,7 @@ impl Upstream {
                 self.saw_manifest(&ask.method, &response);
             }
             let response = check_status(response).await?;
+            ask.check_encoding(&response)?;
             if !own && !response.status().is_success() {
                 let reason = format!("the host that it redirects to answered HTTP {}", response.status());
                 return Err(UpstreamError::Invalid(reason).into());
@@ -156,6 +176,7 @@ impl Upstream {
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, OWN_USER_AGENT);
         if !own {
             return self.send(ask.kind, &self.foreign_client, request).await;
@@ -180,9 +201,14 @@ impl Upstream {
         if ask.redirects != Redirects::Elsewhere {
             return Ok(None);
         }
-        let checked = self.policy.check(&target);
-        checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))?;
+        self.admit(&target)?;
         Ok(Some(target))
+    }
+
+    /// Whether the policy lets another host be asked.
+    fn admit(&self, target: &Uri) -> Result<(), UpstreamError> {
+        let checked = self.policy.check(target);
+        checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))
     }
 }
 

@@ -34,13 +34,19 @@ impl<'de> Visitor<'de> for Page<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut found = false;
-        while let Some(is_tags) = map.next_key_seed(IsTags)? {
-            if !is_tags {
-                map.next_value::<IgnoredAny>()?;
-            } else if std::mem::replace(&mut found, true) {
-                return Err(A::Error::duplicate_field("tags"));
-            } else {
-                map.next_value_seed(Tags(self.0))?;
+        while let Some(member) = map.next_key_seed(WhichMember)? {
+            match member {
+                Member::Tags if std::mem::replace(&mut found, true) => return Err(A::Error::duplicate_field("tags")),
+                Member::Tags => map.next_value_seed(Tags(self.0))?,
+                Member::Errors => {
+                    let errors = map.next_value::<Option<Vec<IgnoredAny>>>()?;
+                    if errors.is_some_and(|errors| !errors.is_empty()) {
+                        return Err(A::Error::custom("it tells of errors"));
+                    }
+                }
+                Member::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
         if found {
@@ -51,25 +57,36 @@ impl<'de> Visitor<'de> for Page<'_> {
     }
 }
 
-struct IsTags;
+enum Member {
+    Tags,
+    /// An error that came with 200: whatever tags there are beside it, they are not all.
+    Errors,
+    Other,
+}
 
-impl<'de> DeserializeSeed<'de> for IsTags {
-    type Value = bool;
+struct WhichMember;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+impl<'de> DeserializeSeed<'de> for WhichMember {
+    type Value = Member;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for IsTags {
-    type Value = bool;
+impl Visitor<'_> for WhichMember {
+    type Value = Member;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == "tags")
+    fn visit_str<E: Error>(self, key: &str) -> Result<Member, E> {
+        Ok(match key {
+            "tags" => Member::Tags,
+            "errors" => Member::Errors,
+            _ => Member::Other,
+        })
     }
 }
 
@@ -138,6 +155,7 @@ mod tests {
         assert_eq!(names(page).unwrap(), ["b", "a", "c"]);
         assert_eq!(names(r#"{"tags":null}"#).unwrap(), [""; 0]);
         assert_eq!(names(r#"{"tags":[]}"#).unwrap(), [""; 0]);
+        assert_eq!(names(r#"{"errors":null,"tags":["a"]}"#).unwrap(), ["a"]);
     }
 
     #[test]
@@ -155,6 +173,7 @@ mod tests {
             r#"{"tags":["a"]}x"#,
             r#"{"tags":["a"],"tags":["b"]}"#,
             r#"{"errors":[{"code":"UNKNOWN"}]}"#,
+            r#"{"errors":[{"code":"UNAVAILABLE"}],"tags":[]}"#,
             "<html>",
         ] {
             assert_eq!(names(page), None, "{page}");

@@ -2,6 +2,7 @@
 
 mod forward;
 mod kinds;
+mod listing_end;
 mod native;
 mod reads;
 mod redirects;

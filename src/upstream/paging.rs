@@ -11,8 +11,8 @@ use super::UpstreamError;
 use super::turns::Turns;
 use crate::oci::RepositoryName;
 
-/// How long [`Paging`] is believed: registries are updated and reconfigured.
-const PAGING_FOR: Duration = Duration::from_secs(60 * 60);
+/// How long [`Paging`] is believed: registries are updated and reconfigured, and a question a repository is all that it costs.
+const PAGING_FOR: Duration = Duration::from_secs(10 * 60);
 /// How long it is believed that seeking does not work. That costs requests, never truth.
 const NO_SEEKING_FOR: Duration = Duration::from_secs(10 * 60);
 /// Repositories that are remembered.
@@ -110,15 +110,13 @@ mod tests {
             seeks: false,
             at: Instant::now(),
         }));
-        tokio::time::advance(NO_SEEKING_FOR - Duration::from_secs(1)).await;
+        tokio::time::advance(PAGING_FOR.min(NO_SEEKING_FOR) - Duration::from_secs(1)).await;
         assert_eq!(
             (known.of(&a).paging(), known.of(&b).paging()),
             (Some(Paging::AllAtOnce), None)
         );
         assert!(known.of(&a).calibration().is_some() && known.of(&b).calibration().is_none());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(known.of(&a).calibration().is_none());
-        tokio::time::advance(PAGING_FOR - NO_SEEKING_FOR).await;
-        assert_eq!(known.of(&a).paging(), None);
+        tokio::time::advance(PAGING_FOR.max(NO_SEEKING_FOR)).await;
+        assert!(known.of(&a).calibration().is_none() && known.of(&a).paging().is_none());
     }
 }

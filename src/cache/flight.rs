@@ -1,13 +1,15 @@
 //! Single flight: concurrent identical questions become one piece of work.
 //!
-//! The work is a task of its own with a deadline, so a caller who hangs up harms nobody who waits for the same.
+//! The work is a task of its own with a deadline, so a caller who hangs up harms nobody who waits for the same. It ends when
+//! the last of those who wait for it has gone: nobody's work outlives all its callers.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 
 /// How a question was answered.
@@ -19,11 +21,37 @@ pub struct Landed<V> {
     pub led: bool,
 }
 
-type Running<K, V> = Mutex<HashMap<K, watch::Receiver<Option<Option<V>>>>>;
+/// When work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// At the latest when nobody waits for it any more.
+    WithLastWaiter,
+    /// When it is done, whoever waits for it.
+    ByItself,
+}
+
+/// `Some` once the work has ended, and its value where it has one.
+type Outcome<V> = Option<Option<V>>;
+
+struct Flight<V> {
+    /// Tells it from a later one with the same key.
+    number: u64,
+    outcome: watch::Receiver<Outcome<V>>,
+    /// Who waits for it; whoever starts it in the background waits to the end.
+    waiters: usize,
+    task: AbortHandle,
+}
+
+struct Running<K, V> {
+    flights: HashMap<K, Flight<V>>,
+    started: u64,
+}
+
+type Shared<K, V> = Arc<Mutex<Running<K, V>>>;
 
 /// Work that is under way, by key.
 pub struct Flights<K, V> {
-    running: Arc<Running<K, V>>,
+    running: Shared<K, V>,
     deadline: Duration,
 }
 
@@ -33,8 +61,12 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub fn new(deadline: Duration) -> Self {
+        let running = Running {
+            flights: HashMap::new(),
+            started: 0,
+        };
         Self {
-            running: Arc::default(),
+            running: Arc::new(Mutex::new(running)),
             deadline,
         }
     }
@@ -44,110 +76,168 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (mut landing, led) = self.join_or_start(key, work);
-        let value = match landing.wait_for(Option::is_some).await {
-            Ok(landed) => landed.clone().flatten(),
+        let (waiter, led) = self.join_or_start(key, work);
+        waiter.landed(led).await
+    }
+
+    /// The same, where `begin` may refuse to start anything. It is called only when there is nothing to join.
+    pub async fn try_run<F, E>(&self, key: K, ends: Ends, begin: impl FnOnce() -> Result<F, E>) -> Result<Landed<V>, E>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (mut waiter, led) = self.try_join_or_start(key, begin)?;
+        waiter.stays = ends == Ends::ByItself;
+        Ok(waiter.landed(led).await)
+    }
+
+    /// Joins or starts work that goes on to its end. Does not wait.
+    pub fn try_start<F, E>(&self, key: K, begin: impl FnOnce() -> Result<F, E>) -> Result<(), E>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        self.try_join_or_start(key, begin)?.0.stays = true;
+        Ok(())
+    }
+
+    /// Whether work for `key` is under way.
+    pub fn is_under_way(&self, key: &K) -> bool {
+        lock(&self.running).flights.contains_key(key)
+    }
+
+    fn join_or_start<F>(&self, key: K, work: F) -> (Waiter<K, V>, bool)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let begun = self.try_join_or_start(key, || Ok::<_, std::convert::Infallible>(work));
+        match begun {
+            Ok(begun) => begun,
+            Err(never) => match never {},
+        }
+    }
+
+    fn try_join_or_start<F, E>(&self, key: K, begin: impl FnOnce() -> Result<F, E>) -> Result<(Waiter<K, V>, bool), E>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut running = lock(&self.running);
+        if let Some(flight) = running.flights.get_mut(&key) {
+            flight.waiters += 1;
+            let waiter = self.waiter(key, flight.number, flight.outcome.clone());
+            return Ok((waiter, false));
+        }
+        let work = begin()?;
+        running.started += 1;
+        let number = running.started;
+        let (ended, outcome) = watch::channel(None);
+        let flight = Flight {
+            number,
+            outcome: outcome.clone(),
+            waiters: 1,
+            task: self.spawn(key.clone(), number, work, ended),
+        };
+        running.flights.insert(key.clone(), flight);
+        Ok((self.waiter(key, number, outcome), true))
+    }
+
+    /// To be called with the map locked: the task cannot end before it is on the map.
+    fn spawn<F>(&self, key: K, number: u64, work: F, ended: watch::Sender<Outcome<V>>) -> AbortHandle
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (running, deadline) = (self.running.clone(), self.deadline);
+        let done = Done { running, key, number };
+        // What it logs belongs to the question that began it.
+        let work = work.in_current_span();
+        let task = tokio::spawn(async move {
+            let value = tokio::time::timeout(deadline, work).await.ok();
+            // First off the map, then told: whoever asks after the answer starts anew.
+            drop(done);
+            ended.send_replace(Some(value));
+        });
+        task.abort_handle()
+    }
+
+    fn waiter(&self, key: K, number: u64, outcome: watch::Receiver<Outcome<V>>) -> Waiter<K, V> {
+        Waiter {
+            running: self.running.clone(),
+            key,
+            number,
+            outcome,
+            stays: false,
+        }
+    }
+}
+
+fn lock<K, V>(running: &Shared<K, V>) -> MutexGuard<'_, Running<K, V>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Somebody who waits for a flight. The last one who is dropped ends it.
+struct Waiter<K: Eq + Hash, V> {
+    running: Shared<K, V>,
+    key: K,
+    number: u64,
+    outcome: watch::Receiver<Outcome<V>>,
+    /// Counts as waiting until the work ends, also when it has gone.
+    stays: bool,
+}
+
+impl<K: Eq + Hash, V: Clone> Waiter<K, V> {
+    async fn landed(mut self, led: bool) -> Landed<V> {
+        let value = match self.outcome.wait_for(Option::is_some).await {
+            Ok(ended) => ended.clone().flatten(),
             // The task panicked; its sender is gone.
             Err(_) => None,
         };
         Landed { value, led }
     }
+}
 
-    /// Starts `work` unless work for `key` is under way; does not wait.
-    pub fn start<F>(&self, key: K, work: F)
-    where
-        F: Future<Output = V> + Send + 'static,
-    {
-        self.join_or_start(key, work);
-    }
-
-    fn join_or_start<F>(&self, key: K, work: F) -> (watch::Receiver<Option<Option<V>>>, bool)
-    where
-        F: Future<Output = V> + Send + 'static,
-    {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = running.get(&key) {
-            return (landing.clone(), false);
+impl<K: Eq + Hash, V> Drop for Waiter<K, V> {
+    fn drop(&mut self) {
+        if self.stays {
+            return;
         }
-        let (landed, landing) = watch::channel(None);
-        running.insert(key.clone(), landing.clone());
-        let done = Done {
-            running: self.running.clone(),
-            key,
+        let mut running = lock(&self.running);
+        let Some(flight) = running.flights.get_mut(&self.key) else {
+            return;
         };
-        let deadline = self.deadline;
-        // What it logs belongs to the question that began it.
-        let work = work.in_current_span();
-        tokio::spawn(async move {
-            let value = tokio::time::timeout(deadline, work).await.ok();
-            // First off the map, then told: whoever asks after the answer starts anew.
-            drop(done);
-            landed.send_replace(Some(value));
-        });
-        (landing, true)
+        if flight.number != self.number {
+            return;
+        }
+        flight.waiters -= 1;
+        if flight.waiters > 0 {
+            return;
+        }
+        let ended = running.flights.remove(&self.key);
+        drop(running);
+        if let Some(flight) = ended {
+            flight.task.abort();
+        }
     }
 }
 
 /// Takes finished work off the map, also when it panics.
 struct Done<K: Eq + Hash, V> {
-    running: Arc<Running<K, V>>,
+    running: Shared<K, V>,
     key: K,
+    number: u64,
 }
 
 impl<K: Eq + Hash, V> Drop for Done<K, V> {
     fn drop(&mut self) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.remove(&self.key);
+        let mut running = lock(&self.running);
+        let flight = running.flights.get(&self.key);
+        if flight.is_some_and(|flight| flight.number == self.number) {
+            running.flights.remove(&self.key);
+        }
+        // What was a peak of questions is no reason to keep its table.
+        if running.flights.is_empty() {
+            running.flights.shrink_to_fit();
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn concurrent_questions_are_one_piece_of_work() {
-        let flights = Flights::new(Duration::from_secs(9));
-        let runs = Arc::new(AtomicUsize::new(0));
-        let work = || {
-            let runs = runs.clone();
-            async move {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                runs.fetch_add(1, Ordering::Relaxed)
-            }
-        };
-        let (a, b) = tokio::join!(flights.run("k", work()), flights.run("k", work()));
-        assert_eq!((a.value, b.value, a.led, b.led), (Some(0), Some(0), true, false));
-        assert_eq!(flights.run("k", work()).await.value, Some(1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_leader_who_hangs_up_harms_no_follower() {
-        let flights = Arc::new(Flights::new(Duration::from_secs(9)));
-        let slow = |n: u8| async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            n
-        };
-        let leader = tokio::spawn({
-            let flights = flights.clone();
-            async move { flights.run("k", slow(1)).await }
-        });
-        tokio::task::yield_now().await;
-        let follower = flights.run("k", slow(2));
-        leader.abort();
-        assert_eq!(follower.await.value, Some(1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn work_past_its_deadline_or_that_panics_is_no_value() {
-        let flights: Flights<&str, u8> = Flights::new(Duration::from_secs(1));
-        assert_eq!(flights.run("late", std::future::pending()).await.value, None);
-        assert_eq!(
-            flights.run("bad", async { panic!("expected by the test") }).await.value,
-            None
-        );
-        assert_eq!(flights.run("late", async { 3 }).await.value, Some(3));
-    }
-}
+#[path = "flight_tests.rs"]
+mod tests;

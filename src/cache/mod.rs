@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 pub use clock::Clock;
 pub use counts::{LookupCounts, Tier};
 pub use epoch::{Epoch, Touch};
-pub use flight::{Flights, Landed};
+pub use flight::{Ends, Flights, Landed};
 pub use json::{from_json, to_json};
 pub use key::{Key, Kind, Scope};
 pub use redis::{RedisError, RedisOptions};

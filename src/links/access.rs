@@ -11,7 +11,7 @@ use http::StatusCode;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::{Clock, Flights, Scope};
+use crate::cache::{Clock, Ends, Flights, Scope};
 use crate::oci::{Digest, Reference};
 use crate::upstream::{Answer, Caller, Refusal, Upstream, UpstreamError};
 
@@ -105,8 +105,14 @@ impl AccessList {
         if self.is_allowed(place) {
             return Ok(Access::Allowed);
         }
-        let work = self.clone().ask(upstream.clone(), place.clone(), known);
-        let landed = self.probes.run(self.key(place), work).await;
+        let begin = || {
+            upstream.check_room(&place.repository, &place.caller)?;
+            Ok::<_, UpstreamError>(self.clone().ask(upstream.clone(), place.clone(), known))
+        };
+        let landed = self
+            .probes
+            .try_run(self.key(place), Ends::WithLastWaiter, begin)
+            .await?;
         landed.value.unwrap_or(Err(UpstreamError::Timeout("access check")))
     }
 

@@ -121,7 +121,11 @@ async fn all(scan: &Scan, listing: &Listing, again: bool) -> ReadDeep {
         Err(ResolveError::Refused(_)) if !landed.led => Box::pin(read()).await,
         // Nor do its limits hold for others.
         Err(ResolveError::Upstream(UpstreamError::Limited { .. } | UpstreamError::Paused { .. }))
-            if !landed.led && !scan.manifests.upstream.holds_back(&scan.place.caller) =>
+            if !landed.led
+                && !scan
+                    .manifests
+                    .upstream
+                    .holds_back(&scan.place.repository, &scan.place.caller) =>
         {
             Box::pin(read()).await
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cache::{Cache, Cached, Epoch, Flights, Key, Scope, Stamped, from_json, to_json};
+use crate::cache::{Cache, Cached, Ends, Epoch, Flights, Key, Scope, Stamped, from_json, to_json};
 use crate::oci::{SubjectKey, tag_scheme};
 use crate::upstream::{Answer, CalibratedWithin, TagNames, TagNamesBuilder, Tags, Upstream, UpstreamError};
 
@@ -184,14 +184,18 @@ impl Listings {
 
     async fn read(&self, place: &Place, large: Option<usize>) -> Landing {
         let flight = (place.scope.clone(), place.epoch.clone(), place.caller.searches(), large);
-        let landed = self.flights.run(flight, self.clone().list(place.clone(), large)).await;
+        let begin = || {
+            self.upstream.check_listing(&place.repository, &place.caller)?;
+            Ok::<_, UpstreamError>(self.clone().list(place.clone(), large))
+        };
+        let landed = self.flights.try_run(flight, Ends::WithLastWaiter, begin).await?;
         let listed = landed.value.unwrap_or(Err(UpstreamError::Timeout("tag listing")));
         match listed {
             // What the leader may not read, this caller perhaps may.
             Ok(Answer::Refused(_) | Answer::Absent) if !landed.led => self.clone().list(place.clone(), large).await,
             // Nor do its limits hold for others, nor a search's for what is no search.
             Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })
-                if !landed.led && !self.upstream.holds_back(&place.caller) =>
+                if !landed.led && !self.upstream.holds_back(&place.repository, &place.caller) =>
             {
                 self.clone().list(place.clone(), large).await
             }
@@ -225,7 +229,7 @@ impl Listings {
     }
 
     async fn list(self, place: Place, large: Option<usize>) -> Landing {
-        let _turn = self.upstream.listing_turn(&place.caller).await;
+        let _permit = self.upstream.listing_permit(&place.repository, &place.caller).await?;
         let began = self.cache.now();
         let is_large = |names: &TagNamesBuilder| large.is_some_and(|most| has_more_ordinary(names, most));
         let read = self

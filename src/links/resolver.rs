@@ -135,7 +135,8 @@ impl Resolver {
     /// Reads the links of a repository before anybody asks. Returns how many link tags there are.
     pub async fn warm(&self, repository: &RepositoryName, caller: &Caller) -> Result<usize, ResolveError> {
         let place = self.place(repository, caller).await.searching();
-        let _turn = self.upstream.turn().await;
+        let mut permit = self.upstream.queue_search(repository, caller)?;
+        permit.granted().await;
         warm::warm(&self.listings, &self.manifests, &place).await
     }
 

@@ -13,6 +13,9 @@ use crate::links::ResolveError;
 use crate::oci::{Code, OciError};
 use crate::upstream::{Refusal, UpstreamError};
 
+/// Seconds after which a question that found the queue full may be asked again.
+const BUSY_FOR: u64 = 5;
+
 /// Why a request is not answered as it hoped.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -141,6 +144,10 @@ fn upstream_error(error: &UpstreamError) -> OciError {
             retry_after: Some(*seconds),
             ..upstream_error(cause)
         },
+        UpstreamError::Busy => OciError {
+            retry_after: Some(BUSY_FOR),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        },
         UpstreamError::Unfinished { .. } => OciError {
             retry_after: Some(1),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
@@ -161,6 +168,7 @@ fn route_error(error: &RouteError) -> OciError {
         RouteError::Method | RouteError::TransferCoding => {
             OciError::new(StatusCode::NOT_IMPLEMENTED, Code::Unsupported, message)
         }
+        RouteError::Loop => OciError::new(StatusCode::LOOP_DETECTED, Code::Unsupported, message),
         RouteError::Host => OciError::bad_request(Code::Unsupported, message),
         RouteError::TwoNamespaces | RouteError::Path | RouteError::Name(_) => {
             OciError::bad_request(Code::NameInvalid, message)
@@ -235,6 +243,7 @@ mod tests {
                 None,
             ),
             (UpstreamError::Invalid("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::Busy, 503, "UNAVAILABLE", Some("5".to_owned())),
             (
                 UpstreamError::Unfinished { requests: 9 },
                 503,
@@ -269,6 +278,7 @@ mod tests {
             (RouteError::Method, 501, "UNSUPPORTED"),
             (RouteError::TransferCoding, 501, "UNSUPPORTED"),
             (RouteError::Host, 400, "UNSUPPORTED"),
+            (RouteError::Loop, 508, "UNSUPPORTED"),
             (RouteError::TargetBytes(1), 414, "UNSUPPORTED"),
             (RouteError::HeaderCount(1), 431, "UNSUPPORTED"),
             (RouteError::HeaderBytes(1), 431, "UNSUPPORTED"),

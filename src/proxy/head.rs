@@ -6,6 +6,7 @@ use http::{Method, Version};
 
 use super::route::RouteError;
 use crate::config::LimitsConfig;
+use crate::upstream::is_loop;
 
 /// Refuses heads that are larger than the configuration lets them be, and what somebody else could understand differently.
 pub(super) fn check(request: &Parts, limits: &LimitsConfig) -> Result<(), RouteError> {
@@ -20,6 +21,9 @@ pub(super) fn check(request: &Parts, limits: &LimitsConfig) -> Result<(), RouteE
     let bytes: usize = lines.map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > limits.header_bytes {
         return Err(RouteError::HeaderBytes(limits.header_bytes));
+    }
+    if is_loop(&request.headers) {
+        return Err(RouteError::Loop);
     }
     if !is_method(&request.method) {
         return Err(RouteError::Method);

@@ -91,6 +91,10 @@ pub enum RouteError {
     HeaderCount(usize),
     #[error("the request's header lines are longer than {0} bytes together")]
     HeaderBytes(usize),
+    #[error(
+        "the request came back to a refshim that it passed before, or passed too many: its upstream.url leads in a circle"
+    )]
+    Loop,
     #[error("the distribution-spec has no such method")]
     Method,
     #[error("a request must have exactly one Host header")]

@@ -1,20 +1,23 @@
-//! On whose behalf the upstream is asked, whether in a search for links, and as part of which trace.
+//! On whose behalf the upstream is asked, whether in a search for links, as part of which trace, and by way of which proxies.
 
 use std::fmt;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderValue};
 
 use super::UpstreamError;
 use super::counts::RequestKind;
 use super::search_budget::SearchBudget;
+use super::via;
 use crate::trace::TraceContext;
 
-/// The caller's own credentials and trace, passed on as they came.
+/// The caller's own credentials, trace and `Via`, passed on as they came.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     authorization: Option<HeaderValue>,
     trace: Option<TraceContext>,
+    /// Without it, requests made for others would go round in a loop of proxies for ever.
+    via: Option<HeaderValue>,
     searches: bool,
     budget: Option<SearchBudget>,
 }
@@ -25,18 +28,19 @@ impl Caller {
         Self::default()
     }
 
-    /// The `Authorization` and the trace of a request.
+    /// The `Authorization`, the trace and the `Via` of a request.
     pub fn of(headers: &HeaderMap) -> Self {
         Self {
-            trace: TraceContext::of(headers),
-            ..Self::with(headers.get(AUTHORIZATION).cloned())
+            authorization: Self::with(headers.get(AUTHORIZATION).cloned()).authorization,
+            ..Self::of_trace(headers)
         }
     }
 
-    /// The trace of a request, without its `Authorization`.
+    /// The trace and the `Via` of a request, without its `Authorization`.
     pub fn of_trace(headers: &HeaderMap) -> Self {
         Self {
             trace: TraceContext::of(headers),
+            via: via::of(headers),
             ..Self::anonymous()
         }
     }
@@ -89,6 +93,9 @@ impl Caller {
         }
         if let Some(trace) = &self.trace {
             trace.write(headers);
+        }
+        if let Some(via) = &self.via {
+            headers.insert(VIA, via.clone());
         }
     }
 }

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::connection_use::Recorded;
 use super::redirect::RedirectPolicy;
 use crate::body::{Body, BoxError};
 use crate::config::TlsVersion;
@@ -63,6 +64,7 @@ pub(super) fn client(options: ClientOptions) -> HttpClient {
     let connector = Connector {
         inner: tls.enable_all_versions().wrap_connector(tcp),
         timeout: options.connect_timeout,
+        http2_only: options.http2_only,
     };
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -104,10 +106,11 @@ pub(super) fn add_system(roots: &mut RootCertStore) {
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector<Resolver>>,
     timeout: Duration,
+    http2_only: bool,
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = TokioIo<Recorded<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -116,10 +119,10 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, timeout) = (self.inner.call(uri), self.timeout);
+        let (connecting, timeout, http2_only) = (self.inner.call(uri), self.timeout, self.http2_only);
         Box::pin(async move {
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(connected) => connected,
+                Ok(connected) => Ok(TokioIo::new(Recorded::new(TokioIo::new(connected?), http2_only))),
                 Err(_) => Err(ConnectTimedOut.into()),
             }
         })

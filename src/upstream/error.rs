@@ -35,6 +35,9 @@ pub enum UpstreamError {
         /// Requests for manifests and blobs that the search made.
         requests: usize,
     },
+    /// Refused before anything was asked: too much waits for this upstream already.
+    #[error("too many questions wait for the registry already")]
+    Busy,
     /// Another 5xx.
     #[error("the registry failed (HTTP {0})")]
     Failed(http::StatusCode),

@@ -5,11 +5,14 @@
 //! which no scan can starve.
 
 mod answer;
+mod asker;
 mod blobs;
 mod caller;
 mod client;
+mod connection_use;
 mod counts;
 mod error;
+mod fair_queue;
 mod forward;
 mod learned;
 mod link_header;
@@ -39,6 +42,7 @@ mod tags;
 mod timed;
 mod trial;
 mod turns;
+mod via;
 mod write;
 
 use std::sync::Arc;
@@ -46,12 +50,14 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, Response, StatusCode};
 use rustls::RootCertStore;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::config::{Blobs, LimitsConfig, UpstreamConfig};
+use crate::oci::RepositoryName;
 use crate::tls::{self, Identity};
+use asker::{Asker, Askers};
 use client::{ClientOptions, HttpClient};
+use fair_queue::FairQueue;
 use learned::Learned;
 use login::Login;
 use origin::Origin;
@@ -66,10 +72,12 @@ pub use answer::{Answer, ManifestHead, Native, RawManifest, Refusal, Reply};
 pub use caller::Caller;
 pub use counts::{Held, HeldBack, Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
+pub use fair_queue::Permit;
 pub use seek::CalibratedWithin;
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
 pub use tags::Tags;
 pub use trial::Trial;
+pub use via::is_loop;
 
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]
@@ -82,6 +90,11 @@ pub(crate) mod fuzzing {
 const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);
 /// A "no" costs requests, not truth: it is soon asked again.
 const NOT_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Places in the queues, however few connections of callers there may be.
+const MIN_PLACES: usize = 64;
+/// Reads of our own that may wait at once for each connection of callers: over HTTP/2 one connection has several requests.
+const READS_PER_CONNECTION: usize = 4;
 
 /// Longer timeouts are cut to this, so that a deadline can always be computed.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -102,16 +115,17 @@ pub struct Upstream {
     streams_blobs: bool,
     timeouts: Timeouts,
     retries: u32,
-    /// Reads of searches at once.
-    scan_reads: Semaphore,
-    /// Other reads of our own at once: access checks, heads, what a push needs.
-    other_reads: Semaphore,
+    askers: Askers,
+    /// Reads of searches.
+    scan_reads: Arc<FairQueue>,
+    /// Other reads of our own: access checks, heads, what a push needs.
+    other_reads: Arc<FairQueue>,
     /// What searches met.
     pauses: Pauses,
-    /// Searches for links at once, each of many reads.
-    searches: Semaphore,
-    /// Tag listings at once that are no part of a search.
-    listings: Semaphore,
+    /// Searches for links, each of many reads.
+    searches: Arc<FairQueue>,
+    /// Tag listings that are no part of a search.
+    listings: Arc<FairQueue>,
     manifest_bytes: usize,
     tag_list_bytes: usize,
     counts: RequestCounts,
@@ -143,7 +157,7 @@ impl Upstream {
             policy: Some(Arc::clone(&policy)),
         });
         let login = Login::new(config);
-        let reads = config.scan_concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let (reads, places) = (config.scan_concurrency.max(1), limits.connections.max(MIN_PLACES));
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),
@@ -161,10 +175,12 @@ impl Upstream {
                 idle: config.idle_timeout.min(NEVER),
             },
             retries: config.retries,
-            scan_reads: Semaphore::new(reads),
-            other_reads: Semaphore::new(reads),
-            searches: Semaphore::new(config.scans.clamp(1, Semaphore::MAX_PERMITS)),
-            listings: Semaphore::new(config.scans.clamp(1, Semaphore::MAX_PERMITS)),
+            askers: Askers::default(),
+            // Searches are bounded, and each has a few reads at once.
+            scan_reads: FairQueue::new(reads, usize::MAX),
+            other_reads: FairQueue::new(reads, places.saturating_mul(READS_PER_CONNECTION)),
+            searches: FairQueue::new(config.scans.max(1), places),
+            listings: FairQueue::new(config.scans.max(1), places),
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,
             counts: RequestCounts::default(),
@@ -187,18 +203,43 @@ impl Upstream {
         self.certificate_expires
     }
 
-    /// Waits until one more search for links is not too many. It is one until the permit is dropped.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed, so there always is a permit.
-        self.searches.acquire().await.ok()
+    /// A place in the queue of searches, to be waited in for a permit and held while the search goes on. Fails where too many
+    /// wait: see `docs/limits.md`.
+    pub fn queue_search(&self, repository: &RepositoryName, caller: &Caller) -> Result<Permit, UpstreamError> {
+        self.searches.join(self.asker(repository.as_str(), caller))
     }
 
-    /// The same for a whole tag listing. `None` for those of searches, which have had their turn.
-    pub async fn listing_turn(&self, caller: &Caller) -> Option<SemaphorePermit<'_>> {
+    /// The same for a whole tag listing, with the permit at once. `None` for those of searches, which have theirs.
+    pub async fn listing_permit(
+        &self,
+        repository: &RepositoryName,
+        caller: &Caller,
+    ) -> Result<Option<Permit>, UpstreamError> {
         match caller.searches() {
-            true => None,
-            false => self.listings.acquire().await.ok(),
+            true => Ok(None),
+            false => self
+                .listings
+                .permit(self.asker(repository.as_str(), caller))
+                .await
+                .map(Some),
         }
+    }
+
+    /// Fails where [`Upstream::listing_permit`] would, so that nothing is begun for it.
+    pub fn check_listing(&self, repository: &RepositoryName, caller: &Caller) -> Result<(), UpstreamError> {
+        match caller.searches() {
+            true => Ok(()),
+            false => self.listings.check_place(self.asker(repository.as_str(), caller)),
+        }
+    }
+
+    /// Fails where a read that is no part of a search would find no place to wait in, so that nothing is begun for it.
+    pub fn check_room(&self, repository: &RepositoryName, caller: &Caller) -> Result<(), UpstreamError> {
+        self.other_reads.check_place(self.asker(repository.as_str(), caller))
+    }
+
+    fn asker(&self, repository: &str, caller: &Caller) -> Asker {
+        self.askers.of(repository, caller)
     }
 
     /// What was asked of it since start-up.
@@ -211,14 +252,21 @@ impl Upstream {
         self.pauses.counts()
     }
 
-    /// Whether reads for this caller have to wait, which only those of searches ever have.
-    pub fn holds_back(&self, caller: &Caller) -> bool {
-        caller.searches() && self.pauses.holds_back(caller)
+    /// Whether reads of this repository for this caller have to wait, which only those of searches ever have.
+    pub fn holds_back(&self, repository: &RepositoryName, caller: &Caller) -> bool {
+        caller.searches() && self.pauses.holds_back(self.asker(repository.as_str(), caller))
     }
 
-    /// Back once reads of this caller's searches have to wait, with the reason. Until then, never.
-    pub async fn begins_to_hold_back(&self, caller: &Caller) -> UpstreamError {
-        self.pauses.held_back(caller).await
+    /// Back once reads of this caller's searches in the repository have to wait, with the reason. Until then, never.
+    pub async fn begins_to_hold_back(&self, repository: &RepositoryName, caller: &Caller) -> UpstreamError {
+        self.pauses.held_back(self.asker(repository.as_str(), caller)).await
+    }
+
+    /// The same for anybody's searches in the repository: a search that this caller joined waits when whoever began it has to.
+    pub async fn begins_to_hold_back_anybody(&self, repository: &RepositoryName, caller: &Caller) -> UpstreamError {
+        self.pauses
+            .anybody_held_back(self.asker(repository.as_str(), caller))
+            .await
     }
 
     /// Whether a GET of a manifest counts against its caller's pulls here, as on Docker Hub. `None` where no manifest was read

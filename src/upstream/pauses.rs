@@ -1,9 +1,9 @@
 //! When searches leave the upstream alone: for as long as it asks for (`Retry-After`), and in growing pauses while it fails.
 //!
-//! Only searches for links are held back, across all of them: what one was told, the next need not be told again. A caller's
-//! own request, an access check and what a push needs are never refused by what a search met.
+//! What one search was told, the next need not be told again. It is about one repository asked with one credential; only when
+//! several repositories say so without one that answers in between, all searches of the credential wait, and with several
+//! credentials everybody's. A caller's own request, an access check and what a push needs are never refused by what a search met.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use moka::sync::Cache;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::UpstreamError;
+use super::asker::Asker;
 use super::counts::{Held, HeldBack};
 use super::retry::{Failure, is_transient};
-use super::{Caller, UpstreamError};
 
 /// No `Retry-After` keeps searches away for longer: after that, asking is the only way to know.
 const LONGEST_ASKED: Duration = Duration::from_secs(10 * 60);
@@ -29,24 +30,78 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// One artifact that cannot be read, between others that can, must not slow down every search: it takes this many failures in
 /// a row, and no success between them, until the next one means a pause.
 const FREE_FAILURES: u32 = 2;
-/// Credentials of which something is remembered. Forgetting one costs a request.
-const MOST_CREDENTIALS: u64 = 10_000;
+/// So many repositories, or so many credentials, make what they meet the upstream's.
+const SEVERAL_REPOSITORIES: usize = 3;
+const SEVERAL_CREDENTIALS: usize = 2;
+/// Pauses that are remembered. Forgetting one costs a request.
+const MOST_PAUSES: u64 = 20_000;
 
-/// Whom a pause is for: one credential (by a hash that no other process makes), or `None` for everybody.
-type Whom = Option<u64>;
+/// Whom a pause is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whom {
+    Asker(Asker),
+    /// Holds nobody back: it says whether somebody's searches in the repository wait.
+    Repository(u64),
+    Credential(u64),
+    Everybody,
+}
 
 #[derive(Clone)]
 struct Pause {
     until: Instant,
     /// The part of it that the upstream asked for.
     asked: Instant,
-    /// The one credential whose requests failed; `None` when there are several.
-    only: Whom,
+    /// Who failed since one last succeeded: as many different ones as it takes to be several.
+    repositories: Several<SEVERAL_REPOSITORIES>,
+    credentials: Several<SEVERAL_CREDENTIALS>,
     /// When it was last made longer.
     since: Instant,
     /// In a row.
     failures: u32,
     cause: UpstreamError,
+}
+
+/// Up to `N` different ones.
+#[derive(Clone, Copy)]
+struct Several<const N: usize>([Option<u64>; N]);
+
+impl<const N: usize> Several<N> {
+    const NONE: Self = Self([None; N]);
+
+    fn add(&mut self, one: u64) {
+        if !self.0.contains(&Some(one))
+            && let Some(free) = self.0.iter_mut().find(|place| place.is_none())
+        {
+            *free = Some(one);
+        }
+    }
+
+    fn are_there(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+}
+
+impl Pause {
+    fn new(now: Instant, cause: UpstreamError) -> Self {
+        Self {
+            until: now,
+            asked: now,
+            repositories: Several::NONE,
+            credentials: Several::NONE,
+            since: now,
+            failures: 0,
+            cause,
+        }
+    }
+
+    /// Whether enough of them met it to hold back `whom`.
+    fn concerns(&self, whom: Whom) -> bool {
+        match whom {
+            Whom::Asker(_) | Whom::Repository(_) => true,
+            Whom::Credential(_) => self.repositories.are_there(),
+            Whom::Everybody => self.repositories.are_there() && self.credentials.are_there(),
+        }
+    }
 }
 
 impl From<Pause> for UpstreamError {
@@ -61,7 +116,6 @@ impl From<Pause> for UpstreamError {
 /// What one upstream's searches have to wait for.
 pub(super) struct Pauses {
     pauses: Cache<Whom, Pause>,
-    hasher: RandomState,
     /// All callers are one to the upstream.
     one_credential: bool,
     counts: HeldBack,
@@ -71,10 +125,9 @@ pub(super) struct Pauses {
 impl Pauses {
     /// `one_credential`: refshim's own credentials are sent, not the callers'.
     pub(super) fn new(one_credential: bool) -> Self {
-        let pauses = Cache::builder().max_capacity(MOST_CREDENTIALS);
+        let pauses = Cache::builder().max_capacity(MOST_PAUSES);
         Self {
             pauses: pauses.time_to_idle(2 * LONGEST_ASKED).build(),
-            hasher: RandomState::new(),
             one_credential,
             counts: HeldBack::default(),
             changed: Notify::new(),
@@ -85,11 +138,11 @@ impl Pauses {
         &self.counts
     }
 
-    /// Waits until `caller`'s searches may go on. Fails when that is not soon.
-    pub(super) async fn pass(&self, caller: &Caller) -> Result<(), UpstreamError> {
+    /// Waits until `asker`'s searches may go on. Fails when that is not soon.
+    pub(super) async fn pass(&self, asker: Asker) -> Result<(), UpstreamError> {
         let deadline = Instant::now() + PATIENCE;
         let mut waited = false;
-        while let Some(pause) = self.current(caller) {
+        while let Some(pause) = self.current(asker) {
             if pause.until > deadline {
                 self.counts.add(Held::GivenUp);
                 return Err(pause.into());
@@ -102,16 +155,27 @@ impl Pauses {
         Ok(())
     }
 
-    /// Whether `caller`'s searches are to wait.
-    pub(super) fn holds_back(&self, caller: &Caller) -> bool {
-        self.current(caller).is_some()
+    /// Whether `asker`'s searches are to wait.
+    pub(super) fn holds_back(&self, asker: Asker) -> bool {
+        self.current(asker).is_some()
     }
 
-    /// Back once `caller`'s searches are to wait for more than a moment, with the reason. Until then, never.
-    pub(super) async fn held_back(&self, caller: &Caller) -> UpstreamError {
+    /// Back once `asker`'s searches are to wait for more than a moment, with the reason. Until then, never.
+    pub(super) async fn held_back(&self, asker: Asker) -> UpstreamError {
+        self.begins(|| self.current(asker)).await
+    }
+
+    /// The same for the searches of anybody in the asker's repository.
+    pub(super) async fn anybody_held_back(&self, asker: Asker) -> UpstreamError {
+        let whom = Whom::Repository(asker.repository);
+        self.begins(|| self.longest([whom]).or_else(|| self.current(asker)))
+            .await
+    }
+
+    async fn begins(&self, current: impl Fn() -> Option<Pause>) -> UpstreamError {
         loop {
             let changed = self.changed.notified();
-            if let Some(pause) = self.current(caller)
+            if let Some(pause) = current()
                 && pause.until > Instant::now() + MOMENT
             {
                 return pause.into();
@@ -120,40 +184,37 @@ impl Pauses {
         }
     }
 
-    /// The pause that ends last of those that `caller` is in.
-    fn current(&self, caller: &Caller) -> Option<Pause> {
+    /// The pause that ends last of those that `asker` is in.
+    fn current(&self, asker: Asker) -> Option<Pause> {
+        let asker = self.sent(asker);
+        self.longest([Whom::Asker(asker), Whom::Credential(asker.credential), Whom::Everybody])
+    }
+
+    fn longest(&self, whom: impl IntoIterator<Item = Whom>) -> Option<Pause> {
         let now = Instant::now();
-        let credential = self.credential(caller);
-        let everybodys = self.pauses.get(&None).map(|mut pause| {
-            // What fails for one alone may be that one's doing.
-            if pause.only.is_some() && pause.only != credential {
-                pause.until = pause.asked;
-            }
-            pause
+        let pauses = whom.into_iter().filter_map(|whom| {
+            let pause = self.pauses.get(&whom)?;
+            (now < pause.until && pause.concerns(whom)).then_some(pause)
         });
-        let pauses = everybodys.into_iter().chain(self.pauses.get(&credential));
-        pauses.filter(|pause| now < pause.until).max_by_key(|pause| pause.until)
+        pauses.max_by_key(|pause| pause.until)
     }
 
     /// An attempt failed, after which the upstream perhaps asked to be left alone.
-    pub(super) fn asked(&self, caller: &Caller, failure: &Failure) {
+    pub(super) fn asked(&self, asker: Asker, failure: &Failure) {
         let Some(asked) = failure.wait else { return };
-        self.change(caller, &failure.error, |pause, now| {
+        self.change(asker, &failure.error, |pause, now| {
             pause.asked = pause.asked.max(now + asked.min(LONGEST_ASKED));
             pause.until = pause.until.max(pause.asked);
         });
     }
 
     /// A request that began at `begun` came to nothing, its repetitions included.
-    pub(super) fn failed(&self, caller: &Caller, error: &UpstreamError, begun: Instant) {
+    pub(super) fn failed(&self, asker: Asker, error: &UpstreamError, begun: Instant) {
         if !is_transient(error) {
             return;
         }
         let free = if is_limit(error) { 0 } else { FREE_FAILURES };
-        let credential = self.credential(caller);
-        self.change(caller, error, |pause, now| {
-            let is_alone = pause.failures == 0 || pause.only == credential;
-            pause.only = credential.filter(|_| is_alone);
+        self.change(asker, error, |pause, now| {
             // Many requests that fail together are one failure.
             if pause.failures > 0 && begun <= pause.since {
                 return;
@@ -169,10 +230,11 @@ impl Pauses {
         });
     }
 
-    /// The upstream answered `caller`'s search: failures are counted anew. What it asked for stays.
-    pub(super) fn succeeded(&self, caller: &Caller) {
+    /// The upstream answered `asker`'s search: failures are counted anew. What it asked for in this repository stays.
+    pub(super) fn succeeded(&self, asker: Asker) {
+        let asker = self.sent(asker);
         let now = Instant::now();
-        for whom in [None, self.credential(caller)] {
+        for whom in [Whom::Asker(asker), Whom::Repository(asker.repository)] {
             if self.pauses.contains_key(&whom) {
                 // In one step: a pause that is put in between stays.
                 self.pauses.entry(whom).and_compute_with(|known| match known {
@@ -189,36 +251,52 @@ impl Pauses {
                 });
             }
         }
+        self.answered(asker);
     }
 
-    fn change(&self, caller: &Caller, error: &UpstreamError, change: impl FnOnce(&mut Pause, Instant)) {
-        let whom = if is_limit(error) { self.credential(caller) } else { None };
+    /// The upstream answered something else: it does not fail as a whole.
+    pub(super) fn answered(&self, asker: Asker) {
+        let asker = self.sent(asker);
+        for whom in [Whom::Credential(asker.credential), Whom::Everybody] {
+            if self.pauses.contains_key(&whom) {
+                self.pauses.invalidate(&whom);
+            }
+        }
+    }
+
+    fn change(&self, asker: Asker, error: &UpstreamError, change: impl Fn(&mut Pause, Instant)) {
+        let asker = self.sent(asker);
         let now = Instant::now();
-        self.pauses.entry(whom).and_upsert_with(|known| {
-            let none = || Pause {
-                until: now,
-                asked: now,
-                only: None,
-                since: now,
-                failures: 0,
-                cause: error.clone(),
-            };
-            let mut pause = known.map_or_else(none, |known| known.into_value());
-            pause.cause = error.clone();
-            change(&mut pause, now);
-            pause
-        });
+        let one = [
+            Whom::Asker(asker),
+            Whom::Repository(asker.repository),
+            Whom::Credential(asker.credential),
+        ];
+        // A limit is about whoever asked.
+        let all = (!is_limit(error)).then_some(Whom::Everybody);
+        for whom in one.into_iter().chain(all) {
+            self.pauses.entry(whom).and_upsert_with(|known| {
+                let mut pause = known.map_or_else(|| Pause::new(now, error.clone()), |known| known.into_value());
+                pause.cause = error.clone();
+                pause.repositories.add(asker.repository);
+                pause.credentials.add(asker.credential);
+                change(&mut pause, now);
+                pause
+            });
+        }
         self.changed.notify_waiters();
     }
 
-    fn credential(&self, caller: &Caller) -> Whom {
-        let authorization = caller.authorization().filter(|_| !self.one_credential);
-        let bytes = authorization.map(|value| value.as_bytes());
-        Some(self.hasher.hash_one(bytes))
+    /// Who asks as the upstream sees it.
+    fn sent(&self, asker: Asker) -> Asker {
+        match self.one_credential {
+            true => Asker { credential: 0, ..asker },
+            false => asker,
+        }
     }
 }
 
-/// 429 is about whoever asked; every other failure is the upstream's own.
+/// 429 is about whoever asked.
 fn is_limit(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Limited { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS)
 }

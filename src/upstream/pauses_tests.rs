@@ -1,15 +1,19 @@
 //! When searches are held back, and whose.
 
-use http::HeaderValue;
 use tokio::time::advance;
 
 use super::*;
 
-const ALICE: &str = "Basic YQ==";
-const BOB: &str = "Basic Yg==";
+const ALICE: u64 = 1;
+const BOB: u64 = 2;
 
-fn of(credentials: &'static str) -> Caller {
-    Caller::with(Some(HeaderValue::from_static(credentials)))
+/// The credential, asking about the first repository.
+fn of(credential: u64) -> Asker {
+    about(1, credential)
+}
+
+fn about(repository: u64, credential: u64) -> Asker {
+    Asker { repository, credential }
 }
 
 fn limited(status: StatusCode, wait: Option<u64>) -> Failure {
@@ -26,7 +30,7 @@ fn down() -> UpstreamError {
     UpstreamError::Connect("refused".into())
 }
 
-async fn wait_of(pauses: &Pauses, caller: &Caller) -> Option<u64> {
+async fn wait_of(pauses: &Pauses, caller: Asker) -> Option<u64> {
     match pauses.pass(caller).await {
         Ok(()) => None,
         Err(UpstreamError::Paused { seconds, .. }) => Some(seconds),
@@ -35,35 +39,87 @@ async fn wait_of(pauses: &Pauses, caller: &Caller) -> Option<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_429_is_about_one_credential_and_a_503_about_everybody() {
+async fn what_one_repository_says_to_one_credential_holds_back_nobody_else() {
+    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+        let pauses = Pauses::new(false);
+        pauses.asked(of(ALICE), &limited(status, Some(300)));
+        assert_eq!(wait_of(&pauses, of(ALICE)).await, Some(300));
+        assert_eq!(wait_of(&pauses, of(BOB)).await, None, "{status}: another credential");
+        assert_eq!(
+            wait_of(&pauses, about(2, ALICE)).await,
+            None,
+            "{status}: another repository"
+        );
+        advance(Duration::from_secs(300)).await;
+        assert_eq!(wait_of(&pauses, of(ALICE)).await, None);
+        assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [0, 1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_several_repositories_say_is_the_credentials_or_the_upstreams() {
+    for (status, everybodys) in [
+        (StatusCode::TOO_MANY_REQUESTS, None),
+        (StatusCode::SERVICE_UNAVAILABLE, Some(60)),
+    ] {
+        let pauses = Pauses::new(false);
+        for repository in [1, 2] {
+            pauses.asked(about(repository, ALICE), &limited(status, Some(60)));
+        }
+        assert_eq!(wait_of(&pauses, about(9, ALICE)).await, None, "two");
+        pauses.asked(about(3, ALICE), &limited(status, Some(60)));
+        assert_eq!(wait_of(&pauses, about(9, ALICE)).await, Some(60));
+        assert_eq!(
+            wait_of(&pauses, about(9, BOB)).await,
+            None,
+            "{status}: all of one credential"
+        );
+        pauses.asked(about(4, BOB), &limited(status, Some(60)));
+        assert_eq!(wait_of(&pauses, about(9, 3)).await, everybodys);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_answers_shows_that_the_upstream_does_not_fail_as_a_whole() {
     let pauses = Pauses::new(false);
-    pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
-    assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(60));
-    assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
-    assert_eq!(wait_of(&pauses, &Caller::anonymous()).await, None);
-    pauses.asked(&of(ALICE), &limited(StatusCode::SERVICE_UNAVAILABLE, Some(90)));
-    assert_eq!(wait_of(&pauses, &of(BOB)).await, Some(90));
-    assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(90));
-    advance(Duration::from_secs(90)).await;
-    assert_eq!(wait_of(&pauses, &of(ALICE)).await, None);
-    assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [0, 3]);
+    for repository in [1, 2, 3] {
+        pauses.failed(about(repository, ALICE), &down(), Instant::now());
+        pauses.asked(
+            about(repository, BOB),
+            &limited(StatusCode::SERVICE_UNAVAILABLE, Some(300)),
+        );
+    }
+    assert!(pauses.holds_back(about(9, 3)));
+    pauses.answered(about(8, BOB));
+    assert!(!pauses.holds_back(about(9, 3)) && !pauses.holds_back(about(9, BOB)));
+    assert!(pauses.holds_back(about(1, BOB)), "what it said of this one stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joined_somebody_elses_search_is_told_of_its_pause() {
+    let pauses = Pauses::new(false);
+    pauses.asked(of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+    let told = pauses.anybody_held_back(of(BOB)).await;
+    assert!(matches!(told, UpstreamError::Paused { seconds: 4, .. }));
+    let mut elsewhere = std::pin::pin!(pauses.anybody_held_back(about(2, BOB)));
+    assert!(futures_util::poll!(&mut elsewhere).is_pending());
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_refshims_own_credentials_all_callers_are_one() {
     let pauses = Pauses::new(true);
-    pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
-    assert_eq!(wait_of(&pauses, &of(BOB)).await, Some(60));
+    pauses.asked(of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+    assert_eq!(wait_of(&pauses, of(BOB)).await, Some(60));
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_wait_is_for_ever_and_a_short_one_is_waited_out() {
     let pauses = Pauses::new(false);
-    pauses.asked(&of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(u64::MAX)));
-    assert_eq!(wait_of(&pauses, &of(ALICE)).await, Some(600));
-    pauses.asked(&of(BOB), &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+    pauses.asked(of(ALICE), &limited(StatusCode::TOO_MANY_REQUESTS, Some(u64::MAX)));
+    assert_eq!(wait_of(&pauses, of(ALICE)).await, Some(600));
+    pauses.asked(of(BOB), &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
     let begun = Instant::now();
-    assert_eq!(wait_of(&pauses, &of(BOB)).await, None);
+    assert_eq!(wait_of(&pauses, of(BOB)).await, None);
     assert_eq!(begun.elapsed().as_secs(), 4);
     assert_eq!(Held::ALL.map(|held| pauses.counts().get(held)), [1, 1]);
 }
@@ -72,67 +128,67 @@ async fn no_wait_is_for_ever_and_a_short_one_is_waited_out() {
 async fn who_need_not_wait_is_told_at_once_of_a_short_pause_too() {
     let pauses = Pauses::new(false);
     let (alice, bob) = (of(ALICE), of(BOB));
-    let mut waiting = std::pin::pin!(pauses.held_back(&alice));
+    let mut waiting = std::pin::pin!(pauses.held_back(alice));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     let moment = Failure {
         wait: Some(MOMENT),
         ..limited(StatusCode::TOO_MANY_REQUESTS, None)
     };
-    pauses.asked(&alice, &moment);
+    pauses.asked(alice, &moment);
     assert!(futures_util::poll!(&mut waiting).is_pending(), "soon over");
-    pauses.asked(&alice, &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
+    pauses.asked(alice, &limited(StatusCode::TOO_MANY_REQUESTS, Some(4)));
     assert!(matches!(waiting.await, UpstreamError::Paused { seconds: 4, .. }));
-    assert!(matches!(pauses.held_back(&alice).await, UpstreamError::Paused { .. }));
-    let mut other = std::pin::pin!(pauses.held_back(&bob));
+    assert!(matches!(pauses.held_back(alice).await, UpstreamError::Paused { .. }));
+    let mut other = std::pin::pin!(pauses.held_back(bob));
     assert!(futures_util::poll!(&mut other).is_pending());
 }
 
 #[tokio::test(start_paused = true)]
 async fn pauses_grow_while_everything_fails_and_end_with_a_success() {
-    let (pauses, caller) = (Pauses::new(false), of(ALICE));
+    let pauses = Pauses::new(false);
     let mut longest = Duration::ZERO;
     for failure in 1..=20_u32 {
-        pauses.failed(&caller, &down(), Instant::now());
+        let repository = u64::from(failure % 3);
+        pauses.failed(about(repository, ALICE), &down(), Instant::now());
         advance(Duration::from_nanos(1)).await;
         // Fails together with the first, which only shows that it is not alone.
-        pauses.failed(&of(BOB), &down(), Instant::now() - Duration::from_secs(1));
-        let pause = pauses.current(&of(BOB)).map(|pause| pause.until - Instant::now());
+        pauses.failed(about(repository, BOB), &down(), Instant::now() - Duration::from_secs(1));
+        let pause = pauses.current(about(9, 3)).map(|pause| pause.until - Instant::now());
         assert_eq!(pause.is_some(), failure > FREE_FAILURES, "{failure}");
         longest = longest.max(pause.unwrap_or_default());
         // Until the next request begins.
         advance(LONGEST).await;
     }
     assert!(longest >= LONGEST / 2 && longest <= LONGEST, "{longest:?}");
-    pauses.succeeded(&caller);
-    pauses.failed(&caller, &down(), Instant::now());
-    assert!(!pauses.holds_back(&caller));
+    pauses.succeeded(of(ALICE));
+    pauses.failed(of(ALICE), &down(), Instant::now());
+    assert!(!pauses.holds_back(of(ALICE)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_fails_for_one_alone_holds_back_nobody_else() {
     let pauses = Pauses::new(false);
     for _ in 0..=FREE_FAILURES {
-        pauses.failed(&of(ALICE), &down(), Instant::now());
+        pauses.failed(of(ALICE), &down(), Instant::now());
         advance(Duration::from_nanos(1)).await;
     }
-    assert!(pauses.holds_back(&of(ALICE)) && !pauses.holds_back(&of(BOB)));
-    pauses.failed(&of(BOB), &down(), Instant::now());
-    assert!(pauses.holds_back(&of(ALICE)) && pauses.holds_back(&of(BOB)));
+    assert!(pauses.holds_back(of(ALICE)) && !pauses.holds_back(of(BOB)));
+    assert!(!pauses.holds_back(about(2, ALICE)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_ends_a_pause_at_once_but_not_what_was_asked_for() {
     let (pauses, caller) = (Pauses::new(false), of(ALICE));
     for _ in 0..=FREE_FAILURES {
-        pauses.failed(&caller, &down(), Instant::now());
+        pauses.failed(caller, &down(), Instant::now());
         advance(Duration::from_nanos(1)).await;
     }
-    assert!(pauses.holds_back(&caller));
-    pauses.succeeded(&caller);
-    assert!(!pauses.holds_back(&caller));
-    pauses.asked(&caller, &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
-    pauses.succeeded(&caller);
-    assert!(pauses.holds_back(&caller));
+    assert!(pauses.holds_back(caller));
+    pauses.succeeded(caller);
+    assert!(!pauses.holds_back(caller));
+    pauses.asked(caller, &limited(StatusCode::TOO_MANY_REQUESTS, Some(60)));
+    pauses.succeeded(caller);
+    assert!(pauses.holds_back(caller));
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,21 +196,21 @@ async fn requests_that_fail_together_are_one_failure() {
     let (pauses, caller, begun) = (Pauses::new(false), of(ALICE), Instant::now());
     advance(Duration::from_secs(1)).await;
     for _ in 0..100 {
-        pauses.failed(&caller, &down(), begun);
+        pauses.failed(caller, &down(), begun);
     }
-    assert!(!pauses.holds_back(&caller));
+    assert!(!pauses.holds_back(caller));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_without_a_time_is_one_at_once_and_other_errors_are_none() {
     let (pauses, caller) = (Pauses::new(false), of(ALICE));
     for _ in 0..9 {
-        pauses.failed(&caller, &UpstreamError::Invalid("HTML".into()), Instant::now());
+        pauses.failed(caller, &UpstreamError::Invalid("HTML".into()), Instant::now());
     }
-    assert!(!pauses.holds_back(&caller));
+    assert!(!pauses.holds_back(caller));
     let limit = limited(StatusCode::TOO_MANY_REQUESTS, None);
-    pauses.failed(&caller, &limit.error, Instant::now());
-    assert!(pauses.holds_back(&caller) && !pauses.holds_back(&of(BOB)));
+    pauses.failed(caller, &limit.error, Instant::now());
+    assert!(pauses.holds_back(caller) && !pauses.holds_back(of(BOB)));
 }
 
 #[test]

@@ -82,10 +82,11 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         | UpstreamError::Timeout(_)
         | UpstreamError::Broken(_)
         | UpstreamError::Limited { .. } => true,
-        // "Not implemented" and "version not supported" will not change.
-        UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505),
+        // "Not implemented", "version not supported" and "loop detected" will not change.
+        UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505 | 508),
         UpstreamError::CallersBody(_)
         | UpstreamError::Unfinished { .. }
+        | UpstreamError::Busy
         | UpstreamError::Paused { .. }
         | UpstreamError::Credentials(_)
         | UpstreamError::Content(_)

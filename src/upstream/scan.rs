@@ -4,14 +4,15 @@ use std::time::SystemTime;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use tokio::sync::SemaphorePermit;
 
+use super::asker::Asker;
 use super::counts::RequestKind;
 use super::origin::resolve;
 use super::pauses::whole_seconds;
 use super::retry::{Failure, Retry, retry_after};
+use super::scope;
 use super::timed::IdleBody;
-use super::{Answer, Caller, Reply, Upstream, UpstreamError, read};
+use super::{Answer, Caller, Permit, Reply, Upstream, UpstreamError, read};
 use crate::body::Body;
 use crate::oci::ErrorBody;
 
@@ -73,11 +74,11 @@ impl Ask<'_> {
 }
 
 /// An answer whose body is still to be read. While it is held it counts against the number of reads at once.
-pub(super) struct Heard<'u> {
+pub(super) struct Heard {
     pub(super) response: Response<IdleBody>,
     /// Where it came from, after redirects.
     pub(super) uri: Uri,
-    _permit: Option<SemaphorePermit<'u>>,
+    _permit: Permit,
 }
 
 impl Upstream {
@@ -107,10 +108,11 @@ impl Upstream {
         if !ask.tells() {
             return retry.after(failure).await;
         }
-        self.pauses.asked(ask.caller, &failure);
+        let asker = self.asker_of(ask);
+        self.pauses.asked(asker, &failure);
         let again = retry.after(failure).await;
         if let Err(error) = &again {
-            self.pauses.failed(ask.caller, error, retry.begun());
+            self.pauses.failed(asker, error, retry.begun());
         }
         again
     }
@@ -118,29 +120,36 @@ impl Upstream {
     /// The read was answered.
     pub(super) fn went_well(&self, ask: &Ask<'_>) {
         if ask.tells() {
-            self.pauses.succeeded(ask.caller);
+            self.pauses.succeeded(self.asker_of(ask));
+        } else {
+            self.pauses.answered(self.asker_of(ask));
         }
     }
 
-    /// A place among the reads at once. Searches have places of their own, so that those that hang keep nobody else waiting.
-    async fn place(&self, ask: &Ask<'_>) -> Result<Option<SemaphorePermit<'_>>, UpstreamError> {
-        // The semaphores are never closed, so there always is a permit.
+    fn asker_of(&self, ask: &Ask<'_>) -> Asker {
+        let repository = scope::repository(&ask.uri, self.origin.prefix());
+        self.asker(repository.unwrap_or_default(), ask.caller)
+    }
+
+    /// A permit for one read. Searches have permits of their own, so that those that hang keep nobody else waiting.
+    async fn permit(&self, ask: &Ask<'_>) -> Result<Permit, UpstreamError> {
+        let asker = self.asker_of(ask);
         if !ask.caller.searches() {
-            return Ok(self.other_reads.acquire().await.ok());
+            return self.other_reads.permit(asker).await;
         }
         loop {
-            self.pauses.pass(ask.caller).await?;
-            let permit = self.scan_reads.acquire().await.ok();
-            // A pause may have begun while this waited for its place, which is not kept from others meanwhile.
-            if !self.pauses.holds_back(ask.caller) {
+            self.pauses.pass(asker).await?;
+            let permit = self.scan_reads.permit(asker).await?;
+            // A pause may have begun while this waited for its permit, which is not kept from others meanwhile.
+            if !self.pauses.holds_back(asker) {
                 return Ok(permit);
             }
         }
     }
 
     /// Asks once, following redirects. 429 and 5xx are failures.
-    pub(super) async fn attempt(&self, ask: &Ask<'_>) -> Result<Heard<'_>, Failure> {
-        let permit = self.place(ask).await?;
+    pub(super) async fn attempt(&self, ask: &Ask<'_>) -> Result<Heard, Failure> {
+        let permit = self.permit(ask).await?;
         let mut uri = ask.uri.clone();
         if !self.origin.holds(&uri) {
             // A page of a host that the upstream redirected to has linked to the next.

@@ -6,18 +6,22 @@ use percent_encoding::percent_decode_str;
 /// What follows a repository's name.
 const AFTER_NAME: [&str; 5] = ["/manifests/", "/blobs/", "/tags/", "/referrers/", "/_oci/"];
 
+/// The repository that a request for `uri` below `prefix` is about.
+pub(super) fn repository<'a>(uri: &'a Uri, prefix: &str) -> Option<&'a str> {
+    let path = uri.path().strip_prefix(prefix).unwrap_or(uri.path());
+    let rest = path.strip_prefix("/v2/")?;
+    // From the right end: a repository may be called `a/manifests/b`.
+    let end = AFTER_NAME.iter().filter_map(|word| rest.rfind(word)).max()?;
+    Some(&rest[..end])
+}
+
 /// The scopes of a request for `uri` below `prefix`, which stands before `/v2`. None for the registry as such.
 pub(super) fn scopes(method: &Method, uri: &Uri, prefix: &str) -> Vec<String> {
     let path = uri.path().strip_prefix(prefix).unwrap_or(uri.path());
-    let Some(rest) = path.strip_prefix("/v2/") else {
-        return Vec::new();
-    };
-    if rest == "_catalog" {
+    if path == "/v2/_catalog" {
         return vec!["registry:catalog:*".to_owned()];
     }
-    // From the right end: a repository may be called `a/manifests/b`.
-    let end = AFTER_NAME.iter().filter_map(|word| rest.rfind(word)).max();
-    let Some(name) = end.map(|end| &rest[..end]) else {
+    let Some(name) = repository(uri, prefix) else {
         return Vec::new();
     };
     let actions = match *method {

@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
 use super::client::{ConnectTimedOut, HttpClient};
+use super::connection_use::was_stale;
 use super::counts::{Outcome, RequestCounts, RequestKind};
 use super::error::CONNECTING;
 use super::redirect::Forbidden;
 use super::timed::{IdleBody, Progress, Watched};
-use super::{Upstream, UpstreamError};
+use super::{Upstream, UpstreamError, via};
 use crate::body::Body;
 use crate::trace;
 
@@ -28,14 +29,38 @@ pub(super) struct Timeouts {
     pub(super) idle: Duration,
 }
 
+/// Requests that are sent again because the pool's connection was closed under them, one after the other.
+const MOST_STALE: usize = 5;
+
 impl Upstream {
-    /// Sends `request`, whose URI is absolute, through `client`.
+    /// Sends `request`, whose URI is absolute, through `client`. Without a body it is sent again where the registry closed the
+    /// connection just as it was used again: it has seen nothing of it.
     pub(super) async fn send(
         &self,
         kind: RequestKind,
         client: &HttpClient,
         mut request: Request<Body>,
     ) -> Result<Response<IdleBody>, UpstreamError> {
+        via::add(request.headers_mut());
+        for _ in 0..MOST_STALE {
+            let Some(again) = copy_without_body(&request) else {
+                break;
+            };
+            match self.send_once(kind, client, request).await {
+                Err(unanswered) if unanswered.on_stale_connection => request = again,
+                other => return other.map_err(|unanswered| unanswered.error),
+            }
+        }
+        let sent = self.send_once(kind, client, request).await;
+        sent.map_err(|unanswered| unanswered.error)
+    }
+
+    async fn send_once(
+        &self,
+        kind: RequestKind,
+        client: &HttpClient,
+        mut request: Request<Body>,
+    ) -> Result<Response<IdleBody>, Unanswered> {
         let mut counted = Counted {
             counts: &self.counts,
             kind,
@@ -57,12 +82,37 @@ impl Upstream {
                 counted.outcome = Outcome::of(status);
                 tracing::debug!(upstream = self.name, kind = kind.as_str(), %method, %status, ?elapsed, "asked");
             }
-            Err(error) => {
+            Err(Unanswered { error, .. }) => {
                 tracing::debug!(upstream = self.name, kind = kind.as_str(), %method, %error, ?elapsed, "asked in vain");
             }
         }
         Ok(result?.map(|body| IdleBody::new(body, self.timeouts.idle)))
     }
+}
+
+/// A request that brought no answer.
+struct Unanswered {
+    error: UpstreamError,
+    /// See [`connection_use`](super::connection_use).
+    on_stale_connection: bool,
+}
+
+impl From<UpstreamError> for Unanswered {
+    fn from(error: UpstreamError) -> Self {
+        Self {
+            error,
+            on_stale_connection: false,
+        }
+    }
+}
+
+/// The same request, where it has no body.
+fn copy_without_body(request: &Request<Body>) -> Option<Request<Body>> {
+    let mut copy = Request::new(request.body().is_end_stream().then(Body::empty)?);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
 }
 
 /// Counts a request when it is over, also when the caller hung up in its midst.
@@ -83,7 +133,7 @@ async fn exchange(
     client: &HttpClient,
     request: Request<Body>,
     timeouts: Timeouts,
-) -> Result<Response<Incoming>, UpstreamError> {
+) -> Result<Response<Incoming>, Unanswered> {
     let progress = Progress::new(request.body().is_end_stream());
     let request = if progress.is_sent() {
         request
@@ -97,13 +147,16 @@ async fn exchange(
             biased;
             answer = &mut answer => return answer.map_err(|error| match progress.failure() {
                 // The connection broke for want of it.
-                Some(reason) => UpstreamError::CallersBody(reason.to_owned()),
-                None => from_client(&error),
+                Some(reason) => UpstreamError::CallersBody(reason.to_owned()).into(),
+                None => Unanswered {
+                    error: from_client(&error),
+                    on_stale_connection: was_stale(&error),
+                },
             }),
             () = sleep_until(deadline) => {}
         }
         if self::deadline(&progress, timeouts).0 <= Instant::now() {
-            return Err(UpstreamError::Timeout(what));
+            return Err(UpstreamError::Timeout(what).into());
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Key, Landed, Stamped};
+use crate::cache::{Ends, Epoch, Key, Landed, Scope, Stamped};
 use crate::oci::{Digest, Links, RepositoryName};
-use crate::upstream::{Caller, UpstreamError};
+use crate::upstream::{Caller, Permit, UpstreamError};
 
 use super::super::access::{Access, probable};
 use super::super::counts::AnsweredFrom;
@@ -69,7 +69,7 @@ impl Resolver {
         let known = self.cache.get::<Links>(&key).await;
         match self.may_read(&place, subject, known.as_ref()).await {
             Ok(Right::Read) => {}
-            Ok(Right::Unasked) => return Box::pin(self.scan_for(&place, subject)).await,
+            Ok(Right::Unasked) => return Box::pin(self.scan_for(&place, subject, Ends::WithLastWaiter)).await,
             Ok(Right::Unseen) => return Ok(nothing(subject)),
             Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&place, known, error),
             Err(refused) => return Err(refused),
@@ -98,14 +98,21 @@ impl Resolver {
         subject: &Digest,
         known: Option<&Stamped<Links>>,
     ) -> Result<Resolved, ResolveError> {
-        let scanned = self.scan_for(place, subject);
         if !known.is_some_and(|known| self.serves_stale(known)) {
-            return scanned.await;
+            return self.scan_for(place, subject, Ends::WithLastWaiter).await;
         }
+        let (repository, caller) = (&place.repository, &place.caller);
+        let joins = self.flights.is_under_way(&flight_key(place, subject));
+        let held_back = async {
+            match joins {
+                true => self.upstream.begins_to_hold_back_anybody(repository, caller).await,
+                false => self.upstream.begins_to_hold_back(repository, caller).await,
+            }
+        };
         tokio::select! {
             biased;
-            scanned = scanned => scanned,
-            error = self.upstream.begins_to_hold_back(&place.caller) => Err(error.into()),
+            scanned = self.scan_for(place, subject, Ends::ByItself) => scanned,
+            error = held_back => Err(error.into()),
         }
     }
 
@@ -153,11 +160,12 @@ impl Resolver {
     }
 
     /// Scans on this caller's behalf, together with everybody who asks the same.
-    async fn scan_for(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
-        let mut landed = self.scan_together(place, subject).await;
-        if !landed.led && is_limited(landed.value.as_ref()) && !self.upstream.holds_back(&place.caller.searching()) {
+    async fn scan_for(&self, place: &Place, subject: &Digest, ends: Ends) -> Result<Resolved, ResolveError> {
+        let mut landed = self.scan_together(place, subject, ends).await?;
+        let held_back = || self.upstream.holds_back(&place.repository, &place.caller.searching());
+        if !landed.led && is_limited(landed.value.as_ref()) && !held_back() {
             // The limits of whoever led are not this caller's.
-            landed = self.scan_together(place, subject).await;
+            landed = self.scan_together(place, subject, ends).await?;
         }
         let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
         match answered {
@@ -171,10 +179,30 @@ impl Resolver {
         }
     }
 
-    async fn scan_together(&self, place: &Place, subject: &Digest) -> Landed<Answered> {
-        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
-        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
-        self.flights.run(flight, work).await
+    async fn scan_together(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        ends: Ends,
+    ) -> Result<Landed<Answered>, UpstreamError> {
+        let begin = || self.queue_scan(place, subject);
+        self.flights.try_run(flight_key(place, subject), ends, begin).await
+    }
+
+    /// The scan as work that waits for its permit, or why there is no place in the queue for it. Until it has its permit it
+    /// takes little memory.
+    fn queue_scan(
+        &self,
+        place: &Place,
+        subject: &Digest,
+    ) -> Result<impl Future<Output = Answered> + Send + 'static, UpstreamError> {
+        let mut permit = self.upstream.queue_search(&place.repository, &place.caller)?;
+        let (resolver, place, subject) = (self.clone(), place.clone(), subject.clone());
+        Ok(async move {
+            // Waiting for it is part of the scan's time.
+            permit.granted().await;
+            Box::pin(resolver.scan_and_remember(place, subject, permit)).await
+        })
     }
 
     async fn ask_alone(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
@@ -191,7 +219,7 @@ impl Resolver {
                 {
                     return Ok(remembered(&known, AnsweredFrom::Fresh));
                 }
-                let scan = self.clone().scan_and_remember(place.clone(), subject.clone());
+                let scan = self.queue_scan(place, subject)?;
                 let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
                 scanned
                     .map_err(|_| ResolveError::lost())?
@@ -201,10 +229,8 @@ impl Resolver {
         }
     }
 
-    async fn scan_and_remember(self, place: Place, subject: Digest) -> Answered {
+    async fn scan_and_remember(self, place: Place, subject: Digest, _permit: Permit) -> Answered {
         let place = place.searching_within(unfinished::REQUESTS);
-        // Waiting for it is part of the scan's time.
-        let _turn = self.upstream.turn().await;
         let search = self.unfinished.go_on(&place.scope, &place.epoch, &subject);
         let scan = Scan {
             absences: self.absences.clone(),
@@ -250,10 +276,12 @@ impl Resolver {
         }
     }
 
+    /// Scans in the background: whoever asked may go.
     fn refresh_behind(&self, place: &Place, subject: &Digest) {
-        let flight = (place.scope.clone(), place.epoch.clone(), subject.clone());
-        let work = self.clone().scan_and_remember(place.clone(), subject.clone());
-        self.flights.start(flight, work);
+        let begin = || self.queue_scan(place, subject);
+        if let Err(error) = self.flights.try_start(flight_key(place, subject), begin) {
+            tracing::debug!(upstream = self.upstream.name(), %error, "not refreshed in the background");
+        }
     }
 
     /// Whether it may be served while the upstream fails. A stale "none" is no answer.
@@ -282,6 +310,10 @@ impl Resolver {
         let known = known.filter(|_| self.access.anyone_was_allowed(place, self.freshness.stale_if_error));
         self.stale(known, error)
     }
+}
+
+fn flight_key(place: &Place, subject: &Digest) -> (Scope, Epoch, Digest) {
+    (place.scope.clone(), place.epoch.clone(), subject.clone())
 }
 
 /// Whether a scan failed because the upstream limits requests.

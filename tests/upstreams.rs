@@ -330,3 +330,90 @@ async fn realms_lead_to_the_registry_that_named_them() {
     assert_eq!(found.expect_status(200).body, image.bytes);
     assert_eq!(one.requests().len(), 0, "{:?}", one.take());
 }
+
+/// Passes connections on to `target`, which need not be known when it starts.
+async fn passes_on(
+    listener: tokio::net::TcpListener,
+    target: String,
+    count: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+) {
+    loop {
+        let (mut here, _) = listener.accept().await.unwrap();
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut there = tokio::net::TcpStream::connect(&target).await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
+    }
+}
+
+/// A chain of `length` refshims whose last has the first for its registry.
+async fn circle(length: usize) -> (Vec<support::Refshim>, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let closing = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut url = format!("http://{}", closing.local_addr().unwrap());
+    let mut chain = Vec::new();
+    for _ in 0..length {
+        let refshim = support::Refshim::in_front_of(&url).await;
+        url = refshim.endpoint().url().to_owned();
+        chain.push(refshim);
+    }
+    let rounds = std::sync::Arc::default();
+    let first = chain[length - 1].endpoint().authority().to_owned();
+    tokio::spawn(passes_on(closing, first, std::sync::Arc::clone(&rounds)));
+    (chain, rounds)
+}
+
+#[tokio::test]
+async fn refshim_in_front_of_itself_says_so_instead_of_going_round() {
+    for length in [1, 2, 3] {
+        let (chain, rounds) = circle(length).await;
+        let through = chain[0].endpoint();
+        let subject = format!("sha256:{:064x}", 1);
+        for (method, path) in [
+            (Method::GET, "/v2/".to_owned()),
+            (Method::POST, "/v2/a/blobs/uploads/".to_owned()),
+            (Method::GET, format!("/v2/a/blobs/{subject}")),
+            (Method::GET, "/v2/a/manifests/v1".to_owned()),
+            (Method::PUT, "/v2/a/manifests/v1".to_owned()),
+        ] {
+            let reply = through.send(method.clone(), &path, &[], "").await;
+            assert_eq!(reply.status, 508, "{length}: {method} {path}: {reply:?}");
+            assert_eq!(reply.error_code(), "UNSUPPORTED");
+        }
+        // What refshim asks on somebody's behalf is no success either.
+        for path in [format!("/v2/a/referrers/{subject}"), "/v2/a/tags/list".to_owned()] {
+            let reply = through.get(&path).await;
+            assert_eq!(reply.status, 502, "{length}: {path}: {reply:?}");
+        }
+        let rounds = rounds.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(rounds <= 40, "{rounds} connections for seven requests");
+    }
+}
+
+#[tokio::test]
+async fn one_refshim_may_stand_before_another_and_the_registry_sees_both() {
+    let fake = Fake::start(support::fake::knobs::Knobs::default()).await;
+    let near = support::Refshim::in_front_of(&fake.url()).await;
+    let far = support::Refshim::in_front_of(near.endpoint().url()).await;
+    let image = fake.image(APP, "v1", "image");
+    let through = far.endpoint();
+    let attached = through.attach(APP, &image, "application/vnd.acme", "sbom").await;
+    let found = through.referrers(APP, &image.digest).await;
+    assert_eq!(found.len(), 1, "{attached:?}: {found:?}");
+    let headers = [("via", "1.1 edge.example (a cloud)")];
+    let path = format!("/v2/{APP}/manifests/v1");
+    through.send(Method::GET, &path, &headers, "").await.expect_status(200);
+    let seen = fake.requests();
+    let via = |seen: &support::Seen| {
+        let lines = seen.headers.get_all("via").iter().map(|line| line.to_str().unwrap());
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    let of_caller = seen
+        .iter()
+        .map(via)
+        .filter(|via| via.starts_with("1.1 edge.example (a cloud), "));
+    assert!(of_caller.count() > 0, "{seen:?}");
+    for seen in &seen {
+        let passed = via(seen).matches("1.1 refshim-").count();
+        assert!((1..=2).contains(&passed), "{seen:?}");
+    }
+    assert!(seen.iter().any(|seen| via(seen).matches("1.1 refshim-").count() == 2));
+}

@@ -7,8 +7,9 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
@@ -206,13 +207,25 @@ impl Epoch {
 /// The epochs that this process knows.
 pub(super) struct Epochs {
     known: Cache<Scope, Epoch>,
+    /// That of every repository of which no write is known: callers may name as many as they like, and cost nothing.
+    unwritten: Arc<Mutex<Epoch>>,
 }
 
 impl Default for Epochs {
     fn default() -> Self {
+        let unwritten = Arc::new(Mutex::new(Epoch::unknown()));
         let weigher = |_: &Scope, epoch: &Epoch| u32::try_from(epoch.writes.len()).unwrap_or(u32::MAX);
+        let forgotten = unwritten.clone();
+        // Its repository would seem unwritten, and what was learned before the write true.
+        let listener = move |_: Arc<Scope>, _: Epoch, cause: RemovalCause| {
+            if cause.was_evicted() {
+                *forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Epoch::unknown();
+            }
+        };
+        let known = Cache::builder().max_capacity(WRITES_IN_ALL).weigher(weigher);
         Self {
-            known: Cache::builder().max_capacity(WRITES_IN_ALL).weigher(weigher).build(),
+            known: known.eviction_listener(listener).build(),
+            unwritten,
         }
     }
 }
@@ -223,7 +236,11 @@ impl Epochs {
     }
 
     pub fn current(&self, scope: &Scope) -> Epoch {
-        self.known.get_with_by_ref(scope, Epoch::unknown)
+        self.known.get(scope).unwrap_or_else(|| self.unwritten())
+    }
+
+    fn unwritten(&self) -> Epoch {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds a write.
@@ -231,7 +248,7 @@ impl Epochs {
         let write = Write::new(touched.clone());
         self.known.entry_by_ref(scope).and_upsert_with(|known| match known {
             Some(known) => known.into_value().after(write),
-            None => Epoch::unknown().after(write),
+            None => self.unwritten().after(write),
         });
     }
 
@@ -249,9 +266,9 @@ impl Epochs {
         told
     }
 
-    /// Lets go of what is known: the next question asks, or begins a new epoch.
+    /// Lets go of what is known and begins a new epoch; where others can be asked, the next question does.
     pub fn forget(&self, scope: &Scope) {
-        self.known.entry_by_ref(scope).and_compute_with(|_| Op::Remove);
+        self.known.insert(scope.clone(), Epoch::unknown());
     }
 }
 
@@ -284,6 +301,36 @@ mod tests {
         epochs.wrote(&scope, &Arc::from([Touch::Everything]));
         assert_eq!(standing("a"), Standing::Overwritten);
         assert_eq!(standing("b"), Standing::Unknown);
+    }
+
+    #[test]
+    fn repositories_that_nobody_wrote_to_take_no_memory() {
+        let epochs = Epochs::default();
+        for number in 0..1000 {
+            epochs.current(&Scope::new("http://u/", format!("r{number}")));
+        }
+        epochs.known.run_pending_tasks();
+        assert_eq!(epochs.known.entry_count(), 0);
+    }
+
+    #[test]
+    fn a_write_that_is_forgotten_begins_new_epochs_everywhere() {
+        let (epochs, scope) = (Epochs::default(), scope());
+        let first = epochs.current(&scope);
+        epochs.wrote(&scope, &tag("a"));
+        for number in 0..=WRITES_IN_ALL {
+            epochs.wrote(&Scope::new("http://u/", format!("r{number}")), &tag("a"));
+        }
+        epochs.known.run_pending_tasks();
+        assert_ne!(epochs.current(&Scope::new("http://u/", "unwritten")), first);
+    }
+
+    #[test]
+    fn what_is_let_go_of_begins_a_new_epoch() {
+        let (epochs, scope) = (Epochs::default(), scope());
+        let first = epochs.current(&scope);
+        epochs.forget(&scope);
+        assert_ne!(epochs.current(&scope), first);
     }
 
     #[test]

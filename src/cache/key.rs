@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::epoch::{Epoch, WriteId};
+use crate::oci::weight::shared_text;
 
 /// One repository of one upstream: nothing is ever shared beyond it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -105,8 +106,9 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Bytes that it takes up; the name of the upstream is everybody's.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.scope.repository.len() + self.scope.upstream.len() + self.detail.len()
+        size_of::<Self>() + shared_text(&self.scope.repository) + shared_text(&self.detail)
     }
 }
 
@@ -189,6 +191,15 @@ impl Key {
 
     pub fn kind(&self) -> Kind {
         self.id.kind
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.id.scope
+    }
+
+    /// Whether a write can make wrong what is remembered under it.
+    pub(super) fn is_changed_by_writes(&self) -> bool {
+        self.id.epoch.is_some() || self.asked_in.is_some()
     }
 
     pub(super) fn id(&self) -> &Identity {

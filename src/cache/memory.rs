@@ -20,13 +20,20 @@ pub(super) struct Entry {
     pub weight: usize,
 }
 
+/// Bytes that the books of the store take for each entry, the entry itself included: measured (`tests/weights.rs`).
+const BOOKS: usize = 330;
+/// What shares a value counts its holders.
+const COUNTERS: usize = 24;
+
 pub(super) struct MemoryStore {
     entries: Cache<Identity, Entry>,
 }
 
 impl MemoryStore {
     pub fn new(bytes: u64) -> Self {
-        let weigher = |id: &Identity, entry: &Entry| u32::try_from(entry.weight + id.weight()).unwrap_or(u32::MAX);
+        let weigher = |id: &Identity, entry: &Entry| {
+            u32::try_from(entry.weight + COUNTERS + id.weight() + BOOKS).unwrap_or(u32::MAX)
+        };
         Self {
             entries: Cache::builder().max_capacity(bytes).weigher(weigher).build(),
         }

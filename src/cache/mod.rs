@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use moka::sync::Cache as MokaCache;
 use tokio::sync::Semaphore;
 
 pub use clock::Clock;
@@ -40,6 +41,11 @@ use shared::{SharedStore, Stored, Told};
 
 /// Values on their way to the second tier at once; beyond, they stay in memory alone.
 const PUTS: usize = 32;
+
+/// Repositories to which something was perhaps written. Forgetting one costs freshness, which has its own bound.
+const DOUBTS: u64 = 10_000;
+/// What was learned before that is no longer fresh by itself.
+const DOUBTED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// A value that can be remembered.
 pub trait Cached: Send + Sync + Sized + 'static {
@@ -86,6 +92,8 @@ pub struct Cache {
     manifests: MemoryStore,
     lists: MemoryStore,
     epochs: Arc<Epochs>,
+    /// When something was last perhaps written, as time since 1970.
+    doubts: MokaCache<Scope, Duration>,
     clock: Clock,
     shared: Option<Shared>,
     lookups: LookupCounts,
@@ -106,6 +114,10 @@ impl Cache {
             manifests: MemoryStore::new(bounds.manifests),
             lists: MemoryStore::new(bounds.lists),
             epochs: Arc::default(),
+            doubts: MokaCache::builder()
+                .max_capacity(DOUBTS)
+                .time_to_live(DOUBTED_FOR)
+                .build(),
             clock: Clock::default(),
             shared: None,
             lookups: LookupCounts::default(),
@@ -160,7 +172,7 @@ impl Cache {
         let own = self.find_own::<T>(key);
         let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
             Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
-                let theirs = shared.find::<T>(key, now).await;
+                let theirs = shared.find::<T>(key, now).await.map(|theirs| self.doubted(key, theirs));
                 self.choose(key, own, theirs)
             }
             _ => in_memory(own),
@@ -189,12 +201,25 @@ impl Cache {
             memory.put(key.id().clone(), Entry { epoch, ..entry.clone() });
         }
         let doubtful = |shared: &Shared| entry.at < shared.store.doubtful_before();
-        Some(Found {
+        let found = Found {
             vouched: standing == Standing::Vouched && !self.shared.as_ref().is_some_and(doubtful),
             value: Arc::downcast::<T>(entry.value).ok()?,
             at: entry.at,
             epoch: entry.epoch,
-        })
+        };
+        Some(self.doubted(key, found))
+    }
+
+    /// Vouches no longer for what was learned before something was perhaps written.
+    fn doubted<T>(&self, key: &Key, found: Found<T>) -> Found<T> {
+        let doubt = key
+            .is_changed_by_writes()
+            .then(|| self.doubts.get(key.scope()))
+            .flatten();
+        Found {
+            vouched: found.vouched && doubt.is_none_or(|at| found.at > at),
+            ..found
+        }
     }
 
     /// Both in one where values grow, otherwise the one that is vouched for, otherwise the newer. What is news is kept.
@@ -294,6 +319,12 @@ impl Cache {
         if let Some(shared) = &self.shared {
             shared.store.wrote(scope, &touched).await;
         }
+    }
+
+    /// Something was perhaps written, and nobody knows whether: what was learned before is asked again, and stays what was known
+    /// last while that fails. It is this process' own doubt: others know the write by what it does.
+    pub fn doubt(&self, scope: &Scope) {
+        self.doubts.insert(scope.clone(), self.clock.now());
     }
 }
 

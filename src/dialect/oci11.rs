@@ -38,5 +38,7 @@ pub fn print_whole(links: &Links) -> Bytes {
     let mut out = OPEN.as_bytes().to_vec();
     append_entries(&mut out, links.referrers.iter().map(|r| &r.descriptor));
     out.extend_from_slice(CLOSE.as_bytes());
+    // It may be kept.
+    out.shrink_to_fit();
     out.into()
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, Key, from_json, to_json};
 use crate::oci::media_type::ManifestKind;
+use crate::oci::weight::{allocated, shared_text, tree};
 use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest, Tag};
 use crate::upstream::{Answer, RawManifest, Refusal, UpstreamError};
 
@@ -32,8 +33,9 @@ pub(super) struct DeepLink {
 }
 
 impl DeepLink {
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.subject.as_str().len() + self.holder.as_str().len() + self.target.weight()
+    /// Bytes that it takes up beside its own.
+    pub fn held(&self) -> usize {
+        shared_text(self.subject.as_str()) + shared_text(self.holder.as_str()) + self.target.held()
     }
 
     /// Adds what the link names. `vouched`: something that was just asked says that it still stands there.
@@ -62,8 +64,12 @@ pub(super) struct Behind {
 
 impl Cached for Behind {
     fn weight(&self) -> usize {
-        let mentioned = self.mentioned.iter().map(|digest| digest.as_str().len() + 48);
-        self.links.iter().map(DeepLink::weight).chain(mentioned).sum()
+        let mentioned = self.mentioned.iter().map(|digest| shared_text(digest.as_str()));
+        size_of::<Self>()
+            + allocated(self.links.capacity() * size_of::<DeepLink>())
+            + self.links.iter().map(DeepLink::held).sum::<usize>()
+            + tree(self.mentioned.len(), size_of::<Digest>())
+            + mentioned.sum::<usize>()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

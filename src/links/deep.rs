@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, Epoch, Flights, Key, Scope, from_json, to_json};
 use crate::config::Depth;
+use crate::oci::weight::{allocated, shared_text, table};
 use crate::oci::{Digest, Tag, tag_scheme};
 use crate::upstream::{Answer, TagNames, UpstreamError};
 
@@ -36,9 +37,16 @@ pub(super) struct DeepLinks {
 
 impl Cached for DeepLinks {
     fn weight(&self) -> usize {
-        let links = self.links.values().flatten().map(DeepLink::weight);
-        let mentioned = self.mentioned.iter().map(|digest| digest.as_str().len() + 48);
-        links.chain(mentioned).sum()
+        let links = |(subject, links): (&Digest, &Vec<DeepLink>)| {
+            let held: usize = links.iter().map(DeepLink::held).sum();
+            held + shared_text(subject.as_str()) + allocated(links.capacity() * size_of::<DeepLink>())
+        };
+        let mentioned = self.mentioned.iter().map(|digest| shared_text(digest.as_str()));
+        size_of::<Self>()
+            + table(self.links.capacity(), size_of::<(Digest, Vec<DeepLink>)>())
+            + self.links.iter().map(links).sum::<usize>()
+            + table(self.mentioned.capacity(), size_of::<Digest>())
+            + mentioned.sum::<usize>()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

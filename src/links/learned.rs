@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::cache::{Cache, Cached, Key, Scope, from_json, to_json};
+use crate::oci::weight::{allocated, shared_text};
 use crate::oci::{Descriptor, Dialect, Digest, LinkTarget, Manifest};
 use crate::upstream::{Answer, RawManifest};
 
@@ -33,8 +34,9 @@ pub(super) struct LearnedLinks(Vec<LearnedLink>);
 
 impl Cached for LearnedLinks {
     fn weight(&self) -> usize {
-        let links = self.0.iter();
-        links.map(|link| size_of::<LearnedLink>() + link.target.weight()).sum()
+        // Holders are shared with nobody once they were read from elsewhere.
+        let held = |link: &LearnedLink| link.target.held() + shared_text(link.holder.as_str());
+        allocated(self.0.len() * size_of::<LearnedLink>()) + self.0.iter().map(held).sum::<usize>()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, Key, from_json, to_json};
+use crate::oci::weight::{allocated, shared_text, tree};
 use crate::oci::{Digest, Tag};
 use crate::upstream::{Answer, UpstreamError};
 
@@ -27,7 +28,8 @@ pub(super) struct LinkedTags(BTreeMap<String, Digest>);
 impl Cached for LinkedTags {
     fn weight(&self) -> usize {
         let tags = self.0.iter();
-        tags.map(|(tag, digest)| tag.len() + digest.as_str().len() + 96).sum()
+        let texts = tags.map(|(tag, digest)| allocated(tag.len()) + shared_text(digest.as_str()));
+        size_of::<Self>() + tree(self.0.len(), size_of::<(String, Digest)>()) + texts.sum::<usize>()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, Cached, Key, from_json, to_json};
+use crate::oci::weight::{allocated, shared_text};
 use crate::oci::{Digest, Manifest, Reference, Tag, envelope, tag_scheme};
 use crate::upstream::{Answer, RawManifest, Upstream, UpstreamError};
 
@@ -16,6 +17,14 @@ use super::error::ResolveError;
 use super::place::Place;
 
 pub(super) type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
+
+/// Bytes that are shared are counted beside by whoever shares them.
+const SHARED_BYTES: usize = 32;
+
+/// What shared bytes take up.
+pub(super) fn bytes_weight(bytes: &Bytes) -> usize {
+    allocated(bytes.len()) + SHARED_BYTES
+}
 
 /// What a tag pointed at when it was last asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,7 +36,7 @@ struct TagRecord {
 
 impl Cached for TagRecord {
     fn weight(&self) -> usize {
-        self.digest.as_str().len() + self.own.as_str().len()
+        size_of::<Self>() + shared_text(self.digest.as_str()) + shared_text(self.own.as_str())
     }
 
     fn encode(&self) -> Option<Vec<u8>> {
@@ -41,7 +50,8 @@ impl Cached for TagRecord {
 
 impl Cached for RawManifest {
     fn weight(&self) -> usize {
-        self.bytes.len() + self.media_type.len() + self.digest.as_str().len()
+        // Its digest is that of its key.
+        size_of::<Self>() + bytes_weight(&self.bytes) + allocated(self.media_type.len())
     }
 
     /// The media type, a line feed, the manifest's bytes.

@@ -174,6 +174,12 @@ impl Resolver {
         self.cache.wrote(&self.scope(repository), touched).await;
     }
 
+    /// Something was perhaps written or deleted: the registry failed, or did not answer. The next read asks again; while that fails,
+    /// what was known before is all that there is.
+    pub fn wrote_perhaps(&self, repository: &RepositoryName) {
+        self.cache.doubt(&self.scope(repository));
+    }
+
     /// The same, as somebody tells it who saw it happen. Without `touched`, it may have been anything.
     pub async fn notified(&self, repository: &RepositoryName, touched: Option<&[Reference]>) {
         let touched = match touched {

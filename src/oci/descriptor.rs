@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::digest::Digest;
+use super::weight::{allocated, shared_text, tree};
 
 /// Key to value, ordered by key, so that what is printed is stable.
 pub type Annotations = BTreeMap<String, String>;
@@ -59,14 +60,21 @@ impl Descriptor {
         })
     }
 
-    /// Bytes that it holds, roughly: all of them may be a stranger's to choose.
+    /// Bytes that it takes up: all of them may be a stranger's to choose.
     pub fn weight(&self) -> usize {
-        let annotations = self.annotations.iter().map(|(key, value)| key.len() + value.len() + 64);
+        size_of::<Self>() + self.held()
+    }
+
+    /// The same without its own, for what is part of something that is counted.
+    pub fn held(&self) -> usize {
         let texts = [Some(&self.media_type), self.artifact_type.as_ref(), self.data.as_ref()];
-        size_of::<Self>()
-            + self.digest.as_str().len()
-            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+        let texts = texts.into_iter().flatten().map(|text| allocated(text.len()));
+        let annotations = self.annotations.iter();
+        let annotations = annotations.map(|(key, value)| allocated(key.len()) + allocated(value.len()));
+        shared_text(self.digest.as_str())
+            + texts.sum::<usize>()
             + annotations.sum::<usize>()
+            + tree(self.annotations.len(), size_of::<(String, String)>())
             + self.reference.as_ref().map_or(0, |reference| reference.weight())
     }
 

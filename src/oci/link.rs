@@ -98,11 +98,11 @@ pub enum LinkTarget {
 }
 
 impl LinkTarget {
-    /// Bytes that it holds, roughly.
-    pub fn weight(&self) -> usize {
+    /// Bytes that it takes up beside its own.
+    pub fn held(&self) -> usize {
         match self {
-            Self::This => size_of::<Self>(),
-            Self::Manifest(descriptor) | Self::Blob(descriptor) => descriptor.weight(),
+            Self::This => 0,
+            Self::Manifest(descriptor) | Self::Blob(descriptor) => descriptor.held(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod name;
 pub mod referrer;
 pub mod tag_scheme;
 pub mod timestamp;
+pub mod weight;
 
 pub use descriptor::Descriptor;
 pub use digest::Digest;

@@ -1,5 +1,7 @@
 //! All tag names of a repository, sorted bytewise, in one allocation: a million names must fit in memory.
 
+use crate::oci::weight::allocated;
+
 /// Sorted, distinct tag names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagNames {
@@ -55,7 +57,7 @@ impl TagNames {
 
     /// Bytes held, for cache bounds.
     pub fn weight(&self) -> usize {
-        self.text.len() + self.ends.len() * size_of::<u32>()
+        size_of::<Self>() + allocated(self.text.capacity()) + allocated(self.ends.capacity() * size_of::<u32>())
     }
 }
 

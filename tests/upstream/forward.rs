@@ -210,3 +210,57 @@ async fn http2_without_tls_is_spoken_where_configured() {
     let versions: Vec<Version> = server.take().into_iter().map(|asked| asked.version).collect();
     assert_eq!(versions, [Version::HTTP_2, Version::HTTP_11]);
 }
+
+/// Answers the first request of each connection, and closes it without an answer when the next one is there.
+async fn closes_at_the_second(listener: tokio::net::TcpListener, seen: std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let seen = seen.clone();
+        tokio::spawn(async move {
+            for is_first in [true, false] {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                let line = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
+                seen.lock().unwrap().push(line);
+                if is_first {
+                    let answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(answer).await.unwrap();
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_survives_a_connection_that_is_closed_as_it_is_used_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = std::sync::Arc::default();
+    tokio::spawn(closes_at_the_second(listener, std::sync::Arc::clone(&seen)));
+    // Nothing is tried again for other reasons.
+    let upstream = upstream_with(&url, |config, _| config.retries = 0);
+    for method in ["POST", "PATCH", "PUT", "DELETE", "HEAD", "GET"] {
+        for _ in 0..3 {
+            let path = "/v2/a/blobs/uploads/";
+            let answer = upstream.forward(request(method, path, Body::empty())).await;
+            assert_eq!(answer.unwrap().status(), 202, "{method}");
+        }
+    }
+    seen.lock().unwrap().clear();
+    // Of a body nobody can say how much was taken.
+    upstream
+        .forward(request("POST", "/v2/a/x", Body::empty()))
+        .await
+        .unwrap();
+    let body = Body::from(Bytes::from_static(b"{}"));
+    let answer = upstream.forward(request("POST", "/v2/a/y", body)).await;
+    assert!(matches!(answer, Err(UpstreamError::Broken(_))));
+    let with_body = seen.lock().unwrap().iter().filter(|line| line.contains("/y")).count();
+    assert_eq!(with_body, 1);
+}

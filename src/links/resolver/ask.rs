@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::cache::{Ends, Epoch, Key, Landed, Scope, Stamped};
 use crate::oci::{Digest, Links, RepositoryName};
 use crate::upstream::{Caller, Permit, UpstreamError};
@@ -244,6 +246,7 @@ impl Resolver {
             subject: subject.clone(),
             place: place.clone(),
         };
+        let begun = Instant::now();
         let scanned = scan.run().await;
         if !matches!(scanned, Err(ResolveError::Upstream(UpstreamError::Unfinished { .. }))) {
             search.finish();
@@ -263,7 +266,8 @@ impl Resolver {
         let links = Arc::new(links);
         if shareable {
             let key = Key::answer(&place.scope, &place.epoch, &subject);
-            self.cache.put_aged(key, links.clone(), age).await;
+            // It says what was so when it began.
+            self.cache.put_aged(key, links.clone(), age.max(begun.elapsed())).await;
         }
         Ok((links, shareable))
     }

@@ -56,15 +56,17 @@ impl Writer {
         caller: &Caller,
     ) -> Result<Reply, UpstreamError> {
         let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
-        let certainly_not = match &deleted {
-            Ok(reply) => matches!(reply.status.as_u16(), 401 | 403 | 404 | 405 | 429),
-            Err(error) => error.is_unsent(),
-        };
-        if !certainly_not {
-            let kept = kept.map(|digest| Reference::Digest(digest.clone()));
-            for touched in [Some(reference), kept.as_ref()].into_iter().flatten() {
-                self.resolver.wrote(repository, Some(touched)).await;
+        match &deleted {
+            Ok(reply) if reply.status.is_success() => {
+                let kept = kept.map(|digest| Reference::Digest(digest.clone()));
+                for touched in [Some(reference), kept.as_ref()].into_iter().flatten() {
+                    self.resolver.wrote(repository, Some(touched)).await;
+                }
             }
+            Ok(reply) if matches!(reply.status.as_u16(), 401 | 403 | 404 | 405 | 429) => {}
+            Err(error) if error.is_unsent() => {}
+            // The registry failed, broke off or refused half-way.
+            Ok(_) | Err(_) => self.resolver.wrote_perhaps(repository),
         }
         deleted
     }

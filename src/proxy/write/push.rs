@@ -13,11 +13,23 @@ use super::{Push, Writer, sealed, validate};
 
 const OCI_SUBJECT: &str = "oci-subject";
 
-/// Whether it is certain that this push changed nothing.
-fn is_untouched(pushed: &Result<Reply, WriteError>) -> bool {
-    match pushed {
-        Ok(reply) => matches!(reply.status.as_u16(), 401 | 403 | 429),
-        Err(error) => matches!(error, WriteError::Untouched(_)),
+/// What a push did to the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Nothing,
+    /// The registry failed, broke off or refused half-way.
+    Unknown,
+    Written,
+}
+
+impl Effect {
+    fn of(pushed: &Result<Reply, WriteError>) -> Self {
+        match pushed {
+            Ok(reply) if reply.status.is_success() => Self::Written,
+            Ok(reply) if matches!(reply.status.as_u16(), 401 | 403 | 429) => Self::Nothing,
+            Err(WriteError::Untouched(_)) => Self::Nothing,
+            Ok(_) | Err(_) => Self::Unknown,
+        }
     }
 }
 
@@ -27,9 +39,11 @@ impl Writer {
     pub async fn push(&self, push: Push) -> Result<Reply, WriteError> {
         let pushed = self.store(&push).await;
         // Whoever may not write, or cannot, takes nothing from those who read: during an outage, what is remembered is all that
-        // they have. After any other failure, something may have been written.
-        if !is_untouched(&pushed) {
-            self.wrote(&push).await;
+        // they have.
+        match Effect::of(&pushed) {
+            Effect::Nothing => {}
+            Effect::Unknown => self.resolver.wrote_perhaps(&push.repository),
+            Effect::Written => self.wrote(&push).await,
         }
         pushed
     }
@@ -59,7 +73,7 @@ impl Writer {
                 Ok(()) => sealed::created(push, &own),
                 // What takes no blobs either is no registry that lacks a media type.
                 Err(WriteError::Refused(refusal)) => {
-                    self.wrote(push).await;
+                    self.resolver.wrote_perhaps(&push.repository);
                     return Ok(*refusal);
                 }
                 Err(error) => return Err(error),

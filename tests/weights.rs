@@ -1,0 +1,81 @@
+//! Promise: the cache takes up what its bounds say, within a tenth. A program of its own: it measures its own process.
+
+use std::sync::Arc;
+
+use refshim::cache::{Bounds, Cache, Epoch, Key, Scope};
+use refshim::dialect::oci11;
+use refshim::oci::descriptor::Annotations;
+use refshim::oci::{Descriptor, Dialect, Digest, Links, Referrer};
+use refshim::upstream::RawManifest;
+
+const BOUNDS: Bounds = Bounds {
+    manifests: 24 << 20,
+    lists: 48 << 20,
+};
+
+/// Bytes of this process that are in memory.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::sha256(text.as_bytes())
+}
+
+/// As signers make them.
+fn referrer(name: &str) -> Referrer {
+    let mut descriptor = Descriptor::new("application/vnd.oci.image.manifest.v1+json", digest(name), 1234);
+    descriptor.artifact_type = Some("application/vnd.dev.sigstore.bundle.v0.3+json".to_owned());
+    let annotations = [("title", name), ("created", "2026-11-26T12:00:00Z")];
+    let annotations = annotations.map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.to_owned()));
+    descriptor.annotations = Annotations::from(annotations);
+    Referrer {
+        descriptor,
+        created: Some(0),
+        dialects: [Dialect::ProposalDTag, Dialect::Subject].into(),
+        objects: None,
+    }
+}
+
+async fn put_list(cache: &Cache, number: usize, referrers: usize) {
+    let scope = Scope::new("https://registry.example/", format!("team/app-{}", number % 1000));
+    let subject = digest(&number.to_string());
+    let entries = (0..referrers).map(|entry| referrer(&format!("{number} {entry}")));
+    let links = Arc::new(Links::new(subject.clone(), entries.collect()));
+    links.printed.once(|| oci11::print_whole(&links));
+    cache.put(Key::answer(&scope, &Epoch::outside(), &subject), links).await;
+}
+
+async fn put_manifest(cache: &Cache, number: usize) {
+    let scope = Scope::new("https://registry.example/", format!("team/app-{}", number % 1000));
+    let bytes = format!("{number:0600}");
+    let raw = RawManifest {
+        digest: digest(&bytes),
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        bytes: bytes::Bytes::copy_from_slice(bytes.as_bytes()),
+    };
+    let key = Key::manifest(&scope, &Epoch::outside(), &raw.digest);
+    cache.put(key, Arc::new(raw)).await;
+}
+
+#[tokio::test]
+async fn what_is_remembered_takes_as_much_memory_as_is_counted() {
+    let before = resident();
+    let cache = Cache::new(BOUNDS);
+    for number in 0..60_000 {
+        // Mostly "nothing refers to this", every tenth with a few, every five-hundredth with many.
+        let referrers = match number {
+            _ if number % 500 == 0 => 100,
+            _ if number % 10 == 0 => 5,
+            _ => 0,
+        };
+        put_list(&cache, number, referrers).await;
+        put_manifest(&cache, number).await;
+    }
+    let (grown, bound) = (resident() - before, BOUNDS.manifests + BOUNDS.lists);
+    assert!(grown <= bound + bound / 10, "{grown} bytes in memory, {bound} counted");
+    assert!(grown >= bound - bound / 10, "{grown} bytes in memory, {bound} counted");
+    drop(cache);
+}

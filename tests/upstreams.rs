@@ -398,7 +398,7 @@ async fn one_refshim_may_stand_before_another_and_the_registry_sees_both() {
     let attached = through.attach(APP, &image, "application/vnd.acme", "sbom").await;
     let found = through.referrers(APP, &image.digest).await;
     assert_eq!(found.len(), 1, "{attached:?}: {found:?}");
-    let headers = [("via", "1.1 edge.example (a cloud)")];
+    let headers = [("via", "1.1 edge.example (a cloud)"), ("accept", ANY)];
     let path = format!("/v2/{APP}/manifests/v1");
     through.send(Method::GET, &path, &headers, "").await.expect_status(200);
     let seen = fake.requests();

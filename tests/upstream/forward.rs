@@ -120,7 +120,7 @@ async fn reads_are_tried_again_and_writes_are_not() {
     assert_eq!(link.take().len(), 3);
     link.fail_times(1, Fault::Close, |_| true);
     let refused = upstream
-        .forward(request("POST", "/v2/a/blobs/uploads/", Body::empty()))
+        .forward(request("PATCH", "/v2/a/blobs/uploads/x", Bytes::from_static(b"chunk").into()))
         .await;
     assert!(
         matches!(refused, Err(UpstreamError::Broken(_))),
@@ -180,7 +180,7 @@ async fn scans_do_not_starve_pass_through() {
     registry.endpoint().push_image("team/app", "v1", "one").await;
     let link = CountingProxy::in_front_of(&registry.url()).await;
     let gate = link.hold(|seen| seen.path.contains("manifests"));
-    let upstream = std::sync::Arc::new(upstream_with(link.url(), |config, _| config.scan_concurrency = 2));
+    let upstream = std::sync::Arc::new(upstream_with(link.url(), |config, _| config.scan_concurrency = 4));
     let scans: Vec<_> = (0..5)
         .map(|_| {
             let upstream = upstream.clone();
@@ -192,6 +192,7 @@ async fn scans_do_not_starve_pass_through() {
             })
         })
         .collect();
+    // Half of them: the rest is for other repositories.
     gate.reached_by(2).await;
     assert_eq!(get(&upstream, "/v2/").await.unwrap().status(), 200);
     assert_eq!(link.count(|seen| seen.path.contains("manifests")), 2);

@@ -213,6 +213,12 @@ pub(super) struct Epochs {
 
 impl Default for Epochs {
     fn default() -> Self {
+        Self::of_at_most(WRITES_IN_ALL)
+    }
+}
+
+impl Epochs {
+    fn of_at_most(writes: u64) -> Self {
         let unwritten = Arc::new(Mutex::new(Epoch::unknown()));
         let weigher = |_: &Scope, epoch: &Epoch| u32::try_from(epoch.writes.len()).unwrap_or(u32::MAX);
         let forgotten = unwritten.clone();
@@ -222,15 +228,13 @@ impl Default for Epochs {
                 *forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Epoch::unknown();
             }
         };
-        let known = Cache::builder().max_capacity(WRITES_IN_ALL).weigher(weigher);
+        let known = Cache::builder().max_capacity(writes).weigher(weigher);
         Self {
             known: known.eviction_listener(listener).build(),
             unwritten,
         }
     }
-}
 
-impl Epochs {
     pub fn known(&self, scope: &Scope) -> Option<Epoch> {
         self.known.get(scope)
     }
@@ -315,10 +319,10 @@ mod tests {
 
     #[test]
     fn a_write_that_is_forgotten_begins_new_epochs_everywhere() {
-        let (epochs, scope) = (Epochs::default(), scope());
+        let (epochs, scope) = (Epochs::of_at_most(100), scope());
         let first = epochs.current(&scope);
         epochs.wrote(&scope, &tag("a"));
-        for number in 0..=WRITES_IN_ALL {
+        for number in 0..200 {
             epochs.wrote(&Scope::new("http://u/", format!("r{number}")), &tag("a"));
         }
         epochs.known.run_pending_tasks();

@@ -275,8 +275,8 @@ mod tests {
         busy.remove(0);
         assert_eq!(
             (granted(&mut busy), granted(&mut other)),
-            (1, 3),
-            "its repository holds fewer"
+            (2, 2),
+            "now the first repository holds the fewest"
         );
     }
 

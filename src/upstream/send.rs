@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -33,7 +33,7 @@ pub(super) struct Timeouts {
 const MOST_STALE: usize = 5;
 
 impl Upstream {
-    /// Sends `request`, whose URI is absolute, through `client`. Without a body it is sent again where the registry closed the
+    /// Sends `request`, whose URI is absolute, through `client`. Without a body, and but for deletions, it is sent again where the registry closed the
     /// connection just as it was used again: it has seen nothing of it.
     pub(super) async fn send(
         &self,
@@ -106,8 +106,11 @@ impl From<UpstreamError> for Unanswered {
     }
 }
 
-/// The same request, where it has no body.
+/// The same request, where it has no body. A deletion that was made after all would be answered 404 the second time.
 fn copy_without_body(request: &Request<Body>) -> Option<Request<Body>> {
+    if *request.method() == Method::DELETE {
+        return None;
+    }
     let mut copy = Request::new(request.body().is_end_stream().then(Body::empty)?);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());

@@ -61,6 +61,16 @@ pub struct ManifestHead {
     pub etag: Option<HeaderValue>,
 }
 
+/// What a HEAD alone says of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadOutcome {
+    Found(ManifestHead),
+    /// A 404. It has no body that states what is absent, so no absence may be concluded from it.
+    NotFound,
+    /// Neither: refused, not supported, or without a digest. A GET decides.
+    Unclear,
+}
+
 /// A response that is looked at as it is, whatever its status.
 pub type Reply = Refusal;
 

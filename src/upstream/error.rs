@@ -58,6 +58,21 @@ impl UpstreamError {
     pub fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Timeout(CONNECTING))
     }
+
+    /// Whether the registry gave no answer of its own to what was asked, so that what is known may be given instead. Everything
+    /// else is an answer, if an odd one.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect(_)
+            | Self::Timeout(_)
+            | Self::Broken(_)
+            | Self::Limited { .. }
+            | Self::Paused { .. }
+            | Self::Failed(_)
+            | Self::Credentials(_) => true,
+            Self::CallersBody(_) | Self::Content(_) | Self::Invalid(_) => false,
+        }
+    }
 }
 
 /// What took too long when no connection came about.

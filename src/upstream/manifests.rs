@@ -1,13 +1,13 @@
 //! Manifests: read, asked about, written, deleted.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::counts::RequestKind;
 use super::scan::{Ask, Redirects, sort};
 use super::write::Write;
-use super::{Answer, Caller, ManifestHead, RawManifest, Reply, Upstream, UpstreamError};
+use super::{Answer, Caller, HeadOutcome, ManifestHead, RawManifest, Reply, Upstream, UpstreamError};
 use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
 use crate::oci::{Digest, Reference, RepositoryName};
 
@@ -30,37 +30,50 @@ impl Upstream {
         sort(reply, &ask.uri)?.try_map(|reply| raw_manifest(reply, reference))
     }
 
-    /// What a HEAD tells of a manifest. A 404 to a HEAD has no body, so it counts as absent unless it is a web page's.
+    /// What is known of a manifest without reading it, where the registry answers a HEAD with that. Whatever a HEAD leaves open
+    /// (a 404 without a body states nothing; 401 and 403 have no body to relay; some registries refuse HEADs, or leave the digest
+    /// out), a GET decides.
     pub async fn head_manifest(
         &self,
         repository: &RepositoryName,
         reference: &Reference,
         caller: &Caller,
     ) -> Result<Answer<ManifestHead>, UpstreamError> {
+        if let HeadOutcome::Found(head) = self.head_only(repository, reference, caller).await? {
+            return Ok(Answer::Found(head));
+        }
+        let manifest = self.manifest(repository, reference, caller).await?;
+        manifest.try_map(|manifest| {
+            Ok(ManifestHead {
+                size: Some(manifest.bytes.len() as u64),
+                digest: manifest.digest,
+                media_type: manifest.media_type,
+                etag: None,
+            })
+        })
+    }
+
+    /// What a HEAD says, and nothing else is asked. For questions on which nothing rests but another question.
+    pub async fn head_only(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+    ) -> Result<HeadOutcome, UpstreamError> {
         let ask = self.ask_manifest(RequestKind::ManifestHead, Method::HEAD, repository, reference, caller)?;
-        let reply = self.ask(&ask, 0).await?;
-        if reply.status == http::StatusCode::NOT_FOUND {
-            media_type(&reply.headers)?;
-            return Ok(Answer::Absent);
-        }
-        let head = sort(reply, &ask.uri)?.try_map(|reply| manifest_head(&reply.headers, reference))?;
-        match head {
-            Answer::Found(Some(head)) => Ok(Answer::Found(head)),
-            // No digest to be had from a HEAD: the bytes tell.
-            Answer::Found(None) => {
-                let manifest = self.manifest(repository, reference, caller).await?;
-                manifest.try_map(|manifest| {
-                    Ok(ManifestHead {
-                        size: Some(manifest.bytes.len() as u64),
-                        digest: manifest.digest,
-                        media_type: manifest.media_type,
-                        etag: None,
-                    })
-                })
-            }
-            Answer::Absent => Ok(Answer::Absent),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-        }
+        let reply = match self.ask(&ask, 0).await {
+            Ok(reply) => reply,
+            Err(UpstreamError::Failed(StatusCode::NOT_IMPLEMENTED)) => return Ok(HeadOutcome::Unclear),
+            Err(error) => return Err(error),
+        };
+        Ok(match reply.status {
+            StatusCode::OK => match manifest_head(&reply.headers, reference)? {
+                Some(head) => HeadOutcome::Found(head),
+                None => HeadOutcome::Unclear,
+            },
+            StatusCode::NOT_FOUND => HeadOutcome::NotFound,
+            _ => HeadOutcome::Unclear,
+        })
     }
 
     fn ask_manifest<'a>(
@@ -139,6 +152,12 @@ impl Upstream {
 
 fn raw_manifest(reply: Reply, reference: &Reference) -> Result<RawManifest, UpstreamError> {
     let media_type = media_type(&reply.headers)?;
+    if is_encoded(&reply.headers) {
+        let encoding = reply.headers.get(CONTENT_ENCODING);
+        return Err(UpstreamError::Invalid(format!(
+            "a manifest with Content-Encoding {encoding:?}, which was asked for without"
+        )));
+    }
     let bytes = reply.body;
     let digest = match reference {
         Reference::Digest(digest) => {
@@ -195,6 +214,12 @@ fn manifest_head(headers: &HeaderMap, reference: &Reference) -> Result<Option<Ma
         size: length.and_then(|length| length.parse().ok()),
         etag: headers.get(ETAG).cloned(),
     }))
+}
+
+/// Whether the body is other bytes than the content: what stands before a registry may compress. No digest is that of such bytes.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn digest_header(headers: &HeaderMap) -> Option<Digest> {

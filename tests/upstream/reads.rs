@@ -1,7 +1,7 @@
 //! Manifests and blobs: believed only when they are what they claim to be.
 
 use refshim::oci::media_type::{ACCEPT_MANIFESTS, OCI_IMAGE_MANIFEST};
-use refshim::upstream::{Answer, Outcome, RequestKind, UpstreamError};
+use refshim::upstream::{Answer, HeadOutcome, Outcome, RequestKind, UpstreamError};
 
 use crate::scripted::{Scripted, oci_error, reply};
 use crate::support::{CountingProxy, Fault, Program, Registry};
@@ -71,7 +71,8 @@ async fn heads_have_no_body_whatever_length_they_tell() {
         let upstream = upstream_with(&server.url(), |config, _| config.http2_prior_knowledge = http2);
         let head = found(upstream.head_manifest(&repository(), &reference("v1"), &anyone()).await);
         assert_eq!((head.digest, head.size), (digest("x"), Some(777)), "HTTP/2: {http2}");
-        invalid(upstream.head_manifest(&repository(), &reference("no"), &anyone()).await);
+        let no = upstream.head_only(&repository(), &reference("no"), &anyone()).await;
+        assert!(matches!(no, Ok(HeadOutcome::NotFound)), "{no:?}");
     }
 }
 
@@ -210,4 +211,51 @@ async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
     });
     let answer = upstream.get("/v2/", &anyone(), 100).await;
     assert!(matches!(answer, Err(UpstreamError::Timeout(_))), "{answer:?}");
+}
+
+/// Whatever a HEAD leaves open, a GET decides: also that there is nothing, which a HEAD cannot state.
+#[tokio::test]
+async fn what_a_head_leaves_open_a_get_decides() {
+    for (status, headers) in [
+        (401, &[][..]),
+        (403, &[]),
+        (404, &[]),
+        (404, &[("content-type", "text/plain")]),
+        (405, &[("content-type", "text/html")]),
+        (501, &[]),
+        (200, &[]),
+    ] {
+        let server = Scripted::start(move |request| match (request.method().as_str(), request.uri().path()) {
+            ("HEAD", _) => reply(status, headers, ""),
+            (_, path) if path.ends_with("v1") => reply(200, &[("content-type", OCI_IMAGE_MANIFEST)], "{}"),
+            (_, path) if path.ends_with("gone") => oci_error(404, "MANIFEST_UNKNOWN"),
+            (_, path) if path.ends_with("secret") => oci_error(403, "DENIED"),
+            _ => reply(404, &[("content-type", "text/plain")], "default backend - 404"),
+        })
+        .await;
+        let upstream = upstream(&server.url());
+        let head = async |name: &str| upstream.head_manifest(&repository(), &reference(name), &anyone()).await;
+        let given = found(head("v1").await);
+        assert_eq!((given.digest, given.size), (digest("{}"), Some(2)), "{status}");
+        assert!(matches!(head("gone").await, Ok(Answer::Absent)), "{status}");
+        let refused = head("secret").await;
+        assert!(
+            matches!(&refused, Ok(Answer::Refused(refusal)) if !refusal.body.is_empty()),
+            "{status}: {refused:?}"
+        );
+        invalid(head("lost").await);
+    }
+}
+
+/// Compressed, a manifest's digest could not be told: neither are its bytes asked for so, nor believed.
+#[tokio::test]
+async fn manifests_are_asked_for_unencoded() {
+    let server = Scripted::start(|_| {
+        let headers = [("content-type", OCI_IMAGE_MANIFEST), ("content-encoding", "gzip")];
+        reply(200, &headers, "not the manifest's bytes")
+    })
+    .await;
+    let upstream = upstream(&server.url());
+    invalid(upstream.manifest(&repository(), &reference("v1"), &anyone()).await);
+    assert_eq!(server.take()[0].header("accept-encoding"), Some("identity"));
 }

@@ -6,7 +6,7 @@ use refshim::oci::media_type::{OCI_ARTIFACT_MANIFEST, OCI_NODE, ORAS_ARTIFACT_MA
 use serde_json::{Value, json};
 use support::content::{IMAGE, bare_image, empty_descriptor};
 use support::fake::knobs::{Knobs, Pushes};
-use support::fake::{Fake, profiles};
+use support::fake::{Fake, Trouble, profiles};
 use support::{CountingProxy, Endpoint, Program, Pushed, Refshim, Registry, Tools};
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
@@ -449,5 +449,84 @@ async fn oras_pulls_and_copies_an_artifact_manifest() {
         assert_eq!(copied[0]["mediaType"], OCI_ARTIFACT_MANIFEST, "{program:?}: {copied:?}");
         let path = format!("/v2/copy/blobs/{}", content()["digest"].as_str().unwrap());
         assert_eq!(through.get(&path).await.expect_status(200).body, CONTENT);
+    }
+}
+
+/// What stands before a registry may strip the digest header, or compress whatever the client takes compressed.
+#[tokio::test]
+async fn a_sealed_tag_is_opened_whatever_stands_before_the_registry() {
+    for is_header_gone in [true, false] {
+        let fake = Fake::start(Knobs::default()).await;
+        let refshim = Refshim::in_front_of(&fake.url()).await;
+        let through = refshim.endpoint();
+        through.push_blob("app", CONTENT).await;
+        let image = through.push_image("app", "v1", "image").await;
+        let (_, sealed) = kinds(&image, "artifact").remove(0);
+        through.put_bytes("app", "sealed", &sealed).await.expect_status(201);
+        if is_header_gone {
+            fake.trouble(Trouble::WithoutHeader("docker-content-digest"), |_| true);
+        }
+        let compressed = Trouble::answer(
+            200,
+            &[("content-type", IMAGE), ("content-encoding", "gzip")],
+            "what nobody asked for",
+        );
+        fake.trouble(compressed, |seen| {
+            let encodings = seen.headers.get("accept-encoding");
+            seen.path.contains("/manifests/") && encodings.is_none_or(|encodings| encodings != "identity")
+        });
+        let cold = Refshim::in_front_of(&fake.url()).await;
+        for endpoint in [&through, &cold.endpoint()] {
+            for (reference, is_tag) in [("sealed", true), (&*sealed.digest, false)] {
+                let path = format!("/v2/app/manifests/{reference}");
+                let asked = [("accept", &*sealed.media_type), ("accept-encoding", "gzip")];
+                for method in [http::Method::GET, http::Method::HEAD] {
+                    let reply = endpoint
+                        .send(method.clone(), &path, &asked, "")
+                        .await
+                        .expect_status(200);
+                    let length = sealed.size().to_string();
+                    assert_eq!(
+                        reply.header("docker-content-digest"),
+                        Some(&*sealed.digest),
+                        "{method} {is_tag}"
+                    );
+                    assert_eq!(
+                        reply.header("content-type"),
+                        Some(&*sealed.media_type),
+                        "{method} {is_tag}"
+                    );
+                    assert_eq!(reply.header("content-length"), Some(&*length), "{method} {is_tag}");
+                    assert!(method == http::Method::HEAD || reply.body == sealed.bytes);
+                }
+            }
+        }
+    }
+}
+
+/// The envelope is what the registry has: when that is gone, so is what was in it.
+#[tokio::test]
+async fn what_was_sealed_is_there_as_long_as_its_envelope() {
+    let fake = Fake::start(Knobs::default()).await;
+    let refshim = Refshim::builder(&fake.url())
+        .env("REFSHIM_CACHE__FRESH_FOR", "0s")
+        .start()
+        .await;
+    let through = refshim.endpoint();
+    through.push_blob("app", CONTENT).await;
+    let image = through.push_image("app", "v1", "image").await;
+    let (_, sealed) = kinds(&image, "artifact").remove(0);
+    through.put_bytes("app", "sealed", &sealed).await.expect_status(201);
+    let path = format!("/v2/app/manifests/{}", sealed.digest);
+    for _ in 0..2 {
+        reads(&through, &sealed.digest, &sealed, "while the envelope is there").await;
+    }
+    let envelope = fake.endpoint().manifest("app", "sealed").await.expect_status(200);
+    let envelope = refshim::oci::Digest::sha256(&envelope.body);
+    let deleted = fake.endpoint().delete(&format!("/v2/app/manifests/{envelope}")).await;
+    deleted.expect_status(202);
+    for api in [path, format!("/v3/app/objects/{}", sealed.digest)] {
+        let reply = through.get_with(&api, &[("accept", &*sealed.media_type)]).await;
+        assert!(matches!(reply.status, 404 | 500), "{api}: {reply:?}");
     }
 }

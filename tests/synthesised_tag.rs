@@ -5,7 +5,7 @@ mod support;
 use refshim::oci::Digest;
 use serde_json::Value;
 use support::content::{IMAGE, INDEX, artifact, bare_image, index};
-use support::{CountingProxy, Program, Pushed, Refshim, Registry};
+use support::{CountingProxy, Fault, Program, Pushed, Refshim, Registry};
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
 
@@ -136,4 +136,37 @@ async fn cosigns_tags_alone_make_none() {
         .collect();
     assert_eq!(digests.len(), 2);
     assert!(digests.contains(&&Value::from(signature.digest)));
+}
+
+/// Some registries refuse (403) a tag that is not there, to whoever may read those that are.
+#[tokio::test]
+async fn it_stands_behind_a_refusal_of_a_tag_that_is_not_there() {
+    let set = Set::new(Program::V2, &[]).await;
+    let sbom = set.registry.endpoint().attach("app", &set.image, SBOM, "sbom").await;
+    let (tag, denied) = (set.image.referrers_tag(), r#"{"errors":[{"code":"DENIED"}]}"#);
+    let json = [("content-type", "application/json")];
+    set.link
+        .fail(Fault::answer(403, &json, denied), move |seen| seen.path.ends_with(&tag));
+    let through = set.refshim.endpoint();
+    let got = through
+        .manifest("app", &set.image.referrers_tag())
+        .await
+        .expect_status(200);
+    assert_eq!(got.json()["manifests"][0]["digest"], sbom.digest);
+    through.head(&set.path()).await.expect_status(200);
+    // Where nothing is known, and where the caller may read nothing, the refusal stands.
+    let unknown = format!("sha256-{}", "5".repeat(64));
+    let is_unknown = unknown.clone();
+    set.link.fail(Fault::answer(403, &json, denied), move |seen| {
+        seen.path.ends_with(&is_unknown)
+    });
+    through.manifest("app", &unknown).await.expect_status(403);
+    set.link.heal();
+    set.link.fail(Fault::answer(403, &json, denied), |_| true);
+    let stranger = through.basic("mallory", "m");
+    let refused = stranger
+        .manifest("app", &set.image.referrers_tag())
+        .await
+        .expect_status(403);
+    assert_eq!(refused.text(), denied);
 }

@@ -1,45 +1,60 @@
 //! Whether a caller may read a repository: asked of the upstream with the caller's own credentials, remembered briefly.
 //!
-//! Only permission is remembered, never refusal. Credentials are remembered as a salted hash that no other process can make.
+//! The proof of a right to read is a manifest that the registry gave this credential. A listing proves the right to list and
+//! nothing more: registries grant the two apart. Only permission is remembered, never refusal. Credentials are remembered as a
+//! salted hash that no other process can make.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::StatusCode;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Clock, Ends, Flights, Scope};
-use crate::oci::{Digest, Reference};
-use crate::upstream::{Answer, Caller, Refusal, Upstream, UpstreamError};
+use crate::oci::{Digest, Reference, Tag};
+use crate::upstream::{Caller, Refusal, TagNames, Upstream, UpstreamError};
 
 use super::place::Place;
+use super::proof;
 
 /// Pairs of repository and credential that are remembered.
 const REMEMBERED: u64 = 100_000;
-/// Largest answer to a listing that is only asked for its status: Distribution 2.8 ignores `n` and lists everything.
-const PROBE_LIMIT: usize = 64 << 20;
 /// A permission this young is not written down again: busy callers are allowed again with every request.
 const AS_GOOD_AS_NOW: Duration = Duration::from_secs(1);
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// A repository that is hidden from callers is logged about this often at most.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// Repositories that are remembered as logged about.
+const TOLD: u64 = 1000;
 
 type CredentialHash = [u8; 16];
+type PermissionKey = (Scope, CredentialHash, Right);
 type Probe = Result<Access, UpstreamError>;
+
+/// What a credential may do in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Right {
+    Read,
+    List,
+}
 
 /// What the upstream says of a caller.
 #[derive(Clone, Debug)]
 pub(super) enum Access {
     Allowed,
+    /// The registry lists the repository to this caller, with no tag in it, and gives no manifest that was asked for.
+    Empty,
     /// To this caller the repository does not exist: no state of it may be shown.
     Unseen,
     Refused(Refusal),
 }
 
 pub(super) struct AccessList {
-    allowed: Cache<(Scope, CredentialHash), Allowed>,
-    probes: Flights<(Scope, CredentialHash), Probe>,
+    allowed: Cache<PermissionKey, Allowed>,
+    probes: Flights<PermissionKey, Probe>,
+    hidden: HiddenRepositories,
     salt: [u8; 32],
     clock: Clock,
     allowed_for: Duration,
@@ -57,15 +72,25 @@ impl AccessList {
         Self {
             allowed: Cache::new(REMEMBERED),
             probes: Flights::new(PROBE_DEADLINE),
+            hidden: HiddenRepositories::default(),
             salt: rand::random(),
             clock: Clock::default(),
             allowed_for,
         }
     }
 
-    /// Remembers that the upstream just let this caller read the repository.
+    /// Remembers that the upstream just gave this caller a manifest of the repository.
     pub fn allow(&self, place: &Place) {
-        let (key, now) = (self.key(place), self.clock.now());
+        self.remember(place, Right::Read);
+    }
+
+    /// Remembers that the upstream just listed the repository's tags to this caller.
+    pub fn allow_listing(&self, place: &Place) {
+        self.remember(place, Right::List);
+    }
+
+    fn remember(&self, place: &Place, right: Right) {
+        let (key, now) = (self.key(place, right), self.clock.now());
         let known = self.allowed.get(&key);
         if known.is_some_and(|known| now.saturating_sub(known.since) < AS_GOOD_AS_NOW) {
             return;
@@ -79,21 +104,29 @@ impl AccessList {
 
     /// Forgets what was allowed: the upstream just refused.
     pub fn forget(&self, place: &Place) {
-        self.allowed.invalidate(&self.key(place));
+        for right in [Right::Read, Right::List] {
+            self.allowed.invalidate(&self.key(place, right));
+        }
     }
 
+    /// Whether the caller is known to be let read the repository.
     pub fn is_allowed(&self, place: &Place) -> bool {
-        self.was_allowed(place, self.allowed_for)
+        self.was_allowed(place, Right::Read, self.allowed_for)
+    }
+
+    /// Whether the caller is known to be let list the repository's tags.
+    pub fn may_list(&self, place: &Place) -> bool {
+        self.was_allowed(place, Right::List, self.allowed_for)
     }
 
     /// Whether a caller without credentials was allowed within `window`: during an outage, what anyone could read a while ago
     /// is no secret. Credentials get no such grace, they may have been revoked.
     pub fn anyone_was_allowed(&self, place: &Place, window: Duration) -> bool {
-        place.caller.authorization().is_none() && self.was_allowed(place, window)
+        place.caller.authorization().is_none() && self.was_allowed(place, Right::Read, window)
     }
 
-    fn was_allowed(&self, place: &Place, window: Duration) -> bool {
-        let Some(allowed) = self.allowed.get(&self.key(place)) else {
+    fn was_allowed(&self, place: &Place, right: Right, window: Duration) -> bool {
+        let Some(allowed) = self.allowed.get(&self.key(place, right)) else {
             return false;
         };
         let now = self.clock.now();
@@ -111,7 +144,7 @@ impl AccessList {
         };
         let landed = self
             .probes
-            .try_run(self.key(place), Ends::WithLastWaiter, begin)
+            .try_run(self.key(place, Right::Read), Ends::WithLastWaiter, begin)
             .await?;
         landed.value.unwrap_or(Err(UpstreamError::Timeout("access check")))
     }
@@ -121,66 +154,57 @@ impl AccessList {
         if self.is_allowed(&place) {
             return Ok(Access::Allowed);
         }
-        let access = probe(&upstream, &place, &known).await?;
+        let access = proof::of_reading(&upstream, &place, &known).await?;
         if matches!(access, Access::Allowed) {
             self.allow(&place);
         }
         Ok(access)
     }
 
-    fn key(&self, place: &Place) -> (Scope, CredentialHash) {
+    /// The registry just said that a repository, of which this process shows a list to others, does not exist to this caller:
+    /// a service that lost its credentials would go on with "no signatures". Told once in a while per repository.
+    pub fn is_hidden(&self, place: &Place) {
+        if self.hidden.is_news(&place.scope) {
+            let before = self.allowed.contains_key(&self.key(place, Right::Read));
+            tracing::warn!(
+                repository = %place.repository,
+                credentials = place.caller.authorization().is_some(),
+                allowed_before = before,
+                "the registry says to this caller that the repository does not exist, which it shows to others: \
+                 its referrers are answered with an empty list; check the caller's credentials"
+            );
+        }
+    }
+
+    fn key(&self, place: &Place, right: Right) -> PermissionKey {
         let mut hash = CredentialHash::default();
         // All zeros stand for nobody.
         if let Some(authorization) = place.caller.authorization() {
             let hasher = Sha256::new().chain_update(self.salt).chain_update(authorization);
             hash.copy_from_slice(&hasher.finalize()[..16]);
         }
-        (place.scope.clone(), hash)
+        (place.scope.clone(), hash, right)
     }
 }
 
-/// HEADs what probably exists; a 404 proves no right, so the last word is the tag list's.
-async fn probe(upstream: &Upstream, place: &Place, known: &[Reference]) -> Probe {
-    for reference in known {
-        match upstream
-            .head_manifest(&place.repository, reference, &place.caller)
-            .await
-        {
-            Ok(Answer::Found(_)) => return Ok(Access::Allowed),
-            // Distribution 2.8 fails at the digest of what is in an envelope.
-            Ok(Answer::Absent) | Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => {}
-            // A HEAD's refusal has no body to relay: the listing's has.
-            Ok(Answer::Refused(_)) => break,
-            Err(error) => return Err(error),
-        }
+/// Repositories of which it was told lately that they are hidden from somebody.
+struct HiddenRepositories(Cache<Scope, ()>);
+
+impl Default for HiddenRepositories {
+    fn default() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(TOLD)
+                .time_to_live(TOLD_AGAIN_AFTER)
+                .build(),
+        )
     }
-    let path = format!("/v2/{}/tags/list?n=1", place.repository);
-    let reply = upstream.get(&path, &place.caller, PROBE_LIMIT).await?;
-    Ok(match reply.status.as_u16() {
-        200 if is_listing(&reply.body) => Access::Allowed,
-        // A page for logging in, say.
-        200 => return Err(UpstreamError::Invalid("a tag listing that is none".into())),
-        404 => match reply.error() {
-            Some(stated) if stated.states_absence() => Access::Unseen,
-            Some(stated) if stated.states_refusal() => Access::Refused(reply),
-            // An ingress without the registry behind it says so of everything.
-            _ => {
-                return Err(UpstreamError::Invalid(format!(
-                    "a 404 that does not say what is absent, for {path}"
-                )));
-            }
-        },
-        _ => Access::Refused(reply),
-    })
 }
 
-fn is_listing(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Listing {
-        #[serde(rename = "tags")]
-        _tags: serde::de::IgnoredAny,
+impl HiddenRepositories {
+    fn is_news(&self, scope: &Scope) -> bool {
+        self.0.entry_by_ref(scope).or_insert(()).is_fresh()
     }
-    serde_json::from_slice::<Listing>(body).is_ok()
 }
 
 /// The `exp` of a bearer token that is a JWT. Its signature is the upstream's business: this can only shorten.
@@ -197,13 +221,20 @@ fn token_end(caller: &Caller) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The references to probe for a question about `subject`, given a tag that a listing knows.
-pub(super) fn probable(subject: Option<&Digest>, tag: Option<&str>) -> Vec<Reference> {
+/// The references to probe for a question about `subject`: itself, else up to three of the tags that a listing knows.
+pub(super) fn probable(subject: Option<&Digest>, names: Option<&TagNames>) -> Vec<Reference> {
     // Clients ping with a digest of zeros, which never exists.
     let subject = subject.filter(|digest| digest.encoded().bytes().any(|b| b != b'0'));
-    let tag = tag.and_then(|name| crate::oci::Tag::parse(name).ok());
-    let subject = subject.cloned().map(Reference::Digest);
-    subject.into_iter().chain(tag.map(Reference::Tag)).collect()
+    let tags = names
+        .into_iter()
+        .flat_map(|names| proof::spread(names.len()).map(|at| names.get(at)));
+    let tags = tags.filter_map(|name| Tag::parse(name).ok()).map(Reference::Tag);
+    subject
+        .cloned()
+        .map(Reference::Digest)
+        .into_iter()
+        .chain(tags)
+        .collect()
 }
 
 #[cfg(test)]
@@ -233,14 +264,31 @@ mod tests {
         assert!(!list.is_allowed(&place(Some("Basic YQ=="))));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_right_to_list_is_no_right_to_read() {
+        let list = AccessList::new(Duration::from_secs(60));
+        list.allow_listing(&place(None));
+        assert!(list.may_list(&place(None)) && !list.is_allowed(&place(None)));
+        assert!(!list.anyone_was_allowed(&place(None), Duration::from_secs(60)));
+        list.allow(&place(None));
+        list.forget(&place(None));
+        assert!(!list.may_list(&place(None)) && !list.is_allowed(&place(None)));
+    }
+
     #[test]
-    fn only_a_tag_listing_lets_anybody_in() {
-        for listing in [r#"{"name":"r","tags":["a"]}"#, r#"{"tags":null}"#] {
-            assert!(is_listing(listing.as_bytes()), "{listing}");
-        }
-        for other in ["", "<html>log in</html>", "{}", "[]", r#"{"errors":[]}"#] {
-            assert!(!is_listing(other.as_bytes()), "{other}");
-        }
+    fn what_is_probed_is_the_subject_and_three_tags() {
+        let subject = Digest::sha256(b"x");
+        let names: TagNames = ["a", "b", "c", "d", "e"].iter().collect();
+        let probed = |names| {
+            probable(Some(&subject), names)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(probed(Some(&names)), [subject.as_str(), "a", "c", "e"]);
+        assert_eq!(probed(None), [subject.as_str()]);
+        let zeros = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap();
+        assert!(probable(Some(&zeros), None).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use crate::cache::{Cached as _, Epoch, Scope};
+use crate::cache::{Epoch, Scope};
 use crate::oci::Digest;
 use crate::upstream::RawManifest;
 
@@ -28,8 +28,11 @@ pub(super) struct Lately(Cache<(Scope, Digest), Lesson>);
 
 impl Default for Lately {
     fn default() -> Self {
-        let weigher =
-            |_: &(Scope, Digest), lesson: &Lesson| u32::try_from(lesson.raw.weight() + BESIDE).unwrap_or(u32::MAX);
+        let weigher = |(_, digest): &(Scope, Digest), lesson: &Lesson| {
+            let raw = &lesson.raw;
+            let bytes = raw.bytes.len() + raw.media_type.len() + digest.as_str().len() + BESIDE;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
         let cache = Cache::builder().max_capacity(MOST).weigher(weigher);
         Self(cache.time_to_live(KEPT).build())
     }

@@ -165,7 +165,7 @@ impl Listings {
         Ok(match sought.await? {
             Answer::Found(None) => None,
             Answer::Found(Some(names)) => {
-                self.access.allow(place);
+                self.access.allow_listing(place);
                 Some(Answer::Found(Sought::OfSubject(Arc::new(names))))
             }
             Answer::Absent => Some(Answer::Absent),
@@ -237,7 +237,7 @@ impl Listings {
             .tags_unless_seekable(&place.repository, &place.caller, is_large);
         Ok(match read.await? {
             Answer::Found(Tags::All(names)) => {
-                self.access.allow(&place);
+                self.access.allow_listing(&place);
                 let listing = Listing {
                     names: Arc::new(names),
                     age: Duration::ZERO,
@@ -252,7 +252,7 @@ impl Listings {
                 Answer::Found(Listed::All(listing))
             }
             Answer::Found(Tags::Seekable) => {
-                self.access.allow(&place);
+                self.access.allow_listing(&place);
                 Answer::Found(Listed::Seekable)
             }
             Answer::Absent => Answer::Absent,

@@ -3,28 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, from_json, to_json};
-use crate::oci::weight::{allocated, shared_text};
+use crate::cache::{Cache, Cached, Key, Stamped, from_json, to_json};
+use crate::oci::weight::shared_text;
 use crate::oci::{Digest, Manifest, Reference, Tag, envelope, tag_scheme};
-use crate::upstream::{Answer, RawManifest, Upstream, UpstreamError};
+use crate::upstream::{Answer, HeadOutcome, RawManifest, Upstream, UpstreamError};
 
+use super::access::AccessList;
 use super::counts::ResolveCounts;
 use super::error::ResolveError;
 use super::place::Place;
+use super::remembered::{Given, RememberedManifest, ServedHeaders};
 
 pub(super) type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
-
-/// Bytes that are shared are counted beside by whoever shares them.
-const SHARED_BYTES: usize = 32;
-
-/// What shared bytes take up.
-pub(super) fn bytes_weight(bytes: &Bytes) -> usize {
-    allocated(bytes.len()) + SHARED_BYTES
-}
 
 /// What a tag pointed at when it was last asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,32 +42,6 @@ impl Cached for TagRecord {
     }
 }
 
-impl Cached for RawManifest {
-    fn weight(&self) -> usize {
-        // Its digest is that of its key.
-        size_of::<Self>() + bytes_weight(&self.bytes) + allocated(self.media_type.len())
-    }
-
-    /// The media type, a line feed, the manifest's bytes.
-    fn encode(&self) -> Option<Vec<u8>> {
-        Some([self.media_type.as_bytes(), b"\n", &self.bytes].concat())
-    }
-
-    /// Nobody is believed but the digest.
-    fn decode(digest: &str, mut bytes: Bytes) -> Option<Self> {
-        let digest = Digest::parse(digest).ok()?;
-        let end = bytes.iter().position(|b| *b == b'\n')?;
-        let media_type = String::from_utf8(bytes.split_to(end).into()).ok()?;
-        bytes.advance(1);
-        let is_it = digest.matches(&bytes) == Some(true);
-        is_it.then_some(Self {
-            digest,
-            media_type,
-            bytes,
-        })
-    }
-}
-
 /// When a tag that is known must be asked again.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Recheck<'a> {
@@ -90,6 +58,8 @@ pub(super) enum Recheck<'a> {
 pub(super) struct Manifests {
     pub upstream: Arc<Upstream>,
     pub cache: Arc<Cache>,
+    /// A manifest that the upstream gives proves its caller's right to read.
+    pub access: Arc<AccessList>,
     pub counts: Arc<ResolveCounts>,
     /// Largest original in an envelope, in bytes.
     pub limit: usize,
@@ -116,17 +86,54 @@ impl Manifests {
 
     /// The manifest with this digest; remembered ones cost nothing.
     pub async fn by_digest(&self, place: &Place, digest: &Digest) -> Found {
-        let key = Key::manifest(&place.scope, &place.epoch, digest);
-        if let Some(found) = self.cache.get::<RawManifest>(&key).await {
-            return Ok(Answer::Found(found.value));
+        match self.find(place, digest).await {
+            Some(found) => Ok(Answer::Found(found.value.manifest.clone())),
+            None => self.ask_by_digest(place, digest).await,
         }
+    }
+
+    /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again when the upstream gave
+    /// it by its digest longer than `recheck` ago, because it may have been deleted, or withheld.
+    pub async fn still_there(&self, place: &Place, digest: &Digest, recheck: Duration) -> Found {
+        let Some(found) = self.find(place, digest).await else {
+            return self.ask_by_digest(place, digest).await;
+        };
+        if found.vouched && found.value.was_given_within(recheck, self.cache.now()) {
+            return Ok(Answer::Found(found.value.manifest.clone()));
+        }
+        if found.value.is_sealed {
+            return self.in_envelope_still(place, digest).await;
+        }
+        let reference = Reference::Digest(digest.clone());
+        let head = self
+            .upstream
+            .head_only(&place.repository, &reference, &place.caller)
+            .await?;
+        match head {
+            HeadOutcome::Found(_) => {
+                self.access.allow(place);
+                self.confirm(place, digest, found.value.clone()).await;
+                Ok(Answer::Found(found.value.manifest.clone()))
+            }
+            // Neither says so in words: a GET does, and knows of envelopes.
+            HeadOutcome::NotFound | HeadOutcome::Unclear => {
+                let answer = self.ask_by_digest(place, digest).await;
+                if matches!(answer, Ok(Answer::Absent)) {
+                    self.forget(place, digest).await;
+                }
+                answer
+            }
+        }
+    }
+
+    async fn ask_by_digest(&self, place: &Place, digest: &Digest) -> Found {
         let reference = Reference::Digest(digest.clone());
         match self
             .upstream
             .manifest(&place.repository, &reference, &place.caller)
             .await
         {
-            Ok(Answer::Found(raw)) => Ok(Answer::Found(self.remember(place, raw).await)),
+            Ok(Answer::Found(raw)) => Ok(Answer::Found(self.remember(place, raw, Given::ByDigest).await)),
             Ok(Answer::Absent) => self.in_envelope(place, digest).await,
             Ok(Answer::Refused(refusal)) => Ok(Answer::Refused(refusal)),
             // Distribution 2.8 finds the blob in the envelope and fails to read it as a manifest.
@@ -140,33 +147,36 @@ impl Manifests {
         }
     }
 
-    /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again after `recheck`,
-    /// because it may have been deleted.
-    pub async fn still_there(&self, place: &Place, digest: &Digest, recheck: Duration) -> Found {
-        let key = Key::manifest(&place.scope, &place.epoch, digest);
-        let Some(found) = self.cache.get::<RawManifest>(&key).await else {
-            return self.by_digest(place, digest).await;
-        };
-        if found.within(recheck) {
-            return Ok(Answer::Found(found.value));
-        }
-        let reference = Reference::Digest(digest.clone());
-        match self
-            .upstream
-            .head_manifest(&place.repository, &reference, &place.caller)
-            .await?
-        {
-            Answer::Found(_) => {
-                self.cache.put(key, found.value.clone()).await;
-                Ok(Answer::Found(found.value))
-            }
+    /// What was in an envelope when it was last asked for; it may be stored as such by now.
+    async fn in_envelope_still(&self, place: &Place, digest: &Digest) -> Found {
+        match self.in_envelope(place, digest).await? {
             Answer::Absent => {
-                // A HEAD's 404 carries no error body: a GET confirms, and knows of envelopes.
-                self.cache.remove(&key).await;
-                self.by_digest(place, digest).await
+                self.forget(place, digest).await;
+                self.ask_by_digest(place, digest).await
             }
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+            other => Ok(other),
         }
+    }
+
+    /// What is remembered of the manifest with this digest, however old.
+    pub async fn find(&self, place: &Place, digest: &Digest) -> Option<Stamped<RememberedManifest>> {
+        self.cache.get(&Key::manifest(&place.scope, &place.epoch, digest)).await
+    }
+
+    /// The upstream just said of this very digest that it is there, to a caller who may read it.
+    pub async fn confirm(&self, place: &Place, digest: &Digest, known: Arc<RememberedManifest>) {
+        let confirmed = RememberedManifest {
+            given: Some(self.cache.now()),
+            ..(*known).clone()
+        };
+        let key = Key::manifest(&place.scope, &place.epoch, digest);
+        self.cache.put(key, Arc::new(confirmed)).await;
+    }
+
+    pub async fn forget(&self, place: &Place, digest: &Digest) {
+        self.cache
+            .remove(&Key::manifest(&place.scope, &place.epoch, digest))
+            .await;
     }
 
     /// What the tag points at, envelopes opened. A tag that was never asked costs one GET, a known one at most a HEAD.
@@ -190,7 +200,7 @@ impl Manifests {
             .manifest(&place.repository, &reference, &place.caller)
             .await?
         {
-            Answer::Found(raw) => self.remember(place, raw).await,
+            Answer::Found(raw) => self.remember(place, raw, Given::ByTag).await,
             Answer::Absent => {
                 self.forget_tag(place, tag).await;
                 return Ok(Answer::Absent);
@@ -246,10 +256,11 @@ impl Manifests {
         let reference = Reference::Tag(tag.clone());
         match self
             .upstream
-            .head_manifest(&place.repository, &reference, &place.caller)
+            .head_only(&place.repository, &reference, &place.caller)
             .await?
         {
-            Answer::Found(head) if head.digest == known.digest => {
+            HeadOutcome::Found(head) if head.digest == known.digest => {
+                self.access.allow(place);
                 self.record(place, tag, TagRecord::clone(known)).await;
                 Ok(Some(head.digest))
             }
@@ -264,9 +275,10 @@ impl Manifests {
         let Some(original) = parsed.as_ref().and_then(envelope::open) else {
             return Ok(Answer::Found(raw));
         };
-        let key = Key::manifest(&place.scope, &place.epoch, &original.digest);
-        if let Some(found) = self.cache.get::<RawManifest>(&key).await {
-            return Ok(Answer::Found(found.value));
+        if let Some(found) = self.find(place, &original.digest).await {
+            // What holds it was given.
+            self.confirm(place, &original.digest, found.value.clone()).await;
+            return Ok(Answer::Found(found.value.manifest.clone()));
         }
         let blob = self
             .upstream
@@ -278,7 +290,7 @@ impl Manifests {
                     media_type: original.media_type,
                     bytes,
                 };
-                Answer::Found(self.remember(place, raw).await)
+                Answer::Found(self.remember(place, raw, Given::Sealed).await)
             }
             Answer::Absent => Answer::Absent,
             Answer::Refused(refusal) => Answer::Refused(refusal),
@@ -296,22 +308,53 @@ impl Manifests {
             .manifest(&place.repository, &reference, &place.caller)
             .await?
         {
-            Answer::Found(raw) => match self.open(place, Arc::new(raw)).await? {
-                Answer::Found(original) if original.digest != *digest => Ok(Answer::Absent),
-                opened => Ok(opened),
-            },
+            Answer::Found(raw) => {
+                self.access.allow(place);
+                match self.open(place, Arc::new(raw)).await? {
+                    Answer::Found(original) if original.digest != *digest => Ok(Answer::Absent),
+                    opened => Ok(opened),
+                }
+            }
             Answer::Absent => Ok(Answer::Absent),
             Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
         }
     }
 
-    pub async fn remember(&self, place: &Place, raw: RawManifest) -> Arc<RawManifest> {
-        let raw = Arc::new(raw);
-        if raw.digest.is_computable() {
-            let key = Key::manifest(&place.scope, &place.epoch, &raw.digest);
-            self.cache.put(key, raw.clone()).await;
+    /// Remembers what the upstream just gave to the caller, who is known to may read from now on.
+    async fn remember(&self, place: &Place, raw: RawManifest, given: Given) -> Arc<RawManifest> {
+        self.access.allow(place);
+        self.put(place, raw, given, None).await
+    }
+
+    /// Remembers a manifest whose bytes were checked against its digest. What the upstream sent along is kept from before where
+    /// `headers` are not known.
+    pub async fn put(
+        &self,
+        place: &Place,
+        raw: RawManifest,
+        given: Given,
+        headers: Option<ServedHeaders>,
+    ) -> Arc<RawManifest> {
+        let manifest = Arc::new(raw);
+        if !manifest.digest.is_computable() {
+            return manifest;
         }
-        raw
+        let key = Key::manifest(&place.scope, &place.epoch, &manifest.digest);
+        let before = self.cache.get::<RememberedManifest>(&key).await;
+        let before = before.filter(|before| before.vouched).map(|before| before.value);
+        let remembered = RememberedManifest {
+            manifest: manifest.clone(),
+            headers: headers
+                .or_else(|| Some(before.as_ref()?.headers.clone()))
+                .unwrap_or_default(),
+            given: match given {
+                Given::ByDigest | Given::Sealed => Some(self.cache.now()),
+                Given::ByTag => before.as_ref().and_then(|before| before.given),
+            },
+            is_sealed: given == Given::Sealed,
+        };
+        self.cache.put(key, Arc::new(remembered)).await;
+        manifest
     }
 
     async fn record(&self, place: &Place, tag: &Tag, record: TagRecord) {

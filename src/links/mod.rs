@@ -19,7 +19,9 @@ mod linked_tags;
 mod listing;
 mod manifests;
 mod place;
+mod proof;
 mod pull_up;
+mod remembered;
 mod resolver;
 mod scan;
 mod subjects;
@@ -30,5 +32,6 @@ mod warm;
 
 pub use counts::{AnsweredFrom, ResolveCounts};
 pub use error::ResolveError;
+pub use remembered::{Given, Known, MadeIndex, ServedHeaders};
 pub use resolver::{Resolved, Resolver};
 pub use subjects::Subjects;

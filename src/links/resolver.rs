@@ -9,7 +9,7 @@ use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::upstream::{Answer, Caller, TagNames, Upstream, UpstreamError};
 
 use super::absent::Absences;
-use super::access::{Access, AccessList};
+use super::access::AccessList;
 use super::counts::ResolveCounts;
 use super::deep::DeepFlights;
 use super::deleted::Deleted;
@@ -67,6 +67,7 @@ impl Resolver {
         let manifests = Manifests {
             upstream: upstream.clone(),
             cache: cache.clone(),
+            access: access.clone(),
             limit: limits.manifest_bytes,
             counts: Arc::default(),
         };
@@ -105,12 +106,12 @@ impl Resolver {
     ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
         let place = self.place(repository, caller).await;
         let listed = self.listings.now(&place).await?;
-        if matches!(listed, Answer::Found(_)) && !self.access.is_allowed(&place) {
+        if matches!(listed, Answer::Found(_)) && !self.access.may_list(&place) {
             // A listing that somebody else started proves nothing about this caller.
-            match self.access.check(&self.upstream, &place, Vec::new()).await? {
-                Access::Allowed => {}
-                Access::Unseen => return Ok(Answer::Absent),
-                Access::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+            match self.upstream.some_tags(&place.repository, &place.caller).await? {
+                Answer::Found(_) => self.access.allow_listing(&place),
+                Answer::Absent => return Ok(Answer::Absent),
+                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
         }
         listed.try_map(|listing| Ok(listing.names))
@@ -140,7 +141,7 @@ impl Resolver {
         warm::warm(&self.listings, &self.manifests, &place).await
     }
 
-    /// The upstream just let this caller read the repository.
+    /// The upstream just gave this caller a manifest of the repository.
     pub async fn allow(&self, repository: &RepositoryName, caller: &Caller) {
         self.access.allow(&self.outside(repository, caller));
     }

@@ -1,16 +1,21 @@
 //! Answers that refshim makes itself: exact length, an `ETag` that clients may ask by, the same headers for HEAD.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, WARNING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 
+use super::headers;
 use crate::body::Body;
 use crate::links::Resolved;
 use crate::oci::Digest;
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+const STALE: HeaderValue = HeaderValue::from_static("110 - \"Response is Stale\"");
 
 /// Room for the headers of most answers, so that their map does not grow.
 const USUAL_HEADERS: usize = 6;
@@ -86,9 +91,21 @@ impl Answered {
             self.headers.insert(AGE, HeaderValue::from(age.as_secs()));
         }
         if resolved.is_stale() {
-            let stale = HeaderValue::from_static("110 - \"Response is Stale\"");
-            self.headers.insert(WARNING, stale);
+            self.headers.insert(WARNING, STALE);
         }
+        self
+    }
+
+    /// Sends what the registry once sent with this body, its `ETag` too.
+    pub(super) fn sent_along(mut self, sent: &HeaderMap) -> Self {
+        headers::add(&mut self.headers, sent);
+        self
+    }
+
+    /// Says that the body was remembered `age` ago and could not be asked for again (RFC 7234, 5.1, 5.5.1).
+    pub(super) fn stale(mut self, age: Duration) -> Self {
+        self.headers.insert(AGE, HeaderValue::from(age.as_secs()));
+        self.headers.append(WARNING, STALE);
         self
     }
 
@@ -96,10 +113,12 @@ impl Answered {
     pub(super) fn respond(mut self, request: &Parts) -> Response<Body> {
         let digest = self.digest.unwrap_or_else(|| Digest::sha256(&self.body));
         let etag = ["\"", digest.as_str(), "\""].concat();
-        let known = knows(&request.headers, &etag);
+        let theirs = self.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
+        let theirs = theirs.map(|etag| etag.strip_prefix("W/").unwrap_or(etag));
+        let known = knows(&request.headers, &etag) || theirs.is_some_and(|etag| knows(&request.headers, etag));
         // A quoted digest is ASCII.
         if let Ok(etag) = HeaderValue::try_from(etag) {
-            self.headers.insert(ETAG, etag);
+            self.headers.entry(ETAG).or_insert(etag);
         }
         let mut response = Response::new(Body::empty());
         if known {
@@ -141,7 +160,6 @@ fn knows(headers: &HeaderMap, etag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::links::AnsweredFrom;

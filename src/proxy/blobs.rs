@@ -17,8 +17,9 @@ use http_body_util::BodyExt as _;
 use super::answer::CONTENT_DIGEST;
 use super::backend::Backend;
 use super::failure::Failure;
+use super::small_blobs::Source;
 use super::uploads::Chunk;
-use super::{passthrough, small_blobs};
+use super::{headers, memory, passthrough, small_blobs};
 use crate::body::Body;
 use crate::dialect::Query;
 use crate::oci::{Code, Digest, OciError, RepositoryName};
@@ -35,9 +36,15 @@ pub(super) async fn forward(
 ) -> Result<Response<Body>, Failure> {
     let named = repository.zip(asked_digest(request));
     if let Some((repository, digest)) = &named
-        && let Some(known) = small_blobs::remembered(backend, request, repository, digest).await
+        && let Some(known) = small_blobs::known(backend, request, repository, digest).await
     {
-        return Ok(known);
+        if memory::is_enough(&known, request) {
+            return Ok(memory::serve_blob(&known, digest, request));
+        }
+        return match small_blobs::ask(backend, request, body, (repository, digest), &known).await? {
+            Source::Registry(response) => Ok(learned(backend, request, repository, digest.clone(), response).await),
+            Source::Memory(response) => Ok(response),
+        };
     }
     let chunk = Chunk::of(request);
     if let Some(chunk) = chunk
@@ -64,10 +71,21 @@ pub(super) async fn forward(
     let Some((repository, digest)) = named else {
         return Ok(response);
     };
+    Ok(learned(backend, request, repository, digest, response).await)
+}
+
+/// The registry's answer about a blob, under the name by which that was asked for.
+async fn learned(
+    backend: &Backend,
+    request: &Parts,
+    repository: &RepositoryName,
+    digest: Digest,
+    mut response: Response<Body>,
+) -> Response<Body> {
     if response.status().is_success() {
         name_as_asked(response.headers_mut(), &digest);
     }
-    Ok(small_blobs::learn(backend, request, repository, digest, response).await)
+    small_blobs::learn(backend, request, repository, digest, response).await
 }
 
 /// Whether the upstream refuses to mount a blob because of the repository that it is in. On refshim's own credentials the caller cannot
@@ -143,15 +161,16 @@ fn wrong_offset(request: &Parts, expected: u64) -> Response<Body> {
     response
 }
 
-fn not_satisfiable(headers: &HeaderMap) -> Response<Body> {
+fn not_satisfiable(upstreams: &HeaderMap) -> Response<Body> {
     let message = "the blob has no such range";
     let error = OciError::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::SizeInvalid, message);
     let mut response = Failure::from(error).into_response();
     for name in [CONTENT_RANGE, ETAG] {
-        if let Some(value) = headers.get(&name) {
+        if let Some(value) = upstreams.get(&name) {
             response.headers_mut().insert(name, value.clone());
         }
     }
+    headers::add(response.headers_mut(), &headers::along_with_another_body(upstreams));
     debug_assert!(response.headers().contains_key(CONTENT_TYPE) && !response.headers().contains_key(CONTENT_LENGTH));
     response
 }

@@ -85,6 +85,11 @@ impl Failure {
         Self::Oci(OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message))
     }
 
+    /// Whether the registry gave no answer of its own, so that what is known may be given instead.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Self::Upstream(error) if error.is_outage())
+    }
+
     /// The answer: a relayed refusal, or an OCI error body.
     pub(super) fn into_response(self) -> Response<Body> {
         let error = match self {

@@ -11,13 +11,15 @@ use http_body::Body as _;
 use super::answer::{Answered, CONTENT_DIGEST};
 use super::backend::Backend;
 use super::failure::Failure;
+use super::memory::{self, KnownManifest};
+use super::proof::is_known_by_authorization;
 use super::tee::Tee;
-use super::{passthrough, pushes, synthesised};
+use super::{headers, passthrough, pushes, synthesised};
 use crate::body::Body;
-use crate::links::Resolver;
+use crate::links::{Given, Resolver, ServedHeaders};
 use crate::oci::media_type::{self, ManifestKind};
-use crate::oci::{Digest, Reference, RepositoryName, envelope};
-use crate::upstream::{Answer, Caller, RawManifest, UpstreamError};
+use crate::oci::{Digest, Reference, RepositoryName, Tag, envelope};
+use crate::upstream::{Answer, Caller, RawManifest, UpstreamError, is_encoded};
 
 /// A request for one manifest.
 pub(super) struct Asked<'a> {
@@ -54,42 +56,131 @@ async fn read(asked: &Asked<'_>, body: Body) -> Result<Response<Body>, Failure> 
     if let Some(merged) = synthesised::instead(asked).await? {
         return Ok(merged);
     }
-    if let Reference::Digest(digest) = asked.reference
-        && let Some(known) = asked
-            .backend
-            .resolver
-            .remembered(asked.repository, digest, &asked.caller)
-            .await
+    let known = known(asked).await;
+    if let Some(known) = &known
+        && memory::is_enough(known, asked.request)
     {
-        return Ok(serve(&known, asked.request));
+        return Ok(memory::serve_manifest(known, asked.request));
     }
-    let response = passthrough::forward(asked.backend, asked.request, body).await?;
-    match response.status() {
+    let question = memory::unencoded(asked.request, known.as_ref());
+    match passthrough::forward(asked.backend, &question.request, body).await {
+        Ok(response) => answered(asked, response, known.as_ref(), question.is_conditional).await,
+        Err(failure) => match known.filter(|_| failure.is_outage()) {
+            Some(known) => Ok(memory::serve_stale_manifest(&known, asked.request)),
+            None => Err(failure),
+        },
+    }
+}
+
+/// What is remembered of the manifest that a GET names by its digest. A HEAD always goes to the registry: by HEADs clients learn
+/// what they must push.
+async fn known(asked: &Asked<'_>) -> Option<KnownManifest> {
+    let Reference::Digest(digest) = asked.reference else {
+        return None;
+    };
+    if asked.request.method != Method::GET {
+        return None;
+    }
+    let resolver = &asked.backend.resolver;
+    resolver.known_manifest(asked.repository, digest, &asked.caller).await
+}
+
+/// What the upstream's answer means, and what is given for it. `is_conditional`: it was asked whether `known` is the same still.
+async fn answered(
+    asked: &Asked<'_>,
+    response: Response<Body>,
+    known: Option<&KnownManifest>,
+    is_conditional: bool,
+) -> Result<Response<Body>, Failure> {
+    let status = response.status();
+    match status {
         StatusCode::OK => {
-            asked
-                .backend
-                .was_read(asked.request, asked.repository, &asked.caller)
-                .await;
+            let backend = asked.backend;
+            backend.was_read(asked.request, asked.repository, &asked.caller).await;
             found(asked, response).await
         }
-        StatusCode::NOT_FOUND => match Box::pin(not_found(asked)).await? {
-            Some(answer) => Ok(answer),
-            None => Ok(response),
+        StatusCode::NOT_MODIFIED => {
+            confirm(asked).await;
+            Ok(match known.filter(|_| is_conditional) {
+                Some(known) => memory::serve_same_manifest(known, response.headers(), asked.request),
+                None => response,
+            })
+        }
+        StatusCode::NOT_FOUND => match (Box::pin(not_found(asked)).await, known) {
+            (Ok(Some(answer)), _) => Ok(instead_of(&response, answer)),
+            (Err(failure), Some(known)) if known.is_sealed && failure.is_outage() => {
+                Ok(memory::serve_stale_manifest(known, asked.request))
+            }
+            (Err(failure), _) => Err(failure),
+            (Ok(None), _) => {
+                if memory::states_absence(&response) {
+                    withheld(asked).await;
+                }
+                Ok(response)
+            }
         },
         // Distribution 2.8 finds the blob in an envelope and fails to read it as a manifest.
-        StatusCode::INTERNAL_SERVER_ERROR => match Box::pin(in_envelope(asked)).await {
-            Ok(Some(original)) => Ok(original),
-            Ok(None) | Err(_) => Ok(response),
+        StatusCode::INTERNAL_SERVER_ERROR => match (Box::pin(in_envelope(asked)).await, known) {
+            (Ok(Some(original)), _) => Ok(instead_of(&response, original)),
+            // The envelope is gone, and the blob that was in it is no manifest.
+            (Ok(None), Some(known)) if known.is_sealed => Ok(response),
+            (_, Some(known)) => Ok(memory::serve_stale_manifest(known, asked.request)),
+            (_, None) => Ok(response),
         },
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            asked
-                .backend
-                .was_refused(asked.request, asked.repository, &asked.caller)
-                .await;
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => refused(asked, response).await,
+        _ if memory::is_outage(status) => Ok(match known {
+            Some(known) => memory::serve_stale_manifest(known, asked.request),
+            None => response,
+        }),
+        _ => {
+            if status.is_client_error() {
+                withheld(asked).await;
+            }
             Ok(response)
         }
-        _ => Ok(response),
     }
+}
+
+/// A refusal ends what is known of the digest, and of the caller's right; some registries refuse tags that are not there (403),
+/// behind which links may be known.
+async fn refused(asked: &Asked<'_>, response: Response<Body>) -> Result<Response<Body>, Failure> {
+    if response.status() == StatusCode::FORBIDDEN
+        && synthesised::is_referrers_tag(asked.reference)
+        && let Ok(Some(index)) = Box::pin(synthesised::for_missing_tag(asked)).await
+    {
+        return Ok(instead_of(&response, index));
+    }
+    withheld(asked).await;
+    let backend = asked.backend;
+    backend
+        .was_refused(asked.request, asked.repository, &asked.caller)
+        .await;
+    Ok(response)
+}
+
+/// The upstream did not give what was asked for by its digest.
+async fn withheld(asked: &Asked<'_>) {
+    if let Reference::Digest(digest) = asked.reference
+        && is_known_by_authorization(asked.request)
+    {
+        let resolver = &asked.backend.resolver;
+        resolver.withheld(asked.repository, digest, &asked.caller).await;
+    }
+}
+
+/// The upstream said that what was asked for by its digest is there.
+async fn confirm(asked: &Asked<'_>) {
+    if let Reference::Digest(digest) = asked.reference {
+        let resolver = &asked.backend.resolver;
+        resolver.confirm_manifest(asked.repository, digest, &asked.caller).await;
+    }
+}
+
+/// refshim's own `answer` in place of the upstream's, with what that sends along.
+fn instead_of(upstreams: &Response<Body>, mut answer: Response<Body>) -> Response<Body> {
+    let along = headers::along_with_another_body(upstreams.headers());
+    headers::add(answer.headers_mut(), &along);
+    answer
 }
 
 /// What the upstream does not have may be in an envelope, or be refshim's own.
@@ -154,28 +245,48 @@ async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result<Response<B
     if let Some(digest) = &promised
         && let Some(index) = synthesised::instead_of_subject(asked, digest).await?
     {
-        return Ok(index);
+        return Ok(instead_of(&response, index));
     }
     if let (Reference::Tag(tag), Some(digest)) = (asked.reference, &promised) {
         asked.backend.resolver.saw_tag(asked.repository, tag, digest).await;
     }
+    if is_encoded(response.headers()) {
+        // Other bytes than the manifest's, although it was asked for without.
+        return Ok(response);
+    }
+    let lesson = Lesson {
+        given: match asked.reference {
+            Reference::Digest(_) => Given::ByDigest,
+            Reference::Tag(_) => Given::ByTag,
+        },
+        headers: memory::sent_with_content(response.headers(), asked.request),
+        promised,
+        media_type,
+    };
     // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
-    let may_be_sealed = matches!(asked.reference, Reference::Tag(_)) && media_type == media_type::OCI_IMAGE_MANIFEST;
-    match (&asked.request.method, promised) {
-        (&Method::GET, promised) if may_be_sealed => opened(asked, response, promised, media_type).await,
-        (&Method::GET, promised) => Ok(learn(asked, response, promised, media_type)),
-        (_, Some(digest)) if may_be_sealed => opened_head(asked, response, &digest).await,
-        _ => Ok(response),
+    let is_image = lesson.media_type == media_type::OCI_IMAGE_MANIFEST;
+    match (&asked.request.method, asked.reference) {
+        (&Method::GET, Reference::Tag(_)) if is_image => opened(asked, response, lesson).await,
+        (&Method::GET, _) => Ok(learn(asked, response, lesson)),
+        (_, Reference::Tag(tag)) if is_image => opened_head(asked, response, lesson.promised.as_ref(), tag).await,
+        (_, Reference::Tag(_)) => Ok(response),
+        (_, Reference::Digest(_)) => {
+            confirm(asked).await;
+            Ok(response)
+        }
     }
 }
 
-/// Holds the manifest back until it is known whether it is an envelope.
-async fn opened(
-    asked: &Asked<'_>,
-    response: Response<Body>,
+/// What is to be learned of a manifest that passes through, besides its bytes.
+struct Lesson {
+    given: Given,
+    headers: ServedHeaders,
     promised: Option<Digest>,
     media_type: String,
-) -> Result<Response<Body>, Failure> {
+}
+
+/// Holds the manifest back until it is known whether it is an envelope.
+async fn opened(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Result<Response<Body>, Failure> {
     let limit = asked.backend.shared.limits.manifest_bytes;
     let (mut head, body) = response.into_parts();
     let length = expected_length(&body, limit);
@@ -191,23 +302,33 @@ async fn opened(
         head.extensions.insert(Arc::new(reserved));
     }
     let resolver = &asked.backend.resolver;
-    let Some(digest) = study(resolver, asked.repository, promised, media_type, bytes.clone()).await else {
-        return Ok(Response::from_parts(head, bytes.into()));
+    let response = Response::from_parts(head, bytes.clone().into());
+    let Some(digest) = study(resolver, asked.repository, lesson, bytes.clone()).await else {
+        return Ok(response);
     };
     if envelope::may_be(&bytes)
         && let Some(original) = Box::pin(resolver.original(asked.repository, &digest, &asked.caller)).await?
     {
-        return Ok(serve(&original, asked.request));
+        return Ok(instead_of(&response, serve(&original, asked.request)));
     }
-    Ok(Response::from_parts(head, bytes.into()))
+    Ok(response)
 }
 
-/// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest.
-async fn opened_head(asked: &Asked<'_>, response: Response<Body>, digest: &Digest) -> Result<Response<Body>, Failure> {
+/// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest; every time where the answer names
+/// no digest.
+async fn opened_head(
+    asked: &Asked<'_>,
+    response: Response<Body>,
+    digest: Option<&Digest>,
+    tag: &Tag,
+) -> Result<Response<Body>, Failure> {
     let resolver = &asked.backend.resolver;
-    let original = Box::pin(resolver.original(asked.repository, digest, &asked.caller)).await?;
+    let original = match digest {
+        Some(digest) => Box::pin(resolver.original(asked.repository, digest, &asked.caller)).await?,
+        None => Box::pin(resolver.original_of_tag(asked.repository, tag, &asked.caller)).await?,
+    };
     Ok(match original {
-        Some(original) => serve(&original, asked.request),
+        Some(original) => instead_of(&response, serve(&original, asked.request)),
         None => response,
     })
 }
@@ -223,7 +344,7 @@ fn expected_length(body: &Body, limit: usize) -> usize {
 }
 
 /// Reads along while the manifest streams to the caller; not where there is no room for a copy.
-fn learn(asked: &Asked<'_>, response: Response<Body>, promised: Option<Digest>, media_type: String) -> Response<Body> {
+fn learn(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Response<Body> {
     let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
     let limit = asked.backend.shared.limits.manifest_bytes;
     let length = expected_length(response.body(), limit);
@@ -233,7 +354,7 @@ fn learn(asked: &Asked<'_>, response: Response<Body>, promised: Option<Digest>, 
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {
-                study(&resolver, &repository, promised, media_type, bytes).await;
+                study(&resolver, &repository, lesson, bytes).await;
                 drop(reserved);
             });
         }))
@@ -244,25 +365,21 @@ fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
     response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Learns from a manifest that passes through, and returns its digest. `None` where the bytes are not what was promised, such
-/// as compressed.
-async fn study(
-    resolver: &Resolver,
-    repository: &RepositoryName,
-    promised: Option<Digest>,
-    media_type: String,
-    bytes: Bytes,
-) -> Option<Digest> {
-    let digest = promised.unwrap_or_else(|| Digest::sha256(&bytes));
+/// Learns from a manifest that passes through, and returns its digest. `None` where the bytes are not what was promised.
+async fn study(resolver: &Resolver, repository: &RepositoryName, lesson: Lesson, bytes: Bytes) -> Option<Digest> {
+    let digest = lesson.promised.unwrap_or_else(|| Digest::sha256(&bytes));
     let raw = RawManifest {
         digest,
-        media_type,
+        media_type: lesson.media_type,
         bytes,
     };
     let digest = raw.digest.clone();
-    if !resolver.has_just_learned(repository, &raw).await {
-        Box::pin(resolver.learn(repository, verified(raw)?)).await;
-    }
+    let raw = match resolver.has_just_learned(repository, &raw).await {
+        true => raw,
+        false => verified(raw)?,
+    };
+    let headers = Some(lesson.headers);
+    Box::pin(resolver.learn_given(repository, raw, lesson.given, headers)).await;
     Some(digest)
 }
 

@@ -12,6 +12,7 @@ mod headers;
 mod held;
 mod lookup;
 mod manifests;
+mod memory;
 mod observe;
 mod pages;
 mod passthrough;

@@ -54,7 +54,7 @@ impl Backend {
 
 /// Callers are told apart by one `Authorization`. All else is passed on too, and what it opened must not stay open for
 /// everybody else who sends the same `Authorization`, or none.
-fn is_known_by_authorization(request: &Parts) -> bool {
+pub(super) fn is_known_by_authorization(request: &Parts) -> bool {
     request.headers.get_all(AUTHORIZATION).iter().count() <= 1
         && request.uri.query().is_none()
         && request.headers.keys().all(is_plain)

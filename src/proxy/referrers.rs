@@ -33,7 +33,7 @@ pub(super) async fn answer(
     let answer = match whole(links, &filter, &window) {
         Some((printed, is_new)) => {
             if is_new && !links.referrers.is_empty() {
-                synthesised::remember(backend, repository, printed).await;
+                synthesised::remember(backend, repository, subject, printed).await;
             }
             Answered::known(CONTENT_TYPE, printed)
         }

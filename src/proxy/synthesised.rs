@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::manifests::{Asked, serve};
 use crate::body::Body;
 use crate::dialect::oci11;
+use crate::links::Resolved;
 use crate::oci::{Dialect, Digest, LinkTagKind, Reference, Referrer, RepositoryName, tag_scheme};
 use crate::upstream::RawManifest;
 
@@ -40,17 +41,35 @@ pub(super) async fn instead_of_subject(
     }
 }
 
-/// An index that was synthesised before, by its digest.
+/// An index that was synthesised before, by its digest, while it is the list of its subject.
 pub(super) async fn by_digest(asked: &Asked<'_>, digest: &Digest) -> Result<Option<Response<Body>>, Failure> {
     let resolver = &asked.backend.resolver;
-    let found = resolver.synthesised(asked.repository, digest, &asked.caller).await?;
-    Ok(found.map(|bytes| serve(&as_manifest(digest.clone(), bytes), asked.request)))
+    let Some(made) = resolver.synthesised(asked.repository, digest, &asked.caller).await? else {
+        return Ok(None);
+    };
+    if made.is_current {
+        let manifest = as_manifest(digest.clone(), made.bytes);
+        return Ok(Some(serve(&manifest, asked.request)));
+    }
+    let resolved = Box::pin(resolver.resolve(asked.repository, &made.subject, &asked.caller)).await?;
+    let links = &resolved.links;
+    let printed = links.printed.once(|| oci11::print_whole(links));
+    if printed.1 != *digest {
+        return Ok(None);
+    }
+    remember(asked.backend, asked.repository, &made.subject, printed).await;
+    Ok(Some(answer(asked, printed, &resolved)))
 }
 
 /// Keeps what was just printed as a list fetchable, and deletable, by its digest: clients take it for a stored index.
-pub(super) async fn remember(backend: &Backend, repository: &RepositoryName, (body, digest): &(Bytes, Digest)) {
-    let body = body.clone();
-    backend.resolver.remember_synthesised(repository, digest, body).await;
+pub(super) async fn remember(
+    backend: &Backend,
+    repository: &RepositoryName,
+    subject: &Digest,
+    printed: &(Bytes, Digest),
+) {
+    let resolver = &backend.resolver;
+    resolver.remember_synthesised(repository, subject, printed).await;
 }
 
 async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Body>>, Failure> {
@@ -61,10 +80,13 @@ async fn index(asked: &Asked<'_>, subject: &Digest) -> Result<Option<Response<Bo
     }
     let links = &resolved.links;
     let printed = links.printed.once(|| oci11::print_whole(links));
-    remember(asked.backend, asked.repository, printed).await;
-    let (body, digest) = printed.clone();
-    let answer = Answered::manifest(oci11::CONTENT_TYPE, &digest, body).made_of(&resolved);
-    Ok(Some(answer.respond(asked.request)))
+    remember(asked.backend, asked.repository, subject, printed).await;
+    Ok(Some(answer(asked, printed, &resolved)))
+}
+
+fn answer(asked: &Asked<'_>, (body, digest): &(Bytes, Digest), resolved: &Resolved) -> Response<Body> {
+    let answer = Answered::manifest(oci11::CONTENT_TYPE, digest, body.clone()).made_of(resolved);
+    answer.respond(asked.request)
 }
 
 /// Whether only cosign's own tags say so. Who knows them asks for them; and `cosign copy` would take the list for one that
@@ -79,6 +101,11 @@ fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {
         media_type: oci11::CONTENT_TYPE.to_owned(),
         bytes,
     }
+}
+
+/// Whether the reference is a referrers tag, so that links may stand for it where the registry has none.
+pub(super) fn is_referrers_tag(reference: &Reference) -> bool {
+    subject_of(reference).is_some()
 }
 
 /// The subject of a referrers tag; `None` where the tag is cut and the digest cannot be told from it.

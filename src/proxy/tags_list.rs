@@ -3,8 +3,9 @@
 use std::num::IntErrorKind;
 
 use bytes::Bytes;
-use http::Response;
+use http::header::ORIGIN;
 use http::request::Parts;
+use http::{HeaderMap, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use super::answer::Answered;
 use super::backend::Backend;
 use super::failure::Failure;
 use super::way::Way;
+use super::{headers, passthrough};
 use crate::body::Body;
 use crate::config::{HIDDEN_TAGS, TagsConfig};
 use crate::dialect::Query;
@@ -48,7 +50,26 @@ pub(super) async fn answer(
         // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
         answered = answered.header(HIDDEN_TAGS, "link-tags");
     }
-    Ok(answered.respond(request))
+    let mut response = answered.respond(request);
+    if let Some(along) = along(backend, request, repository).await {
+        headers::add(response.headers_mut(), &along);
+    }
+    Ok(response)
+}
+
+/// What the registry sends along with this listing to the page of a browser (CORS). A listing is read once for all who ask, on
+/// refshim's own account of headers, so the registry is asked for the first tag with the headers of this request. Whoever is no
+/// page has no use for it.
+async fn along(backend: &Backend, request: &Parts, repository: &RepositoryName) -> Option<HeaderMap> {
+    if !request.headers.contains_key(ORIGIN) {
+        return None;
+    }
+    let mut one = request.clone();
+    one.uri = format!("/v2/{repository}/tags/list?n=1").parse().ok()?;
+    let sent = passthrough::forward(backend, &one, Body::empty()).await.ok()?;
+    sent.status()
+        .is_success()
+        .then(|| headers::along_with_another_body(sent.headers()))
 }
 
 /// `n`: a number of tags; zero asks for none.

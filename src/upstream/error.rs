@@ -70,7 +70,7 @@ impl UpstreamError {
             | Self::Paused { .. }
             | Self::Failed(_)
             | Self::Credentials(_) => true,
-            Self::CallersBody(_) | Self::Content(_) | Self::Invalid(_) => false,
+            Self::Busy | Self::Unfinished { .. } | Self::CallersBody(_) | Self::Content(_) | Self::Invalid(_) => false,
         }
     }
 }

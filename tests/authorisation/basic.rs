@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::support::content::{INDEX, index};
+use super::support::content::{ANY, INDEX, index};
 use super::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply, Seen, eventually};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
@@ -182,7 +182,8 @@ async fn whoever_may_not_push_may_not_read_for_having_tried() {
     let setup = Setup::new(Program::V2, &[]).await;
     setup.alice().get(&setup.referrers()).await.expect_status(200);
     let manifest = format!("/v2/app/manifests/{}", setup.image.digest);
-    setup.alice().get(&manifest).await.expect_status(200);
+    let accept = [("accept", ANY)];
+    setup.alice().get_with(&manifest, &accept).await.expect_status(200);
     let stranger = setup.refshim.endpoint();
     stranger.put_bytes("app", "v2", &setup.image).await.expect_status(401);
     for path in [&setup.referrers(), &manifest, "/v2/app/tags/list"] {

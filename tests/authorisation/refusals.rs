@@ -22,6 +22,9 @@ impl Warm {
         let refshim = Refshim::builder(&fake.url()).start().await;
         let through = refshim.endpoint();
         let digest = through.push_blob("app", "a signature").await;
+        // The right to read is proved by a manifest.
+        through.push_image("app", "v1", "image").await;
+        through.manifest("app", "v1").await.expect_status(200);
         let warm = Self {
             blob: format!("/v2/app/blobs/{digest}"),
             through,

@@ -356,14 +356,19 @@ async fn a_right_is_asked_for_once() {
         let of_bob = setup.pull(Some(BOB), "team/app");
         let path = setup.referrers("team/app");
         let manifest = format!("/v2/team/app/manifests/{}", setup.referrer.digest);
+        let accept = [("accept", ANY)];
         for path in [&path, &manifest] {
-            setup.through(&of_alice).get(path).await.expect_status(200);
+            setup
+                .through(&of_alice)
+                .get_with(path, &accept)
+                .await
+                .expect_status(200);
         }
         setup.link.take();
         for _ in 0..5 {
             for bearer in [&of_bob, &of_alice] {
                 for path in [&path, &manifest] {
-                    setup.through(bearer).get(path).await.expect_status(200);
+                    setup.through(bearer).get_with(path, &accept).await.expect_status(200);
                 }
             }
         }

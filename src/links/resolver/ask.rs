@@ -42,6 +42,8 @@ enum Right {
     Read,
     /// Nothing is known of the repository yet: the scan's own requests will tell.
     Unasked,
+    /// Lists without entries: to this caller, the repository is empty.
+    ReadNone,
     /// The repository does not exist to this caller.
     Unseen,
 }
@@ -72,7 +74,11 @@ impl Resolver {
         match self.may_read(&place, subject, known.as_ref()).await {
             Ok(Right::Read) => {}
             Ok(Right::Unasked) => return Box::pin(self.scan_for(&place, subject, Ends::WithLastWaiter)).await,
-            Ok(Right::Unseen) => return Ok(nothing(subject)),
+            Ok(Right::ReadNone) => return self.none_for(&place, subject, known).await,
+            Ok(Right::Unseen) => {
+                self.access.is_hidden(&place);
+                return Ok(nothing(subject));
+            }
             Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&place, known, error),
             Err(refused) => return Err(refused),
         }
@@ -146,18 +152,29 @@ impl Resolver {
         if known.is_none() && listed.is_none() {
             return Ok(Right::Unasked);
         }
-        let tag = listed
-            .as_ref()
-            .filter(|names| !names.is_empty())
-            .map(|names| names.get(0));
         match self
             .access
-            .check(&self.upstream, place, probable(Some(subject), tag))
+            .check(&self.upstream, place, probable(Some(subject), listed.as_deref()))
             .await?
         {
             Access::Allowed => Ok(Right::Read),
+            Access::Empty => Ok(Right::ReadNone),
             Access::Unseen => Ok(Right::Unseen),
             Access::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The answer to a caller to whom the repository is empty: a fresh list without entries, else what its own scan finds.
+    async fn none_for(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        known: Option<Stamped<Links>>,
+    ) -> Result<Resolved, ResolveError> {
+        let is_none = |known: &Stamped<Links>| known.value.referrers.is_empty();
+        match known.filter(|known| known.within(self.freshness.fresh_for) && is_none(known)) {
+            Some(none) => Ok(remembered(&none, AnsweredFrom::Fresh)),
+            None => Box::pin(self.scan_for(place, subject, Ends::WithLastWaiter)).await,
         }
     }
 
@@ -171,14 +188,25 @@ impl Resolver {
         }
         let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
         match answered {
-            // Also of the leader only its own request proves its right: it may have found somebody else's listing.
+            // Also of the leader only a manifest that it was given itself proves its right: it may have found what others read.
             Ok((links, true)) if self.access.is_allowed(place) => Ok(from_scan(links)),
             Ok((links, false)) if landed.led => Ok(from_scan(links)),
+            // It rests on what the registry told this caller.
+            Ok((links, true)) if landed.led && links.referrers.is_empty() && self.was_listed_empty(place).await => {
+                Ok(from_scan(links))
+            }
             Err(ResolveError::Upstream(error)) => Err(error.into()),
             Err(refused) if landed.led => Err(refused),
             // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
-            _ => self.ask_alone(place, subject).await,
+            Ok((links, true)) => self.ask_alone(place, subject, Some(links)).await,
+            _ => self.ask_alone(place, subject, None).await,
         }
+    }
+
+    /// Whether the registry just listed the repository to this caller, without any tag in it.
+    async fn was_listed_empty(&self, place: &Place) -> bool {
+        let listed = self.listings.remembered(place).await;
+        self.access.may_list(place) && listed.is_some_and(|listed| listed.vouched && listed.value.names.is_empty())
     }
 
     async fn scan_together(
@@ -207,28 +235,47 @@ impl Resolver {
         })
     }
 
-    async fn ask_alone(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
-        match self
-            .access
-            .check(&self.upstream, place, probable(Some(subject), None))
-            .await?
-        {
+    /// The list for a caller of whom no right is known. `found` is what a scan just found, which this caller may see if it may
+    /// read; where it may not, but the registry shows it an empty repository, only that nothing was found.
+    async fn ask_alone(
+        &self,
+        place: &Place,
+        subject: &Digest,
+        found: Option<Arc<Links>>,
+    ) -> Result<Resolved, ResolveError> {
+        let listed = self.listings.remembered(place).await;
+        let names = listed.map(|listed| listed.value.names.clone());
+        let mut probable = probable(Some(subject), names.as_deref());
+        let entry = found.as_ref().and_then(|links| links.referrers.first());
+        probable.extend(entry.map(|entry| entry.descriptor.digest.clone().into()));
+        match self.access.check(&self.upstream, place, probable).await? {
             Access::Refused(refusal) => Err(refusal.into()),
-            Access::Allowed => {
-                let key = Key::answer(&place.scope, &place.epoch, subject);
-                if let Some(known) = self.cache.get::<Links>(&key).await
-                    && known.within(self.freshness.fresh_for)
-                {
-                    return Ok(remembered(&known, AnsweredFrom::Fresh));
+            Access::Allowed => match found {
+                Some(links) => Ok(from_scan(links)),
+                None => self.scan_alone(place, subject).await,
+            },
+            Access::Empty => Ok(nothing(subject)),
+            Access::Unseen => {
+                if found.is_some() {
+                    self.access.is_hidden(place);
                 }
-                let scan = self.queue_scan(place, subject)?;
-                let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
-                scanned
-                    .map_err(|_| ResolveError::lost())?
-                    .map(|(links, _)| from_scan(links))
+                Ok(nothing(subject))
             }
-            Access::Unseen => Ok(nothing(subject)),
         }
+    }
+
+    async fn scan_alone(&self, place: &Place, subject: &Digest) -> Result<Resolved, ResolveError> {
+        let key = Key::answer(&place.scope, &place.epoch, subject);
+        if let Some(known) = self.cache.get::<Links>(&key).await
+            && known.within(self.freshness.fresh_for)
+        {
+            return Ok(remembered(&known, AnsweredFrom::Fresh));
+        }
+        let scan = self.queue_scan(place, subject)?;
+        let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
+        scanned
+            .map_err(|_| ResolveError::lost())?
+            .map(|(links, _)| from_scan(links))
     }
 
     async fn scan_and_remember(self, place: Place, subject: Digest, _permit: Permit) -> Answered {

@@ -1,4 +1,4 @@
-//! Small blobs and indexes of refshim's own, kept for callers who may read the repository.
+//! Small blobs, and indexes that refshim made itself, for callers who may read the repository.
 
 use std::sync::Arc;
 
@@ -8,44 +8,89 @@ use crate::cache::Key;
 use crate::oci::{Digest, RepositoryName};
 use crate::upstream::Caller;
 
-use super::super::access::Access;
+use super::super::access::{Access, probable};
 use super::super::error::ResolveError;
+use super::super::remembered::{Known, MadeIndex, RememberedBlob, ServedHeaders, SynthesisedIndex};
 use super::Resolver;
 
 impl Resolver {
-    /// A small blob that is remembered, for a caller of whom it is known that it may read the repository. Costs the upstream nothing.
-    pub async fn remembered_blob(
+    /// What is remembered of a small blob, for a caller of whom it is known that it may read the repository. Costs the upstream
+    /// nothing. What is not current may be given only when the upstream does not answer, or says that it is the same still.
+    pub async fn known_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         caller: &Caller,
-    ) -> Option<Bytes> {
+    ) -> Option<Known<Bytes>> {
         let place = self.outside(repository, caller);
-        if !self.access.is_allowed(&place) {
+        let is_allowed = self.access.is_allowed(&place);
+        if !is_allowed && !self.access.anyone_was_allowed(&place, self.freshness.stale_if_error) {
             return None;
         }
-        let found = self.cache.get::<Bytes>(&Key::blob(&place.scope, digest)).await?;
-        (found.age < self.links.deep_refresh).then(|| (*found.value).clone())
+        let found = self
+            .cache
+            .get::<RememberedBlob>(&Key::blob(&place.scope, digest))
+            .await?;
+        let fresh_for = self.freshness.fresh_for;
+        (found.age < self.freshness.stale_if_error.max(fresh_for)).then(|| Known {
+            content: found.value.bytes.clone(),
+            headers: found.value.headers.clone(),
+            age: found.age,
+            is_current: is_allowed && found.age < fresh_for,
+            is_sealed: false,
+        })
     }
 
-    /// Remembers a blob whose bytes were checked against its digest.
-    pub async fn remember_blob(&self, repository: &RepositoryName, digest: &Digest, bytes: Bytes) {
+    /// Remembers a blob that the upstream just gave, whose bytes were checked against its digest.
+    pub async fn remember_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        bytes: Bytes,
+        headers: ServedHeaders,
+    ) {
         if self.deleted.is_noted(self.scope(repository), digest) {
             return;
         }
         let key = Key::blob(&self.scope(repository), digest);
-        self.cache.put(key, Arc::new(bytes)).await;
+        self.cache.put(key, Arc::new(RememberedBlob { bytes, headers })).await;
     }
 
+    /// The upstream just said to a caller, by a HEAD or a condition, that the blob is there.
+    pub async fn confirm_blob(&self, repository: &RepositoryName, digest: &Digest) {
+        let key = Key::blob(&self.scope(repository), digest);
+        if let Some(found) = self.cache.get::<RememberedBlob>(&key).await
+            && !self.deleted.is_noted(self.scope(repository), digest)
+        {
+            self.cache.put(key, found.value).await;
+        }
+    }
+
+    /// The upstream just did not give the blob to the caller: it is gone, or withheld. A caller who is not known to may read takes
+    /// nothing from those who do.
+    pub async fn withheld_blob(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
+        let place = self.outside(repository, caller);
+        if self.access.is_allowed(&place) {
+            self.cache.remove(&Key::blob(&place.scope, digest)).await;
+        }
+    }
+
+    /// A blob was deleted: what is still on its way to a caller is not remembered either.
     pub async fn forget_blob(&self, repository: &RepositoryName, digest: &Digest) {
         self.deleted.note(self.scope(repository), digest);
         self.cache.remove(&Key::blob(&self.scope(repository), digest)).await;
     }
 
-    /// Keeps an index that refshim made itself fetchable by its digest.
-    pub async fn remember_synthesised(&self, repository: &RepositoryName, digest: &Digest, body: Bytes) {
+    /// Keeps the list of what refers to `subject`, as an index that refshim made itself, fetchable by its digest.
+    pub async fn remember_synthesised(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        (bytes, digest): &(Bytes, Digest),
+    ) {
         let key = Key::synthesised(&self.scope(repository), digest);
-        self.cache.put(key, Arc::new(body)).await;
+        let (subject, bytes) = (subject.clone(), bytes.clone());
+        self.cache.put(key, Arc::new(SynthesisedIndex { subject, bytes })).await;
     }
 
     /// An index that refshim made itself, for a caller who may read the repository.
@@ -54,15 +99,20 @@ impl Resolver {
         repository: &RepositoryName,
         digest: &Digest,
         caller: &Caller,
-    ) -> Result<Option<Bytes>, ResolveError> {
+    ) -> Result<Option<MadeIndex>, ResolveError> {
         let place = self.outside(repository, caller);
         let key = Key::synthesised(&place.scope, digest);
-        let Some(found) = self.cache.get::<Bytes>(&key).await else {
+        let Some(found) = self.cache.get::<SynthesisedIndex>(&key).await else {
             return Ok(None);
         };
-        match self.access.check(&self.upstream, &place, Vec::new()).await? {
-            Access::Allowed => Ok(Some((*found.value).clone())),
-            Access::Unseen => Ok(None),
+        let probable = probable(Some(&found.value.subject), None);
+        match self.access.check(&self.upstream, &place, probable).await? {
+            Access::Allowed => Ok(Some(MadeIndex {
+                subject: found.value.subject.clone(),
+                bytes: found.value.bytes.clone(),
+                is_current: found.age < self.freshness.fresh_for,
+            })),
+            Access::Empty | Access::Unseen => Ok(None),
             Access::Refused(refusal) => Err(refusal.into()),
         }
     }

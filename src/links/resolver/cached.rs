@@ -1,32 +1,14 @@
-//! How answers and blobs are weighed, written down and believed.
+//! How answers are weighed, written down and believed.
 
 use bytes::Bytes;
 
 use crate::cache::{Cached, from_json, to_json};
 use crate::oci::weight::{allocated, tree};
-use crate::oci::{Descriptor, Dialect, Digest, Links, Referrer};
-
-use super::super::manifests::bytes_weight;
+use crate::oci::{Descriptor, Dialect, Links, Referrer};
 
 /// A printed list without its entries: what stands around them, its digest, and what shares it. Every list that is asked for is
 /// printed, and kept so.
 const PRINTED_FRAME: usize = 96 + 96 + 32;
-
-impl Cached for Bytes {
-    fn weight(&self) -> usize {
-        size_of::<Self>() + bytes_weight(self)
-    }
-
-    fn encode(&self) -> Option<Vec<u8>> {
-        Some(self.to_vec())
-    }
-
-    /// Nobody is believed but the digest.
-    fn decode(digest: &str, bytes: Self) -> Option<Self> {
-        let digest = Digest::parse(digest).ok()?;
-        (digest.matches(&bytes) == Some(true)).then_some(bytes)
-    }
-}
 
 impl Cached for Links {
     fn weight(&self) -> usize {

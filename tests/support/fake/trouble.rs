@@ -40,6 +40,10 @@ pub enum Trouble {
     Gzip,
     /// A header is replaced in the true answer.
     Header(HeaderName, HeaderValue),
+    /// Headers are added to the true answer.
+    Headers(Vec<(HeaderName, HeaderValue)>),
+    /// A header is taken out of the true answer.
+    WithoutHeader(&'static str),
 }
 
 impl Trouble {
@@ -76,6 +80,14 @@ impl Trouble {
     pub fn header(name: &str, value: &str) -> Self {
         let name = name.parse().expect("a header's name");
         Self::Header(name, HeaderValue::from_str(value).expect("a header's value"))
+    }
+
+    pub fn headers(headers: &[(&'static str, &str)]) -> Self {
+        let headers = headers.iter().map(|&(name, value)| {
+            let value = HeaderValue::from_str(value).expect("a header's value");
+            (HeaderName::from_static(name), value)
+        });
+        Self::Headers(headers.collect())
     }
 
     /// The answer in place of the true one, where this trouble is of that kind.
@@ -136,6 +148,14 @@ impl Trouble {
                 head.headers.remove(CONTENT_LENGTH);
                 head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 Body::from(Bytes::from(gzip(&bytes)))
+            }
+            Self::Headers(headers) => {
+                head.headers.extend(headers.iter().cloned());
+                Body::from(bytes)
+            }
+            Self::WithoutHeader(name) => {
+                head.headers.remove(*name);
+                Body::from(bytes)
             }
             Self::Close | Self::Silence | Self::Answer { .. } => Body::from(bytes),
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cache, Cached, Key, Stamped, from_json, to_json};
+use crate::cache::{Cache, Cached, Key, from_json, to_json};
 use crate::oci::weight::shared_text;
 use crate::oci::{Digest, Manifest, Reference, Tag, envelope, tag_scheme};
 use crate::upstream::{Answer, HeadOutcome, RawManifest, Upstream, UpstreamError};
@@ -16,7 +16,7 @@ use super::access::AccessList;
 use super::counts::ResolveCounts;
 use super::error::ResolveError;
 use super::place::Place;
-use super::remembered::{Given, RememberedManifest, ServedHeaders};
+use super::remembered::Given;
 
 pub(super) type Found = Result<Answer<Arc<RawManifest>>, UpstreamError>;
 
@@ -158,27 +158,6 @@ impl Manifests {
         }
     }
 
-    /// What is remembered of the manifest with this digest, however old.
-    pub async fn find(&self, place: &Place, digest: &Digest) -> Option<Stamped<RememberedManifest>> {
-        self.cache.get(&Key::manifest(&place.scope, &place.epoch, digest)).await
-    }
-
-    /// The upstream just said of this very digest that it is there, to a caller who may read it.
-    pub async fn confirm(&self, place: &Place, digest: &Digest, known: Arc<RememberedManifest>) {
-        let confirmed = RememberedManifest {
-            given: Some(self.cache.now()),
-            ..(*known).clone()
-        };
-        let key = Key::manifest(&place.scope, &place.epoch, digest);
-        self.cache.put(key, Arc::new(confirmed)).await;
-    }
-
-    pub async fn forget(&self, place: &Place, digest: &Digest) {
-        self.cache
-            .remove(&Key::manifest(&place.scope, &place.epoch, digest))
-            .await;
-    }
-
     /// What the tag points at, envelopes opened. A tag that was never asked costs one GET, a known one at most a HEAD.
     pub async fn by_tag(&self, place: &Place, tag: &Tag, recheck: Recheck<'_>) -> Found {
         if let Some(digest) = self.known_target(place, tag, recheck).await? {
@@ -318,43 +297,6 @@ impl Manifests {
             Answer::Absent => Ok(Answer::Absent),
             Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
         }
-    }
-
-    /// Remembers what the upstream just gave to the caller, who is known to may read from now on.
-    async fn remember(&self, place: &Place, raw: RawManifest, given: Given) -> Arc<RawManifest> {
-        self.access.allow(place);
-        self.put(place, raw, given, None).await
-    }
-
-    /// Remembers a manifest whose bytes were checked against its digest. What the upstream sent along is kept from before where
-    /// `headers` are not known.
-    pub async fn put(
-        &self,
-        place: &Place,
-        raw: RawManifest,
-        given: Given,
-        headers: Option<ServedHeaders>,
-    ) -> Arc<RawManifest> {
-        let manifest = Arc::new(raw);
-        if !manifest.digest.is_computable() {
-            return manifest;
-        }
-        let key = Key::manifest(&place.scope, &place.epoch, &manifest.digest);
-        let before = self.cache.get::<RememberedManifest>(&key).await;
-        let before = before.filter(|before| before.vouched).map(|before| before.value);
-        let remembered = RememberedManifest {
-            manifest: manifest.clone(),
-            headers: headers
-                .or_else(|| Some(before.as_ref()?.headers.clone()))
-                .unwrap_or_default(),
-            given: match given {
-                Given::ByDigest | Given::Sealed => Some(self.cache.now()),
-                Given::ByTag => before.as_ref().and_then(|before| before.given),
-            },
-            is_sealed: given == Given::Sealed,
-        };
-        self.cache.put(key, Arc::new(remembered)).await;
-        manifest
     }
 
     async fn record(&self, place: &Place, tag: &Tag, record: TagRecord) {

@@ -17,6 +17,7 @@ mod lately;
 mod learned;
 mod linked_tags;
 mod listing;
+mod manifest_memory;
 mod manifests;
 mod place;
 mod proof;

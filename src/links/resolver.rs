@@ -221,3 +221,6 @@ fn touch(reference: &Reference) -> Touch {
         Reference::Digest(digest) => Touch::Manifest(digest.as_str().into()),
     }
 }
+
+#[cfg(test)]
+mod model_tests;

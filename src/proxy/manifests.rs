@@ -1,25 +1,20 @@
 //! `/v2/<name>/manifests/<ref>`: reads are passed through and learned from, envelopes opened, referrers tags synthesised.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderName, Method, Response, StatusCode};
-use http_body::Body as _;
+use http::{Method, Response, StatusCode};
 
-use super::answer::{Answered, CONTENT_DIGEST};
+use super::answer::Answered;
 use super::backend::Backend;
 use super::failure::Failure;
+use super::given_manifests::found;
 use super::memory::{self, KnownManifest};
 use super::proof::is_known_by_authorization;
-use super::tee::Tee;
 use super::{headers, passthrough, pushes, synthesised};
 use crate::body::Body;
-use crate::links::{Given, Resolver, ServedHeaders};
 use crate::oci::media_type::{self, ManifestKind};
-use crate::oci::{Digest, Reference, RepositoryName, Tag, envelope};
-use crate::upstream::{Answer, Caller, RawManifest, UpstreamError, is_encoded};
+use crate::oci::{Reference, RepositoryName};
+use crate::upstream::{Answer, Caller, RawManifest};
 
 /// A request for one manifest.
 pub(super) struct Asked<'a> {
@@ -169,7 +164,7 @@ async fn withheld(asked: &Asked<'_>) {
 }
 
 /// The upstream said that what was asked for by its digest is there.
-async fn confirm(asked: &Asked<'_>) {
+pub(super) async fn confirm(asked: &Asked<'_>) {
     if let Reference::Digest(digest) = asked.reference {
         let resolver = &asked.backend.resolver;
         resolver.confirm_manifest(asked.repository, digest, &asked.caller).await;
@@ -177,7 +172,7 @@ async fn confirm(asked: &Asked<'_>) {
 }
 
 /// refshim's own `answer` in place of the upstream's, with what that sends along.
-fn instead_of(upstreams: &Response<Body>, mut answer: Response<Body>) -> Response<Body> {
+pub(super) fn instead_of(upstreams: &Response<Body>, mut answer: Response<Body>) -> Response<Body> {
     let along = headers::along_with_another_body(upstreams.headers());
     headers::add(answer.headers_mut(), &along);
     answer
@@ -236,169 +231,6 @@ async fn in_envelope(asked: &Asked<'_>) -> Result<Option<Response<Body>>, Failur
     Ok(original.map(|original| serve(&original, asked.request)))
 }
 
-async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result<Response<Body>, Failure> {
-    let media_type = media_type::essence(header(&response, CONTENT_TYPE).unwrap_or_default()).to_owned();
-    let promised = match asked.reference {
-        Reference::Digest(digest) => Some(digest.clone()),
-        Reference::Tag(_) => header(&response, CONTENT_DIGEST).and_then(|text| Digest::parse(text).ok()),
-    };
-    if let Some(digest) = &promised
-        && let Some(index) = synthesised::instead_of_subject(asked, digest).await?
-    {
-        return Ok(instead_of(&response, index));
-    }
-    if let (Reference::Tag(tag), Some(digest)) = (asked.reference, &promised) {
-        asked.backend.resolver.saw_tag(asked.repository, tag, digest).await;
-    }
-    if is_encoded(response.headers()) {
-        // Other bytes than the manifest's, although it was asked for without.
-        return Ok(response);
-    }
-    let lesson = Lesson {
-        given: match asked.reference {
-            Reference::Digest(_) => Given::ByDigest,
-            Reference::Tag(_) => Given::ByTag,
-        },
-        headers: memory::sent_with_content(response.headers(), asked.request),
-        promised,
-        media_type,
-    };
-    // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
-    let is_image = lesson.media_type == media_type::OCI_IMAGE_MANIFEST;
-    match (&asked.request.method, asked.reference) {
-        (&Method::GET, Reference::Tag(_)) if is_image => opened(asked, response, lesson).await,
-        (&Method::GET, _) => Ok(learn(asked, response, lesson)),
-        (_, Reference::Tag(tag)) if is_image => opened_head(asked, response, lesson.promised.as_ref(), tag).await,
-        (_, Reference::Tag(_)) => Ok(response),
-        (_, Reference::Digest(_)) => {
-            confirm(asked).await;
-            Ok(response)
-        }
-    }
-}
-
-/// What is to be learned of a manifest that passes through, besides its bytes.
-struct Lesson {
-    given: Given,
-    headers: ServedHeaders,
-    promised: Option<Digest>,
-    media_type: String,
-}
-
-/// Holds the manifest back until it is known whether it is an envelope.
-async fn opened(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Result<Response<Body>, Failure> {
-    let limit = asked.backend.shared.limits.manifest_bytes;
-    let (mut head, body) = response.into_parts();
-    let length = expected_length(&body, limit);
-    let reserved = asked.backend.shared.held_room.reserve(length).await;
-    let read = body
-        .read(limit)
-        .await
-        .map_err(|e| UpstreamError::Broken(e.to_string()))?;
-    let too_large = || UpstreamError::Invalid(format!("the manifest is larger than {limit} bytes"));
-    let bytes = read.ok_or_else(too_large)?;
-    // Kept for as long as the manifest is on its way to the caller.
-    if let Some(reserved) = reserved {
-        head.extensions.insert(Arc::new(reserved));
-    }
-    let resolver = &asked.backend.resolver;
-    let response = Response::from_parts(head, bytes.clone().into());
-    let Some(digest) = study(resolver, asked.repository, lesson, bytes.clone()).await else {
-        return Ok(response);
-    };
-    if envelope::may_be(&bytes)
-        && let Some(original) = Box::pin(resolver.original(asked.repository, &digest, &asked.caller)).await?
-    {
-        return Ok(instead_of(&response, serve(&original, asked.request)));
-    }
-    Ok(response)
-}
-
-/// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest; every time where the answer names
-/// no digest.
-async fn opened_head(
-    asked: &Asked<'_>,
-    response: Response<Body>,
-    digest: Option<&Digest>,
-    tag: &Tag,
-) -> Result<Response<Body>, Failure> {
-    let resolver = &asked.backend.resolver;
-    let original = match digest {
-        Some(digest) => Box::pin(resolver.original(asked.repository, digest, &asked.caller)).await?,
-        None => Box::pin(resolver.original_of_tag(asked.repository, tag, &asked.caller)).await?,
-    };
-    Ok(match original {
-        Some(original) => instead_of(&response, serve(&original, asked.request)),
-        None => response,
-    })
-}
-
 pub(super) fn serve(manifest: &RawManifest, request: &Parts) -> Response<Body> {
     Answered::manifest(&manifest.media_type, &manifest.digest, manifest.bytes.clone()).respond(request)
-}
-
-/// Bytes that reading `body` will take: what it says, or what it may take.
-fn expected_length(body: &Body, limit: usize) -> usize {
-    let stated = body.size_hint().upper();
-    stated.map_or(limit, |length| usize::try_from(length).unwrap_or(limit).min(limit))
-}
-
-/// Reads along while the manifest streams to the caller; not where there is no room for a copy.
-fn learn(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Response<Body> {
-    let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
-    let limit = asked.backend.shared.limits.manifest_bytes;
-    let length = expected_length(response.body(), limit);
-    let Some(reserved) = asked.backend.shared.held_room.spare(length) else {
-        return response;
-    };
-    response.map(|body| {
-        Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
-            tokio::spawn(async move {
-                study(&resolver, &repository, lesson, bytes).await;
-                drop(reserved);
-            });
-        }))
-    })
-}
-
-fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
-    response.headers().get(name).and_then(|value| value.to_str().ok())
-}
-
-/// Learns from a manifest that passes through, and returns its digest. `None` where the bytes are not what was promised.
-async fn study(resolver: &Resolver, repository: &RepositoryName, lesson: Lesson, bytes: Bytes) -> Option<Digest> {
-    let digest = lesson.promised.unwrap_or_else(|| Digest::sha256(&bytes));
-    let raw = RawManifest {
-        digest,
-        media_type: lesson.media_type,
-        bytes,
-    };
-    let digest = raw.digest.clone();
-    let raw = match resolver.has_just_learned(repository, &raw).await {
-        true => raw,
-        false => verified(raw)?,
-    };
-    let headers = Some(lesson.headers);
-    Box::pin(resolver.learn_given(repository, raw, lesson.given, headers)).await;
-    Some(digest)
-}
-
-fn verified(raw: RawManifest) -> Option<RawManifest> {
-    (raw.digest.matches(&raw.bytes) == Some(true)).then_some(raw)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_its_digest_promises_is_learned() {
-        let raw = |digest| RawManifest {
-            digest,
-            media_type: String::new(),
-            bytes: Bytes::from_static(b"{}"),
-        };
-        assert!(verified(raw(Digest::sha256(b"{}"))).is_some());
-        assert!(verified(raw(Digest::sha256(b"x"))).is_none());
-    }
 }

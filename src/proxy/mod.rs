@@ -7,6 +7,7 @@ mod discover;
 mod door;
 mod failure;
 mod gateway;
+mod given_manifests;
 mod head;
 mod headers;
 mod held;

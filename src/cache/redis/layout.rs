@@ -29,7 +29,7 @@ impl Layout {
             Kind::Deep => "deep",
             Kind::Learned => "learned",
             Kind::Answer => "answer",
-            Kind::Synthesised => "index",
+            Kind::Synthesised => "made-index",
             Kind::Large => "large",
         };
         let mut key = self.of(&id.scope, kind);
@@ -91,7 +91,7 @@ mod tests {
                 format!("answer:c0ffee:{id}:sha256:ab"),
             ),
             (Key::learned(&scope, "sha256:ab"), "learned:sha256:ab".to_owned()),
-            (Key::synthesised(&scope, "sha256:ab"), "index:sha256:ab".to_owned()),
+            (Key::synthesised(&scope, "sha256:ab"), "made-index:sha256:ab".to_owned()),
             (Key::large(&scope), "large".to_owned()),
         ];
         for (key, expected) in keys {

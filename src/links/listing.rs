@@ -39,6 +39,7 @@ enum Listed {
     Seekable,
 }
 
+type ListingKey = (Scope, Epoch, bool, Option<usize>);
 type Landing = Result<Answer<Listed>, UpstreamError>;
 
 /// A listing as it is remembered.
@@ -102,7 +103,7 @@ pub(super) struct Listings {
     access: Arc<AccessList>,
     /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
     /// tags beyond which a repository need not be read whole.
-    flights: Arc<Flights<(Scope, Epoch, bool, Option<usize>), Landing>>,
+    flights: Arc<Flights<ListingKey, Landing>>,
 }
 
 impl Listings {

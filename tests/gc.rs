@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use support::cli::refshim;
 use support::content::{self, IMAGE, INDEX};
+use support::fake::knobs::{Link, TagPages};
+use support::fake::{Fake, profiles};
 use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Tools};
 
 const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
@@ -350,6 +352,27 @@ async fn a_scan_that_is_not_whole_ends_before_anything_is_deleted() {
     let ended = refshim(&["gc", &target, "--keep-list"]).await;
     assert_eq!(ended.stdout, "");
     ended.refused(1);
+}
+
+/// go-containerregistry's registry gives exactly as many names as were asked for, and no `Link`.
+#[tokio::test]
+async fn tags_that_no_link_leads_to_are_kept_too() {
+    let fake = Fake::start(profiles::tags(TagPages {
+        link: Link::None,
+        ..TagPages::default()
+    }))
+    .await;
+    let other = fake.image("app", "a", "other");
+    for number in 0..1000 {
+        fake.put_pushed("app", &format!("b{number:04}"), &other);
+    }
+    let image = fake.image("app", "zz-release", "release");
+    let signed = fake.tagged_artifact("app", &image, "application/spdx+json", "sbom");
+    let said = refshim(&["gc", &format!("{}/app", fake.endpoint().authority()), "--keep-list"]).await;
+    let kept = set(said.ok().lines());
+    for needed in [&other, &image, &signed] {
+        assert!(kept.contains(&needed.digest), "{kept:?}");
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,28 @@ same_answer! {
     nexus: profiles::nexus();
     zot: profiles::zot();
     gar: profiles::gar();
+    // go-containerregistry's: exactly n names, and no Link.
+    crane: profiles::tags(TagPages { link: Link::None, ..TagPages::default() });
+    pages_cut_without_a_word: profiles::tags(TagPages {
+        page: Some(100),
+        greatest_n: Some(100),
+        link: Link::None,
+        ..TagPages::default()
+    });
+    pages_cut_without_a_word_or_an_n: profiles::tags(TagPages {
+        page: Some(150),
+        greatest_n: None,
+        link: Link::None,
+        ..TagPages::default()
+    });
+    pages_cut_in_an_order_of_its_own: profiles::tags(TagPages {
+        order: Order::OldestFirst,
+        page: Some(100),
+        greatest_n: Some(100),
+        last: Last::Place { unknown_starts: true },
+        link: Link::None,
+        ..TagPages::default()
+    });
     // Nobody is known to do this, and nothing forbids it.
     small_pages_in_no_order: profiles::tags(TagPages {
         order: Order::Scrambled,

@@ -267,3 +267,20 @@ fn has_more_ordinary(names: &TagNamesBuilder, most: usize) -> bool {
     let ordinary = (0..names.len()).filter(|&index| tag_scheme::parse(names.get(index)).is_none());
     most == 0 || ordinary.take(most + 1).count() > most
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_processes_read_when_a_listing_began() {
+        let listing = RememberedListing {
+            names: Arc::new(TagNames::from_iter(["a", "b"])),
+            took: Duration::from_millis(1500),
+        };
+        let bytes: Bytes = listing.encode().unwrap().into();
+        let read = RememberedListing::decode("", bytes).unwrap();
+        assert_eq!((read.names, read.took), (listing.names, listing.took));
+        assert!(RememberedListing::decode("", Bytes::from_static(b"[\"a\"]")).is_none());
+    }
+}

@@ -246,8 +246,9 @@ impl Upstream {
         Ok(Answer::Found(After::More(page)))
     }
 
-    /// Where names come in an order of the registry's own, going on by `last` is going on only if that order is what `last`
-    /// goes by: what follows a name there must be the name that it stands before, though that sorts before it.
+    /// Going on by `last` is going on only if `last` is a name, and names are listed in the order that it goes by. Where names
+    /// come in an order of the registry's own, or one could be taken for a number of names to leave out (Artifactory), what
+    /// follows a name by `last` must be what follows it in the listing.
     async fn must_keep_its_order(
         &self,
         repository: &RepositoryName,
@@ -255,14 +256,23 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
         let names = listing.names();
+        let pairs = names.len().saturating_sub(1);
         let falls = |&index: &usize| names.get(index) > names.get(index + 1);
-        let Some(fall) = (0..names.len().saturating_sub(1)).find(falls) else {
+        let is_number = names
+            .last()
+            .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        let doubtful = (0..pairs)
+            .find(falls)
+            .or_else(|| pairs.checked_sub(1).filter(|_| is_number));
+        let Some(before) = doubtful else {
             return Ok(Answer::Found(()));
         };
-        let uri = self.tags_uri(repository, Some(names.get(fall)), 1)?;
+        let uri = self.tags_uri(repository, Some(names.get(before)), 1)?;
         let mut read = PageNames::default();
         match self.read_page(uri, Extent::Names(1), &mut read, caller).await? {
-            Answer::Found(page) if page.count > 0 && read.names.get(0) == names.get(fall + 1) => Ok(Answer::Found(())),
+            Answer::Found(page) if page.count > 0 && read.names.get(0) == names.get(before + 1) => {
+                Ok(Answer::Found(()))
+            }
             Answer::Refused(refusal) if is_about_access(refusal.status) => Ok(Answer::Refused(refusal)),
             _ => {
                 let reason = "its tag listing has pages without Link, in no order that 'last' goes by";

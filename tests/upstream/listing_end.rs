@@ -23,6 +23,8 @@ enum Last {
     Greater,
     /// The names after that one's place.
     Place,
+    /// It is a number of names to leave out.
+    Number,
     Refused,
 }
 
@@ -64,6 +66,7 @@ impl Form {
             (_, None) | (Last::Ignored, _) => all.iter().collect(),
             (Last::Greater, Some(last)) => all.iter().filter(|name| name.as_str() > last).collect(),
             (Last::Place, Some(_)) => all.iter().skip(place.map_or(all.len(), |place| place + 1)).collect(),
+            (Last::Number, Some(last)) => all.iter().skip(last.parse().unwrap_or(0)).collect(),
             (Last::Refused, Some(_)) => return oci_error(400, "UNSUPPORTED"),
         };
         let most = n.filter(|_| self.honours_n).unwrap_or(usize::MAX).min(self.cap);
@@ -101,6 +104,11 @@ async fn a_page_without_a_link_is_not_taken_for_the_last() {
     };
     for (name, form, all) in [
         ("exactly n names", CRANE, sorted(2500)),
+        (
+            "names that are numbers",
+            CRANE,
+            (1000..3500).map(|n| n.to_string()).collect(),
+        ),
         ("two pages to the name", CRANE, sorted(2000)),
         ("fewer than n", CRANE, sorted(7)),
         ("a cap below n", Form { cap: 100, ..CRANE }, sorted(250)),
@@ -172,6 +180,15 @@ async fn where_no_end_can_be_proven_the_listing_fails() {
             sorted(2500),
         ),
         ("no order that last goes by", CRANE, unsorted(2500)),
+        (
+            "last is a number, and so are the names",
+            Form {
+                last: Last::Number,
+                cap: 100,
+                ..CRANE
+            },
+            (1900..2050).map(|n| n.to_string()).collect(),
+        ),
     ] {
         let server = form.serve(all).await;
         for _ in 0..2 {

@@ -181,6 +181,7 @@ async fn manifests_are_read_in_parallel_but_not_without_limit() {
     for n in 0..40 {
         setup.attach(&format!("artifact {n}")).await;
     }
+    setup.may_read().await;
     let gate = setup.link.hold(|seen| seen.path.contains("/manifests/sha256-"));
     let (through, digest) = (setup.refshim.endpoint(), setup.image.digest.clone());
     let asked = tokio::spawn(async move { through.referrers("app", &digest).await });

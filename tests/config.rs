@@ -80,7 +80,8 @@ fn the_example_shows_every_key() {
         nested.collect()
     };
     assert_eq!(inside(""), keys_of(""));
-    for (section, keys) in &example {
+    // What stands below links.credentials are names of upstreams.
+    for (section, keys) in example.iter().filter(|(section, _)| *section != "links.credentials") {
         let all: BTreeSet<String> = keys.union(&inside(section)).cloned().collect();
         assert_eq!(all, keys_of(section), "[{section}]");
     }

@@ -41,7 +41,7 @@ impl Shared {
             // Content by its digest: there is no other.
             Kind::Manifest | Kind::Blob | Kind::Synthesised => true,
             // Every process learns something else.
-            Kind::Learned => false,
+            Kind::Learned | Kind::Written => false,
             _ => own.vouched && now.saturating_sub(own.at) < self.second_look,
         }
     }

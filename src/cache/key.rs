@@ -64,10 +64,16 @@ pub enum Kind {
     Synthesised,
     /// That a repository has many ordinary tags.
     Large,
+    /// That the registry's own referrers API has answered in a repository.
+    NativeApi,
+    /// That a repository's tag listing lacks tags that are there.
+    Partial,
+    /// Tags that refshim wrote a while ago, by what they link to.
+    Written,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Manifest,
         Self::Blob,
         Self::Tag,
@@ -77,6 +83,9 @@ impl Kind {
         Self::Answer,
         Self::Synthesised,
         Self::Large,
+        Self::NativeApi,
+        Self::Partial,
+        Self::Written,
     ];
 
     /// As a metric label.
@@ -91,6 +100,9 @@ impl Kind {
             Self::Answer => "answer",
             Self::Synthesised => "synthesised",
             Self::Large => "large",
+            Self::NativeApi => "native_api",
+            Self::Partial => "partial",
+            Self::Written => "written",
         }
     }
 }
@@ -149,6 +161,18 @@ impl Key {
 
     pub fn large(scope: &Scope) -> Self {
         Self::lasting(Kind::Large, scope, "")
+    }
+
+    pub fn native_api(scope: &Scope) -> Self {
+        Self::lasting(Kind::NativeApi, scope, "")
+    }
+
+    pub fn partial(scope: &Scope) -> Self {
+        Self::lasting(Kind::Partial, scope, "")
+    }
+
+    pub fn written(scope: &Scope, subject: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Written, scope, subject)
     }
 
     pub fn tag_list(scope: &Scope, epoch: &Epoch) -> Self {

@@ -34,7 +34,7 @@ pub use json::{from_json, to_json};
 pub use key::{Key, Kind, Scope};
 pub use redis::{RedisError, RedisOptions};
 
-use epoch::{Epochs, Standing};
+use epoch::{Epochs, Standing, WriteId};
 use found::{Found, Shared, in_memory, standing};
 use memory::{Entry, MemoryStore};
 use shared::{SharedStore, Stored, Told};
@@ -254,15 +254,7 @@ impl Cache {
 
     /// Remembers `value`, which says what was so `age` ago: it was made of something that was remembered already.
     pub async fn put_aged<T: Cached>(&self, key: Key, value: Arc<T>, age: Duration) {
-        let at = self.clock.now().saturating_sub(age);
-        let epoch = key.asked_in().map(Epoch::id);
-        let found = Found {
-            value: value.clone(),
-            at,
-            epoch,
-            vouched: true,
-        };
-        self.keep(&key, &found);
+        let stamped = self.put_here(&key, &value, age);
         let takes = |shared: &&Shared| shared.store.takes(value.weight());
         let Some(shared) = self.shared.as_ref().filter(takes) else {
             return;
@@ -273,12 +265,30 @@ impl Cache {
         let store = shared.store.clone();
         // Nobody waits for it.
         tokio::spawn(async move {
-            if let Some(bytes) = value.encode() {
-                let bytes = bytes.into();
-                store.put(key.id(), Stored { at, epoch, bytes }).await;
-            }
+            send(&*store, &key, &*value, stamped).await;
             drop(turn);
         });
+    }
+
+    /// Remembers `value`, learned just now. Back when other processes can find it, or when it is clear that they cannot.
+    pub async fn put_through<T: Cached>(&self, key: Key, value: Arc<T>) {
+        let stamped = self.put_here(&key, &value, Duration::ZERO);
+        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.store.takes(value.weight())) {
+            send(&*shared.store, &key, &*value, stamped).await;
+        }
+    }
+
+    fn put_here<T: Cached>(&self, key: &Key, value: &Arc<T>, age: Duration) -> (Duration, Option<WriteId>) {
+        let at = self.clock.now().saturating_sub(age);
+        let epoch = key.asked_in().map(Epoch::id);
+        let found = Found {
+            value: value.clone(),
+            at,
+            epoch,
+            vouched: true,
+        };
+        self.keep(key, &found);
+        (at, epoch)
     }
 
     fn keep<T: Cached>(&self, key: &Key, found: &Found<T>) {
@@ -325,6 +335,14 @@ impl Cache {
     /// last while that fails. It is this process' own doubt: others know the write by what it does.
     pub fn doubt(&self, scope: &Scope) {
         self.doubts.insert(scope.clone(), self.clock.now());
+    }
+}
+
+/// Writes `value` into the second tier, as learned at the time and in the epoch of `stamped`.
+async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: &T, (at, epoch): (Duration, Option<WriteId>)) {
+    if let Some(bytes) = value.encode() {
+        let bytes = bytes.into();
+        store.put(key.id(), Stored { at, epoch, bytes }).await;
     }
 }
 

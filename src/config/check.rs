@@ -38,6 +38,7 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
             problems.push(ConfigError::new(key("name"), problem));
         }
     }
+    listing_accounts(config, problems);
     routing::check(&config.upstreams, problems);
     files::check(config, problems);
     doors::check(config, problems);
@@ -46,6 +47,25 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
     if listen == admin && listen.port() != 0 {
         let problem = format!("'{admin}' is server.listen too: the two listeners need an address each");
         problems.push(ConfigError::new("admin.listen", problem));
+    }
+}
+
+/// Gives each upstream the account that lists on behalf of its callers.
+fn listing_accounts(config: &mut Config, problems: &mut Vec<ConfigError>) {
+    for (name, account) in &config.links.credentials {
+        let key = format!("links.credentials.{name}");
+        if !account.are_own() {
+            let problem = "must say whose credentials to list with: static, docker-config or ecr";
+            problems.push(ConfigError::new(format!("{key}.kind"), problem));
+        }
+        match config.upstreams.iter_mut().find(|upstream| upstream.name == *name) {
+            Some(upstream) => upstream.listing_credentials = account.clone(),
+            None => {
+                let problem =
+                    "names no upstream: write the name of one (the first is called \"default\" unless it has a name)";
+                problems.push(ConfigError::new(key, problem));
+            }
+        }
     }
 }
 

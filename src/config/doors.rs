@@ -16,6 +16,9 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
         );
         client_certificate(index, upstream, problems);
     }
+    for (name, account) in &config.links.credentials {
+        credentials(&format!("links.credentials.{name}"), account, problems);
+    }
     auth(config, problems);
     if !config.telemetry.is_built_in() {
         let problem =

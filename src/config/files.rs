@@ -18,6 +18,11 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
             readable(&format!("upstream[{index}].{name}"), file.as_deref(), problems);
         }
     }
+    for (name, account) in &config.links.credentials {
+        for (key, file) in [("password_file", &account.password_file), ("file", &account.file)] {
+            readable(&format!("links.credentials.{name}.{key}"), file.as_deref(), problems);
+        }
+    }
     let redis = &config.cache.redis;
     for (key, file) in [
         ("admin.events_token_file", &config.admin.events_token_file),

@@ -1,10 +1,11 @@
 //! How far, and in which dialects, to look for links.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::credentials::CredentialsConfig;
 use super::values;
 use crate::oci::Dialect;
 
@@ -38,6 +39,8 @@ pub struct LinksConfig {
     /// The dialects that are read.
     #[serde(deserialize_with = "sources")]
     pub sources: BTreeSet<Dialect>,
+    /// Accounts that list tags on behalf of callers who may not, by the name of the upstream.
+    pub credentials: BTreeMap<String, CredentialsConfig>,
 }
 
 impl Default for LinksConfig {
@@ -47,6 +50,7 @@ impl Default for LinksConfig {
             deep_limit: 200,
             deep_refresh: Duration::from_secs(600),
             sources: Dialect::ALL.into(),
+            credentials: BTreeMap::new(),
         }
     }
 }

@@ -37,7 +37,7 @@ pub use server::{AdminConfig, AuthConfig, LogConfig, LogFormat, ServerConfig};
 pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
 pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
-pub use upstream::{Blobs, DEFAULT_UPSTREAM, UpstreamConfig};
+pub use upstream::{Blobs, DEFAULT_UPSTREAM, ListingKind, UpstreamConfig};
 pub use values::registry_url;
 
 /// Everything that `refshim serve` needs.

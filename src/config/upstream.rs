@@ -53,6 +53,8 @@ pub struct UpstreamConfig {
     /// Hosts (names or IP addresses) on private addresses to which refshim's own reads may be redirected.
     #[serde(deserialize_with = "values::texts")]
     pub redirect_hosts: BTreeSet<String>,
+    /// Whether `tags/list` can be relied on to name every tag.
+    pub listing: ListingKind,
     /// Who fetches blobs from the storage that the registry redirects to.
     pub blobs: Blobs,
     /// PEM file of certificate authorities to trust instead of the system's.
@@ -64,6 +66,35 @@ pub struct UpstreamConfig {
     /// Older versions are not spoken with the registry.
     pub min_tls_version: TlsVersion,
     pub credentials: CredentialsConfig,
+    /// The account that lists tags on behalf of callers: what `links.credentials` says of this upstream.
+    #[serde(skip)]
+    pub listing_credentials: CredentialsConfig,
+}
+
+/// How much of a repository its tag listing shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListingKind {
+    /// Found out for each repository.
+    #[default]
+    Auto,
+    /// Tags may be there that no listing names, as in proxy caches.
+    Partial,
+    /// Every tag.
+    Complete,
+}
+
+impl ListingKind {
+    const NAMES: [(&'static str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("partial", Self::Partial),
+        ("complete", Self::Complete),
+    ];
+}
+
+impl<'de> Deserialize<'de> for ListingKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        values::choice(deserializer, &Self::NAMES)
+    }
 }
 
 /// What becomes of a redirect from a blob to storage elsewhere.
@@ -103,12 +134,14 @@ impl UpstreamConfig {
             scans: 32,
             scan_concurrency: 16,
             redirect_hosts: BTreeSet::new(),
+            listing: ListingKind::default(),
             blobs: Blobs::default(),
             ca_file: None,
             client_cert_file: None,
             client_key_file: None,
             min_tls_version: TlsVersion::default(),
             credentials: CredentialsConfig::default(),
+            listing_credentials: CredentialsConfig::default(),
         }
     }
 

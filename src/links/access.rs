@@ -178,6 +178,10 @@ impl AccessList {
 
     fn key(&self, place: &Place, right: Right) -> PermissionKey {
         let mut hash = CredentialHash::default();
+        if place.caller.is_listing_account() {
+            // What an account of refshim's own may do proves nothing of anybody.
+            hash.fill(u8::MAX);
+        }
         // All zeros stand for nobody.
         if let Some(authorization) = place.caller.authorization() {
             let hasher = Sha256::new().chain_update(self.salt).chain_update(authorization);

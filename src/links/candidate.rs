@@ -91,6 +91,11 @@ impl Candidates {
         }
     }
 
+    /// One of them, whichever.
+    pub fn first(&self) -> Option<&Digest> {
+        self.0.keys().next()
+    }
+
     /// Everything but `subject`: nothing refers to itself.
     pub fn without(mut self, subject: &Digest) -> impl ExactSizeIterator<Item = Candidate> {
         self.0.remove(subject);

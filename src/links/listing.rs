@@ -204,6 +204,11 @@ impl Listings {
         }
     }
 
+    /// The upstream just gave this caller a manifest.
+    pub fn allow(&self, place: &Place) {
+        self.access.allow(place);
+    }
+
     /// Whether the repository recently had more ordinary tags than deep reading goes through.
     pub async fn is_known_large(&self, place: &Place) -> bool {
         let marked = self.cache.get::<Large>(&Key::large(&place.scope)).await;

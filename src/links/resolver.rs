@@ -18,6 +18,7 @@ use super::lately::Lately;
 use super::learned::Learned;
 use super::listing::Listings;
 use super::manifests::Manifests;
+use super::names::TagMemory;
 use super::place::Place;
 use super::subjects::{self, Subjects};
 use super::unfinished::UnfinishedSearches;
@@ -50,6 +51,7 @@ pub struct Resolver {
     absences: Absences,
     unfinished: UnfinishedSearches,
     deep_flights: Arc<DeepFlights>,
+    tags: Arc<TagMemory>,
     flights: Arc<Flights<(Scope, Epoch, Digest), Answered>>,
     links: Arc<LinksConfig>,
     freshness: CacheConfig,
@@ -63,6 +65,7 @@ impl Resolver {
         freshness: &CacheConfig,
         limits: &LimitsConfig,
     ) -> Self {
+        let kind = upstream.listing_kind();
         let access = Arc::new(AccessList::new(freshness.access_for));
         let manifests = Manifests {
             upstream: upstream.clone(),
@@ -84,6 +87,7 @@ impl Resolver {
             absences: Absences::default(),
             unfinished: UnfinishedSearches::default(),
             deep_flights: Arc::new(Flights::new(SCAN_DEADLINE)),
+            tags: Arc::new(TagMemory::new(kind, freshness.fresh_for)),
             flights: Arc::new(Flights::new(SCAN_DEADLINE)),
             links: Arc::new(links.clone()),
             freshness: freshness.clone(),
@@ -114,7 +118,26 @@ impl Resolver {
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
         }
-        listed.try_map(|listing| Ok(listing.names))
+        match listed {
+            Answer::Found(listing) => {
+                let overlaid = self
+                    .tags
+                    .overlaid(&self.manifests, &place, listing.names, listing.began);
+                Ok(Answer::Found(overlaid.await?))
+            }
+            // Just pushed, and the registry's listing lags.
+            Answer::Absent if self.access.is_allowed(&place) => {
+                let began = self.cache.now();
+                let overlaid = self.tags.overlaid(&self.manifests, &place, Arc::default(), began);
+                let names = overlaid.await?;
+                Ok(match names.is_empty() {
+                    true => Answer::Absent,
+                    false => Answer::Found(names),
+                })
+            }
+            Answer::Absent => Ok(Answer::Absent),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
     }
 
     /// Every digest of the repository that something may refer to. `None`: there is no such repository.
@@ -151,9 +174,12 @@ impl Resolver {
         self.access.is_allowed(&self.outside(repository, caller))
     }
 
-    /// The upstream just said that `tag` points at `digest`. Where it pointed elsewhere when it was last asked, somebody moved it
-    /// straight at the registry, which counts as a write.
-    pub async fn saw_tag(&self, repository: &RepositoryName, tag: &Tag, digest: &Digest) {
+    /// The upstream just gave a caller a manifest by `tag`, and said that it points at `digest`. A listing that lacks the tag later is
+    /// not the whole truth. Where the tag pointed elsewhere when it was last asked, somebody moved it straight at the registry,
+    /// which counts as a write.
+    pub async fn saw_tag(&self, repository: &RepositoryName, tag: &Tag, digest: Option<&Digest>) {
+        self.tags.seen.note(&self.scope(repository), tag, digest);
+        let Some(digest) = digest else { return };
         let place = self.place(repository, &Caller::anonymous()).await;
         let known = self.manifests.last_target(&place, tag).await;
         if known.is_some_and(|known| known != *digest) {
@@ -164,6 +190,18 @@ impl Resolver {
     /// The upstream just refused this caller.
     pub async fn refuse(&self, repository: &RepositoryName, caller: &Caller) {
         self.access.forget(&self.outside(repository, caller));
+    }
+
+    /// A tag was written: it lies over every listing until one shows it. To be told before [`Resolver::wrote`].
+    pub async fn tag_written(&self, repository: &RepositoryName, tag: &Tag) {
+        let scope = self.scope(repository);
+        self.tags.written.written(&self.cache, &scope, tag.as_str()).await;
+    }
+
+    /// A tag was deleted. To be told before [`Resolver::wrote`].
+    pub async fn tag_deleted(&self, repository: &RepositoryName, tag: &Tag) {
+        let scope = self.scope(repository);
+        self.tags.written.gone(&self.cache, &scope, tag.as_str()).await;
     }
 
     /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named.

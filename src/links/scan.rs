@@ -2,21 +2,25 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
 use crate::config::{Depth, LinksConfig};
-use crate::oci::tag_scheme::{self, CosignKind};
-use crate::oci::{Descriptor, Dialect, Digest, Links, SubjectKey};
-use crate::upstream::{Answer, Native, TagNames};
+use crate::oci::{Dialect, Digest, Links, tag_scheme};
+use crate::upstream::NativeSupport;
 
 use super::absent::Absences;
-use super::candidate::{Candidates, What};
+use super::candidate::Candidates;
 use super::deep::{self, Deep, DeepFlights};
 use super::error::ResolveError;
 use super::learned;
 use super::linked_tags;
-use super::listing::{Listing, Listings, Sought};
+use super::listing::{Listing, Listings};
 use super::manifests::Manifests;
+use super::names::{self, Listed, Names, TagMemory};
+use super::own_api::{self, FirstAnswer};
 use super::place::Place;
 use super::pull_up::pull_up;
 use super::tag_source;
@@ -39,6 +43,11 @@ pub(super) struct Scan {
     /// How long ago the search began, where it goes on with one that made all the requests that it may. What the registry
     /// said since then is not asked for again.
     pub since: Duration,
+    pub tags: Arc<TagMemory>,
+    /// Whether the registry gives this caller the subject, once that was asked.
+    pub given: Arc<OnceCell<bool>>,
+    /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
+    pub is_unsettled: Arc<AtomicBool>,
 }
 
 /// What a scan found.
@@ -46,29 +55,13 @@ pub(super) struct Scanned {
     pub links: Links,
     /// How long ago it was so: the age of the oldest listing that went into it.
     pub age: Duration,
-    /// False where the upstream says that the repository does not exist: perhaps only to this caller.
+    /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
+    /// be listed.
     pub shareable: bool,
+    /// False where the next question may find more, so that the answer is not remembered.
+    pub lasting: bool,
     /// Candidates that are not in the upstream, some of which memory alone named.
     pub gone: HashSet<Digest>,
-}
-
-/// What the tag listing told.
-enum Names {
-    /// Every name of the repository.
-    All(Listing),
-    /// The names that begin with the subject's key.
-    OfSubject(Arc<TagNames>),
-    /// To this caller, there is no such repository.
-    NoRepository,
-}
-
-impl Names {
-    fn age(&self) -> Duration {
-        match self {
-            Self::All(listing) => listing.age,
-            Self::OfSubject(_) | Self::NoRepository => Duration::ZERO,
-        }
-    }
 }
 
 impl Scan {
@@ -77,12 +70,14 @@ impl Scan {
     }
 
     pub async fn run(&self) -> Result<Scanned, ResolveError> {
-        let names = self.names().await?;
-        let (tagged, deep, native) = tokio::try_join!(self.tagged(&names), self.deep(&names), self.native())?;
-        let (mut candidates, mut gone) = match names {
+        let (own_api, mut names) = self.own_api_and_names().await?;
+        let is_seen = self.may_use_what_is_known(&own_api, &mut names).await?;
+        let (tagged, deep, native) =
+            tokio::try_join!(tag_source::find(self, &names), self.deep(&names), self.settled(own_api))?;
+        let (mut candidates, mut gone) = match is_seen {
+            true => learned::find(self).await?,
             // What was learned from others' traffic is none of this caller's business.
-            Names::NoRepository => Default::default(),
-            _ => learned::find(self).await?,
+            false => Default::default(),
         };
         for found in [native, deep.candidates, tagged] {
             candidates.merge(found);
@@ -96,45 +91,41 @@ impl Scan {
             links: pulled.links,
             gone,
             age: names.age().max(deep.age).max(pulled.age).max(self.since),
-            shareable: !matches!(names, Names::NoRepository),
+            shareable: is_seen && !matches!(names.listed, Listed::Refused(_)),
+            lasting: !self.is_unsettled.load(Ordering::Relaxed),
         })
     }
 
-    async fn names(&self) -> Result<Names, ResolveError> {
-        let sought = match self.large().await {
-            Some(large) => {
-                let key = SubjectKey::of(&self.subject);
-                let sought = self.listings.of_subject(&self.place, &key, large, self.fresh_for);
-                sought.await?
+    /// Where it is not known whether the registry has an API of its own, the listing is asked for after it.
+    async fn own_api_and_names(&self) -> Result<(FirstAnswer, Names), ResolveError> {
+        let known = own_api::support(self).await;
+        if known != NativeSupport::Unknown {
+            let (own_api, names) = tokio::join!(own_api::ask(self, known), names::find(self, self.fresh_for));
+            let names = names?;
+            return Ok((own_api?, names));
+        }
+        match own_api::ask(self, known).await {
+            Ok(own_api) => {
+                let max_age = match own_api {
+                    FirstAnswer::Doubtful(_) => Duration::ZERO,
+                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked => self.fresh_for,
+                };
+                Ok((own_api, names::find(self, max_age).await?))
             }
-            None => {
-                let all = self.listings.all(&self.place, self.fresh_for).await?;
-                all.try_map(|listing| Ok(Sought::All(listing)))?
-            }
-        };
-        match sought {
-            Answer::Found(Sought::All(listing)) => Ok(Names::All(listing)),
-            Answer::Found(Sought::OfSubject(names)) => Ok(Names::OfSubject(names)),
-            Answer::Absent => Ok(Names::NoRepository),
-            Answer::Refused(refusal) => Err(refusal.into()),
+            // Whoever may not list either is told so.
+            Err(refused @ ResolveError::Refused(_)) => match names::find(self, self.fresh_for).await?.listed {
+                Listed::Refused(refusal) => Err(refusal.into()),
+                _ => Err(refused),
+            },
+            Err(error) => Err(error),
         }
     }
 
-    /// With more ordinary tags than this, only names are read; `None`: whatever their number, what stands behind them is.
-    async fn large(&self) -> Option<usize> {
-        match self.config.depth {
-            Depth::Names => Some(0),
-            Depth::Manifests => None,
-            Depth::Auto if self.listings.is_known_large(&self.place).await => Some(0),
-            Depth::Auto => Some(self.config.deep_limit),
-        }
-    }
-
-    async fn tagged(&self, names: &Names) -> Result<Candidates, ResolveError> {
-        match names {
-            Names::All(listing) => tag_source::find(self, &listing.names).await,
-            Names::OfSubject(names) => tag_source::find(self, names).await,
-            Names::NoRepository => Ok(Candidates::default()),
+    async fn settled(&self, own_api: FirstAnswer) -> Result<Candidates, ResolveError> {
+        match own_api {
+            FirstAnswer::NotAsked => Ok(Candidates::default()),
+            FirstAnswer::Complete(found) => Ok(found),
+            FirstAnswer::Doubtful(doubt) => own_api::settle(self, doubt).await,
         }
     }
 
@@ -145,16 +136,17 @@ impl Scan {
             age: Duration::ZERO,
             is_whole: false,
         };
-        match (names, self.config.depth) {
+        match (names.whole(), self.config.depth) {
             // There are no tags.
-            (Names::NoRepository, _) => Ok(Deep {
+            (None, _) if matches!(names.listed, Listed::NoRepository) => Ok(Deep {
                 is_whole: true,
                 ..nothing
             }),
+            (None, _) if matches!(names.listed, Listed::Refused(_)) => Ok(nothing),
             (_, Depth::Names) => Ok(nothing),
-            (Names::All(listing), Depth::Manifests) => deep::find(self, listing).await,
-            (Names::All(listing), Depth::Auto) if self.reads_deep(listing).await => deep::find(self, listing).await,
-            (Names::All(_) | Names::OfSubject(_), _) => linked_tags::find(self).await,
+            (Some(listing), Depth::Manifests) => deep::find(self, &listing).await,
+            (Some(listing), Depth::Auto) if self.reads_deep(&listing).await => deep::find(self, &listing).await,
+            _ => linked_tags::find(self).await,
         }
     }
 
@@ -178,36 +170,5 @@ impl Scan {
                 "no link tag refers to the subject; what stands behind ordinary tags was not read at this depth"
             );
         }
-    }
-
-    async fn native(&self) -> Result<Candidates, ResolveError> {
-        let upstream = &self.manifests.upstream;
-        let mut found = Candidates::default();
-        if !self.reads(Dialect::Native) || upstream.native() == Some(false) {
-            return Ok(found);
-        }
-        let place = &self.place;
-        match upstream
-            .native_referrers(&place.repository, &self.subject, &place.caller)
-            .await?
-        {
-            Native::Supported(descriptors) => {
-                for descriptor in descriptors {
-                    let kind = descriptor
-                        .artifact_type
-                        .as_deref()
-                        .and_then(CosignKind::of_artifact_type);
-                    // Its annotations and artifact type are pulled up from the manifest itself, where that can be checked.
-                    let named = match descriptor.digest.is_computable() {
-                        true => Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size),
-                        false => descriptor,
-                    };
-                    found.add(What::Named(named), Dialect::Native, kind);
-                }
-            }
-            Native::Unsupported => {}
-            Native::Refused(refusal) => return Err(refusal.into()),
-        }
-        Ok(found)
     }
 }

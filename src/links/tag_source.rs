@@ -1,29 +1,56 @@
 //! Links that tag names announce: Proposal D, cosign, the OCI 1.1 referrers tag.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::oci::media_type::ManifestKind;
 use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, HASH_LENGTH, LinkTagKind};
 use crate::oci::{Descriptor, Dialect, Digest, LinkTag, LinkTarget, Manifest, SubjectKey, Tag};
-use crate::upstream::{Answer, RawManifest, TagNames, UpstreamError};
+use crate::upstream::{Answer, RawManifest, UpstreamError};
 
 use super::candidate::{Candidates, What};
 use super::error::ResolveError;
-use super::manifests::Recheck;
+use super::manifests::{Found, Recheck};
+use super::names::Names;
 use super::scan::{PARALLEL, Scan};
 
+/// How long after it was missing a tag is asked for again.
+const LAG: Duration = Duration::from_secs(1);
+
+/// Whether a tag should be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// The listing names it, or refshim wrote it a while ago.
+    Yes,
+    /// Its name was made up of the subject's digest.
+    Perhaps,
+}
+
 /// Reads every tag that begins with the subject's key.
-pub(super) async fn find(scan: &Scan, names: &TagNames) -> Result<Candidates, ResolveError> {
+pub(super) async fn find(scan: &Scan, names: &Names) -> Result<Candidates, ResolveError> {
     let key = SubjectKey::of(&scan.subject);
-    let tags: Vec<(Tag, LinkTag)> = names
-        .with_prefix(key.as_str())
-        .filter_map(|name| Some((Tag::parse(name).ok()?, tag_scheme::parse_of(&key, name)?)))
-        .filter(|(_, link)| is_read(scan, &link.kind))
+    let listed = names
+        .listed()
+        .into_iter()
+        .flat_map(|names| names.with_prefix(key.as_str()));
+    let listed = listed.filter_map(|name| Tag::parse(name).ok());
+    let expected = listed
+        .chain(names.written.iter().cloned())
+        .map(|tag| (tag, Expected::Yes));
+    let computed = names.computed.iter().cloned().map(|tag| (tag, Expected::Perhaps));
+    let tags: Vec<(Tag, LinkTag, Expected)> = expected
+        .chain(computed)
+        .filter_map(|(tag, expected)| {
+            let link = tag_scheme::parse_of(&key, tag.as_str())?;
+            Some((tag, link, expected))
+        })
+        .filter(|(_, link, _)| is_read(scan, &link.kind))
         .collect();
     let found = stream::iter(tags)
-        .map(|(tag, link)| read(scan, tag, link))
+        .map(|(tag, link, expected)| read(scan, tag, link, expected))
         .buffer_unordered(PARALLEL);
     found
         .try_fold(Candidates::default(), |mut all, some| async move {
@@ -43,14 +70,18 @@ fn is_read(scan: &Scan, kind: &LinkTagKind) -> bool {
     }
 }
 
-async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, ResolveError> {
+async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Result<Candidates, ResolveError> {
     let recheck = match &link.kind {
         // A shorter hash may be that of another manifest, to which the tag was moved.
         LinkTagKind::ProposalD { hash, .. } if hash.len() == HASH_LENGTH => Recheck::UnlessHash(hash),
         // Anyone may move it; in a search that goes on, one that was asked in the beginning is not asked again.
         _ => Recheck::After(scan.since),
     };
-    let raw = match scan.manifests.by_tag(&scan.place, &tag, recheck).await {
+    let found = match expected {
+        Expected::Yes => expected_tag(scan, &tag, recheck).await,
+        Expected::Perhaps => scan.manifests.by_tag(&scan.place, &tag, recheck).await,
+    };
+    let raw = match found {
         Ok(Answer::Found(raw)) => raw,
         Ok(Answer::Absent) => return Ok(Candidates::default()),
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
@@ -80,6 +111,28 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag) -> Result<Candidates, Resolv
         }
         LinkTagKind::Cosign(kind) => cosign(*kind, &raw, &manifest, &mut found),
         LinkTagKind::Referrers => referrers_tag(&scan.subject, &raw, &manifest, &mut found),
+    }
+    Ok(found)
+}
+
+/// What a tag points at that should be there. Registries lag: one that is missing is asked for again after a second, and until it
+/// has been missing for longer than answers are fresh, none that rests on it is remembered.
+pub(super) async fn expected_tag(scan: &Scan, tag: &Tag, recheck: Recheck<'_>) -> Found {
+    let scope = &scan.place.scope;
+    let ask = || scan.manifests.by_tag(&scan.place, tag, recheck);
+    let mut found = ask().await?;
+    if matches!(found, Answer::Absent) {
+        let missing_for = scan.tags.is_missing(scope, tag);
+        if missing_for < LAG {
+            tokio::time::sleep(LAG).await;
+            found = ask().await?;
+        }
+        if matches!(found, Answer::Absent) && missing_for < scan.fresh_for {
+            scan.is_unsettled.store(true, Ordering::Relaxed);
+        }
+    }
+    if matches!(found, Answer::Found(_)) {
+        scan.tags.is_there(scope, tag);
     }
     Ok(found)
 }

@@ -40,6 +40,11 @@ impl ErrorBody {
         self.errors.iter().any(|error| error.code == code)
     }
 
+    /// Whether all of the codes are among `codes`.
+    pub fn says_only(&self, codes: &[&str]) -> bool {
+        self.errors.iter().all(|error| codes.contains(&error.code.as_str()))
+    }
+
     /// Whether it says that what was asked for is not there, and nothing else. Any code that is not known to say so makes it
     /// something else.
     pub fn states_absence(&self) -> bool {
@@ -136,6 +141,7 @@ mod tests {
         }
         assert!(body(&["TAG_EXPIRED"]).states_absent_tag() && body(&["MANIFEST_UNKNOWN"]).states_absent_tag());
         assert!(!body(&["TAG_EXPIRED", "UNKNOWN"]).states_absent_tag());
+        assert!(body(&["X", "Y"]).says_only(&["Y", "X"]) && !body(&["X", "Y"]).says_only(&["X"]));
         assert!(body(&["DENIED", "UNAUTHORIZED"]).states_refusal() && !body(&["DENIED", "X"]).states_refusal());
     }
 

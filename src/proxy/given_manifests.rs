@@ -28,8 +28,9 @@ pub(super) async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result
     {
         return Ok(instead_of(&response, index));
     }
-    if let (Reference::Tag(tag), Some(digest)) = (asked.reference, &promised) {
-        asked.backend.resolver.saw_tag(asked.repository, tag, digest).await;
+    if let Reference::Tag(tag) = asked.reference {
+        let (resolver, digest) = (&asked.backend.resolver, promised.as_ref());
+        resolver.saw_tag(asked.repository, tag, digest).await;
     }
     if is_encoded(response.headers()) {
         // Other bytes than the manifest's, although it was asked for without.

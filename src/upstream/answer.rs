@@ -74,12 +74,16 @@ pub enum HeadOutcome {
 /// A response that is looked at as it is, whatever its status.
 pub type Reply = Refusal;
 
-/// What the upstream's own referrers API says.
+/// What the upstream's own referrers API says. Everything that is none of this is an error.
 #[derive(Clone, Debug)]
 pub enum Native {
-    Supported(Vec<Descriptor>),
-    /// There is no such API, or nothing that can be believed.
-    Unsupported,
+    /// An image index, whatever its content type, read to its last page.
+    Entries(Vec<Descriptor>),
+    /// It holds no such repository or subject.
+    Nothing,
+    /// As registries answer that have no such API: a page for people with 404 or 403, a redirect out of the API, 405, 501. What
+    /// was seen.
+    NoRoute(String),
     /// 401 or 403, to be relayed as it is.
     Refused(Refusal),
 }

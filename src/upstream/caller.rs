@@ -20,6 +20,7 @@ pub struct Caller {
     via: Option<HeaderValue>,
     searches: bool,
     budget: Option<SearchBudget>,
+    lists_for_others: bool,
 }
 
 impl Caller {
@@ -78,6 +79,19 @@ impl Caller {
         self.budget.as_ref().map_or(Ok(()), |budget| budget.spend(kind))
     }
 
+    /// The account that lists on behalf of this caller, where there is one ([`super::Upstream::has_listing_account`]).
+    pub fn listing_account(&self) -> Self {
+        Self {
+            authorization: None,
+            lists_for_others: true,
+            ..self.clone()
+        }
+    }
+
+    pub fn is_listing_account(&self) -> bool {
+        self.lists_for_others
+    }
+
     pub fn searches(&self) -> bool {
         self.searches
     }
@@ -103,7 +117,9 @@ impl Caller {
 /// Credentials never reach a log.
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.authorization.is_some() {
+        f.write_str(if self.lists_for_others {
+            "Caller(listing account)"
+        } else if self.authorization.is_some() {
             "Caller(credentials)"
         } else {
             "Caller(anonymous)"

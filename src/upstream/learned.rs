@@ -30,11 +30,6 @@ impl Learned {
         (Instant::now() < until).then_some(fact)
     }
 
-    /// What was learned last, however long ago.
-    pub(super) fn last(&self) -> Option<bool> {
-        self.held().map(|(fact, _)| fact)
-    }
-
     pub(super) fn learn(&self, fact: bool) {
         let until = Instant::now() + if fact { self.yes_for } else { self.no_for };
         *self.fact.lock().unwrap_or_else(PoisonError::into_inner) = Some((fact, until));
@@ -58,6 +53,6 @@ mod tests {
         assert_eq!(learned.get(), Some(true));
         learned.learn(false);
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!((learned.get(), learned.last()), (None, Some(false)));
+        assert_eq!(learned.get(), None);
     }
 }

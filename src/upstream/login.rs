@@ -94,9 +94,9 @@ impl HeldToken {
 }
 
 impl Login {
-    /// `None` where callers bring their own.
-    pub(super) fn new(config: &UpstreamConfig) -> Option<Self> {
-        source(&config.credentials, config.url.authority()).map(Self::on)
+    /// With these credentials at the registry of `config`. `None` where callers bring their own.
+    pub(super) fn new(credentials: &CredentialsConfig, config: &UpstreamConfig) -> Option<Self> {
+        source(credentials, config.url.authority()).map(Self::on)
     }
 
     fn on(source: Source) -> Self {

@@ -20,6 +20,7 @@ mod listing_end;
 mod login;
 mod manifests;
 mod native;
+mod native_support;
 mod origin;
 mod own;
 mod page_reader;
@@ -53,14 +54,14 @@ use http::{Method, Response, StatusCode};
 use rustls::RootCertStore;
 use url::Url;
 
-use crate::config::{Blobs, LimitsConfig, UpstreamConfig};
+use crate::config::{Blobs, LimitsConfig, ListingKind, UpstreamConfig};
 use crate::oci::RepositoryName;
 use crate::tls::{self, Identity};
 use asker::{Asker, Askers};
 use client::{ClientOptions, HttpClient};
 use fair_queue::FairQueue;
-use learned::Learned;
 use login::Login;
+use native_support::NativeKnowledge;
 use origin::Origin;
 use paging::KnownPaging;
 use pauses::Pauses;
@@ -75,6 +76,7 @@ pub use counts::{Held, HeldBack, Outcome, RequestCounts, RequestKind};
 pub use error::{SetupError, UpstreamError};
 pub use fair_queue::Permit;
 pub use manifests::is_encoded;
+pub use native_support::NativeSupport;
 pub use seek::CalibratedWithin;
 pub use tag_names::{TagNames, TagNamesBuilder, TooManyNames};
 pub use tags::Tags;
@@ -88,10 +90,6 @@ pub(crate) mod fuzzing {
     pub(crate) use super::retry::retry_after;
     pub(crate) use super::tag_page::parse as parse_tag_page;
 }
-
-const NATIVE_FOR: Duration = Duration::from_secs(10 * 60);
-/// A "no" costs requests, not truth: it is soon asked again.
-const NOT_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Places in the queues, however few connections of callers there may be.
 const MIN_PLACES: usize = 64;
@@ -113,6 +111,10 @@ pub struct Upstream {
     certificate_expires: Option<SystemTime>,
     /// refshim's own credentials, where it has some.
     login: Option<Login>,
+    /// The account that lists tags on behalf of callers.
+    listing_account: Option<Login>,
+    /// How much its tag listings show.
+    listing_kind: ListingKind,
     /// Blobs are fetched from where the upstream redirects to.
     streams_blobs: bool,
     timeouts: Timeouts,
@@ -132,7 +134,7 @@ pub struct Upstream {
     tag_list_bytes: usize,
     counts: RequestCounts,
     paging: KnownPaging,
-    native: Learned,
+    native: NativeKnowledge,
     pull_limit: PullLimit,
 }
 
@@ -158,7 +160,7 @@ impl Upstream {
             http2_only: false,
             policy: Some(Arc::clone(&policy)),
         });
-        let login = Login::new(config);
+        let login = Login::new(&config.credentials, config);
         let (reads, places) = (config.scan_concurrency.max(1), limits.connections.max(MIN_PLACES));
         Ok(Self {
             name: config.name.clone(),
@@ -170,6 +172,8 @@ impl Upstream {
             certificate_expires,
             pauses: Pauses::new(login.is_some()),
             login,
+            listing_account: Login::new(&config.listing_credentials, config),
+            listing_kind: config.listing,
             streams_blobs: config.blobs == Blobs::Stream,
             timeouts: Timeouts {
                 connect: config.connect_timeout.min(NEVER),
@@ -187,7 +191,7 @@ impl Upstream {
             tag_list_bytes: limits.tag_list_bytes,
             counts: RequestCounts::default(),
             paging: KnownPaging::default(),
-            native: Learned::new(NATIVE_FOR, NOT_FOR),
+            native: NativeKnowledge::default(),
             pull_limit: PullLimit::of(config.url.host_str()),
         })
     }
@@ -198,6 +202,11 @@ impl Upstream {
 
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// How much its tag listings show, as far as the configuration says.
+    pub fn listing_kind(&self) -> ListingKind {
+        self.listing_kind
     }
 
     /// When the certificate that refshim shows it ends, or one between that and an authority.

@@ -1,41 +1,42 @@
-//! The upstream's own referrers API, where it has one that can be believed.
+//! The upstream's own referrers API, asked once and judged by what is understood: whatever else it answers is a failure.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::{Method, StatusCode, Uri};
 use serde_json::Value;
 
 use super::counts::RequestKind;
 use super::link_header;
-use super::scan::{Ask, Redirects};
+use super::scan::{Ask, Redirects, is_redirect, not_understood};
 use super::{Caller, Native, Reply, Upstream, UpstreamError};
-use crate::oci::media_type::OCI_IMAGE_INDEX;
+use crate::oci::media_type::{OCI_IMAGE_INDEX, essence};
 use crate::oci::{Descriptor, Digest, RepositoryName};
 
 /// One page, in bytes: clients take no more.
 const PAGE_BYTES: usize = 4 << 20;
 const MOST_PAGES: usize = 100;
 
+/// Codes by which a registry says that it holds no such repository or subject.
+const UNKNOWN: &[&str] = &["NAME_UNKNOWN", "MANIFEST_UNKNOWN", "NOT_FOUND"];
+/// Codes of a 400 about a subject: Quay's, where it does not hold it.
+const NOT_HELD: &[&str] = &["MANIFEST_INVALID"];
+/// Codes of a 400 about a digest whose algorithm the registry does not know.
+const NO_SUCH_ALGORITHM: &[&str] = &["DIGEST_INVALID", "UNSUPPORTED"];
+/// Codes of a 400 that is a refusal: ECR Public answers an expired token this way.
+const REFUSALS: &[&str] = &["DENIED", "UNAUTHORIZED"];
+
 /// One answer.
 enum Page {
     /// Entries, and the next page.
     Entries(Vec<Descriptor>, Option<Uri>),
-    /// No such repository or subject, said by an API that is known to be there.
+    /// See [`Native`].
     Nothing,
-    /// Not this API. Whether that holds for every repository and subject.
-    No {
-        always: bool,
-    },
+    NoRoute(String),
     Refused(Reply),
 }
 
 impl Upstream {
-    /// Whether [`Upstream::native_referrers`] is supported. `None`: not asked lately.
-    pub fn native(&self) -> Option<bool> {
-        self.native.get()
-    }
-
-    /// What the upstream itself lists. Supported only when it answers 200 with the exact content type of an OCI index, without
-    /// a redirect out of its API.
+    /// What the upstream itself lists, as it says now. What that proves is for [`Upstream::native_support`] to remember, and for
+    /// whoever knows whether the subject is one that the registry gave.
     pub async fn native_referrers(
         &self,
         repository: &RepositoryName,
@@ -50,27 +51,19 @@ impl Upstream {
                     all.append(&mut entries);
                     match next {
                         Some(next) => uri = next,
-                        None => {
-                            self.native.learn(true);
-                            return Ok(Native::Supported(all));
-                        }
+                        None => return Ok(Native::Entries(all)),
                     }
                 }
                 Page::Refused(refusal) => return Ok(Native::Refused(refusal)),
                 // Half a list is none.
-                Page::Nothing | Page::No { .. } if page > 0 => break,
-                Page::Nothing => return Ok(Native::Supported(Vec::new())),
-                Page::No { always } => {
-                    if always {
-                        self.native.learn(false);
-                    }
-                    return Ok(Native::Unsupported);
-                }
+                Page::Nothing | Page::NoRoute(_) if page > 0 => break,
+                Page::Nothing => return Ok(Native::Nothing),
+                Page::NoRoute(seen) => return Ok(Native::NoRoute(seen)),
             }
         }
-        Err(UpstreamError::Invalid(
-            "its list of referrers cannot be read to its end".into(),
-        ))
+        Err(UpstreamError::Invalid(format!(
+            "the list of its referrers API for {repository} cannot be read to its end"
+        )))
     }
 
     async fn native_page(&self, uri: Uri, subject: &Digest, caller: &Caller) -> Result<Page, UpstreamError> {
@@ -82,55 +75,38 @@ impl Upstream {
             redirects: Redirects::OwnApi,
             caller,
         };
-        // Even when that is long ago: an API that fails is no API that is missing.
-        let known = self.native.last() == Some(true);
         match self.ask(&ask, PAGE_BYTES).await {
-            Ok(reply) => self.judge(reply, &uri, subject, known),
-            Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_IMPLEMENTED)) if !known => {
-                self.no(subject)
-            }
+            Ok(reply) => self.judge(reply, &uri, subject),
+            Err(UpstreamError::Failed(StatusCode::NOT_IMPLEMENTED)) => Ok(Page::NoRoute("HTTP 501".into())),
             Err(error) => Err(error),
         }
     }
 
-    /// Whoever asks chooses the subject, and must not be able to turn the API off for all others: no conclusion is drawn from an
-    /// algorithm that many registries refuse, and an API that worked a moment ago fails rather than being gone.
-    fn no(&self, subject: &Digest) -> Result<Page, UpstreamError> {
-        if self.native() == Some(true) {
-            return Err(UpstreamError::Invalid("its referrers API answers no longer".into()));
-        }
-        Ok(Page::No {
-            always: is_common(subject),
-        })
-    }
-
-    fn judge(&self, reply: Reply, asked: &Uri, subject: &Digest, known: bool) -> Result<Page, UpstreamError> {
-        let no = || self.no(subject);
+    fn judge(&self, reply: Reply, asked: &Uri, subject: &Digest) -> Result<Page, UpstreamError> {
         let stated = reply.error();
-        let says = |code: &str| stated.as_ref().is_some_and(|stated| stated.has(code));
+        let says = |understood: &[&str]| stated.as_ref().is_some_and(|stated| stated.says_only(understood));
+        let no_route = || Ok(Page::NoRoute(not_understood(&reply, asked)));
         match reply.status.as_u16() {
             200 => {
-                let content_type = reply.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-                let entries = entries(&reply.body).filter(|_| content_type == Some(OCI_IMAGE_INDEX.as_bytes()));
-                let Some(entries) = entries else { return no() };
+                let entries = entries(&reply.body).ok_or_else(|| not_an_answer(&reply, asked))?;
                 let next = link_header::next(&reply.headers);
                 let next = next.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
                 let next = next.map(|link| self.own_link(asked, &link)).transpose()?;
                 Ok(Page::Entries(entries, next))
             }
-            401 | 403 => Ok(Page::Refused(reply)),
-            // ECR Public answers an expired token this way.
-            400 if says("DENIED") || says("UNAUTHORIZED") => Ok(Page::Refused(reply)),
-            404 if known && (says("NAME_UNKNOWN") || says("MANIFEST_UNKNOWN")) => Ok(Page::Nothing),
-            // Quay, about a subject that it does not hold.
-            400 if says("MANIFEST_INVALID") && known => Ok(Page::Nothing),
-            400 if says("MANIFEST_INVALID") => Ok(Page::No { always: false }),
-            404 if says("NAME_UNKNOWN") => Ok(Page::No { always: false }),
+            // Redirects from one place of the API to another were followed.
+            _ if is_redirect(reply.status) && reply.headers.contains_key(LOCATION) => no_route(),
+            401 => Ok(Page::Refused(reply)),
+            403 if is_page(&reply) => no_route(),
+            403 => Ok(Page::Refused(reply)),
+            400 if says(REFUSALS) => Ok(Page::Refused(reply)),
+            400 if says(NOT_HELD) || !is_common(subject) && says(NO_SUCH_ALGORITHM) => Ok(Page::Nothing),
+            404 if says(UNKNOWN) => Ok(Page::Nothing),
             // zot, without a word: a repository that it does not have, a digest of an algorithm that it does not know.
-            404 if reply.body.is_empty() && known => Ok(Page::Nothing),
-            404 if reply.body.is_empty() => Ok(Page::No { always: false }),
-            400 if !is_common(subject) && known => Ok(Page::Nothing),
-            _ => no(),
+            404 if reply.body.is_empty() => Ok(Page::Nothing),
+            404 if is_page(&reply) => no_route(),
+            405 => no_route(),
+            _ => Err(not_an_answer(&reply, asked)),
         }
     }
 }
@@ -140,10 +116,34 @@ fn is_common(subject: &Digest) -> bool {
     subject.algorithm() == "sha256"
 }
 
-/// The entries of an index; what names no digest is left out. `None` when it is no index.
+/// Whether it is a text for people: what a router without such a path, a web site or a firewall says.
+fn is_page(reply: &Reply) -> bool {
+    let content_type = reply
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|value| value.to_str().unwrap_or("?"));
+    let is_text = content_type.is_none_or(|content_type| {
+        let media_type = essence(content_type);
+        media_type.eq_ignore_ascii_case("text/plain") || media_type.eq_ignore_ascii_case("text/html")
+    });
+    let is_json = serde_json::from_slice::<Value>(&reply.body).is_ok();
+    is_text && !is_json && !reply.body.is_empty()
+}
+
+fn not_an_answer(reply: &Reply, asked: &Uri) -> UpstreamError {
+    UpstreamError::Invalid(format!(
+        "{}, where an image index or a refusal is expected; leave 'native' out of links.sources if it has no referrers API",
+        not_understood(reply, asked)
+    ))
+}
+
+/// The entries of an image index; what names no digest is left out. `None` when the body is something else, or calls itself
+/// something else.
 fn entries(body: &[u8]) -> Option<Vec<Descriptor>> {
     let index: Value = serde_json::from_slice(body).ok()?;
-    let manifests = index.get("manifests")?.as_array()?;
+    let is_index = index.get("mediaType").is_none_or(|stated| stated == OCI_IMAGE_INDEX);
+    let is_second = index.get("schemaVersion").is_none_or(|stated| stated == 2);
+    let manifests = index.get("manifests")?.as_array().filter(|_| is_index && is_second)?;
     Some(manifests.iter().filter_map(Descriptor::from_json).collect())
 }
 
@@ -152,12 +152,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_read_from_an_index_only() {
+    fn entries_are_read_from_an_image_index_only() {
         let digest = Digest::sha256(b"x");
-        let body = format!(r#"{{"manifests":[{{"digest":"{digest}","size":1}},{{"digest":"no"}},7]}}"#);
-        assert_eq!(entries(body.as_bytes()).unwrap().len(), 1);
-        for body in ["", "{}", "[]", r#"{"manifests":null}"#, "<html>"] {
+        let list = format!(r#""manifests":[{{"digest":"{digest}","size":1}},{{"digest":"no"}},7]"#);
+        for stated in ["", r#""schemaVersion":2,"#] {
+            assert_eq!(entries(format!("{{{stated}{list}}}").as_bytes()).unwrap().len(), 1);
+        }
+        for body in ["", "{}", "[]", r#"{"manifests":null}"#, r#"{"manifests":{}}"#, "<html>"] {
             assert!(entries(body.as_bytes()).is_none(), "{body}");
+        }
+        for stated in [
+            r#""schemaVersion":1,"#,
+            r#""mediaType":"application/json","#,
+            r#""mediaType":7,"#,
+        ] {
+            assert!(entries(format!("{{{stated}{list}}}").as_bytes()).is_none(), "{stated}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::login::{HeldToken, Login, Scheme};
 use super::scan::{OWN_USER_AGENT, failure_of};
 use super::scope::scopes;
 use super::timed::IdleBody;
-use super::{Reply, Upstream, UpstreamError, read};
+use super::{Caller, Reply, Upstream, UpstreamError, read};
 use crate::body::Body;
 use crate::credentials::{Bearer, Challenge, Credentials, Token, challenges, exchange_form, question, target};
 
@@ -21,6 +21,24 @@ impl Upstream {
     /// Whether callers' credentials are left aside and refshim's own are used.
     pub fn has_own_credentials(&self) -> bool {
         self.login.is_some()
+    }
+
+    /// Whether an account of refshim's lists tags on behalf of callers ([`super::Caller::listing_account`]).
+    pub fn has_listing_account(&self) -> bool {
+        self.listing_account.is_some()
+    }
+
+    /// Sends a read of refshim's own for `caller`, who may be the account that lists.
+    pub(super) async fn send_for(
+        &self,
+        caller: &Caller,
+        kind: RequestKind,
+        request: Request<Body>,
+    ) -> Result<Response<IdleBody>, UpstreamError> {
+        match self.listing_account.as_ref().filter(|_| caller.is_listing_account()) {
+            Some(account) => Box::pin(self.send_as(account, kind, request)).await,
+            None => self.send_own(kind, request).await,
+        }
     }
 
     /// Sends a request whose URI is on this upstream. With credentials of our own, a challenge is answered where the request

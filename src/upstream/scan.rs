@@ -25,7 +25,8 @@ pub(super) const MOST_HOPS: usize = 5;
 pub(super) enum Redirects {
     /// On the upstream's own origin; others are the answer.
     Own,
-    /// Only from one place of the upstream's API to another: GHCR sends whoever asks for referrers to a page of its web site.
+    /// Only from one place of the referrers API to another, on other hosts as with [`Redirects::Elsewhere`]: GHCR sends whoever
+    /// asks for referrers to a page of its web site.
     OwnApi,
     /// To other hosts too, without credentials, under the policy.
     Elsewhere,
@@ -191,7 +192,7 @@ impl Upstream {
             return self.send(ask.kind, &self.foreign_client, request).await;
         }
         ask.caller.sign(headers);
-        self.send_own(ask.kind, request).await
+        self.send_for(ask.caller, ask.kind, request).await
     }
 
     /// Where to go instead; `None` when this is the answer.
@@ -207,7 +208,12 @@ impl Upstream {
             let stays = ask.redirects != Redirects::OwnApi || self.origin.is_api(&target);
             return Ok(stays.then_some(target));
         }
-        if ask.redirects != Redirects::Elsewhere {
+        let follows = match ask.redirects {
+            Redirects::Own => false,
+            Redirects::OwnApi => is_referrers_path(target.path()),
+            Redirects::Elsewhere => true,
+        };
+        if !follows {
             return Ok(None);
         }
         self.admit(&target)?;
@@ -219,6 +225,11 @@ impl Upstream {
         let checked = self.policy.check(target);
         checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))
     }
+}
+
+/// Whether a path on another host is that of a referrers API.
+fn is_referrers_path(path: &str) -> bool {
+    path.starts_with("/v2/") && path.contains("/referrers/")
 }
 
 /// Whether `Location` says where to go instead.

@@ -1,9 +1,10 @@
 //! Every kind of registry that is known: what its listing gives, and whether it may be asked to seek.
 
 use base64::Engine as _;
-use refshim::upstream::{Answer, Caller, TagNames, Upstream, UpstreamError};
+use refshim::oci::Digest;
+use refshim::upstream::{Answer, Caller, Native, TagNames, Upstream, UpstreamError};
 
-use crate::support::fake::knobs::{Knobs, Link, TagPages, TooMany};
+use crate::support::fake::knobs::{Auth, Knobs, Link, TagPages, TooMany};
 use crate::support::fake::{Fake, profiles};
 use crate::{anyone, digest, found, reference, repository, upstream};
 
@@ -107,28 +108,39 @@ async fn listings_that_cannot_be_read_to_their_end_are_never_shorter_ones() {
 async fn native_lists_are_found_where_they_are() {
     for (name, knobs, native) in [
         ("GAR", profiles::gar(), false),
-        ("Harbor 2.9.1", profiles::harbor(), false),
+        (
+            "GHCR",
+            Knobs {
+                auth: Auth::None,
+                ..profiles::ghcr()
+            },
+            false,
+        ),
+        ("Harbor 2.9.1", profiles::harbor(), true),
         ("Quay", profiles::quay(false), true),
         ("Distribution", profiles::distribution_3_0_0(), false),
     ] {
         let fake = Fake::start(knobs).await;
         let image = fake.image("team/app", "latest", "one");
-        fake.artifact("team/app", "", &image, "a/b", "artifact");
+        let artifact = fake.artifact("team/app", "", &image, "a/b", "artifact");
         let upstream = upstream(&fake.url());
-        let subject = image.digest.parse().unwrap();
-        upstream
-            .native_referrers(&repository(), &subject, &anyone())
-            .await
-            .unwrap();
-        assert_eq!(upstream.native(), Some(native), "{name}");
-        if native {
-            // Refused as MANIFEST_INVALID: nothing refers to what is not there.
-            let unknown = upstream.native_referrers(&repository(), &digest("no"), &anyone()).await;
-            assert!(
-                matches!(unknown, Ok(refshim::upstream::Native::Supported(list)) if list.is_empty()),
-                "{name}"
-            );
+        let ask = async |subject: &Digest| {
+            let asked = upstream.native_referrers(&repository(), subject, &anyone()).await;
+            asked.unwrap()
+        };
+        let answer = ask(&image.digest.parse().unwrap()).await;
+        match (native, &answer) {
+            (true, Native::Entries(listed)) => assert_eq!(listed[0].digest.as_str(), artifact.digest, "{name}"),
+            (false, Native::Nothing | Native::NoRoute(_)) => {}
+            _ => panic!("{name}: {answer:?}"),
         }
+        // Quay refuses it as MANIFEST_INVALID: nothing refers to what is not there.
+        let unknown = ask(&digest("no")).await;
+        let lists_nothing = matches!(&unknown, Native::Entries(listed) if listed.is_empty());
+        assert!(
+            lists_nothing || !matches!(unknown, Native::Entries(_)),
+            "{name}: {unknown:?}"
+        );
     }
 }
 

@@ -31,6 +31,9 @@ impl Layout {
             Kind::Answer => "answer",
             Kind::Synthesised => "made-index",
             Kind::Large => "large",
+            Kind::NativeApi => "native",
+            Kind::Partial => "partial",
+            Kind::Written => "written-tags",
         };
         let mut key = self.of(&id.scope, kind);
         if matches!(id.kind, Kind::Answer | Kind::Deep) {

@@ -7,8 +7,8 @@ use crate::cli::login::{Access, Door, Login};
 use crate::cli::users::Users;
 use crate::config::{Config, CredentialsConfig, UpstreamConfig};
 use crate::credentials::{Challenge, challenges};
-use crate::oci::{Digest, RepositoryName};
-use crate::upstream::{Answer, Caller, Native, Refusal, SetupError, Trial, Upstream, UpstreamError};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::upstream::{Answer, Caller, Native, Refusal, SetupError, TagNames, Trial, Upstream, UpstreamError};
 
 use super::report::{Authentication, LinkForm, Outcome, OwnCredentials, Report, Tags};
 
@@ -96,18 +96,35 @@ impl Probe<'_> {
             link,
             seeks,
         });
-        // Nothing has this digest, so a registry with the API answers with an empty list.
-        let nothing = Digest::sha256(b"refshim check");
-        report.native_referrers = match self
-            .upstream
-            .native_referrers(repository, &nothing, &login.caller)
-            .await?
-        {
-            Native::Supported(_) => Some(true),
-            Native::Unsupported => Some(false),
-            Native::Refused(_) => None,
-        };
+        report.native_referrers = self.has_native_referrers(repository, &all, &login.caller).await?;
         Ok(())
+    }
+
+    /// Whether the registry has the referrers API. Some that lack it answer as if it lacked the subject: only about one that it gave
+    /// is that a no.
+    async fn has_native_referrers(
+        &self,
+        repository: &RepositoryName,
+        all: &TagNames,
+        caller: &Caller,
+    ) -> Result<Option<bool>, Problem> {
+        let tag = all.iter().next().and_then(|name| Tag::parse(name).ok());
+        let given = match tag.map(Reference::Tag) {
+            Some(tag) => self.upstream.head_manifest(repository, &tag, caller).await?,
+            None => Answer::Absent,
+        };
+        let (subject, is_given) = match given {
+            Answer::Found(head) => (head.digest, true),
+            Answer::Absent | Answer::Refused(_) => (Digest::sha256(b"refshim check"), false),
+        };
+        Ok(
+            match self.upstream.native_referrers(repository, &subject, caller).await? {
+                Native::Entries(_) => Some(true),
+                Native::Nothing if is_given => Some(false),
+                Native::NoRoute(_) => Some(false),
+                Native::Nothing | Native::Refused(_) => None,
+            },
+        )
     }
 
     async fn log_in(&self, report: &mut Report, repository: Option<&RepositoryName>) -> Result<Login, Problem> {

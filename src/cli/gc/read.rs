@@ -8,8 +8,8 @@ use crate::cli::failure::Failure;
 use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::config::{HIDDEN_TAGS, LimitsConfig};
-use crate::oci::{Digest, Manifest, Reference, Tag};
-use crate::upstream::{Native, RawManifest, UpstreamError};
+use crate::oci::{Descriptor, Digest, Manifest, Reference, Tag};
+use crate::upstream::{Answer, Native, NativeSupport, RawManifest, UpstreamError};
 
 use super::keep::Keep;
 use super::snapshot::{Held, Original, Sealed, Snapshot};
@@ -111,7 +111,7 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
         let read: BTreeMap<Digest, (Option<Held>, Vec<Digest>)> = stream::iter(unread)
             .map(|digest| async {
                 let held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
-                let native = native(session, &digest).await?;
+                let native = native(session, &digest, held.is_some()).await?;
                 Ok::<_, Failure>((digest, (held, native)))
             })
             .buffer_unordered(PARALLEL)
@@ -149,18 +149,55 @@ async fn one(
     }
 }
 
-/// What the registry itself lists, where it can.
-async fn native(session: &Session, subject: &Digest) -> Result<Vec<Digest>, Failure> {
-    if session.upstream().native() == Some(false) {
+/// What the registry itself lists, where it can. `is_held`: it just gave the subject. That it cannot is proven before it is believed:
+/// what seems to be needed by nothing is deleted.
+async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Vec<Digest>, Failure> {
+    let (upstream, repository) = (session.upstream(), session.repository());
+    let known = upstream.native_support(repository);
+    if known == NativeSupport::Missing {
         return Ok(Vec::new());
     }
+    match own_list(session, subject).await? {
+        Native::Entries(listed) => return Ok(answered(session, listed)),
+        Native::Nothing if known == NativeSupport::Answers || !is_held => return Ok(Vec::new()),
+        Native::NoRoute(seen) if known == NativeSupport::Answers => {
+            return Err(session.failed(&UpstreamError::Invalid(seen)));
+        }
+        Native::Refused(refusal) => return Err(Failure::refused(session.name(), &refusal)),
+        Native::Nothing | Native::NoRoute(_) => {}
+    }
+    let _proof = upstream.native_proof(repository).await;
+    if upstream.native_support(repository) == NativeSupport::Missing {
+        return Ok(Vec::new());
+    }
+    let listed = upstream.tags(repository, session.caller()).await;
+    if let Answer::Refused(refusal) = listed.map_err(|error| session.failed(&error))? {
+        return Err(Failure::refused(session.name(), &refusal));
+    }
+    match own_list(session, subject).await? {
+        Native::Entries(listed) => Ok(answered(session, listed)),
+        Native::Refused(refusal) => Err(Failure::refused(session.name(), &refusal)),
+        Native::NoRoute(seen) if upstream.native_support(repository) == NativeSupport::Answers => {
+            Err(session.failed(&UpstreamError::Invalid(seen)))
+        }
+        Native::Nothing | Native::NoRoute(_) => {
+            if is_held {
+                upstream.native_missing(repository);
+            }
+            Ok(Vec::new())
+        }
+    }
+}
+
+async fn own_list(session: &Session, subject: &Digest) -> Result<Native, Failure> {
     let listed = session
         .upstream()
         .native_referrers(session.repository(), subject, session.caller())
         .await;
-    match listed.map_err(|error| session.failed(&error))? {
-        Native::Supported(listed) => Ok(listed.into_iter().map(|descriptor| descriptor.digest).collect()),
-        Native::Unsupported => Ok(Vec::new()),
-        Native::Refused(refusal) => Err(Failure::refused(session.name(), &refusal)),
-    }
+    listed.map_err(|error| session.failed(&error))
+}
+
+fn answered(session: &Session, listed: Vec<Descriptor>) -> Vec<Digest> {
+    session.upstream().native_answered(session.repository());
+    listed.into_iter().map(|descriptor| descriptor.digest).collect()
 }

@@ -292,6 +292,9 @@ impl Resolver {
             fresh_for: self.freshness.fresh_for,
             subject: subject.clone(),
             place: place.clone(),
+            tags: self.tags.clone(),
+            given: Arc::default(),
+            is_unsettled: Arc::default(),
         };
         let begun = Instant::now();
         let scanned = scan.run().await;
@@ -304,6 +307,7 @@ impl Resolver {
             links,
             age,
             shareable,
+            lasting,
             gone,
         } = scanned?;
         // What was written since may have brought them back.
@@ -311,7 +315,7 @@ impl Resolver {
             self.forget(&place, &subject, &gone).await;
         }
         let links = Arc::new(links);
-        if shareable {
+        if shareable && lasting {
             let key = Key::answer(&place.scope, &place.epoch, &subject);
             // It says what was so when it began.
             self.cache.put_aged(key, links.clone(), age.max(begun.elapsed())).await;

@@ -58,6 +58,9 @@ impl Writer {
         let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
         match &deleted {
             Ok(reply) if reply.status.is_success() => {
+                if let Reference::Tag(tag) = reference {
+                    self.resolver.tag_deleted(repository, tag).await;
+                }
                 let kept = kept.map(|digest| Reference::Digest(digest.clone()));
                 for touched in [Some(reference), kept.as_ref()].into_iter().flatten() {
                     self.resolver.wrote(repository, Some(touched)).await;
@@ -100,6 +103,12 @@ impl Writer {
             None => self.delete_stored(&doomed, own).await?,
             Some(envelope) => self.delete_sealed(&doomed, envelope, &mut original_deleted).await?,
         };
+        if reply.status.is_success() {
+            // Many registries delete the tags with what they name.
+            for tag in doomed.link_tags() {
+                self.resolver.tag_deleted(repository, &tag).await;
+            }
+        }
         drop(deleting);
         if reply.status.is_success() {
             let deleted = Deleted {

@@ -251,6 +251,9 @@ impl Writer {
             )
         };
         let reply = put(wanted.print()).await?;
+        if reply.status.is_success() {
+            self.resolver.tag_written(target.repository, &target.tag).await;
+        }
         if reply.status.is_success() || reply.status == http::StatusCode::PRECONDITION_FAILED {
             return Ok(());
         }
@@ -265,6 +268,7 @@ impl Writer {
         }
         let reply = put(pruned.print()).await?;
         if reply.status.is_success() {
+            self.resolver.tag_written(target.repository, &target.tag).await;
             Ok(())
         } else {
             Err(reply.into())

@@ -80,6 +80,7 @@ impl Writer {
             )
             .await?;
         if reply.status.is_success() || self.is_already(linked, &reference, &reply).await? {
+            self.resolver.tag_written(linked.repository, tag).await;
             return Ok(());
         }
         Err(reply.into())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::HeaderValue;
 
 use crate::oci::{Digest, Manifest, Reference, Tag, tag_scheme};
-use crate::upstream::{RawManifest, Reply};
+use crate::upstream::{NativeSupport, RawManifest, Reply};
 
 use super::error::WriteError;
 use super::link_tags::{link_tags, stated_subject};
@@ -38,6 +38,11 @@ impl Writer {
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<Reply, WriteError> {
         let pushed = self.store(&push).await;
+        if let (Ok(reply), Reference::Tag(tag)) = (&pushed, &push.reference)
+            && reply.status.is_success()
+        {
+            self.resolver.tag_written(&push.repository, tag).await;
+        }
         // Whoever may not write, or cannot, takes nothing from those who read: during an outage, what is remembered is all that
         // they have.
         match Effect::of(&pushed) {
@@ -124,8 +129,8 @@ impl Writer {
         Ok(is_tag && self.is_already(&push.linked(own), &push.reference, refused).await?)
     }
 
-    /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took the subject note and
-    /// its own list is known to work.
+    /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took note of the subject and
+    /// its own list is known to work in this repository.
     fn is_durable(&self, push: &Push, tag: &Tag, manifest: &Manifest, own: &Digest, reply: &Reply) -> bool {
         if matches!(&push.reference, Reference::Tag(pushed) if tag_scheme::is_same_link(pushed, tag)) {
             return true;
@@ -133,7 +138,8 @@ impl Writer {
         let noted = reply.headers.get(OCI_SUBJECT).and_then(|value| value.to_str().ok());
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
         let one_link = manifest.links(own).len() == 1;
-        noted.is_some() && noted == subject && one_link && self.upstream.native() == Some(true)
+        let lists = self.upstream.native_support(&push.repository) == NativeSupport::Answers;
+        noted.is_some() && noted == subject && one_link && lists
     }
 
     /// Once the links are durable: `OCI-Subject`, and what was learned.

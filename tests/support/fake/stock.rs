@@ -16,6 +16,12 @@ impl Fake {
         self.shared.registry.store().put_blob(&repository(name), bytes)
     }
 
+    /// All tags of a repository, whatever its listing shows.
+    pub fn tags(&self, name: &str) -> Vec<String> {
+        let tags = self.shared.registry.store().tags(&repository(name)).unwrap_or_default();
+        tags.iter().map(ToString::to_string).collect()
+    }
+
     /// Stores a manifest under a tag, or under its digest where `tag` is empty.
     pub fn put(&self, name: &str, tag: &str, media_type: &str, manifest: &Value) -> Pushed {
         let pushed = Pushed::of(media_type, manifest);

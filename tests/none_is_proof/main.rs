@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod content;
+mod costs;
 mod draw;
+mod forms;
 mod generate;
 mod oracle;
 mod play;

@@ -26,6 +26,8 @@ pub enum Since {
     Ever,
     /// Put straight into the registry, and listed there from then on.
     Attached(Instant),
+    /// Put straight into the registry, whose listings do not show it yet.
+    AttachedUnlisted,
     /// Acknowledged by the refshim that still runs.
     Pushed,
 }
@@ -55,6 +57,10 @@ impl Shelf {
             tags: Vec::new(),
             entries: Vec::new(),
         };
+        if repository == Repository::New {
+            fake.blob(name, "{}");
+            return shelf;
+        }
         let bystander = fake.image(name, BYSTANDER, "nobody's subject");
         shelf.tags.push(BYSTANDER.to_owned());
         shelf.fill_up(fake, &bystander, 0..half);

@@ -5,23 +5,26 @@ use std::fmt::{Debug, Display, Formatter, Result};
 use http::StatusCode;
 use refshim::config::Depth;
 
-use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Order, Referrers, Shown, TagPages};
+use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Moved, Order, Referrers, Shown, TagPages};
 use crate::support::fake::{Trouble, quirks::Heads};
 
-/// Two repositories; questions are about an image in each.
+/// Questions are about an image in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repository {
     App,
     Other,
+    /// There is none before refshim pushes into it.
+    New,
 }
 
 impl Repository {
-    pub const BOTH: [Self; 2] = [Self::App, Self::Other];
+    pub const ALL: [Self; 3] = [Self::App, Self::Other, Self::New];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::App => "app",
             Self::Other => "other",
+            Self::New => "new",
         }
     }
 }
@@ -169,7 +172,7 @@ impl What {
 #[derive(Clone, Debug)]
 pub struct Error {
     pub class: Class,
-    /// `None`: of either.
+    /// `None`: of any.
     pub repository: Option<Repository>,
     pub what: What,
     /// Requests of the class that are spared first.
@@ -181,6 +184,10 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Ask(Repository),
+    /// The same question twice, and another, all at once.
+    AskAtOnce,
+    /// By GET of the referrers tag, as BuildKit does.
+    AskByTag(Repository),
     /// About a digest that nobody ever had.
     AskMadeUp,
     /// About the digest of zeros, with which clients ping.
@@ -192,8 +199,8 @@ pub enum Step {
     Head,
     /// All of `tags/list`, in pages of so many.
     ListTags(Option<usize>),
-    /// An artifact with `subject`, through refshim.
-    Push,
+    /// An artifact with `subject`, through refshim; into the new repository its subject first.
+    Push(Repository),
     /// An artifact straight into the registry.
     Attach(Way),
     /// Seconds.
@@ -210,6 +217,8 @@ pub struct Draw {
     pub retries: u32,
     /// Ordinary tags of `app` that have nothing to do with anything.
     pub filler: usize,
+    /// Listings show new tags only after the next [`Step::Wait`].
+    pub lags: bool,
     pub app: Vec<Way>,
     pub other: Vec<Way>,
     pub errors: Vec<Error>,
@@ -224,6 +233,7 @@ impl Draw {
         match repository {
             Repository::App => &self.app,
             Repository::Other => &self.other,
+            Repository::New => &[],
         }
     }
 
@@ -265,8 +275,15 @@ impl Draw {
         let absent = self.knobs.absent;
         let codes = [absent.repository, absent.tag, absent.manifest];
         let stated = codes.iter().all(|code| What::Oci(404, code).states_absence());
-        let native = Repository::BOTH.iter().all(|&repository| self.has_native(repository));
+        let native = Repository::ALL.iter().all(|&repository| self.has_native(repository));
+        // Whether another host's 404 is the registry's own is not for us to say.
+        let absent_elsewhere = self.knobs.moved != Moved::Nothing
+            && self
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::AskNowhere | Step::AskMadeUp | Step::AskZeros));
         self.errors.is_empty()
+            && !absent_elsewhere
             && (all_at_once || linked && form || asked)
             && stated
             && self.knobs.pull_limit.is_none_or(|limit| limit >= 50)
@@ -300,6 +317,7 @@ impl Display for Draw {
         line("depth", &self.depth, &Depth::Auto)?;
         line("retries", &self.retries, &0)?;
         line("filler", &self.filler, &0)?;
+        line("lags", &self.lags, &false)?;
         line("app", &self.app, &"")?;
         line("other", &self.other, &"")?;
         line("errors", &self.errors, &"")?;

@@ -91,6 +91,7 @@ pub fn draw(seed: u64) -> Draw {
         depth: dice.pick(&[Depth::Auto, Depth::Auto, Depth::Names, Depth::Manifests]),
         retries: dice.pick(&[0, 0, 0, 1]),
         filler,
+        lags: dice.one_in(4),
         app: ways(&mut dice, 4),
         other: ways(&mut dice, 2),
         errors: (0..errors).map(|_| error(&mut dice)).collect(),
@@ -319,11 +320,11 @@ fn error(dice: &mut Dice) -> Error {
     }
 }
 
-/// Always ends with questions about both images, now and when nothing is fresh any more.
+/// Always ends with questions about all images, now and when nothing is fresh any more.
 fn steps(dice: &mut Dice) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..dice.below(6) {
-        steps.push(match dice.below(20) {
+        steps.push(match dice.below(23) {
             0..=1 => Step::AskMadeUp,
             2 => Step::AskZeros,
             3 => Step::AskNowhere,
@@ -331,15 +332,19 @@ fn steps(dice: &mut Dice) -> Vec<Step> {
             7..=9 => Step::Ask(Repository::App),
             10 => Step::Pull,
             11 => Step::Head,
-            12..=13 => Step::Push,
+            12 => Step::Push(Repository::App),
+            13 => Step::Push(Repository::New),
             14 => Step::Attach(dice.pick(&[Way::ProposalD, Way::Native])),
             15..=16 => Step::Wait(dice.pick(&[5, 31, 31, 700])),
             17 => Step::Restart,
             18 => Step::ListTags(dice.pick(&[None, Some(3), Some(1000), Some(5000)])),
+            19 => Step::AskAtOnce,
+            20 => Step::AskByTag(dice.pick(&Repository::ALL)),
+            21 => Step::AskByTag(Repository::App),
             _ => Step::KeepList,
         });
     }
-    steps.extend(Repository::BOTH.map(Step::Ask));
+    steps.extend(Repository::ALL.map(Step::Ask));
     steps.push(Step::ListTags(dice.pick(&[
         None,
         None,
@@ -348,6 +353,6 @@ fn steps(dice: &mut Dice) -> Vec<Step> {
         Some(10_000),
     ])));
     steps.push(Step::Wait(31));
-    steps.extend(Repository::BOTH.map(Step::Ask));
+    steps.extend(Repository::ALL.map(Step::Ask));
     steps
 }

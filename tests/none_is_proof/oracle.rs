@@ -32,8 +32,10 @@ impl Oracle<'_> {
     /// Whether a list of the image's referrers must have this one. `stale`: the list says that it is.
     pub fn must_list(&self, shelf: &Shelf, referrer: &Referrer, stale: bool) -> bool {
         let repository = shelf.repository;
-        if matches!(referrer.since, Since::Attached(at) if stale || at.elapsed() <= FRESH_FOR) {
-            return false;
+        match referrer.since {
+            Since::Attached(at) if stale || at.elapsed() <= FRESH_FOR => return false,
+            Since::AttachedUnlisted => return false,
+            _ => {}
         }
         // A manifest that the registry says it lacks, or gives wrongly.
         if self.meets(repository, Class::Digest, |what| {

@@ -11,27 +11,51 @@ use crate::content::{Shelf, Since, TYPE};
 use crate::draw::{BYSTANDER, Class, Draw, Repository, Step, Way};
 use crate::oracle::{History, Oracle};
 use crate::support::cli;
-use crate::support::content::{ANY, IMAGE, artifact};
-use crate::support::fake::Fake;
+use crate::support::content::{ANY, IMAGE, INDEX, artifact};
+use crate::support::fake::{Fake, knobs::Shown};
 use crate::support::{Local, Pushed, Reply, Seen};
 
 /// Pages of `tags/list` after which a walk is given up.
-const MOST_PAGES: usize = 2_000;
+const MOST_PAGES: usize = 500;
+/// A listing without end keeps `gc` busy for long, which breaks no promise.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of a draw.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub answered: usize,
     pub failed: usize,
-    /// Answers about images that have referrers to be listed, by whether they were lists.
-    pub broken_promise: Option<String>,
+    pub broken: Option<Broken>,
+}
+
+/// A broken promise: which, and how.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    pub promise: Promise,
+    pub how: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    NoFewerEntries,
+    NoFewerTags,
+    KeepsWhatIsNeeded,
+    AnswersInHealth,
+    /// That there is an answer at all.
+    Answers,
+}
+
+impl Promise {
+    fn broken(self, how: String) -> Broken {
+        Broken { promise: self, how }
+    }
 }
 
 pub struct Play<'a> {
     draw: &'a Draw,
     fake: Fake,
     refshim: Local,
-    shelves: [Shelf; 2],
+    shelves: [Shelf; 3],
     history: History,
     pushes: usize,
     outcome: Outcome,
@@ -40,7 +64,7 @@ pub struct Play<'a> {
 impl<'a> Play<'a> {
     async fn begin(draw: &'a Draw) -> Self {
         let fake = Fake::start(draw.knobs.clone()).await;
-        let shelves = Repository::BOTH.map(|repository| Shelf::fill(&fake, draw, repository));
+        let shelves = Repository::ALL.map(|repository| Shelf::fill(&fake, draw, repository));
         for error in &draw.errors {
             let (class, repository) = (error.class, error.repository);
             let subjects = shelves.each_ref().map(|shelf| shelf.image.digest.clone());
@@ -50,7 +74,7 @@ impl<'a> Play<'a> {
             };
             fake.trouble_after(error.spared, error.times, error.what.trouble(), matches);
         }
-        Self {
+        let mut play = Self {
             refshim: start(draw, &fake).await,
             draw,
             fake,
@@ -58,12 +82,16 @@ impl<'a> Play<'a> {
             history: History::default(),
             pushes: 0,
             outcome: Outcome::default(),
-        }
+        };
+        play.catch_up();
+        play
     }
 
-    async fn step(&mut self, step: Step) -> Result<(), String> {
+    async fn step(&mut self, step: Step) -> Result<(), Broken> {
         match step {
             Step::Ask(repository) => self.ask(repository).await,
+            Step::AskAtOnce => self.ask_at_once().await,
+            Step::AskByTag(repository) => self.ask_by_tag(repository).await,
             Step::AskMadeUp => {
                 self.ask_for_nothing("app", &format!("sha256:{}", "ab".repeat(32)))
                     .await
@@ -76,14 +104,19 @@ impl<'a> Play<'a> {
             Step::Pull => self.pull(Method::GET).await,
             Step::Head => self.pull(Method::HEAD).await,
             Step::ListTags(n) => self.list_tags(n).await,
-            Step::Push => self.push().await,
+            Step::Push(repository) => self.push(repository).await,
             Step::Attach(way) => {
                 self.pushes += 1;
+                let since = match self.draw.lags {
+                    true => Since::AttachedUnlisted,
+                    false => Since::Attached(Instant::now()),
+                };
                 let title = format!("attached {}", self.pushes);
-                self.shelves[0].refer(&self.fake, &title, 0, way, Since::Attached(Instant::now()));
+                self.shelves[0].refer(&self.fake, &title, 0, way, since);
                 Ok(())
             }
             Step::Wait(seconds) => {
+                self.catch_up();
                 tokio::time::pause();
                 tokio::time::advance(Duration::from_secs(seconds)).await;
                 tokio::time::resume();
@@ -110,67 +143,132 @@ impl<'a> Play<'a> {
         }
     }
 
-    async fn get(&self, method: Method, path: &str) -> Result<Reply, String> {
+    async fn get(&self, method: Method, path: &str) -> Result<Reply, Broken> {
         let reply = self
             .refshim
             .endpoint()
             .try_send(method, path, &[("accept", ANY)], "")
             .await;
-        reply.map_err(|error| format!("{path}: {error}"))
+        reply.map_err(|error| Promise::Answers.broken(format!("{path}: {error}")))
     }
 
     /// What a healthy registry is asked is answered, or its refusal relayed.
-    fn answered(&mut self, reply: &Reply) -> Result<bool, String> {
+    fn answered(&mut self, reply: &Reply) -> Result<bool, Broken> {
         let fine = reply.status == 200;
         match fine {
             true => self.outcome.answered += 1,
             false => self.outcome.failed += 1,
         }
         if !fine && self.draw.is_healthy() && self.draw.knobs.rights.listing != Some(reply.status) {
-            return Err(format!("nothing is wrong, and it fails: {reply:?}"));
+            let how = format!("nothing is wrong, and it fails: {reply:?}");
+            return Err(Promise::AnswersInHealth.broken(how));
         }
         Ok(fine)
     }
 
-    async fn ask_for_nothing(&mut self, name: &str, digest: &str) -> Result<(), String> {
+    async fn ask_for_nothing(&mut self, name: &str, digest: &str) -> Result<(), Broken> {
         let reply = self.get(Method::GET, &format!("/v2/{name}/referrers/{digest}")).await?;
         self.answered(&reply).map(|_| ())
     }
 
-    async fn ask(&mut self, repository: Repository) -> Result<(), String> {
-        let path = format!(
+    fn question(&self, repository: Repository) -> String {
+        format!(
             "/v2/{}/referrers/{}",
             repository.name(),
             self.shelf(repository).image.digest
+        )
+    }
+
+    async fn ask(&mut self, repository: Repository) -> Result<(), Broken> {
+        let reply = self.get(Method::GET, &self.question(repository)).await?;
+        self.judge(repository, &reply)
+    }
+
+    async fn ask_at_once(&mut self) -> Result<(), Broken> {
+        let repositories = [Repository::App, Repository::Other, Repository::App];
+        let questions = repositories.map(|repository| self.question(repository));
+        let [one, other, again] = &questions;
+        let (one, other, again) = tokio::join!(
+            self.get(Method::GET, one),
+            self.get(Method::GET, other),
+            self.get(Method::GET, again),
+        );
+        for (repository, reply) in repositories.into_iter().zip([one, other, again]) {
+            self.judge(repository, &reply?)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, repository: Repository, reply: &Reply) -> Result<(), Broken> {
+        match self.answered(reply)? {
+            true => self.none_is_missing(repository, reply, |_| true),
+            false => Ok(()),
+        }
+    }
+
+    /// A referrers tag that is not there means that there are no referrers; cosign's own tags are left to those who know them.
+    async fn ask_by_tag(&mut self, repository: Repository) -> Result<(), Broken> {
+        let path = format!(
+            "/v2/{}/manifests/{}",
+            repository.name(),
+            self.shelf(repository).image.referrers_tag()
         );
         let reply = self.get(Method::GET, &path).await?;
-        if !self.answered(&reply)? {
-            return Ok(());
+        match reply.status {
+            200 if reply.header("content-type") == Some(INDEX) => self.none_is_missing(repository, &reply, |_| true),
+            404 => self.none_is_missing(repository, &reply, |way| !matches!(way, Way::Cosign(_))),
+            _ => Ok(()),
         }
-        let listed = reply.json()["manifests"].as_array().cloned().unwrap_or_default();
+    }
+
+    /// Whether an answer has every referrer that it must have, of those that are written down in one of `ways`.
+    fn none_is_missing(&self, repository: Repository, reply: &Reply, ways: fn(Way) -> bool) -> Result<(), Broken> {
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let title = |entry: &Value| entry["annotations"]["org.opencontainers.image.title"].clone();
-        let listed: HashSet<String> = listed
-            .iter()
+        let entries = body["manifests"].as_array().into_iter().flatten();
+        let listed: HashSet<String> = entries
             .flat_map(|entry| [entry["digest"].clone(), title(entry)])
             .filter_map(|value| value.as_str().map(str::to_owned))
             .collect();
         let stale = reply.header("warning").is_some();
-        let shelf = self.shelf(repository);
-        let oracle = self.oracle();
+        let (shelf, oracle) = (self.shelf(repository), self.oracle());
         let missing = shelf.referrers.iter().filter(|referrer| {
             let there = listed.contains(&referrer.digest) || listed.contains(&referrer.title);
-            !there && oracle.must_list(shelf, referrer, stale)
+            !there && ways(referrer.way) && oracle.must_list(shelf, referrer, stale)
         });
         let missing: Vec<_> = missing
             .map(|missing| (&missing.title, missing.way, missing.since))
             .collect();
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{path}: 200 without {missing:?}")),
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let how = format!("{} in {repository:?}, without {missing:?}", reply.status);
+        Err(Promise::NoFewerEntries.broken(how))
+    }
+
+    /// Listings show what they have had not yet.
+    fn catch_up(&mut self) {
+        if !self.draw.lags {
+            return;
+        }
+        let names = Repository::ALL
+            .iter()
+            .flat_map(|repository| self.fake.tags(repository.name()));
+        let names = names.filter(|tag| self.draw.pages().shown.shows(tag, false)).collect();
+        let mut pages = self.draw.pages();
+        pages.shown = Shown::Only {
+            names,
+            asked_join: matches!(pages.shown, Shown::Only { asked_join: true, .. }),
+        };
+        self.fake.turn(|knobs| knobs.tags = Some(pages));
+        for referrer in self.shelves.iter_mut().flat_map(|shelf| &mut shelf.referrers) {
+            if let Since::AttachedUnlisted = referrer.since {
+                referrer.since = Since::Attached(Instant::now());
+            }
         }
     }
 
-    async fn pull(&mut self, method: Method) -> Result<(), String> {
+    async fn pull(&mut self, method: Method) -> Result<(), Broken> {
         let reply = self.get(method, &format!("/v2/app/manifests/{BYSTANDER}")).await?;
         if reply.status == 200 && self.history.pulled.is_none() {
             self.history.pulled = Some(Instant::now());
@@ -178,7 +276,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    async fn list_tags(&mut self, n: Option<usize>) -> Result<(), String> {
+    async fn list_tags(&mut self, n: Option<usize>) -> Result<(), Broken> {
         let mut next = n.map_or("/v2/app/tags/list".to_owned(), |n| format!("/v2/app/tags/list?n={n}"));
         let mut listed: HashSet<String> = HashSet::new();
         for _ in 0..MOST_PAGES {
@@ -186,7 +284,8 @@ impl<'a> Play<'a> {
             if reply.status != 200 {
                 return Ok(());
             }
-            let page: Value = serde_json::from_slice(&reply.body).map_err(|_| format!("{next}: {reply:?}"))?;
+            let page: Value = serde_json::from_slice(&reply.body)
+                .map_err(|_| Promise::NoFewerTags.broken(format!("{next}: {reply:?}")))?;
             let names = page["tags"].as_array().into_iter().flatten();
             listed.extend(names.filter_map(|name| name.as_str().map(str::to_owned)));
             let link = reply.header("link").and_then(|link| link.split(['<', '>']).nth(1));
@@ -197,58 +296,71 @@ impl<'a> Play<'a> {
                     .filter(|tag| oracle.must_name(tag) && !listed.contains(*tag))
                     .collect();
                 let shown = &missing[..missing.len().min(3)];
-                return match shown.is_empty() {
-                    true => Ok(()),
-                    false => Err(format!("tags/list lacks {} names such as {shown:?}", missing.len())),
-                };
+                if shown.is_empty() {
+                    return Ok(());
+                }
+                let how = format!("tags/list lacks {} names such as {shown:?}", missing.len());
+                return Err(Promise::NoFewerTags.broken(how));
             };
             next = link.to_owned();
         }
         Ok(())
     }
 
-    async fn push(&mut self) -> Result<(), String> {
+    async fn push(&mut self, repository: Repository) -> Result<(), Broken> {
         self.pushes += 1;
         let title = format!("pushed {}", self.pushes);
-        let pushed = Pushed::of(IMAGE, &artifact(&self.shelves[0].image, TYPE, &title));
-        let path = format!("/v2/app/manifests/{}", pushed.digest);
-        let headers = [("content-type", IMAGE)];
-        let reply = self
-            .refshim
-            .endpoint()
-            .try_send(Method::PUT, &path, &headers, pushed.bytes.clone())
-            .await;
-        let reply = reply.map_err(|error| format!("PUT {path}: {error}"))?;
-        if reply.status == 201 {
-            self.shelves[0].acknowledge(title, pushed.digest);
+        let image = self.shelf(repository).image.clone();
+        if repository == Repository::New && self.put(repository, "v1", &image).await? != 201 {
+            return Ok(());
+        }
+        let pushed = Pushed::of(IMAGE, &artifact(&image, TYPE, &title));
+        if self.put(repository, &pushed.digest, &pushed).await? == 201 {
+            self.shelves[repository as usize].acknowledge(title, pushed.digest);
         }
         Ok(())
     }
 
+    /// The status.
+    async fn put(&self, repository: Repository, reference: &str, manifest: &Pushed) -> Result<u16, Broken> {
+        let path = format!("/v2/{}/manifests/{reference}", repository.name());
+        let headers = [("content-type", IMAGE)];
+        let reply = self
+            .refshim
+            .endpoint()
+            .try_send(Method::PUT, &path, &headers, manifest.bytes.clone())
+            .await;
+        let reply = reply.map_err(|error| Promise::Answers.broken(format!("PUT {path}: {error}")))?;
+        Ok(reply.status)
+    }
+
     /// What was pushed through a refshim that has ended is found by what was written down.
     fn forget_pushes(&mut self) {
-        let tags = self.fake.tags("app");
-        let pushed = self.shelves[0]
-            .referrers
-            .iter_mut()
-            .filter(|referrer| matches!(referrer.since, Since::Pushed));
+        let lags = self.draw.lags;
+        let tags: Vec<String> = Repository::ALL
+            .iter()
+            .flat_map(|of| self.fake.tags(of.name()))
+            .collect();
+        let referrers = self.shelves.iter_mut().flat_map(|shelf| &mut shelf.referrers);
+        let pushed = referrers.filter(|referrer| matches!(referrer.since, Since::Pushed));
         for referrer in pushed {
             let own = referrer.digest.trim_start_matches("sha256:");
             let tag = tags.iter().find(|tag| tag.contains(&format!(".{}.", &own[..16])));
-            referrer.since = Since::Ever;
+            referrer.since = if lags { Since::AttachedUnlisted } else { Since::Ever };
             if let Some(tag) = tag {
                 (referrer.way, referrer.tag) = (Way::ProposalD, tag.clone());
             }
         }
     }
 
-    async fn keep_list(&mut self) -> Result<(), String> {
+    async fn keep_list(&mut self) -> Result<(), Broken> {
         let shelf = self.shelf(Repository::App);
         let reference = format!("{}/app", self.fake.url());
-        let ended = cli::refshim(&["gc", &reference, "--keep-list"]).await;
-        if ended.code != Some(0) {
-            return Ok(());
-        }
+        let arguments = ["gc", &reference, "--keep-list"];
+        let ended = match tokio::time::timeout(PATIENCE, cli::refshim(&arguments)).await {
+            Ok(ended) if ended.code == Some(0) => ended,
+            _ => return Ok(()),
+        };
         let mut needed = vec![shelf.image.digest.clone()];
         let deep = Draw {
             depth: refshim::config::Depth::Manifests,
@@ -267,10 +379,11 @@ impl<'a> Play<'a> {
         // A listing that lacks the image's own tag keeps nothing of it.
         let shown = oracle.must_name("v1") && !oracle.may_list_nothing(Repository::App);
         needed.retain(|digest| shown && !ended.stdout.contains(digest.as_str()));
-        match needed.is_empty() {
-            true => Ok(()),
-            false => Err(format!("gc --keep-list ends with 0 without {needed:?}: {ended:?}")),
+        if needed.is_empty() {
+            return Ok(());
         }
+        let how = format!("gc --keep-list ends with 0 without {needed:?}: {ended:?}");
+        Err(Promise::KeepsWhatIsNeeded.broken(how))
     }
 }
 
@@ -313,7 +426,8 @@ pub async fn play(draw: &Draw) -> Outcome {
     for (number, &step) in draw.steps.iter().enumerate() {
         if let Err(broken) = play.step(step).await {
             let requests = play.fake.take().join("\n    ");
-            play.outcome.broken_promise = Some(format!("step {number}, {step:?}: {broken}\n    {requests}"));
+            let how = format!("step {number}, {step:?}: {}\n    {requests}", broken.how);
+            play.outcome.broken = Some(Broken { how, ..broken });
             break;
         }
     }

@@ -7,8 +7,9 @@ use crate::support::fake::knobs::{Pushes, Referrers};
 type Simpler = fn(&Draw) -> Draw;
 
 /// Whole parts that may be left out.
-const SIMPLER: [Simpler; 12] = [
+const SIMPLER: [Simpler; 13] = [
     |draw| with(draw, |draw| draw.filler = 0),
+    |draw| with(draw, |draw| draw.lags = false),
     |draw| with(draw, |draw| draw.knobs.tags = None),
     |draw| with(draw, |draw| draw.knobs.referrers = Referrers::PageNotFound),
     |draw| with(draw, |draw| draw.knobs.referrers_in.clear()),

@@ -79,6 +79,9 @@ fn a_none_is_proof() {
                     let seed = first.wrapping_add(number);
                     let draw = generate::draw(seed);
                     let outcome = play(&draw);
+                    if let Some(broken) = &outcome.broken {
+                        println!("REFSHIM_SEED={seed}: {:?}: {}", broken.promise, broken.summary());
+                    }
                     let mut sum = sum.lock().expect("no thread panics");
                     sum.answered += outcome.answered;
                     sum.failed += outcome.failed;

@@ -35,6 +35,13 @@ pub struct Broken {
     pub how: String,
 }
 
+impl Broken {
+    /// Without the requests.
+    pub fn summary(&self) -> &str {
+        self.how.lines().next().unwrap_or_default()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
     NoFewerEntries,

@@ -1,8 +1,12 @@
 //! Makes a draw that fails smaller while it still fails.
 
+use std::time::{Duration, Instant};
+
 use crate::draw::Draw;
 use crate::support::fake::Knobs;
 use crate::support::fake::knobs::{Pushes, Referrers};
+
+const PATIENCE: Duration = Duration::from_secs(15);
 
 type Simpler = fn(&Draw) -> Draw;
 
@@ -29,14 +33,17 @@ fn with(draw: &Draw, change: impl FnOnce(&mut Draw)) -> Draw {
     changed
 }
 
+/// As small as it gets within [`PATIENCE`].
 pub fn shrink(draw: &Draw, fails: impl Fn(&Draw) -> bool) -> Draw {
-    let mut smallest = draw.clone();
-    loop {
-        let Some(smaller) = candidates(&smallest).into_iter().find(|candidate| fails(candidate)) else {
-            return smallest;
-        };
-        smallest = smaller;
+    let (begun, mut smallest) = (Instant::now(), draw.clone());
+    let smaller = |than: &Draw| {
+        let mut candidates = candidates(than).into_iter();
+        candidates.find(|candidate| begun.elapsed() < PATIENCE && fails(candidate))
+    };
+    while let Some(found) = smaller(&smallest) {
+        smallest = found;
     }
+    smallest
 }
 
 /// All draws that are a little smaller.

@@ -271,7 +271,9 @@ impl Draw {
             LinkForm::Proper | LinkForm::Unquoted | LinkForm::AfterPrevious
         );
         // What goes on after the last name can be asked for by it.
-        let asked = pages.link == Link::None && pages.order == Order::Bytewise && pages.last == Last::Seeks;
+        let asked = pages.link == Link::None
+            && pages.order == Order::Bytewise
+            && matches!(pages.last, Last::Seeks | Last::SeeksOrStartsOver);
         let absent = self.knobs.absent;
         let codes = [absent.repository, absent.tag, absent.manifest];
         let stated = codes.iter().all(|code| What::Oci(404, code).states_absence());

@@ -113,7 +113,10 @@ fn pages(dice: &mut Dice) -> Option<TagPages> {
             },
         ),
         1 => (Order::Scrambled, dice.pick(&[Last::Token, Last::Number, Last::Ignored])),
-        2 => (Order::Bytewise, Last::Seeks),
+        2 => (
+            Order::Bytewise,
+            dice.pick(&[Last::Seeks, Last::Seeks, Last::SeeksOrStartsOver]),
+        ),
         _ => (
             dice.pick(&[Order::Bytewise, Order::Collated]),
             dice.pick(&[

@@ -421,6 +421,8 @@ async fn start(draw: &Draw, fake: &Fake) -> Local {
     Local::configured(&fake.url(), |config| {
         config.links.depth = draw.depth;
         config.cache.stale_while_revalidate = Duration::ZERO;
+        // Otherwise a stored referrers tag is given as it is, however little it says.
+        config.writing.merge_referrers_tag = true;
         config.upstreams[0].retries = draw.retries;
         config.upstreams[0].redirect_hosts = ["127.0.0.2".to_owned()].into();
     })

@@ -65,7 +65,9 @@ pub enum Last {
     Ignored,
     /// The names greater than it.
     Seeks,
-    /// The same, but one more is left out where `last` itself does not exist (Distribution 3.0.0).
+    /// The same, and all of them where none is greater (go-containerregistry).
+    SeeksOrStartsOver,
+    /// As `Seeks`, but one more is left out where `last` itself does not exist (Distribution 3.0.0).
     SkipsOne,
     /// Nothing where `last` does not exist (zot).
     MustExist,

@@ -99,6 +99,7 @@ fn start(asked: &Asked<'_>, pages: &TagPages, all: &[String]) -> Option<usize> {
         _ if pages.link == Link::NextPage => unseal(&last),
         Last::Ignored => Some(0),
         Last::Seeks => Some(greater()),
+        Last::SeeksOrStartsOver => Some(if greater() < all.len() { greater() } else { 0 }),
         Last::SkipsOne => Some(greater() + usize::from(place.is_none())),
         Last::MustExist => Some(place.map_or(all.len(), |place| place + 1)),
         Last::Place { unknown_starts } => Some(match place {

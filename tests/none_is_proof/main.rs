@@ -67,6 +67,9 @@ fn a_none_is_proof() {
     let first = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let draws = number("REFSHIM_DRAWS").unwrap_or(if seed.is_some() { 1 } else { DRAWS });
     println!("{draws} draws from REFSHIM_SEED={first}");
+    if draws == 1 {
+        println!("{}", generate::draw(first));
+    }
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(draws as usize) {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::content::{Referrer, Shelf, Since};
 use crate::draw::{Class, Draw, Error, Repository, What};
-use crate::support::fake::knobs::{Last, Shown};
+use crate::support::fake::knobs::{Last, Link, Shown};
 
 /// Answers may be this old (the default of `cache.fresh_for`).
 const FRESH_FOR: Duration = Duration::from_secs(30);
@@ -45,6 +45,15 @@ impl Oracle<'_> {
         }
         let natively = referrer.way.has_subject() && self.native_counts(repository);
         natively || self.by_tag(shelf, referrer)
+    }
+
+    /// Whether pages are cut, whatever is asked, and nothing leads on: nobody can tell such a listing from one that gives
+    /// everything at once.
+    pub fn is_cut_for_all(&self, shelf: &Shelf) -> bool {
+        let pages = self.draw.pages();
+        let leads_nowhere = matches!(pages.last, Last::Ignored | Last::Token | Last::Number);
+        let cut = pages.greatest_n.is_none() && pages.page.is_some_and(|page| shelf.tags.len() > page);
+        cut && leads_nowhere && pages.link == Link::None
     }
 
     /// Whether a whole `tags/list` must have this name.
@@ -96,7 +105,8 @@ impl Oracle<'_> {
     fn by_tag(&self, shelf: &Shelf, referrer: &Referrer) -> bool {
         let repository = shelf.repository;
         let instead = self.listing_is_absent(repository) || self.listing_is_refused(repository);
-        let listed = !instead && self.draw.pages().shown.shows(&referrer.tag, false);
+        let cut = self.is_cut_for_all(shelf);
+        let listed = !instead && !cut && self.draw.pages().shown.shows(&referrer.tag, false);
         // Computed names are asked for; that one is absent need be said once only.
         let computed = !listed && referrer.way.is_computable() && (instead || self.knows_partial(shelf));
         let own = matches!(referrer.since, Since::Pushed);

@@ -136,7 +136,7 @@ fn pages(dice: &mut Dice) -> Option<TagPages> {
         Link::None,
         Link::NextPage,
     ];
-    let odd = [Link::Loop, Link::Elsewhere, Link::Internal, Link::Endless];
+    let odd = [Link::Loop, Link::Elsewhere, Link::Internal];
     let greatest_n = dice.pick(&[None, Some(37), Some(100), Some(100), Some(1000), Some(usize::MAX)]);
     Some(TagPages {
         order,

@@ -47,7 +47,7 @@ pub struct UpstreamConfig {
     /// Searches for a subject's referrers at once; more wait for their turn.
     #[serde(deserialize_with = "values::at_least_one")]
     pub scans: usize,
-    /// Manifest reads of scans at once.
+    /// Manifests that searches in one repository read at once; all repositories together at most twice as many.
     #[serde(deserialize_with = "values::at_least_one")]
     pub scan_concurrency: usize,
     /// Hosts (names or IP addresses) on private addresses to which refshim's own reads may be redirected.

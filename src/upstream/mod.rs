@@ -161,7 +161,9 @@ impl Upstream {
             policy: Some(Arc::clone(&policy)),
         });
         let login = Login::new(&config.credentials, config);
-        let (reads, places) = (config.scan_concurrency.max(1), limits.connections.max(MIN_PLACES));
+        // One repository alone gets half of the permits.
+        let reads = config.scan_concurrency.max(1).saturating_mul(2);
+        let places = limits.connections.max(MIN_PLACES);
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),

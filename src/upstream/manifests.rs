@@ -27,36 +27,7 @@ impl Upstream {
     ) -> Result<Answer<RawManifest>, UpstreamError> {
         let ask = self.ask_manifest(RequestKind::Manifest, Method::GET, repository, reference, caller)?;
         let reply = self.ask(&ask, self.manifest_bytes).await?;
-        let is_named = digest_header(&reply.headers).is_some();
-        let answer = sort(reply, &ask.uri)?.try_map(|reply| raw_manifest(reply, reference))?;
-        if let (Answer::Found(raw), Reference::Tag(_)) = (&answer, reference)
-            && !is_named
-            && Manifest::parse(&raw.bytes, &raw.media_type).is_err()
-        {
-            self.confirm_content(repository, raw, reference, caller).await?;
-        }
-        Ok(answer)
-    }
-
-    /// Fails unless the registry gives `raw` by its digest too. What a tag's answer does not name a digest of, and what is no
-    /// manifest, may be an error page with status 200 instead of the content that somebody pushed.
-    async fn confirm_content(
-        &self,
-        repository: &RepositoryName,
-        raw: &RawManifest,
-        tag: &Reference,
-        caller: &Caller,
-    ) -> Result<(), UpstreamError> {
-        let by_digest = Reference::Digest(raw.digest.clone());
-        let ask = self.ask_manifest(RequestKind::Manifest, Method::GET, repository, &by_digest, caller)?;
-        let reply = self.ask(&ask, self.manifest_bytes).await?;
-        if reply.status == StatusCode::OK && reply.body == raw.bytes {
-            return Ok(());
-        }
-        Err(UpstreamError::Invalid(format!(
-            "HTTP 200 of type '{}' for the tag {tag} that is no manifest, and no such content by its digest",
-            raw.media_type
-        )))
+        sort(reply, &ask.uri)?.try_map(|reply| raw_manifest(reply, reference))
     }
 
     /// What is known of a manifest without reading it, where the registry answers a HEAD with that. Whatever a HEAD leaves open
@@ -203,6 +174,12 @@ fn raw_manifest(reply: Reply, reference: &Reference) -> Result<RawManifest, Upst
             }
             // It cannot be computed here: the registry's word is all there is.
             Some(named) => named,
+            // Perhaps an error page with status 200: nothing says that anybody pushed it.
+            None if Manifest::parse(&bytes, &media_type).is_err() => {
+                return Err(UpstreamError::Invalid(format!(
+                    "HTTP 200 of type '{media_type}' for the tag {reference}, without a digest and no manifest"
+                )));
+            }
             None => Digest::sha256(&bytes),
         },
     };

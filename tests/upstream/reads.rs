@@ -259,3 +259,20 @@ async fn manifests_are_asked_for_unencoded() {
     invalid(upstream.manifest(&repository(), &reference("v1"), &anyone()).await);
     assert_eq!(server.take()[0].header("accept-encoding"), Some("identity"));
 }
+
+#[tokio::test]
+async fn an_error_page_with_200_is_no_content_of_a_tag() {
+    let json = ("content-type", "application/json");
+    let page = Scripted::start(move |_| reply(200, &[json], r#"{"errors":[{"code":"UNKNOWN"}]}"#)).await;
+    invalid(
+        upstream(&page.url())
+            .manifest(&repository(), &reference("v1"), &anyone())
+            .await,
+    );
+    let pushed = digest("garbage").to_string();
+    let garbage = Scripted::start(move |_| reply(200, &[json, ("docker-content-digest", &pushed)], "garbage")).await;
+    let read = upstream(&garbage.url())
+        .manifest(&repository(), &reference("v1"), &anyone())
+        .await;
+    assert_eq!(found(read).bytes, "garbage");
+}

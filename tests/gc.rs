@@ -369,7 +369,8 @@ async fn tags_that_no_link_leads_to_are_kept_too() {
     let image = fake.image("app", "zz-release", "release");
     let signed = fake.tagged_artifact("app", &image, "application/spdx+json", "sbom");
     let said = refshim(&["gc", &format!("{}/app", fake.endpoint().authority()), "--keep-list"]).await;
-    let kept = set(said.ok().lines());
+    let said = said.ok();
+    let kept = set(said.lines());
     for needed in [&other, &image, &signed] {
         assert!(kept.contains(&needed.digest), "{kept:?}");
     }

@@ -344,6 +344,37 @@ async fn a_deletion_that_dies_at_any_request_leaves_all_or_nothing() {
     }
 }
 
+/// Registries learn: what an envelope keeps may be stored as such by now. Both go, and until both have gone it is found.
+#[tokio::test]
+async fn what_is_stored_in_an_envelope_and_as_such() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "v1", "image");
+    let refshim = Refshim::in_front_of(&fake.url()).await;
+    let manifest = json!({
+        "mediaType": OCI_ARTIFACT_MANIFEST, "artifactType": SBOM, "blobs": [], "subject": image.descriptor(),
+    });
+    let through = refshim.endpoint();
+    let sealed = through.put_manifest("app", "", OCI_ARTIFACT_MANIFEST, &manifest).await;
+    fake.turn(|knobs| knobs.pushes.takes_any_type = true);
+    fake.endpoint().put_bytes("app", "", &sealed).await.expect_status(201);
+    let path = format!("/v2/app/manifests/{}", sealed.digest);
+    let listed_afresh = async || {
+        let fresh = Refshim::in_front_of(&fake.url()).await;
+        fresh.endpoint().referrer_digests("app", &image.digest).await
+    };
+    let own = path.clone();
+    fake.trouble(
+        support::fake::Trouble::oci(403, "DENIED", "not this one"),
+        move |seen| seen.method == "DELETE" && seen.path == own,
+    );
+    through.delete(&path).await.expect_status(403);
+    assert_eq!(listed_afresh().await, sorted([&sealed]));
+    fake.heal();
+    through.delete(&path).await.expect_status(202);
+    assert_eq!(listed_afresh().await, [] as [String; 0]);
+    through.delete(&path).await.expect_status(404);
+}
+
 /// A registry whose tags outlive the manifest, behind a link; two replicas of refshim, one of which goes through that link.
 struct Outliving {
     fake: Fake,

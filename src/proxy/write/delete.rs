@@ -167,7 +167,11 @@ impl Writer {
         original_deleted: &mut bool,
     ) -> Result<Reply, WriteError> {
         let is_stored_as_such = self.is_stored_as_such(doomed).await?;
-        if is_stored_as_such && let Some((raw, _)) = &doomed.read {
+        // Under tags the bytes have a sha256 digest. By another one, Distribution may give the blob as if it were a manifest.
+        if is_stored_as_such
+            && doomed.own.algorithm() == "sha256"
+            && let Some((raw, _)) = &doomed.read
+        {
             self.write_link_tags(&doomed.linked(raw), doomed.link_tags()).await?;
         }
         let reply = self.delete_stored(doomed, &envelope.digest).await?;
@@ -175,10 +179,14 @@ impl Writer {
             return Ok(reply);
         }
         *original_deleted = self.delete_original(doomed, envelope).await;
-        match is_stored_as_such {
-            true => self.delete_stored(doomed, &doomed.own).await,
-            false => Ok(reply),
+        if !is_stored_as_such {
+            return Ok(reply);
         }
+        let as_such = self.delete_stored(doomed, &doomed.own).await?;
+        Ok(match as_such.status {
+            StatusCode::NOT_FOUND => reply,
+            _ => as_such,
+        })
     }
 
     async fn is_stored_as_such(&self, doomed: &Doomed) -> Result<bool, WriteError> {

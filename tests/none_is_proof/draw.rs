@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 use http::StatusCode;
 use refshim::config::Depth;
 
-use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Moved, Order, Referrers, Shown, TagPages};
+use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Order, Referrers, Shown, TagPages};
 use crate::support::fake::{Trouble, quirks::Heads};
 
 /// Questions are about an image in each.
@@ -278,14 +278,7 @@ impl Draw {
         let codes = [absent.repository, absent.tag, absent.manifest];
         let stated = codes.iter().all(|code| What::Oci(404, code).states_absence());
         let native = Repository::ALL.iter().all(|&repository| self.has_native(repository));
-        // Whether another host's 404 is the registry's own is not for us to say.
-        let absent_elsewhere = self.knobs.moved != Moved::Nothing
-            && self
-                .steps
-                .iter()
-                .any(|step| matches!(step, Step::AskNowhere | Step::AskMadeUp | Step::AskZeros));
         self.errors.is_empty()
-            && !absent_elsewhere
             && (all_at_once || linked && form || asked)
             && stated
             && self.knobs.pull_limit.is_none_or(|limit| limit >= 50)

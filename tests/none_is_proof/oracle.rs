@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::content::{Referrer, Shelf, Since};
 use crate::draw::{Class, Draw, Error, Repository, What};
-use crate::support::fake::knobs::{Last, Link, Shown};
+use crate::support::fake::knobs::{Last, Link, LinkForm, Shown};
 
 /// Answers may be this old (the default of `cache.fresh_for`).
 const FRESH_FOR: Duration = Duration::from_secs(30);
@@ -51,9 +51,11 @@ impl Oracle<'_> {
     /// everything at once.
     pub fn is_cut_for_all(&self, shelf: &Shelf) -> bool {
         let pages = self.draw.pages();
-        let leads_nowhere = matches!(pages.last, Last::Ignored | Last::Token | Last::Number);
+        let unusable = matches!(pages.last, Last::Ignored | Last::Token | Last::Number);
+        let leads_nowhere = unusable || pages.link == Link::NextPage;
         let cut = pages.greatest_n.is_none() && pages.page.is_some_and(|page| shelf.tags.len() > page);
-        cut && leads_nowhere && pages.link == Link::None
+        let no_next = pages.link == Link::None || pages.link_form == LinkForm::OtherRel;
+        cut && leads_nowhere && no_next
     }
 
     /// Whether a whole `tags/list` must have this name.

@@ -124,9 +124,9 @@ fn unseal(token: &str) -> Option<usize> {
 /// What to send to get the page after `page`, which ends before `place`.
 fn next(pages: &TagPages, page: &[String], place: usize) -> String {
     match pages.last {
+        _ if pages.link == Link::NextPage => seal(place),
         Last::Token => seal(place),
         Last::Number => place.to_string(),
-        _ if pages.link == Link::NextPage => seal(place),
         _ => page.last().cloned().unwrap_or_default(),
     }
 }

@@ -154,6 +154,12 @@ same_answer! {
         link: Link::None,
         ..TagPages::default()
     });
+    // `crane registry serve`.
+    go_containerregistry: profiles::tags(TagPages {
+        last: Last::SeeksOrStartsOver,
+        link: Link::None,
+        ..TagPages::default()
+    });
     // Nobody is known to do this, and nothing forbids it.
     small_pages_in_no_order: profiles::tags(TagPages {
         order: Order::Scrambled,

@@ -176,6 +176,9 @@ impl Upstream {
             Answer::Found(Ended::Empty | Ended::Continued) => {
                 self.must_keep_its_order(repository, listing, caller).await
             }
+            Answer::Found(Ended::NoNews) if self.starts_over(repository, listing, caller).await? => {
+                Ok(Answer::Found(()))
+            }
             Answer::Found(Ended::NoNews) => {
                 self.paging.of(repository).forget_paging();
                 let reason = "its tag listing has pages without Link, and cannot be continued by 'last'";
@@ -202,6 +205,9 @@ impl Upstream {
                 },
                 Answer::Found(After::Nothing) => return Ok(Answer::Found(ended)),
                 Answer::Found(After::NoNews) if ended == Ended::Empty => return Ok(Answer::Found(Ended::NoNews)),
+                Answer::Found(After::NoNews) if self.starts_over(repository, listing, caller).await? => {
+                    return Ok(Answer::Found(ended));
+                }
                 Answer::Found(After::NoNews) => {
                     let reason = "its tag listing repeats names instead of going on after 'last'";
                     return Err(UpstreamError::Invalid(reason.into()));
@@ -210,6 +216,29 @@ impl Upstream {
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
         }
+    }
+
+    /// Whether it is because nothing follows the last name that names come again: go-containerregistry begins anew there. Then
+    /// the last name is all that follows the one before it, on a page that is shorter than this registry's pages are.
+    async fn starts_over(
+        &self,
+        repository: &RepositoryName,
+        listing: &Listing,
+        caller: &Caller,
+    ) -> Result<bool, UpstreamError> {
+        let names = listing.names();
+        let Some(before) = names.len().checked_sub(2) else {
+            return Ok(false);
+        };
+        if !names.is_ascending() || !listing.has_long_pages() {
+            return Ok(false);
+        }
+        let uri = self.tags_uri(repository, Some(names.get(before)), PAGE_SIZE)?;
+        let mut read = PageNames::default();
+        let page = self.read_page(uri, Extent::Names(2), &mut read, caller).await?;
+        let Answer::Found(page) = page else { return Ok(false) };
+        let alone = page.count == 1 && page.next.is_none() && !page.links_otherwise;
+        Ok(alone && Some(read.names.get(0)) == names.last())
     }
 
     /// Asks for what follows the last name, and adds it.

@@ -21,6 +21,8 @@ const UNKNOWN: &[&str] = &["NAME_UNKNOWN", "MANIFEST_UNKNOWN", "NOT_FOUND"];
 const NOT_HELD: &[&str] = &["MANIFEST_INVALID"];
 /// Codes of a 400 about a digest whose algorithm the registry does not know.
 const NO_SUCH_ALGORITHM: &[&str] = &["DIGEST_INVALID", "UNSUPPORTED"];
+/// Codes of a 404 about the API itself: go-containerregistry's, in its registry and in `crane registry serve`.
+const NO_SUCH_API: &[&str] = &["METHOD_UNKNOWN", "UNSUPPORTED"];
 /// Codes of a 400 that is a refusal: ECR Public answers an expired token this way.
 const REFUSALS: &[&str] = &["DENIED", "UNAUTHORIZED"];
 
@@ -104,7 +106,7 @@ impl Upstream {
             404 if says(UNKNOWN) => Ok(Page::Nothing),
             // zot, without a word: a repository that it does not have, a digest of an algorithm that it does not know.
             404 if reply.body.is_empty() => Ok(Page::Nothing),
-            404 if is_page(&reply) => no_route(),
+            404 if says(NO_SUCH_API) || is_page(&reply) => no_route(),
             405 => no_route(),
             _ => Err(not_an_answer(&reply, asked)),
         }

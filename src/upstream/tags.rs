@@ -147,6 +147,11 @@ impl Listing {
         Err(UpstreamError::Invalid(reason.into()))
     }
 
+    /// Whether a page had two names or more.
+    pub(super) fn has_long_pages(&self) -> bool {
+        self.longest > 1
+    }
+
     /// Counts a page that was read.
     pub(super) fn count(&mut self, page: &Page) -> Result<(), UpstreamError> {
         self.longest = self.longest.max(page.count);

@@ -11,12 +11,13 @@ use crate::support::Local;
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/upstreams.md");
 const BEGIN: &str = "<!-- measured by tests/none_is_proof: begin -->\n";
 const END: &str = "<!-- measured by tests/none_is_proof: end -->\n";
-/// The most that the first question after a start may cost besides a request for each referrer: the caller's right (2), the
-/// registry's own list (2), how listings end (1), whether they seek (1), the listing's pages (2).
-const FIRST: usize = 8;
-/// The most that a question costs when nothing is fresh any more: the caller's right, a listing, the registry's own list, and
-/// a HEAD for each tag that may have moved.
-const AGAIN: usize = 5;
+/// The most that the first question after a start may cost besides a request for each referrer: the registry's own list, twice
+/// where it says that there is none; the listing's pages (2), how it ends and whether it seeks (2); the subject, and its two
+/// tags that a listing may lack, each by HEAD and, where that is 404, by GET (6).
+const FIRST: usize = 12;
+/// The most that a question costs when nothing is fresh any more, besides a HEAD for each tag that may have moved: the registry's
+/// own list, twice; the listing, with a seek and its proof (3); a subject that is not there, by HEAD and GET (2).
+const AGAIN: usize = 7;
 
 #[derive(Clone, Copy)]
 enum Question {

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 use http::StatusCode;
 use refshim::config::Depth;
 
-use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Order, Referrers, Shown, TagPages};
+use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Moved, Order, Referrers, Shown, TagPages};
 use crate::support::fake::{Trouble, quirks::Heads};
 
 /// Questions are about an image in each.
@@ -260,8 +260,10 @@ impl Draw {
     /// Whether the registry behaves: then there must be an answer.
     pub fn is_healthy(&self) -> bool {
         let pages = self.pages();
-        let all_at_once = pages.page.is_none() && pages.greatest_n.is_none();
+        let all_at_once = pages.page.is_none() && pages.greatest_n.is_none() && !pages.always_links;
         let linked = match pages.link {
+            // Always a next page, and the first one behind the last: that goes round in circles.
+            Link::Relative | Link::Absolute if pages.last == Last::SeeksOrStartsOver => !pages.always_links,
             Link::Relative | Link::Absolute => pages.last != Last::Ignored,
             Link::NextPage => true,
             _ => false,
@@ -285,7 +287,8 @@ impl Draw {
             && (self.knobs.rights.listing.is_none() || native)
             && (self.depth != Depth::Manifests || self.filler <= 150)
             && !matches!(pages.shown, Shown::Except(_))
-            && self.knobs.heads != Heads::Answers(500)
+            // What another host refuses, it does not refuse the caller.
+            && (self.knobs.moved != Moved::Reads || !matches!(self.knobs.heads, Heads::Answers(_)))
     }
 }
 

@@ -87,17 +87,6 @@ pub fn draw(seed: u64) -> Draw {
             .insert(Repository::Other.name(), referrers(&mut dice));
     }
     let errors = dice.pick(&[0, 0, 1, 1, 1, 2]);
-    let mut steps = steps(&mut dice);
-    if knobs.moved != Moved::Nothing {
-        // Whether another host's 404 is the registry's own is not for us to say.
-        let absent = [
-            Step::AskNowhere,
-            Step::AskMadeUp,
-            Step::AskZeros,
-            Step::Ask(Repository::New),
-        ];
-        steps.retain(|step| !absent.contains(step));
-    }
     Draw {
         depth: dice.pick(&[Depth::Auto, Depth::Auto, Depth::Names, Depth::Manifests]),
         retries: dice.pick(&[0, 0, 0, 1]),
@@ -106,7 +95,7 @@ pub fn draw(seed: u64) -> Draw {
         app: ways(&mut dice, 4),
         other: ways(&mut dice, 2),
         errors: (0..errors).map(|_| error(&mut dice)).collect(),
-        steps,
+        steps: steps(&mut dice),
         knobs,
     }
 }

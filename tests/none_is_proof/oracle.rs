@@ -64,9 +64,10 @@ impl Oracle<'_> {
         !hidden && self.draw.pages().shown.shows(tag, false)
     }
 
-    /// Whether the listing of a repository that has names may be empty.
-    pub fn may_list_nothing(&self, repository: Repository) -> bool {
-        self.listing_is_absent(repository)
+    /// Whether the registry may say, twice if about a tag, that there is nothing to be kept.
+    pub fn may_keep_nothing(&self, repository: Repository) -> bool {
+        let tags = self.times(repository, Class::OrdinaryTag, What::states_absence);
+        self.listing_is_absent(repository) || tags > 1
     }
 
     fn errors(&self, repository: Repository, class: Class) -> impl Iterator<Item = &Error> {
@@ -109,8 +110,12 @@ impl Oracle<'_> {
         let instead = self.listing_is_absent(repository) || self.listing_is_refused(repository);
         let cut = self.is_cut_for_all(shelf);
         let listed = !instead && !cut && self.draw.pages().shown.shows(&referrer.tag, false);
-        // Computed names are asked for; that one is absent need be said once only.
-        let computed = !listed && referrer.way.is_computable() && (instead || self.knows_partial(shelf));
+        // Where the listing says nothing, or is known to lack names, computed names are asked for; that one is absent need be said
+        // once only. Such an error may never be met: then the listing must have the name.
+        let shown = !cut && self.draw.pages().shown.shows(&referrer.tag, false);
+        let refused = self.draw.knobs.rights.listing.is_some() && instead;
+        let asked_for = instead && shown || refused || self.knows_partial(shelf);
+        let computed = !listed && referrer.way.is_computable() && asked_for;
         let own = matches!(referrer.since, Since::Pushed);
         if referrer.way.is_deep() {
             return listed && self.reads_deep(shelf);

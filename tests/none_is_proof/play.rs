@@ -385,7 +385,7 @@ impl<'a> Play<'a> {
         );
         // A listing that lacks the image's own tag keeps nothing of it.
         let shown =
-            oracle.must_name("v1") && !oracle.may_list_nothing(Repository::App) && !oracle.is_cut_for_all(shelf);
+            oracle.must_name("v1") && !oracle.may_keep_nothing(Repository::App) && !oracle.is_cut_for_all(shelf);
         needed.retain(|digest| shown && !ended.stdout.contains(digest.as_str()));
         if needed.is_empty() {
             return Ok(());

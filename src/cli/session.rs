@@ -216,7 +216,7 @@ impl Session {
     pub(super) async fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>, Failure> {
         let answer = self
             .upstream()
-            .confirmed_manifest(self.repository(), reference, &self.caller);
+            .head_manifest(self.repository(), reference, &self.caller);
         Ok(self.found(answer.await)?.map(|head| head.digest))
     }
 

@@ -74,7 +74,7 @@ async fn is_synthesised_only(asked: &Asked<'_>) -> Result<bool, Failure> {
     }
     let stored = backend
         .upstream
-        .confirmed_manifest(repository, asked.reference, caller)
+        .head_manifest(repository, asked.reference, caller)
         .await?;
     Ok(matches!(stored, Answer::Absent))
 }

@@ -26,7 +26,6 @@ mod own;
 mod page_reader;
 mod paging;
 mod pauses;
-mod presence;
 mod pull_limit;
 mod read;
 mod redirect;
@@ -253,6 +252,11 @@ impl Upstream {
 
     fn asker(&self, repository: &str, caller: &Caller) -> Asker {
         self.askers.of(repository, caller)
+    }
+
+    /// The largest manifest that is read, in bytes.
+    pub fn manifest_bytes(&self) -> usize {
+        self.manifest_bytes
     }
 
     /// What was asked of it since start-up.

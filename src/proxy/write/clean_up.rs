@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::oci::{Digest, Reference, Tag, tag_scheme};
-use crate::upstream::Answer;
+use crate::upstream::{Answer, HeadOutcome};
 
 use super::Writer;
 use super::delete::Doomed;
@@ -86,10 +86,17 @@ impl Deleted {
     async fn remove_tag(&self, target: &Digest, tag: &Tag, removed: &mut Removed) -> Result<(), WriteError> {
         let (writer, doomed) = (&self.writer, &self.manifest);
         let reference = Reference::Tag(tag.clone());
-        let head = writer
-            .upstream
-            .head_manifest(&doomed.repository, &reference, &doomed.caller);
-        if !matches!(head.await?, Answer::Found(head) if head.digest == *target) {
+        let (repository, caller) = (&doomed.repository, &doomed.caller);
+        let points_at = match writer.upstream.head_only(repository, &reference, caller).await? {
+            HeadOutcome::Found(head) => Some(head.digest),
+            // Most registries delete the tags themselves. One that stays after all lists nothing.
+            HeadOutcome::NotFound => None,
+            HeadOutcome::Unclear => match writer.upstream.manifest(repository, &reference, caller).await? {
+                Answer::Found(raw) => Some(raw.digest),
+                Answer::Absent | Answer::Refused(_) => None,
+            },
+        };
+        if points_at.as_ref() != Some(target) {
             return Ok(());
         }
         let key = (doomed.repository.clone(), doomed.own.clone());

@@ -193,7 +193,7 @@ impl Writer {
         let reference = Reference::Digest(doomed.own.clone());
         let asked = self
             .upstream
-            .confirmed_manifest(&doomed.repository, &reference, &doomed.caller);
+            .head_manifest(&doomed.repository, &reference, &doomed.caller);
         match asked.await {
             Ok(Answer::Found(_)) => Ok(true),
             Ok(Answer::Absent) => Ok(false),
@@ -247,7 +247,7 @@ impl Writer {
         let reference = Reference::Digest(digest.clone());
         let asked = self
             .upstream
-            .confirmed_manifest(&doomed.repository, &reference, &doomed.caller);
+            .head_manifest(&doomed.repository, &reference, &doomed.caller);
         Ok(matches!(asked.await?, Answer::Absent))
     }
 

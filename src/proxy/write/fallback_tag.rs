@@ -9,7 +9,7 @@ use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{
     Digest, FallbackIndex, LinkTagKind, Manifest, Reference, RepositoryName, SubjectKey, Tag, tag_scheme,
 };
-use crate::upstream::{Answer, Caller, Reply};
+use crate::upstream::{Answer, Caller, HeadOutcome, Reply};
 
 use super::error::WriteError;
 use super::{Push, Writer};
@@ -228,14 +228,11 @@ impl Writer {
         wanted: FallbackIndex,
     ) -> Result<(), WriteError> {
         let reference = Reference::Tag(target.tag.clone());
-        let head = self
-            .upstream
-            .head_manifest(target.repository, &reference, target.caller)
-            .await?;
-        let (now, etag) = match head {
-            Answer::Found(head) => (Some(head.digest), head.etag),
-            Answer::Absent => (None, None),
-            Answer::Refused(refusal) => return Err(refusal.into()),
+        let (repository, caller) = (target.repository, target.caller);
+        let (now, etag) = match self.upstream.head_only(repository, &reference, caller).await? {
+            HeadOutcome::Found(head) => (Some(head.digest), head.etag),
+            // Nothing but the GET a moment ago says what is there: without an ETag, and what is read next shows whether it was so.
+            HeadOutcome::NotFound | HeadOutcome::Unclear => (stored.cloned(), None),
         };
         if now.as_ref() != stored {
             return Ok(());
@@ -282,7 +279,7 @@ impl Writer {
             let reference = Reference::Digest(digest.clone());
             let asked = self
                 .upstream
-                .confirmed_manifest(target.repository, &reference, target.caller);
+                .head_manifest(target.repository, &reference, target.caller);
             match asked.await? {
                 Answer::Found(_) => existing.push(digest),
                 Answer::Absent => {}

@@ -68,14 +68,15 @@ impl Ask<'_> {
         }
     }
 
-    /// Whether a status of another host is one that states an absence as the upstream's own would: behind a front that only
-    /// redirects, that host is the registry. Of storage, which holds blobs, a 404 says that a link there was wrong.
-    fn may_be_absent_at(&self, status: StatusCode) -> bool {
-        let is_registrys = matches!(
-            self.kind,
-            RequestKind::Manifest | RequestKind::ManifestHead | RequestKind::Tags
-        );
-        is_registrys && status == StatusCode::NOT_FOUND
+    /// Whether a status of another host may say what the upstream's own would: behind a front that only redirects
+    /// (registry.k8s.io), that host is the registry. Of storage, which holds blobs, a 404 says that a link there was wrong, and a
+    /// refusal elsewhere is none of the caller's credentials.
+    fn may_be_judged_at(&self, status: StatusCode) -> bool {
+        match self.kind {
+            RequestKind::Manifest | RequestKind::ManifestHead | RequestKind::Tags => status == StatusCode::NOT_FOUND,
+            RequestKind::Referrers => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
+            _ => false,
+        }
     }
 
     /// Whether searches learn from it how the upstream is doing. Blobs are often kept elsewhere.
@@ -180,7 +181,7 @@ impl Upstream {
             }
             let response = check_status(response).await?;
             ask.check_encoding(&response)?;
-            if !own && !response.status().is_success() && !ask.may_be_absent_at(response.status()) {
+            if !own && !response.status().is_success() && !ask.may_be_judged_at(response.status()) {
                 let reason = format!("the host that it redirects to answered HTTP {}", response.status());
                 return Err(UpstreamError::Invalid(reason).into());
             }

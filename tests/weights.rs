@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderValue};
 use refshim::cache::{Bounds, Cache, Epoch, Key, Scope};
 use refshim::dialect::oci11;
+use refshim::links::{RememberedManifest, ServedHeaders};
 use refshim::oci::descriptor::Annotations;
 use refshim::oci::{Descriptor, Dialect, Digest, Links, Referrer};
 use refshim::upstream::RawManifest;
@@ -57,7 +59,20 @@ async fn put_manifest(cache: &Cache, number: usize) {
         bytes: bytes::Bytes::copy_from_slice(bytes.as_bytes()),
     };
     let key = Key::manifest(&scope, &Epoch::outside(), &raw.digest);
-    cache.put(key, Arc::new(raw)).await;
+    // As Distribution sends them.
+    let mut sent = HeaderMap::new();
+    sent.insert(
+        "content-type",
+        HeaderValue::from_static("application/vnd.oci.image.manifest.v1+json"),
+    );
+    sent.insert(
+        "docker-distribution-api-version",
+        HeaderValue::from_static("registry/2.0"),
+    );
+    sent.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    sent.insert("etag", format!("\"{}\"", raw.digest).parse().unwrap());
+    let remembered = RememberedManifest::new(raw, ServedHeaders::new(&sent, None));
+    cache.put(key, Arc::new(remembered)).await;
 }
 
 #[tokio::test]

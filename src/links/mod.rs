@@ -39,6 +39,6 @@ mod warm;
 
 pub use counts::{AnsweredFrom, ResolveCounts};
 pub use error::ResolveError;
-pub use remembered::{Given, Known, MadeIndex, ServedHeaders};
+pub use remembered::{Given, Known, MadeIndex, RememberedManifest, ServedHeaders};
 pub use resolver::{Resolved, Resolver};
 pub use subjects::Subjects;

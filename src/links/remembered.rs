@@ -27,7 +27,7 @@ const HEADER_PLACE: usize = 112;
 /// Headers that the registry sent with something that is remembered.
 #[derive(Clone, Debug, Default)]
 pub struct ServedHeaders {
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     /// The `Origin` of the request that they answered: what a registry lets browsers do may depend on it.
     origin: Option<HeaderValue>,
 }
@@ -40,7 +40,7 @@ impl ServedHeaders {
             headers.append(name.clone(), copied(value));
         }
         Self {
-            headers,
+            headers: Arc::new(headers),
             origin: origin.map(copied),
         }
     }
@@ -76,8 +76,9 @@ impl ServedHeaders {
     /// Bytes beside those of the structure itself.
     fn weight(&self) -> usize {
         let values = self.headers.values().chain(&self.origin);
-        let values: usize = values.map(|value| allocated(value.len())).sum();
-        values + allocated(self.headers.capacity() * HEADER_PLACE)
+        let values: usize = values.map(|value| allocated(value.len()) + SHARED_BYTES).sum();
+        let map = allocated(size_of::<HeaderMap>() + 16) + allocated(self.headers.capacity() * HEADER_PLACE);
+        values + map
     }
 }
 
@@ -111,7 +112,7 @@ pub enum Given {
 
 /// A manifest in memory.
 #[derive(Clone, Debug)]
-pub(super) struct RememberedManifest {
+pub struct RememberedManifest {
     pub manifest: Arc<RawManifest>,
     pub headers: ServedHeaders,
     /// When the registry last gave it by its digest, as time since 1970.
@@ -120,6 +121,16 @@ pub(super) struct RememberedManifest {
 }
 
 impl RememberedManifest {
+    /// A manifest that the registry did not give by its digest yet.
+    pub fn new(manifest: RawManifest, headers: ServedHeaders) -> Self {
+        Self {
+            manifest: Arc::new(manifest),
+            headers,
+            given: None,
+            is_sealed: false,
+        }
+    }
+
     /// Whether the registry gave it by its digest less than `window` before `now`.
     pub fn was_given_within(&self, window: Duration, now: Duration) -> bool {
         self.given.is_some_and(|given| now.saturating_sub(given) < window)
@@ -147,16 +158,12 @@ impl Cached for RememberedManifest {
         let media_type = String::from_utf8(bytes.split_to(end).into()).ok()?;
         bytes.advance(1);
         let is_it = digest.matches(&bytes) == Some(true);
-        is_it.then(|| Self {
-            manifest: Arc::new(RawManifest {
-                digest,
-                media_type,
-                bytes,
-            }),
-            headers: ServedHeaders::default(),
-            given: None,
-            is_sealed: false,
-        })
+        let manifest = RawManifest {
+            digest,
+            media_type,
+            bytes,
+        };
+        is_it.then(|| Self::new(manifest, ServedHeaders::default()))
     }
 }
 

@@ -18,11 +18,6 @@ fn path(repository: &RepositoryName, reference: &Reference) -> String {
 }
 
 impl Upstream {
-    /// The largest manifest that is read, in bytes.
-    pub fn manifest_bytes(&self) -> usize {
-        self.manifest_bytes
-    }
-
     /// A manifest, its bytes checked against the digest that it was asked by, or that the upstream names.
     pub async fn manifest(
         &self,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use support::cli::refshim;
 use support::content::{self, IMAGE, INDEX};
-use support::fake::knobs::{Link, TagPages};
-use support::fake::{Fake, profiles};
+use support::fake::knobs::{Knobs, Link, TagPages};
+use support::fake::{Fake, Trouble, profiles};
 use support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Tools};
 
 const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
@@ -374,6 +374,20 @@ async fn tags_that_no_link_leads_to_are_kept_too() {
     for needed in [&other, &image, &signed] {
         assert!(kept.contains(&needed.digest), "{kept:?}");
     }
+}
+
+#[tokio::test]
+async fn a_keep_list_is_made_only_where_every_listed_tag_has_its_manifest() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "v1", "kept");
+    let absent = || Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown");
+    let target = format!("{}/app", fake.endpoint().authority());
+    fake.trouble_times(1, absent(), |seen| seen.path.ends_with("/manifests/v1"));
+    let listed = refshim(&["gc", &target, "--keep-list"]).await.ok();
+    assert!(listed.contains(&image.digest), "a registry that lags: {listed}");
+    fake.trouble(absent(), |seen| seen.path.ends_with("/manifests/v1"));
+    let refused = refshim(&["gc", &target, "--keep-list"]).await.refused(1);
+    assert!(refused.contains("the tag v1"), "{refused}");
 }
 
 #[tokio::test]

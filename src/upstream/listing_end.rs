@@ -38,6 +38,11 @@ enum Ended {
     NoNews,
 }
 
+/// A `Link` may lead to more names whatever its relation says (some clients follow it), and `last` cannot tell.
+fn links_elsewhere() -> UpstreamError {
+    UpstreamError::Invalid("its tag listing has a Link to no next page, and cannot be continued by 'last'".into())
+}
+
 impl Upstream {
     /// Reads what follows `page`, and proves that nothing follows then.
     pub(super) async fn read_to_its_end(
@@ -63,7 +68,7 @@ impl Upstream {
         };
         match paging {
             Some(Paging::Links | Paging::AllAtOnce) if !listing.may_be_cut(&last) => Ok(Answer::Found(())),
-            Some(Paging::Links | Paging::AllAtOnce) => self.look_behind(repository, listing, caller).await,
+            Some(Paging::Links | Paging::AllAtOnce) => self.look_behind(repository, &last, listing, caller).await,
             Some(Paging::ByLast) => self.must_go_on(repository, listing, caller).await,
             None => self.learn_its_end(repository, &last, listing, caller).await,
         }
@@ -86,7 +91,7 @@ impl Upstream {
             Answer::Found(OneAskedFor::Link) => {
                 known.learn_paging(Paging::Links);
                 match listing.may_be_cut(last) {
-                    true => self.look_behind(repository, listing, caller).await,
+                    true => self.look_behind(repository, last, listing, caller).await,
                     false => Ok(Answer::Found(())),
                 }
             }
@@ -94,7 +99,7 @@ impl Upstream {
                 known.learn_paging(Paging::ByLast);
                 self.must_go_on(repository, listing, caller).await
             }
-            Answer::Found(OneAskedFor::Ignored) => self.learn_by_last(repository, listing, caller).await,
+            Answer::Found(OneAskedFor::Ignored) => self.learn_by_last(repository, last, listing, caller).await,
             Answer::Absent => Err(vanished()),
             Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
         }
@@ -104,6 +109,7 @@ impl Upstream {
     async fn learn_by_last(
         &self,
         repository: &RepositoryName,
+        last: &Page,
         listing: &mut Listing,
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
@@ -113,6 +119,7 @@ impl Upstream {
             Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
         };
         let paging = match ended {
+            Ended::NoNews if last.links_otherwise => return Err(links_elsewhere()),
             Ended::NoNews => Paging::AllAtOnce,
             Ended::Continued => {
                 self.must_keep_its_order(repository, listing, caller).await?;
@@ -151,6 +158,7 @@ impl Upstream {
     pub(super) async fn look_behind(
         &self,
         repository: &RepositoryName,
+        last: &Page,
         listing: &mut Listing,
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
@@ -159,6 +167,7 @@ impl Upstream {
                 self.paging.of(repository).learn_paging(Paging::ByLast);
                 self.must_keep_its_order(repository, listing, caller).await
             }
+            Answer::Found(Ended::NoNews) if last.links_otherwise => Err(links_elsewhere()),
             Answer::Found(Ended::Empty | Ended::NoNews) => Ok(Answer::Found(())),
             Answer::Absent => Err(vanished()),
             Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),

@@ -164,7 +164,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<bool>, UpstreamError> {
         if listing.may_be_cut(page) {
-            match self.look_behind(repository, listing, caller).await? {
+            match self.look_behind(repository, page, listing, caller).await? {
                 Answer::Found(()) => {}
                 Answer::Absent => return Ok(Answer::Absent),
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),

@@ -409,3 +409,15 @@ async fn pages_elsewhere_lead_nowhere_else() {
         assert!(reason.contains("yet another host"), "{reason}");
     }
 }
+
+#[tokio::test]
+async fn a_link_to_anything_but_the_next_page_is_no_end_where_last_is_of_no_use() {
+    for relation in ["last", "first", "prev"] {
+        let registry = Scripted::start(move |_| {
+            let link = format!("</v2/team/app/tags/list?page=2>; rel=\"{relation}\"");
+            reply(200, &[("link", &link)], r#"{"tags":["a","b","c"]}"#)
+        })
+        .await;
+        invalid(upstream(&registry.url()).tags(&repository(), &anyone()).await);
+    }
+}

@@ -1,6 +1,7 @@
 //! Reading a repository. Whatever cannot be read is a failure: what is not known to be dead is alive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -16,6 +17,8 @@ use super::snapshot::{Held, Original, Sealed, Snapshot};
 
 /// Reads under way at once (the upstream's own limit holds as well).
 const PARALLEL: usize = 16;
+/// How long a listing may be ahead of the manifests that it names.
+const LAG: Duration = Duration::from_secs(1);
 
 /// A registry that hides tags cannot be tidied up through that veil.
 pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), Failure> {
@@ -46,8 +49,7 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
     let bar = progress::bar("reading tags", tags.len());
     let read: Vec<(Tag, Option<(Digest, Held)>)> = stream::iter(tags)
         .map(|tag| async {
-            let raw = session.raw_manifest(&Reference::Tag(tag.clone())).await?;
-            Ok::<_, Failure>(match raw {
+            Ok::<_, Failure>(match listed(session, &tag).await? {
                 Some(raw) => (tag, Some((raw.digest.clone(), held(session, &raw).await?))),
                 None => (tag, None),
             })
@@ -64,6 +66,17 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
         snapshot.manifests.extend(found);
     }
     Ok(snapshot)
+}
+
+/// What a tag that was just listed points at. Registries lag: one without a manifest is asked for again after a moment.
+async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, Failure> {
+    let reference = Reference::Tag(tag.clone());
+    let found = session.raw_manifest(&reference).await?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    tokio::time::sleep(LAG).await;
+    session.raw_manifest(&reference).await
 }
 
 /// What the registry holds, envelopes opened.
@@ -100,8 +113,16 @@ pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Re
         .await
 }
 
-/// Everything that live images need.
+/// Everything that live images need. Fails where a listed tag has no manifest: whatever it needs would be missing, and is deleted by
+/// whoever keeps only what is listed here.
 pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTreeSet<Digest>, Failure> {
+    if let Some((tag, _)) = snapshot.tags.iter().find(|(_, target)| target.is_none()) {
+        return Err(Failure::failed(format!(
+            "{}: the registry lists the tag {tag} and has no manifest for it, so what it needs is not known; delete the tag (or, where \
+             it is a link tag, let gc --delete do so), or run this again",
+            session.name()
+        )));
+    }
     let mut keep = Keep::new(snapshot);
     loop {
         let unread = keep.unread();

@@ -1,5 +1,7 @@
 //! What proves that a caller may read a repository: a manifest that the registry gives it.
 
+use std::collections::HashSet;
+
 use http::StatusCode;
 
 use crate::oci::{Reference, Tag};
@@ -23,7 +25,7 @@ pub(super) async fn of_reading(
     known: &[Reference],
 ) -> Result<Access, UpstreamError> {
     let mut refused = None;
-    if let Some(access) = first_given(upstream, place, known, &mut refused).await? {
+    if let Some(access) = first_given(upstream, place, known, Word::Heads, &mut refused).await? {
         return Ok(access);
     }
     let names = match upstream.some_tags(&place.repository, &place.caller).await? {
@@ -33,14 +35,14 @@ pub(super) async fn of_reading(
         Answer::Refused(refusal) => return Ok(Access::Refused(refusal)),
     };
     let listed = spread(names.len()).filter_map(|at| Some(Reference::Tag(Tag::parse(&names[at]).ok()?)));
-    let untried: Vec<Reference> = listed.filter(|reference| !known.contains(reference)).collect();
-    match first_given(upstream, place, &untried, &mut refused).await? {
+    let listed: Vec<Reference> = listed.collect();
+    match first_given(upstream, place, &listed, Word::Gets, &mut refused).await? {
         Some(access) => Ok(access),
         None => refused.map(Access::Refused).ok_or_else(|| {
             UpstreamError::Invalid(format!(
                 "the registry lists tags of {} to this caller, but gives none of {} manifests that were asked for",
                 place.repository,
-                known.len() + untried.len()
+                known.iter().chain(&listed).collect::<HashSet<_>>().len()
             ))
         }),
     }
@@ -52,10 +54,11 @@ async fn first_given(
     upstream: &Upstream,
     place: &Place,
     references: &[Reference],
+    word: Word,
     refused: &mut Option<Refusal>,
 ) -> Result<Option<Access>, UpstreamError> {
     for reference in references {
-        match given(upstream, place, reference).await {
+        match given(upstream, place, reference, word).await {
             Ok(Answer::Found(())) => return Ok(Some(Access::Allowed)),
             Ok(Answer::Refused(refusal)) if is_about_one_manifest(&refusal) => {
                 refused.get_or_insert(refusal);
@@ -70,14 +73,27 @@ async fn first_given(
     Ok(None)
 }
 
+/// Which 404 is believed.
+#[derive(Clone, Copy)]
+enum Word {
+    /// A HEAD's: another reference is asked for next, so nothing rests on it.
+    Heads,
+    /// A GET's, which states what is absent: of a tag that the registry just listed, a HEAD's alone contradicts that.
+    Gets,
+}
+
 /// A HEAD; where that says neither yes nor no, a GET, whose refusal has a body to relay.
-async fn given(upstream: &Upstream, place: &Place, reference: &Reference) -> Result<Answer<()>, UpstreamError> {
+async fn given(
+    upstream: &Upstream,
+    place: &Place,
+    reference: &Reference,
+    word: Word,
+) -> Result<Answer<()>, UpstreamError> {
     let (repository, caller) = (&place.repository, &place.caller);
     match upstream.head_only(repository, reference, caller).await? {
         HeadOutcome::Found(_) => Ok(Answer::Found(())),
-        // Nothing rests on it: it is no proof, whatever it means.
-        HeadOutcome::NotFound => Ok(Answer::Absent),
-        HeadOutcome::Unclear => {
+        HeadOutcome::NotFound if matches!(word, Word::Heads) => Ok(Answer::Absent),
+        HeadOutcome::NotFound | HeadOutcome::Unclear => {
             let manifest = upstream.manifest(repository, reference, caller).await?;
             manifest.try_map(|_| Ok(()))
         }

@@ -1,8 +1,10 @@
 //! A few tags of a repository, for whoever only needs one that exists.
 
+use http::Method;
 use http::header::LINK;
 
-use super::scan::sort;
+use super::counts::RequestKind;
+use super::scan::{Ask, Redirects, sort};
 use super::{Answer, Caller, TagNamesBuilder, Upstream, UpstreamError, tag_page};
 use crate::oci::RepositoryName;
 
@@ -20,8 +22,16 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<Vec<String>>, UpstreamError> {
         let path = format!("/v2/{repository}/tags/list?n={SOME}");
-        let reply = self.get(&path, caller, LIMIT).await?;
-        sort(reply, &self.origin.uri(&path)?)?.try_map(|reply| {
+        let ask = Ask {
+            kind: RequestKind::Tags,
+            method: Method::GET,
+            uri: self.origin.uri(&path)?,
+            accept: "application/json",
+            redirects: Redirects::Elsewhere,
+            caller,
+        };
+        let reply = self.ask(&ask, LIMIT).await?;
+        sort(reply, &ask.uri)?.try_map(|reply| {
             let mut names = TagNamesBuilder::default();
             // A page for logging in, say.
             tag_page::parse(&*reply.body, &mut names)

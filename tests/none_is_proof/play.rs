@@ -12,6 +12,7 @@ use crate::draw::{BYSTANDER, Class, Draw, Repository, Step, Way};
 use crate::oracle::{History, Oracle};
 use crate::support::cli;
 use crate::support::content::{ANY, IMAGE, INDEX, artifact};
+use crate::support::exchange::HttpError;
 use crate::support::fake::{Fake, knobs::Shown};
 use crate::support::{Local, Pushed, Reply, Seen};
 
@@ -156,7 +157,15 @@ impl<'a> Play<'a> {
             .endpoint()
             .try_send(method, path, &[("accept", ANY)], "")
             .await;
-        reply.map_err(|error| Promise::Answers.broken(format!("{path}: {error}")))
+        match reply {
+            // A body that breaks off says that it does.
+            Err(HttpError::Body { .. }) => Ok(Reply {
+                status: 0,
+                headers: http::HeaderMap::new(),
+                body: bytes::Bytes::new(),
+            }),
+            other => other.map_err(|error| Promise::Answers.broken(format!("{path}: {error}"))),
+        }
     }
 
     /// What a healthy registry is asked is answered, or its refusal relayed.

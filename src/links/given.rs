@@ -6,7 +6,7 @@ use crate::oci::{Digest, Reference};
 use crate::upstream::{Answer, UpstreamError};
 
 use super::error::ResolveError;
-use super::names::{Listed, Names};
+use super::names::{ListingAnswer, Names};
 use super::own_api::FirstAnswer;
 use super::scan::Scan;
 
@@ -15,9 +15,9 @@ impl Scan {
     /// repository, or does not let it list and gives it nothing. Without a listing there must be the registry's own API.
     pub async fn may_use_what_is_known(&self, own_api: &FirstAnswer, names: &mut Names) -> Result<bool, ResolveError> {
         let refusal = match &names.listed {
-            Listed::All(_) | Listed::OfSubject(_) => return Ok(true),
-            Listed::NoRepository => return Ok(!names.written.is_empty() || self.is_given() == Some(true)),
-            Listed::Refused(refusal) => refusal,
+            ListingAnswer::All(_) | ListingAnswer::OfSubject(_) => return Ok(true),
+            ListingAnswer::NoRepository => return Ok(!names.written.is_empty() || self.is_given() == Some(true)),
+            ListingAnswer::Refused(refusal) => refusal,
         };
         let FirstAnswer::Complete(listed) = own_api else {
             return Err(refusal.clone().into());

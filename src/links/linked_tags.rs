@@ -103,7 +103,7 @@ pub(super) async fn find(scan: &Scan) -> Result<Deep, ResolveError> {
 }
 
 /// What stands behind a tag, as far as that is known.
-struct Known {
+struct KnownTag {
     root: Digest,
     /// `None` where it is forgotten and may not be read again.
     behind: Option<Arc<Behind>>,
@@ -112,7 +112,7 @@ struct Known {
 }
 
 /// `None`: the tag is gone. `root` is what it pointed at when its links were read.
-async fn look_at(scan: &Scan, tag: Tag, root: Digest) -> Result<(Tag, Option<Known>), ResolveError> {
+async fn look_at(scan: &Scan, tag: Tag, root: Digest) -> Result<(Tag, Option<KnownTag>), ResolveError> {
     let recheck = Recheck::After(scan.deep_refresh);
     let (target, vouched) = match scan.manifests.known_target(&scan.place, &tag, recheck).await {
         Ok(Some(digest)) => (Target::Known(digest), true),
@@ -140,5 +140,5 @@ async fn look_at(scan: &Scan, tag: Tag, root: Digest) -> Result<(Tag, Option<Kno
         scan.manifests.cut_short(&tag, reason);
     }
     let root = target.digest().clone();
-    Ok((tag, Some(Known { root, behind, vouched })))
+    Ok((tag, Some(KnownTag { root, behind, vouched })))
 }

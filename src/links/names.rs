@@ -122,7 +122,7 @@ impl TagMemory {
 }
 
 /// What the registry's listing says.
-pub(super) enum Listed {
+pub(super) enum ListingAnswer {
     /// Every name.
     All(Listing),
     /// The names that begin with the subject's key.
@@ -135,7 +135,7 @@ pub(super) enum Listed {
 
 /// The names of the tags that may link to a subject.
 pub(super) struct Names {
-    pub listed: Listed,
+    pub listed: ListingAnswer,
     /// When the listing began, as time since 1970.
     began: Duration,
     /// What refshim wrote and the listing lacks. To be there, as if it were listed.
@@ -147,17 +147,17 @@ pub(super) struct Names {
 impl Names {
     pub fn age(&self) -> Duration {
         match &self.listed {
-            Listed::All(listing) => listing.age,
-            Listed::OfSubject(_) | Listed::NoRepository | Listed::Refused(_) => Duration::ZERO,
+            ListingAnswer::All(listing) => listing.age,
+            ListingAnswer::OfSubject(_) | ListingAnswer::NoRepository | ListingAnswer::Refused(_) => Duration::ZERO,
         }
     }
 
     /// The names that are listed.
     pub fn listed(&self) -> Option<&TagNames> {
         match &self.listed {
-            Listed::All(listing) => Some(&listing.names),
-            Listed::OfSubject(names) => Some(names),
-            Listed::NoRepository | Listed::Refused(_) => None,
+            ListingAnswer::All(listing) => Some(&listing.names),
+            ListingAnswer::OfSubject(names) => Some(names),
+            ListingAnswer::NoRepository | ListingAnswer::Refused(_) => None,
         }
     }
 
@@ -165,17 +165,17 @@ impl Names {
     pub fn whole(&self) -> Option<Listing> {
         let written = self.written.iter().map(Tag::as_str);
         match &self.listed {
-            Listed::All(listing) if self.written.is_empty() => Some(listing.clone()),
-            Listed::All(listing) => Some(Listing {
+            ListingAnswer::All(listing) if self.written.is_empty() => Some(listing.clone()),
+            ListingAnswer::All(listing) => Some(Listing {
                 names: Arc::new(listing.names.iter().chain(written).collect()),
                 ..listing.clone()
             }),
-            Listed::NoRepository if !self.written.is_empty() => Some(Listing {
+            ListingAnswer::NoRepository if !self.written.is_empty() => Some(Listing {
                 names: Arc::new(written.collect()),
                 age: Duration::ZERO,
                 began: self.began,
             }),
-            Listed::NoRepository | Listed::OfSubject(_) | Listed::Refused(_) => None,
+            ListingAnswer::NoRepository | ListingAnswer::OfSubject(_) | ListingAnswer::Refused(_) => None,
         }
     }
 }
@@ -185,8 +185,8 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<Names, Resolv
     let asked = scan.manifests.cache.now();
     let listed = listed(scan, max_age).await?;
     let began = match &listed {
-        Listed::All(listing) => listing.began,
-        Listed::OfSubject(_) | Listed::NoRepository | Listed::Refused(_) => asked,
+        ListingAnswer::All(listing) => listing.began,
+        ListingAnswer::OfSubject(_) | ListingAnswer::NoRepository | ListingAnswer::Refused(_) => asked,
     };
     let names = Names {
         written: written(scan, &listed, began).await?,
@@ -194,7 +194,7 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<Names, Resolv
         listed,
         began,
     };
-    if matches!(names.listed, Listed::Refused(_)) || is_partial(scan, &names).await? {
+    if matches!(names.listed, ListingAnswer::Refused(_)) || is_partial(scan, &names).await? {
         let computed = computed(scan, &names, SUFFIXES.len());
         return Ok(Names { computed, ..names });
     }
@@ -202,25 +202,25 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<Names, Resolv
 }
 
 /// By the account that lists on behalf of callers, where there is one and it may; else by the caller.
-async fn listed(scan: &Scan, max_age: Duration) -> Result<Listed, ResolveError> {
+async fn listed(scan: &Scan, max_age: Duration) -> Result<ListingAnswer, ResolveError> {
     if scan.manifests.upstream.has_listing_account() {
         let account = Place {
             caller: scan.place.caller.listing_account(),
             ..scan.place.clone()
         };
         match listed_by(scan, &account, max_age).await? {
-            Listed::Refused(refusal) => {
+            ListingAnswer::Refused(refusal) => {
                 let (repository, status) = (&account.repository, refusal.status);
                 tracing::warn!(%repository, %status, "the account of links.credentials may not list");
             }
-            Listed::NoRepository => {}
+            ListingAnswer::NoRepository => {}
             listed => return Ok(listed),
         }
     }
     listed_by(scan, &scan.place, max_age).await
 }
 
-async fn listed_by(scan: &Scan, place: &Place, max_age: Duration) -> Result<Listed, ResolveError> {
+async fn listed_by(scan: &Scan, place: &Place, max_age: Duration) -> Result<ListingAnswer, ResolveError> {
     let sought = match large(scan).await {
         Some(large) => {
             let key = SubjectKey::of(&scan.subject);
@@ -232,17 +232,17 @@ async fn listed_by(scan: &Scan, place: &Place, max_age: Duration) -> Result<List
         }
     };
     match sought {
-        Answer::Found(Sought::All(listing)) => Ok(Listed::All(listing)),
-        Answer::Found(Sought::OfSubject(names)) => Ok(Listed::OfSubject(names)),
-        Answer::Absent => Ok(Listed::NoRepository),
+        Answer::Found(Sought::All(listing)) => Ok(ListingAnswer::All(listing)),
+        Answer::Found(Sought::OfSubject(names)) => Ok(ListingAnswer::OfSubject(names)),
+        Answer::Absent => Ok(ListingAnswer::NoRepository),
         Answer::Refused(refusal) => refused(refusal),
     }
 }
 
 /// Only 401 and 403 are about rights.
-fn refused(refusal: Refusal) -> Result<Listed, ResolveError> {
+fn refused(refusal: Refusal) -> Result<ListingAnswer, ResolveError> {
     match refusal.status.as_u16() {
-        401 | 403 => Ok(Listed::Refused(refusal)),
+        401 | 403 => Ok(ListingAnswer::Refused(refusal)),
         _ => Err(refusal.into()),
     }
 }
@@ -258,17 +258,17 @@ async fn large(scan: &Scan) -> Option<usize> {
 }
 
 /// The tags that refshim wrote and that a listing which began at `began` lacks.
-async fn written(scan: &Scan, listed: &Listed, began: Duration) -> Result<Vec<Tag>, ResolveError> {
+async fn written(scan: &Scan, listed: &ListingAnswer, began: Duration) -> Result<Vec<Tag>, ResolveError> {
     let (cache, scope) = (&scan.manifests.cache, &scan.place.scope);
     let key = SubjectKey::of(&scan.subject);
     let mut lacking = Vec::new();
     for tag in scan.tags.written.of(cache, scope, &key).await {
         let shown = match listed {
-            Listed::All(listing) => listing.names.contains(&tag.name),
+            ListingAnswer::All(listing) => listing.names.contains(&tag.name),
             // It says nothing of other tags, and they are not needed.
-            Listed::OfSubject(_) if !tag.name.starts_with(key.as_str()) => continue,
-            Listed::OfSubject(names) => names.contains(&tag.name),
-            Listed::NoRepository | Listed::Refused(_) => false,
+            ListingAnswer::OfSubject(_) if !tag.name.starts_with(key.as_str()) => continue,
+            ListingAnswer::OfSubject(names) => names.contains(&tag.name),
+            ListingAnswer::NoRepository | ListingAnswer::Refused(_) => false,
         };
         if shown && tag.at < began {
             scan.tags.written.shown(scope, &tag);
@@ -281,7 +281,7 @@ async fn written(scan: &Scan, listed: &Listed, began: Duration) -> Result<Vec<Ta
             lacking.extend(Tag::parse(&tag.name));
         }
     }
-    if matches!(listed, Listed::NoRepository) && !is_shown(scan, &lacking).await? {
+    if matches!(listed, ListingAnswer::NoRepository) && !is_shown(scan, &lacking).await? {
         lacking.clear();
     }
     Ok(lacking)
@@ -338,14 +338,14 @@ async fn is_partial(scan: &Scan, names: &Names) -> Result<bool, ResolveError> {
 
 async fn lacks_what_is_there(scan: &Scan, names: &Names) -> Result<bool, ResolveError> {
     let is_empty = match &names.listed {
-        Listed::All(listing) => listing.names.is_empty(),
-        Listed::NoRepository => true,
-        Listed::OfSubject(_) | Listed::Refused(_) => false,
+        ListingAnswer::All(listing) => listing.names.is_empty(),
+        ListingAnswer::NoRepository => true,
+        ListingAnswer::OfSubject(_) | ListingAnswer::Refused(_) => false,
     };
     if is_empty && names.written.is_empty() {
         return Ok(scan.subject_is_given().await?);
     }
-    if let Listed::All(listing) = &names.listed {
+    if let ListingAnswer::All(listing) = &names.listed {
         let lacking = scan.tags.seen.lacking(&scan.place.scope, &listing.names, names.began);
         let lacking = lacking.into_iter().filter(|tag| !names.written.contains(tag));
         if is_any_there(scan, lacking.take(ASKED_FOR)).await? {

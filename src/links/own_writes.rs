@@ -1,4 +1,4 @@
-//! Tags that refshim itself wrote a while ago. They lie over every listing, because a registry's may lag behind what it
+//! WrittenTags that refshim itself wrote a while ago. They lie over every listing, because a registry's may lag behind what it
 //! acknowledged: until one that began later shows them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,9 +14,9 @@ use crate::oci::{SubjectKey, tag_scheme};
 
 /// No registry's listing lags longer.
 const REMEMBERED_FOR: Duration = Duration::from_secs(10 * 60);
-/// Tags remembered of all repositories; beyond, the oldest go.
+/// WrittenTags remembered of all repositories; beyond, the oldest go.
 const REMEMBERED: usize = 100_000;
-/// Tags that replicas share of one subject, and of all ordinary tags of a repository; beyond, the oldest go.
+/// WrittenTags that replicas share of one subject, and of all ordinary tags of a repository; beyond, the oldest go.
 const SHARED: usize = 1000;
 
 /// One tag, and what refshim did with it last.
@@ -63,12 +63,12 @@ impl Cached for SharedTags {
     }
 }
 
-type Tags = BTreeMap<Arc<str>, WrittenTag>;
+type WrittenTags = BTreeMap<Arc<str>, WrittenTag>;
 
 /// This process' own.
 #[derive(Default)]
 struct Remembered {
-    tags: HashMap<Scope, Tags>,
+    tags: HashMap<Scope, WrittenTags>,
     /// Oldest first; what was written again since is passed over.
     order: VecDeque<(Duration, Scope, Arc<str>)>,
 }

@@ -19,7 +19,7 @@ use super::learned;
 use super::linked_tags;
 use super::listing::{Listing, Listings};
 use super::manifests::Manifests;
-use super::names::{self, Listed, Names, TagMemory};
+use super::names::{self, ListingAnswer, Names, TagMemory};
 use super::own_api::{self, FirstAnswer};
 use super::place::Place;
 use super::pull_up::pull_up;
@@ -91,7 +91,7 @@ impl Scan {
             links: pulled.links,
             gone,
             age: names.age().max(deep.age).max(pulled.age).max(self.since),
-            shareable: is_seen && !matches!(names.listed, Listed::Refused(_)),
+            shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)),
             lasting: !self.is_unsettled.load(Ordering::Relaxed),
         })
     }
@@ -114,7 +114,7 @@ impl Scan {
             }
             // Whoever may not list either is told so.
             Err(refused @ ResolveError::Refused(_)) => match names::find(self, self.fresh_for).await?.listed {
-                Listed::Refused(refusal) => Err(refusal.into()),
+                ListingAnswer::Refused(refusal) => Err(refusal.into()),
                 _ => Err(refused),
             },
             Err(error) => Err(error),
@@ -138,11 +138,11 @@ impl Scan {
         };
         match (names.whole(), self.config.depth) {
             // There are no tags.
-            (None, _) if matches!(names.listed, Listed::NoRepository) => Ok(Deep {
+            (None, _) if matches!(names.listed, ListingAnswer::NoRepository) => Ok(Deep {
                 is_whole: true,
                 ..nothing
             }),
-            (None, _) if matches!(names.listed, Listed::Refused(_)) => Ok(nothing),
+            (None, _) if matches!(names.listed, ListingAnswer::Refused(_)) => Ok(nothing),
             (_, Depth::Names) => Ok(nothing),
             (Some(listing), Depth::Manifests) => deep::find(self, &listing).await,
             (Some(listing), Depth::Auto) if self.reads_deep(&listing).await => deep::find(self, &listing).await,

@@ -42,7 +42,7 @@ pub(super) async fn forward(
             return Ok(memory::serve_blob(&known, digest, request));
         }
         return match small_blobs::ask(backend, request, body, (repository, digest), &known).await? {
-            Source::Registry(response) => Ok(learned(backend, request, repository, digest.clone(), response).await),
+            Source::Registry(response) => Ok(observed(backend, request, repository, digest.clone(), response).await),
             Source::Memory(response) => Ok(response),
         };
     }
@@ -71,11 +71,11 @@ pub(super) async fn forward(
     let Some((repository, digest)) = named else {
         return Ok(response);
     };
-    Ok(learned(backend, request, repository, digest, response).await)
+    Ok(observed(backend, request, repository, digest, response).await)
 }
 
 /// The registry's answer about a blob, under the name by which that was asked for.
-async fn learned(
+async fn observed(
     backend: &Backend,
     request: &Parts,
     repository: &RepositoryName,

@@ -36,8 +36,8 @@ pub(super) async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result
         // Other bytes than the manifest's, although it was asked for without.
         return Ok(response);
     }
-    let lesson = Lesson {
-        given: match asked.reference {
+    let given = GivenManifest {
+        by: match asked.reference {
             Reference::Digest(_) => Given::ByDigest,
             Reference::Tag(_) => Given::ByTag,
         },
@@ -46,11 +46,11 @@ pub(super) async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result
         media_type,
     };
     // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
-    let is_image = lesson.media_type == media_type::OCI_IMAGE_MANIFEST;
+    let is_image = given.media_type == media_type::OCI_IMAGE_MANIFEST;
     match (&asked.request.method, asked.reference) {
-        (&Method::GET, Reference::Tag(_)) if is_image => opened(asked, response, lesson).await,
-        (&Method::GET, _) => Ok(learn(asked, response, lesson)),
-        (_, Reference::Tag(tag)) if is_image => opened_head(asked, response, lesson.promised.as_ref(), tag).await,
+        (&Method::GET, Reference::Tag(_)) if is_image => opened(asked, response, given).await,
+        (&Method::GET, _) => Ok(learn(asked, response, given)),
+        (_, Reference::Tag(tag)) if is_image => opened_head(asked, response, given.promised.as_ref(), tag).await,
         (_, Reference::Tag(_)) => Ok(response),
         (_, Reference::Digest(_)) => {
             confirm(asked).await;
@@ -60,15 +60,15 @@ pub(super) async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result
 }
 
 /// What is to be learned of a manifest that passes through, besides its bytes.
-struct Lesson {
-    given: Given,
+struct GivenManifest {
+    by: Given,
     headers: ServedHeaders,
     promised: Option<Digest>,
     media_type: String,
 }
 
 /// Holds the manifest back until it is known whether it is an envelope.
-async fn opened(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Result<Response<Body>, Failure> {
+async fn opened(asked: &Asked<'_>, response: Response<Body>, given: GivenManifest) -> Result<Response<Body>, Failure> {
     let limit = asked.backend.shared.limits.manifest_bytes;
     let (mut head, body) = response.into_parts();
     let length = expected_length(&body, limit);
@@ -85,7 +85,7 @@ async fn opened(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> 
     }
     let resolver = &asked.backend.resolver;
     let response = Response::from_parts(head, bytes.clone().into());
-    let Some(digest) = study(resolver, asked.repository, lesson, bytes.clone()).await else {
+    let Some(digest) = study(resolver, asked.repository, given, bytes.clone()).await else {
         return Ok(response);
     };
     if envelope::may_be(&bytes)
@@ -122,7 +122,7 @@ fn expected_length(body: &Body, limit: usize) -> usize {
 }
 
 /// Reads along while the manifest streams to the caller; not where there is no room for a copy.
-fn learn(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Response<Body> {
+fn learn(asked: &Asked<'_>, response: Response<Body>, given: GivenManifest) -> Response<Body> {
     let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
     let limit = asked.backend.shared.limits.manifest_bytes;
     let length = expected_length(response.body(), limit);
@@ -132,7 +132,7 @@ fn learn(asked: &Asked<'_>, response: Response<Body>, lesson: Lesson) -> Respons
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {
-                study(&resolver, &repository, lesson, bytes).await;
+                study(&resolver, &repository, given, bytes).await;
                 drop(reserved);
             });
         }))
@@ -144,11 +144,11 @@ fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
 }
 
 /// Learns from a manifest that passes through, and returns its digest. `None` where the bytes are not what was promised.
-async fn study(resolver: &Resolver, repository: &RepositoryName, lesson: Lesson, bytes: Bytes) -> Option<Digest> {
-    let digest = lesson.promised.unwrap_or_else(|| Digest::sha256(&bytes));
+async fn study(resolver: &Resolver, repository: &RepositoryName, given: GivenManifest, bytes: Bytes) -> Option<Digest> {
+    let digest = given.promised.unwrap_or_else(|| Digest::sha256(&bytes));
     let raw = RawManifest {
         digest,
-        media_type: lesson.media_type,
+        media_type: given.media_type,
         bytes,
     };
     let digest = raw.digest.clone();
@@ -156,8 +156,8 @@ async fn study(resolver: &Resolver, repository: &RepositoryName, lesson: Lesson,
         true => raw,
         false => verified(raw)?,
     };
-    let headers = Some(lesson.headers);
-    Box::pin(resolver.learn_given(repository, raw, lesson.given, headers)).await;
+    let headers = Some(given.headers);
+    Box::pin(resolver.learn_given(repository, raw, given.by, headers)).await;
     Some(digest)
 }
 

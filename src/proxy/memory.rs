@@ -56,7 +56,7 @@ pub(super) fn conditional<T>(request: &Parts, known: Option<&Known<T>>) -> Quest
     }
 }
 
-/// The same for a manifest, which must come as it is: compressed, neither its digest nor its links could be told.
+/// The same for a manifest, which must come as it is: compressed, neither its digest nor its links could be warn_of_memory.
 pub(super) fn unencoded<T>(request: &Parts, known: Option<&Known<T>>) -> Question {
     let mut question = conditional(request, known);
     let identity = HeaderValue::from_static("identity");
@@ -94,7 +94,7 @@ pub(super) fn serve_same_manifest(known: &KnownManifest, now: &HeaderMap, reques
 }
 
 pub(super) fn serve_stale_manifest(known: &KnownManifest, request: &Parts) -> Response<Body> {
-    told(request, known);
+    warn_of_memory(request, known);
     manifest(known)
         .sent_along(known.headers.as_map())
         .stale(known.age)
@@ -121,7 +121,7 @@ pub(super) fn serve_same_blob(
 }
 
 pub(super) fn serve_stale_blob(known: &Known<Bytes>, digest: &Digest, request: &Parts) -> Response<Body> {
-    told(request, known);
+    warn_of_memory(request, known);
     blob(known, digest)
         .sent_along(known.headers.as_map())
         .stale(known.age)
@@ -139,6 +139,6 @@ fn same<T>(answer: Answered, known: &Known<T>, now: &HeaderMap) -> Answered {
     answer.sent_along(&now).sent_along(known.headers.as_map())
 }
 
-fn told<T>(request: &Parts, known: &Known<T>) {
+fn warn_of_memory<T>(request: &Parts, known: &Known<T>) {
     tracing::warn!(path = request.uri.path(), age = ?known.age, "the registry does not answer; given from memory");
 }

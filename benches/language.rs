@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use refshim::dialect::page::Api;
-use refshim::dialect::{Filter, Query, Window, oci11};
-use refshim::oci::{Descriptor, Digest, Links, Manifest, Referrer, media_type, tag_scheme};
+use refshim::testing::oci::{Descriptor, Digest, Manifest, Referrer, ReferrerList, media_type, tag_scheme};
+use refshim::testing::render::page::PagedApi;
+use refshim::testing::render::{Filter, Query, Window, oci11};
 use serde_json::{Value, json};
 
 fn main() {
@@ -92,26 +92,26 @@ fn read_signature_manifest(bencher: Bencher) {
     });
 }
 
-fn links(count: usize) -> Links {
+fn links(count: usize) -> ReferrerList {
     let referrer = |n: usize| Referrer {
         descriptor: Descriptor {
             artifact_type: Some(["a/b", "c/d"][n % 2].to_owned()),
             ..Descriptor::from_json(&descriptor(n)).unwrap()
         },
         created: (!n.is_multiple_of(3)).then_some(n as i128),
-        dialects: BTreeSet::new(),
+        sources: BTreeSet::new(),
         objects: None,
     };
     let mut referrers: Vec<_> = (0..count).map(referrer).collect();
     referrers.sort_by(Referrer::order);
-    Links::new(digest(0), referrers)
+    ReferrerList::new(digest(0), referrers)
 }
 
 #[divan::bench(args = [1, 50, 5000], consts = [false, true])]
 fn print_oci11<const FILTERED: bool>(bencher: Bencher, count: usize) {
     let links = links(count);
     let filter = Filter::new(FILTERED.then_some("a/b"));
-    let window = Window::first(Api::Oci11, &links.subject, &filter);
+    let window = Window::first(PagedApi::Oci11, &links.subject, &filter);
     bencher
         .counter(ItemsCount::new(count))
         .bench_local(|| oci11::print(black_box(&links), &filter, &window));
@@ -122,11 +122,11 @@ fn print_oci11<const FILTERED: bool>(bencher: Bencher, count: usize) {
 fn print_one_page_by_token(bencher: Bencher, count: usize) {
     let links = links(count);
     let filter = Filter::default();
-    let token = Window::first(Api::Oci11, &links.subject, &filter).seal(&links.referrers[count / 2].position());
+    let token = Window::first(PagedApi::Oci11, &links.subject, &filter).seal(&links.referrers[count / 2].position());
     let raw = format!("n=50&nextToken={token}");
     bencher.bench_local(|| {
         let query = Query::parse(black_box(Some(&raw)));
-        let window = Window::from_query(Api::Oci11, &links.subject, &filter, &query).unwrap();
+        let window = Window::from_query(PagedApi::Oci11, &links.subject, &filter, &query).unwrap();
         oci11::print(&links, &filter, &window)
     });
 }
@@ -135,10 +135,10 @@ fn print_one_page_by_token(bencher: Bencher, count: usize) {
 fn seal_and_open_a_token(bencher: Bencher) {
     let links = links(1);
     let filter = Filter::default();
-    let window = Window::first(Api::Oci11, &links.subject, &filter);
+    let window = Window::first(PagedApi::Oci11, &links.subject, &filter);
     let position = links.referrers[0].position();
     bencher.bench_local(|| {
         let query = Query::parse(Some(&format!("nextToken={}", window.seal(black_box(&position)))));
-        Window::from_query(Api::Oci11, &links.subject, &filter, &query).unwrap()
+        Window::from_query(PagedApi::Oci11, &links.subject, &filter, &query).unwrap()
     });
 }

@@ -1,35 +1,50 @@
 //! refshim: a compatibility proxy that gives legacy OCI registries the referrers they never had.
 //!
-//! A map of the crate; arrows go from left to right, nothing imports upwards:
+//! The map: each module and those that it imports, all of them below it (a test holds the map to the code).
 //!
 //! ```text
-//! cli ──► server ──► proxy ──► links ──► upstream ──► oci
-//!          │          ├─────► dialect ─────────────► oci
-//!          │          ├─────► cache ───────────────► oci
-//!          │          └─────► ui ──────────────────► oci
-//!          └► admin, telemetry, config (leaf: read by main, passed down as plain values)
+//! testing   ─► fuzzing demo server proxy render referrers cache registry auth http tls config metrics oci
+//! fuzzing   ─► cli admin proxy render registry auth oci
+//! cli       ─► demo admin server proxy ui referrers cache registry auth tls telemetry config metrics oci
+//! demo      ─► http oci
+//! admin     ─► referrers cache registry http tls metrics oci
+//! server    ─► proxy tls config
+//! proxy     ─► ui render referrers registry auth http config metrics oci
+//! ui        ─► oci
+//! render    ─► oci
+//! referrers ─► cache registry config oci
+//! cache     ─► oci
+//! registry  ─► auth http tls config oci
+//! auth
+//! http      ─► tls config
+//! tls       ─► config
+//! telemetry ─► config
+//! config    ─► oci
+//! metrics
+//! oci
 //! ```
 
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
-pub mod admin;
-pub mod body;
-pub mod cache;
-pub mod cli;
-pub mod config;
-pub mod credentials;
-pub mod demo;
-pub mod dialect;
+mod admin;
+mod auth;
+mod cache;
+mod cli;
+mod config;
+mod demo;
 #[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-pub mod hop_by_hop;
-pub mod links;
-pub mod metrics;
-pub mod oci;
-pub mod proxy;
-pub mod server;
-pub mod telemetry;
-pub mod tls;
-pub mod trace;
-pub mod ui;
-pub mod upstream;
+mod fuzzing;
+mod http;
+mod metrics;
+mod oci;
+mod proxy;
+mod referrers;
+mod registry;
+mod render;
+mod server;
+mod telemetry;
+pub mod testing;
+mod tls;
+mod ui;
+
+pub use cli::main;

@@ -8,6 +8,7 @@
 mod cases;
 #[path = "instructions/requests.rs"]
 mod requests;
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
-use refshim::cache::{Bounds, Cache, Epoch, Key, Scope};
-use refshim::dialect::oci11;
-use refshim::links::{RememberedManifest, ServedHeaders};
-use refshim::oci::descriptor::Annotations;
-use refshim::oci::{Descriptor, Dialect, Digest, Links, Referrer};
-use refshim::upstream::RawManifest;
+use refshim::testing::cache::{Bounds, Cache, Epoch, Key, RepositoryKey};
+use refshim::testing::oci::descriptor::Annotations;
+use refshim::testing::oci::{Descriptor, Digest, LinkSource, Referrer, ReferrerList};
+use refshim::testing::referrers::{RememberedManifest, ServedHeaders};
+use refshim::testing::registry::RawManifest;
+use refshim::testing::render::oci11;
 
 const BOUNDS: Bounds = Bounds {
     manifests: 24 << 20,
@@ -36,22 +36,22 @@ fn referrer(name: &str) -> Referrer {
     Referrer {
         descriptor,
         created: Some(0),
-        dialects: [Dialect::ProposalDTag, Dialect::Subject].into(),
+        sources: [LinkSource::ProposalDTag, LinkSource::Subject].into(),
         objects: None,
     }
 }
 
 async fn put_list(cache: &Cache, number: usize, referrers: usize) {
-    let scope = Scope::new("https://registry.example/", format!("team/app-{}", number % 1000));
+    let scope = RepositoryKey::new("https://registry.example/", format!("team/app-{}", number % 1000));
     let subject = digest(&number.to_string());
     let entries = (0..referrers).map(|entry| referrer(&format!("{number} {entry}")));
-    let links = Arc::new(Links::new(subject.clone(), entries.collect()));
+    let links = Arc::new(ReferrerList::new(subject.clone(), entries.collect()));
     links.printed.once(|| oci11::print_whole(&links));
     cache.put(Key::answer(&scope, &Epoch::outside(), &subject), links).await;
 }
 
 async fn put_manifest(cache: &Cache, number: usize) {
-    let scope = Scope::new("https://registry.example/", format!("team/app-{}", number % 1000));
+    let scope = RepositoryKey::new("https://registry.example/", format!("team/app-{}", number % 1000));
     let bytes = format!("{number:0600}");
     let raw = RawManifest {
         digest: digest(&bytes),

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| refshim::fuzzing::feed("retry_after", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| refshim::testing::feed("retry_after", bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| refshim::fuzzing::feed("tag_page", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| refshim::testing::feed("tag_page", bytes));

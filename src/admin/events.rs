@@ -8,10 +8,10 @@ use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 
-use super::notices::Notices;
-use crate::body::Body;
-use crate::links::Resolver;
+use super::notifications::Notifications;
+use crate::http::body::Body;
 use crate::oci::Digest;
+use crate::referrers::Resolver;
 
 const JSON: &str = "application/json";
 const MAX_BODY: usize = 1 << 20;
@@ -29,7 +29,7 @@ pub(super) struct Events {
 }
 
 /// A refusal: status and reason.
-type Refused = (StatusCode, String);
+type RefusedEvent = (StatusCode, String);
 
 impl Events {
     pub fn new(resolvers: Vec<Arc<Resolver>>, token: Option<&str>) -> Self {
@@ -41,8 +41,8 @@ impl Events {
 
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let mut response = match self.take(request).await {
-            Ok(taken) => super::answer(StatusCode::OK, JSON, taken.to_string()),
-            Err((status, reason)) => super::answer(status, JSON, json!({"error": reason}).to_string()),
+            Ok(taken) => super::respond(StatusCode::OK, JSON, taken.to_string()),
+            Err((status, reason)) => super::respond(status, JSON, json!({"error": reason}).to_string()),
         };
         if let Some((name, value)) = header_of(response.status()) {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -50,7 +50,7 @@ impl Events {
         response
     }
 
-    async fn take(&self, request: Request<Body>) -> Result<serde_json::Value, Refused> {
+    async fn take(&self, request: Request<Body>) -> Result<serde_json::Value, RefusedEvent> {
         if request.method() != Method::POST {
             return Err((StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here".to_owned()));
         }
@@ -59,16 +59,16 @@ impl Events {
             return Err((StatusCode::UNAUTHORIZED, reason.to_owned()));
         }
         let body = read(request.into_body()).await?;
-        let notices = Notices::read(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-        let (repositories, ignored) = (notices.written.len(), notices.ignored);
-        self.tell(notices).await;
+        let notifications = Notifications::read(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let (repositories, ignored) = (notifications.written.len(), notifications.ignored);
+        self.apply(notifications).await;
         tracing::debug!(repositories, ignored, "events were taken");
         Ok(json!({"repositories": repositories, "ignored": ignored}))
     }
 
-    async fn tell(&self, notices: Notices) {
+    async fn apply(&self, notifications: Notifications) {
         let mut told = Vec::new();
-        for (repository, touched) in notices.written {
+        for (repository, touched) in notifications.written {
             for resolver in &self.resolvers {
                 let (repository, touched) = (repository.clone(), touched.clone());
                 told.push(async move { resolver.notified(&repository, touched.as_deref()).await });
@@ -98,7 +98,7 @@ fn header_of(status: StatusCode) -> Option<(http::HeaderName, &'static str)> {
     }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, Refused> {
+async fn read(body: Body) -> Result<bytes::Bytes, RefusedEvent> {
     let late = |_| {
         (
             StatusCode::REQUEST_TIMEOUT,

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::Admin;
-use crate::body::Body;
+use crate::http::body::Body;
 use crate::tls::Acceptor;
 
 /// Connections at once; more wait in the kernel's queue.

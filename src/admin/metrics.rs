@@ -15,29 +15,29 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Watched;
-use crate::links::{AnsweredFrom, ResolveCounts, Resolver};
+use super::AdminSources;
 use crate::metrics::{Endpoint, LATENCY_BOUNDS, Metrics};
-use crate::oci::Dialect;
-use crate::upstream::Held;
+use crate::oci::LinkSource;
+use crate::referrers::{AnsweredFrom, ResolveCounts, Resolver};
+use crate::registry::BackoffOutcome;
 use certificates::Certificates;
 use stores::Stores;
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Everything that `/metrics` shows.
-pub(super) fn registry(watched: Watched) -> Registry {
+pub(super) fn registry(watched: AdminSources) -> Registry {
     let mut registry = Registry::with_prefix("refshim");
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "What is running", version);
-    registry.register_collector(Box::new(Callers(watched.metrics)));
+    registry.register_collector(Box::new(RequestCollector(watched.metrics)));
     registry.register_collector(Box::new(Stores(watched.cache)));
     let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
     registry.register_collector(Box::new(Certificates {
         listeners: watched.listeners,
         upstreams: upstreams.collect(),
     }));
-    registry.register_collector(Box::new(Upstreams(watched.resolvers)));
+    registry.register_collector(Box::new(UpstreamCollector(watched.resolvers)));
     registry
 }
 
@@ -48,15 +48,15 @@ pub(super) fn text(registry: &Registry) -> Result<String, fmt::Error> {
 }
 
 /// What callers asked for.
-struct Callers(Arc<Metrics>);
+struct RequestCollector(Arc<Metrics>);
 
-impl fmt::Debug for Callers {
+impl fmt::Debug for RequestCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Callers")
     }
 }
 
-impl Collector for Callers {
+impl Collector for RequestCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let metrics = &self.0;
         self.requests(&mut encoder)?;
@@ -80,7 +80,7 @@ impl Collector for Callers {
     }
 }
 
-impl Callers {
+impl RequestCollector {
     fn requests(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let help = "Requests answered, by endpoint and class of status";
         let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
@@ -134,15 +134,15 @@ impl Callers {
 type Reading = fn(&ResolveCounts) -> u64;
 
 /// What the upstreams were asked, and what that told.
-struct Upstreams(Vec<Arc<Resolver>>);
+struct UpstreamCollector(Vec<Arc<Resolver>>);
 
-impl fmt::Debug for Upstreams {
+impl fmt::Debug for UpstreamCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Upstreams")
     }
 }
 
-impl Collector for Upstreams {
+impl Collector for UpstreamCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         self.requests(&mut encoder)?;
         self.held_back(&mut encoder)?;
@@ -186,7 +186,7 @@ impl Collector for Upstreams {
     }
 }
 
-impl Upstreams {
+impl UpstreamCollector {
     fn requests(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let help = "Requests to upstreams, by what they were for and how they ended";
         let mut family = encoder.encode_descriptor("upstream_requests", help, None, MetricType::Counter)?;
@@ -207,7 +207,7 @@ impl Upstreams {
         let help = "Reads of scans held back from an upstream that limits requests or fails";
         let mut family = encoder.encode_descriptor("scan_reads_held_back", help, None, MetricType::Counter)?;
         for upstream in self.0.iter().map(|resolver| resolver.upstream()) {
-            for held in Held::ALL {
+            for held in BackoffOutcome::ALL {
                 let labels = [("upstream", upstream.name()), ("how", held.as_str())];
                 ConstCounter::new(upstream.held_back().get(held)).encode(family.encode_family(&labels)?)?;
             }
@@ -231,9 +231,9 @@ impl Upstreams {
         let help = "Links that scans found, once for each dialect";
         let mut family = encoder.encode_descriptor("links", help, None, MetricType::Counter)?;
         for resolver in &self.0 {
-            for dialect in Dialect::ALL {
-                let labels = [("upstream", resolver.upstream().name()), ("dialect", dialect.as_str())];
-                ConstCounter::new(resolver.counts().links(dialect)).encode(family.encode_family(&labels)?)?;
+            for source in LinkSource::ALL {
+                let labels = [("upstream", resolver.upstream().name()), ("dialect", source.as_str())];
+                ConstCounter::new(resolver.counts().links(source)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())
@@ -254,9 +254,9 @@ mod tests {
         metrics.answered(Endpoint::Referrers, StatusCode::OK, Duration::from_millis(3));
         metrics.answered(Endpoint::Referrers, StatusCode::BAD_GATEWAY, Duration::from_secs(100));
         metrics.sent(Endpoint::Referrers, 42);
-        let watched = Watched {
+        let watched = AdminSources {
             metrics,
-            ..Watched::nothing()
+            ..AdminSources::nothing()
         };
         let text = text(&registry(watched)).unwrap();
         for line in [

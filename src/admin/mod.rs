@@ -5,20 +5,20 @@
 //! | `/healthz` | 200 while the process runs |
 //! | `/readyz` | 200 while every upstream can be reached and nothing is shutting down, otherwise 503 and the reason |
 //! | `/metrics` | counters in Prometheus' OpenMetrics text |
-//! | `POST /events` | takes news of writes that bypassed refshim |
+//! | `POST /events` | is told of writes that bypassed refshim |
 //!
 //! Anything else is 404.
 
 mod events;
 mod listener;
 mod metrics;
-mod notices;
+mod notifications;
 mod ready;
 
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {
-    pub(crate) use super::notices::Notices;
+    pub(crate) use super::notifications::Notifications;
 }
 
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::body::Body;
 use crate::cache::Cache;
-use crate::links::Resolver;
+use crate::http::body::Body;
 use crate::metrics::Metrics;
+use crate::referrers::Resolver;
+use crate::registry::Upstream;
 use crate::tls::Acceptor;
-use crate::upstream::Upstream;
 
 use events::Events;
 pub use listener::run;
@@ -42,7 +42,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the admin listener tells of.
-pub struct Watched {
+pub struct AdminSources {
     pub resolvers: Vec<Arc<Resolver>>,
     pub metrics: Arc<Metrics>,
     pub cache: Arc<Cache>,
@@ -59,7 +59,7 @@ pub struct Admin {
 
 impl Admin {
     /// `events_token` is what `POST /events` must bring; without one, everybody may.
-    pub fn new(watched: Watched, events_token: Option<&str>) -> Self {
+    pub fn new(watched: AdminSources, events_token: Option<&str>) -> Self {
         let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
         let upstreams: Vec<Arc<Upstream>> = upstreams.collect();
         Self {
@@ -93,7 +93,7 @@ impl Admin {
                 Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
             },
             "/metrics" => match metrics::text(&self.registry) {
-                Ok(text) => answer(StatusCode::OK, OPEN_METRICS, text),
+                Ok(text) => respond(StatusCode::OK, OPEN_METRICS, text),
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },
             _ => plain(
@@ -105,10 +105,10 @@ impl Admin {
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
-    answer(status, PLAIN, text)
+    respond(status, PLAIN, text)
 }
 
-fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+fn respond(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    impl Watched {
+    impl AdminSources {
         pub(super) fn nothing() -> Self {
             let bounds = Bounds { manifests: 0, lists: 0 };
             Self {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     async fn ask(method: Method, path: &str) -> Response<Body> {
-        let admin = Admin::new(Watched::nothing(), None);
+        let admin = Admin::new(AdminSources::nothing(), None);
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         admin.answer(request).await
     }
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn shutting_down_is_not_ready() {
-        let admin = Admin::new(Watched::nothing(), None);
+        let admin = Admin::new(AdminSources::nothing(), None);
         admin.shut_down();
         let request = Request::builder().uri("/readyz").body(Body::empty()).unwrap();
         assert_eq!(admin.answer(request).await.status(), StatusCode::SERVICE_UNAVAILABLE);

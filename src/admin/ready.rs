@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::upstream::{Caller, Upstream};
+use crate::registry::{Caller, Upstream};
 
 /// How long a finding holds: probes come every few seconds from several sides.
 const HOLDS_FOR: Duration = Duration::from_secs(5);

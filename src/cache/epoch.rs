@@ -13,9 +13,9 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use super::key::{Identity, Kind, Scope};
+use super::key::{EntryId, Kind, RepositoryKey};
 
-/// Writes remembered per repository. What was learned before them is no longer vouched for and is asked again.
+/// Writes remembered per repository. What was learned before them is no longer verified and is asked again.
 pub(super) const WRITES: usize = 128;
 /// Writes remembered of all repositories. One that is forgotten gets a new epoch, which costs a scan and nothing else.
 const WRITES_IN_ALL: u64 = 500_000;
@@ -52,15 +52,15 @@ impl fmt::Debug for WriteId {
 
 /// What a write named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Touch {
+pub enum Invalidation {
     Tag(Arc<str>),
     Manifest(Arc<str>),
-    /// Nobody knows what: nothing that was learned before is vouched for.
+    /// Nobody knows what: nothing that was learned before is verified.
     Everything,
 }
 
-impl Touch {
-    fn is(&self, id: &Identity) -> bool {
+impl Invalidation {
+    fn is(&self, id: &EntryId) -> bool {
         match self {
             Self::Tag(tag) => id.kind == Kind::Tag && *tag == id.detail,
             Self::Manifest(digest) => id.kind == Kind::Manifest && *digest == id.detail,
@@ -71,27 +71,27 @@ impl Touch {
 
 /// One write to a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Write {
+pub(super) struct RecordedWrite {
     pub id: WriteId,
-    pub touched: Arc<[Touch]>,
+    pub touched: Arc<[Invalidation]>,
 }
 
-impl Write {
-    pub fn new(touched: Arc<[Touch]>) -> Self {
+impl RecordedWrite {
+    pub fn new(touched: Arc<[Invalidation]>) -> Self {
         let id = WriteId::random();
         Self { id, touched }
     }
 }
 
 /// As other processes read it: `0123456789abcdef tag:v1 manifest:sha256:…`, `*` for everything.
-impl fmt::Display for Write {
+impl fmt::Display for RecordedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id)?;
         for touch in &*self.touched {
             match touch {
-                Touch::Tag(tag) => write!(f, " tag:{tag}")?,
-                Touch::Manifest(digest) => write!(f, " manifest:{digest}")?,
-                Touch::Everything => f.write_str(" *")?,
+                Invalidation::Tag(tag) => write!(f, " tag:{tag}")?,
+                Invalidation::Manifest(digest) => write!(f, " manifest:{digest}")?,
+                Invalidation::Everything => f.write_str(" *")?,
             }
         }
         Ok(())
@@ -100,21 +100,21 @@ impl fmt::Display for Write {
 
 /// The text is no write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoWrite;
+pub(super) struct InvalidWrite;
 
-impl FromStr for Write {
-    type Err = NoWrite;
+impl FromStr for RecordedWrite {
+    type Err = InvalidWrite;
 
-    fn from_str(text: &str) -> Result<Self, NoWrite> {
+    fn from_str(text: &str) -> Result<Self, InvalidWrite> {
         let mut words = text.split(' ');
         let is_id = |id: &&str| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
-        let id = words.next().filter(is_id).ok_or(NoWrite)?;
-        let id = WriteId(u64::from_str_radix(id, 16).map_err(|_| NoWrite)?);
+        let id = words.next().filter(is_id).ok_or(InvalidWrite)?;
+        let id = WriteId(u64::from_str_radix(id, 16).map_err(|_| InvalidWrite)?);
         let touched = words.map(|word| match word.split_once(':') {
-            Some(("tag", tag)) => Ok(Touch::Tag(tag.into())),
-            Some(("manifest", digest)) => Ok(Touch::Manifest(digest.into())),
-            _ if word == "*" => Ok(Touch::Everything),
-            _ => Err(NoWrite),
+            Some(("tag", tag)) => Ok(Invalidation::Tag(tag.into())),
+            Some(("manifest", digest)) => Ok(Invalidation::Manifest(digest.into())),
+            _ if word == "*" => Ok(Invalidation::Everything),
+            _ => Err(InvalidWrite),
         });
         let touched = touched.collect::<Result<Vec<_>, _>>()?.into();
         Ok(Self { id, touched })
@@ -123,9 +123,9 @@ impl FromStr for Write {
 
 /// What a remembered thing is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Validity {
     /// No write since has named it.
-    Vouched,
+    Verified,
     /// It was true once; nobody knows what was written since.
     Unknown,
     /// A write since has named it.
@@ -137,7 +137,7 @@ pub(super) enum Standing {
 pub struct Epoch {
     newest: WriteId,
     /// Newest first, at most [`WRITES`].
-    writes: Arc<[Write]>,
+    writes: Arc<[RecordedWrite]>,
 }
 
 impl PartialEq for Epoch {
@@ -157,7 +157,7 @@ impl Hash for Epoch {
 impl Epoch {
     /// Of a repository of which nothing is known.
     pub fn unknown() -> Self {
-        let write = Write::new(Arc::from([]));
+        let write = RecordedWrite::new(Arc::from([]));
         Self {
             newest: write.id,
             writes: Arc::from([write]),
@@ -171,8 +171,8 @@ impl Epoch {
     }
 
     /// `writes` are newest first. `None` when there are none.
-    pub(super) fn of(writes: impl IntoIterator<Item = Write>) -> Option<Self> {
-        let writes: Arc<[Write]> = writes.into_iter().take(WRITES).collect();
+    pub(super) fn of(writes: impl IntoIterator<Item = RecordedWrite>) -> Option<Self> {
+        let writes: Arc<[RecordedWrite]> = writes.into_iter().take(WRITES).collect();
         let newest = writes.first()?.id;
         Some(Self { newest, writes })
     }
@@ -181,7 +181,7 @@ impl Epoch {
         self.newest
     }
 
-    pub(super) fn after(&self, write: Write) -> Self {
+    pub(super) fn after(&self, write: RecordedWrite) -> Self {
         let newest = write.id;
         let writes = std::iter::once(write).chain(self.writes.iter().cloned());
         let writes = writes.take(WRITES).collect();
@@ -189,24 +189,24 @@ impl Epoch {
     }
 
     /// What a thing is worth that was learned in the epoch `learned_in`.
-    pub(super) fn standing(&self, id: &Identity, learned_in: WriteId) -> Standing {
+    pub(super) fn validity(&self, id: &EntryId, learned_in: WriteId) -> Validity {
         let Some(since) = self.writes.iter().position(|write| write.id == learned_in) else {
-            return Standing::Unknown;
+            return Validity::Unknown;
         };
         let touches = || self.writes[..since].iter().flat_map(|write| write.touched.iter());
         if touches().any(|touch| touch.is(id)) {
-            Standing::Overwritten
-        } else if touches().any(|touch| *touch == Touch::Everything) {
-            Standing::Unknown
+            Validity::Overwritten
+        } else if touches().any(|touch| *touch == Invalidation::Everything) {
+            Validity::Unknown
         } else {
-            Standing::Vouched
+            Validity::Verified
         }
     }
 }
 
 /// The epochs that this process knows.
 pub(super) struct Epochs {
-    known: Cache<Scope, Epoch>,
+    known: Cache<RepositoryKey, Epoch>,
     /// That of every repository of which no write is known: callers may name as many as they like, and cost nothing.
     unwritten: Arc<Mutex<Epoch>>,
 }
@@ -220,10 +220,10 @@ impl Default for Epochs {
 impl Epochs {
     fn of_at_most(writes: u64) -> Self {
         let unwritten = Arc::new(Mutex::new(Epoch::unknown()));
-        let weigher = |_: &Scope, epoch: &Epoch| u32::try_from(epoch.writes.len()).unwrap_or(u32::MAX);
+        let weigher = |_: &RepositoryKey, epoch: &Epoch| u32::try_from(epoch.writes.len()).unwrap_or(u32::MAX);
         let forgotten = unwritten.clone();
         // Its repository would seem unwritten, and what was learned before the write true.
-        let listener = move |_: Arc<Scope>, _: Epoch, cause: RemovalCause| {
+        let listener = move |_: Arc<RepositoryKey>, _: Epoch, cause: RemovalCause| {
             if cause.was_evicted() {
                 *forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Epoch::unknown();
             }
@@ -235,12 +235,12 @@ impl Epochs {
         }
     }
 
-    pub fn known(&self, scope: &Scope) -> Option<Epoch> {
-        self.known.get(scope)
+    pub fn known(&self, repository_key: &RepositoryKey) -> Option<Epoch> {
+        self.known.get(repository_key)
     }
 
-    pub fn current(&self, scope: &Scope) -> Epoch {
-        self.known.get(scope).unwrap_or_else(|| self.unwritten())
+    pub fn current(&self, repository_key: &RepositoryKey) -> Epoch {
+        self.known.get(repository_key).unwrap_or_else(|| self.unwritten())
     }
 
     fn unwritten(&self) -> Epoch {
@@ -248,31 +248,33 @@ impl Epochs {
     }
 
     /// Adds a write.
-    pub fn wrote(&self, scope: &Scope, touched: &Arc<[Touch]>) {
-        let write = Write::new(touched.clone());
-        self.known.entry_by_ref(scope).and_upsert_with(|known| match known {
-            Some(known) => known.into_value().after(write),
-            None => self.unwritten().after(write),
-        });
+    pub fn wrote(&self, repository_key: &RepositoryKey, touched: &Arc<[Invalidation]>) {
+        let write = RecordedWrite::new(touched.clone());
+        self.known
+            .entry_by_ref(repository_key)
+            .and_upsert_with(|known| match known {
+                Some(known) => known.into_value().after(write),
+                None => self.unwritten().after(write),
+            });
     }
 
     /// Takes over what other processes know, unless this one has learned something else than `was` meanwhile. Returns the
     /// epoch for the question that was being asked.
-    pub fn adopt(&self, scope: &Scope, was: Option<&Epoch>, told: Epoch) -> Epoch {
-        self.known.entry_by_ref(scope).and_compute_with(|known| {
+    pub fn adopt(&self, repository_key: &RepositoryKey, was: Option<&Epoch>, published: Epoch) -> Epoch {
+        self.known.entry_by_ref(repository_key).and_compute_with(|known| {
             let known = known.map(moka::Entry::into_value);
             if known.as_ref() == was {
-                Op::Put(told.clone())
+                Op::Put(published.clone())
             } else {
                 Op::Nop
             }
         });
-        told
+        published
     }
 
     /// Lets go of what is known and begins a new epoch; where others can be asked, the next question does.
-    pub fn forget(&self, scope: &Scope) {
-        self.known.insert(scope.clone(), Epoch::unknown());
+    pub fn forget(&self, repository_key: &RepositoryKey) {
+        self.known.insert(repository_key.clone(), Epoch::unknown());
     }
 }
 
@@ -281,37 +283,37 @@ mod tests {
     use super::*;
     use crate::cache::key::Key;
 
-    fn scope() -> Scope {
-        Scope::new("http://u/", "r")
+    fn scope() -> RepositoryKey {
+        RepositoryKey::new("http://u/", "r")
     }
 
-    fn tag(name: &str) -> Arc<[Touch]> {
-        Arc::from([Touch::Tag(name.into())])
+    fn tag(name: &str) -> Arc<[Invalidation]> {
+        Arc::from([Invalidation::Tag(name.into())])
     }
 
     #[test]
     fn a_write_touches_what_it_names_and_nothing_else() {
-        let (epochs, scope) = (Epochs::default(), scope());
-        let first = epochs.current(&scope);
-        let standing = |name: &str| {
-            let now = epochs.current(&scope);
-            now.standing(Key::tag(&scope, &now, name).id(), first.id())
+        let (epochs, repository_key) = (Epochs::default(), scope());
+        let first = epochs.current(&repository_key);
+        let validity = |name: &str| {
+            let now = epochs.current(&repository_key);
+            now.validity(Key::tag(&repository_key, &now, name).id(), first.id())
         };
-        assert_eq!(standing("a"), Standing::Vouched);
-        epochs.wrote(&scope, &tag("a"));
-        assert_ne!(epochs.current(&scope), first);
-        assert_eq!(standing("a"), Standing::Overwritten);
-        assert_eq!(standing("b"), Standing::Vouched);
-        epochs.wrote(&scope, &Arc::from([Touch::Everything]));
-        assert_eq!(standing("a"), Standing::Overwritten);
-        assert_eq!(standing("b"), Standing::Unknown);
+        assert_eq!(validity("a"), Validity::Verified);
+        epochs.wrote(&repository_key, &tag("a"));
+        assert_ne!(epochs.current(&repository_key), first);
+        assert_eq!(validity("a"), Validity::Overwritten);
+        assert_eq!(validity("b"), Validity::Verified);
+        epochs.wrote(&repository_key, &Arc::from([Invalidation::Everything]));
+        assert_eq!(validity("a"), Validity::Overwritten);
+        assert_eq!(validity("b"), Validity::Unknown);
     }
 
     #[test]
     fn repositories_that_nobody_wrote_to_take_no_memory() {
         let epochs = Epochs::default();
         for number in 0..1000 {
-            epochs.current(&Scope::new("http://u/", format!("r{number}")));
+            epochs.current(&RepositoryKey::new("http://u/", format!("r{number}")));
         }
         epochs.known.run_pending_tasks();
         assert_eq!(epochs.known.entry_count(), 0);
@@ -319,63 +321,63 @@ mod tests {
 
     #[test]
     fn a_write_that_is_forgotten_begins_new_epochs_everywhere() {
-        let (epochs, scope) = (Epochs::of_at_most(100), scope());
-        let first = epochs.current(&scope);
-        epochs.wrote(&scope, &tag("a"));
+        let (epochs, repository_key) = (Epochs::of_at_most(100), scope());
+        let first = epochs.current(&repository_key);
+        epochs.wrote(&repository_key, &tag("a"));
         for number in 0..200 {
-            epochs.wrote(&Scope::new("http://u/", format!("r{number}")), &tag("a"));
+            epochs.wrote(&RepositoryKey::new("http://u/", format!("r{number}")), &tag("a"));
         }
         epochs.known.run_pending_tasks();
-        assert_ne!(epochs.current(&Scope::new("http://u/", "unwritten")), first);
+        assert_ne!(epochs.current(&RepositoryKey::new("http://u/", "unwritten")), first);
     }
 
     #[test]
     fn what_is_let_go_of_begins_a_new_epoch() {
-        let (epochs, scope) = (Epochs::default(), scope());
-        let first = epochs.current(&scope);
-        epochs.forget(&scope);
-        assert_ne!(epochs.current(&scope), first);
+        let (epochs, repository_key) = (Epochs::default(), scope());
+        let first = epochs.current(&repository_key);
+        epochs.forget(&repository_key);
+        assert_ne!(epochs.current(&repository_key), first);
     }
 
     #[test]
     fn what_was_learned_before_the_remembered_writes_is_unknown() {
-        let (epochs, scope) = (Epochs::default(), scope());
-        let first = epochs.current(&scope);
+        let (epochs, repository_key) = (Epochs::default(), scope());
+        let first = epochs.current(&repository_key);
         for _ in 0..WRITES {
-            epochs.wrote(&scope, &tag("a"));
+            epochs.wrote(&repository_key, &tag("a"));
         }
-        let now = epochs.current(&scope);
+        let now = epochs.current(&repository_key);
         assert_eq!(
-            now.standing(Key::tag(&scope, &now, "a").id(), first.id()),
-            Standing::Unknown
+            now.validity(Key::tag(&repository_key, &now, "a").id(), first.id()),
+            Validity::Unknown
         );
     }
 
     #[test]
     fn an_answer_that_was_overtaken_is_not_adopted() {
-        let (epochs, scope) = (Epochs::default(), scope());
-        let (told, was) = (Epoch::unknown(), epochs.current(&scope));
-        epochs.wrote(&scope, &tag("a"));
-        let own = epochs.current(&scope);
-        assert_eq!(epochs.adopt(&scope, Some(&was), told.clone()), told);
-        assert_eq!(epochs.current(&scope), own);
-        assert_eq!(epochs.adopt(&scope, Some(&own), told.clone()), told);
-        assert_eq!(epochs.current(&scope), told);
+        let (epochs, repository_key) = (Epochs::default(), scope());
+        let (published, was) = (Epoch::unknown(), epochs.current(&repository_key));
+        epochs.wrote(&repository_key, &tag("a"));
+        let own = epochs.current(&repository_key);
+        assert_eq!(epochs.adopt(&repository_key, Some(&was), published.clone()), published);
+        assert_eq!(epochs.current(&repository_key), own);
+        assert_eq!(epochs.adopt(&repository_key, Some(&own), published.clone()), published);
+        assert_eq!(epochs.current(&repository_key), published);
     }
 
     #[test]
     fn writes_are_read_as_they_were_written() {
         let touched = [
-            Touch::Tag("v1".into()),
-            Touch::Manifest("sha256:ab".into()),
-            Touch::Everything,
+            Invalidation::Tag("v1".into()),
+            Invalidation::Manifest("sha256:ab".into()),
+            Invalidation::Everything,
         ];
         for touched in [Arc::from([]), Arc::from(touched)] {
-            let write = Write::new(touched);
+            let write = RecordedWrite::new(touched);
             assert_eq!(write.to_string().parse(), Ok(write));
         }
         for garbage in ["", "x", "0123456789abcdef  ", "0123456789abcdef v1", "+123456789abcdef"] {
-            assert_eq!(garbage.parse::<Write>(), Err(NoWrite), "{garbage}");
+            assert_eq!(garbage.parse::<RecordedWrite>(), Err(InvalidWrite), "{garbage}");
         }
     }
 }

@@ -8,13 +8,13 @@ use crate::oci::weight::shared_text;
 
 /// One repository of one upstream: nothing is ever shared beyond it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
+pub struct RepositoryKey {
     // First what differs most.
     repository: Arc<str>,
     upstream: Arc<str>,
 }
 
-impl Scope {
+impl RepositoryKey {
     /// `upstream` identifies the registry between processes: its URL.
     pub fn new(upstream: impl Into<Arc<str>>, repository: impl Into<Arc<str>>) -> Self {
         Self {
@@ -31,13 +31,13 @@ impl Scope {
 }
 
 /// Repository names hold no bar, so no two pairs make the same text.
-impl fmt::Display for Scope {
+impl fmt::Display for RepositoryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}|{}", self.upstream, self.repository)
     }
 }
 
-impl fmt::Debug for Scope {
+impl fmt::Debug for RepositoryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -55,9 +55,9 @@ pub enum Kind {
     /// All tag names of a repository.
     TagList,
     /// The links behind a repository's ordinary tags.
-    Deep,
+    OrdinaryTags,
     /// Links learned from manifests that passed through.
-    Learned,
+    Observed,
     /// The finished list of one subject.
     Answer,
     /// An index that refshim made itself, by its digest.
@@ -78,8 +78,8 @@ impl Kind {
         Self::Blob,
         Self::Tag,
         Self::TagList,
-        Self::Deep,
-        Self::Learned,
+        Self::OrdinaryTags,
+        Self::Observed,
         Self::Answer,
         Self::Synthesised,
         Self::Large,
@@ -95,8 +95,8 @@ impl Kind {
             Self::Blob => "blob",
             Self::Tag => "tag",
             Self::TagList => "tag_list",
-            Self::Deep => "deep",
-            Self::Learned => "learned",
+            Self::OrdinaryTags => "deep",
+            Self::Observed => "learned",
             Self::Answer => "answer",
             Self::Synthesised => "synthesised",
             Self::Large => "large",
@@ -109,106 +109,106 @@ impl Kind {
 
 /// What tells two things apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
+pub(super) struct EntryId {
     pub kind: Kind,
-    pub scope: Scope,
+    pub repository_key: RepositoryKey,
     /// Set for what every write makes wrong.
     pub epoch: Option<WriteId>,
     pub detail: Arc<str>,
 }
 
-impl Identity {
+impl EntryId {
     /// Bytes that it takes up; the name of the upstream is everybody's.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + shared_text(&self.scope.repository) + shared_text(&self.detail)
+        size_of::<Self>() + shared_text(&self.repository_key.repository) + shared_text(&self.detail)
     }
 }
 
 #[derive(Clone, Debug)]
 pub struct Key {
-    id: Identity,
+    id: EntryId,
     /// What was known to be written when the question came in; decides whether a remembered manifest or tag still counts.
     /// `None` for what no write makes wrong.
     asked_in: Option<Epoch>,
 }
 
 impl Key {
-    pub fn manifest(scope: &Scope, asked_in: &Epoch, digest: impl Into<Arc<str>>) -> Self {
+    pub fn manifest(repository_key: &RepositoryKey, asked_in: &Epoch, digest: impl Into<Arc<str>>) -> Self {
         Self {
             asked_in: Some(asked_in.clone()),
-            ..Self::lasting(Kind::Manifest, scope, digest)
+            ..Self::lasting(Kind::Manifest, repository_key, digest)
         }
     }
 
-    pub fn blob(scope: &Scope, digest: impl Into<Arc<str>>) -> Self {
-        Self::lasting(Kind::Blob, scope, digest)
+    pub fn blob(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Blob, repository_key, digest)
     }
 
-    pub fn tag(scope: &Scope, asked_in: &Epoch, tag: impl Into<Arc<str>>) -> Self {
+    pub fn tag(repository_key: &RepositoryKey, asked_in: &Epoch, tag: impl Into<Arc<str>>) -> Self {
         Self {
             asked_in: Some(asked_in.clone()),
-            ..Self::lasting(Kind::Tag, scope, tag)
+            ..Self::lasting(Kind::Tag, repository_key, tag)
         }
     }
 
-    pub fn learned(scope: &Scope, subject: impl Into<Arc<str>>) -> Self {
-        Self::lasting(Kind::Learned, scope, subject)
+    pub fn observed(repository_key: &RepositoryKey, subject: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Observed, repository_key, subject)
     }
 
-    pub fn synthesised(scope: &Scope, digest: impl Into<Arc<str>>) -> Self {
-        Self::lasting(Kind::Synthesised, scope, digest)
+    pub fn synthesised(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Synthesised, repository_key, digest)
     }
 
-    pub fn large(scope: &Scope) -> Self {
-        Self::lasting(Kind::Large, scope, "")
+    pub fn large(repository_key: &RepositoryKey) -> Self {
+        Self::lasting(Kind::Large, repository_key, "")
     }
 
-    pub fn native_api(scope: &Scope) -> Self {
-        Self::lasting(Kind::NativeApi, scope, "")
+    pub fn native_api(repository_key: &RepositoryKey) -> Self {
+        Self::lasting(Kind::NativeApi, repository_key, "")
     }
 
-    pub fn partial(scope: &Scope) -> Self {
-        Self::lasting(Kind::Partial, scope, "")
+    pub fn partial(repository_key: &RepositoryKey) -> Self {
+        Self::lasting(Kind::Partial, repository_key, "")
     }
 
-    pub fn written(scope: &Scope, subject: impl Into<Arc<str>>) -> Self {
-        Self::lasting(Kind::Written, scope, subject)
+    pub fn written(repository_key: &RepositoryKey, subject: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Written, repository_key, subject)
     }
 
-    pub fn tag_list(scope: &Scope, epoch: &Epoch) -> Self {
-        Self::of_epoch(Kind::TagList, scope, epoch, "")
+    pub fn tag_list(repository_key: &RepositoryKey, epoch: &Epoch) -> Self {
+        Self::of_epoch(Kind::TagList, repository_key, epoch, "")
     }
 
-    pub fn deep(scope: &Scope, epoch: &Epoch) -> Self {
-        Self::of_epoch(Kind::Deep, scope, epoch, "")
+    pub fn ordinary_tags(repository_key: &RepositoryKey, epoch: &Epoch) -> Self {
+        Self::of_epoch(Kind::OrdinaryTags, repository_key, epoch, "")
     }
 
     /// What stands behind one manifest, which no write changes.
-    pub fn behind(scope: &Scope, digest: impl Into<Arc<str>>) -> Self {
-        Self::lasting(Kind::Deep, scope, digest)
+    pub fn behind(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::OrdinaryTags, repository_key, digest)
     }
 
     /// The ordinary tags of a repository behind which links were found.
-    pub fn linked_tags(scope: &Scope) -> Self {
-        Self::lasting(Kind::Deep, scope, "tags")
+    pub fn linked_tags(repository_key: &RepositoryKey) -> Self {
+        Self::lasting(Kind::OrdinaryTags, repository_key, "tags")
     }
 
-    pub fn answer(scope: &Scope, epoch: &Epoch, subject: impl Into<Arc<str>>) -> Self {
-        Self::of_epoch(Kind::Answer, scope, epoch, subject)
+    pub fn answer(repository_key: &RepositoryKey, epoch: &Epoch, subject: impl Into<Arc<str>>) -> Self {
+        Self::of_epoch(Kind::Answer, repository_key, epoch, subject)
     }
 
-    fn lasting(kind: Kind, scope: &Scope, detail: impl Into<Arc<str>>) -> Self {
-        let id = Identity {
+    fn lasting(kind: Kind, repository_key: &RepositoryKey, detail: impl Into<Arc<str>>) -> Self {
+        let id = EntryId {
             kind,
-            scope: scope.clone(),
+            repository_key: repository_key.clone(),
             epoch: None,
             detail: detail.into(),
         };
         Self { id, asked_in: None }
     }
 
-    fn of_epoch(kind: Kind, scope: &Scope, epoch: &Epoch, detail: impl Into<Arc<str>>) -> Self {
-        let mut key = Self::lasting(kind, scope, detail);
+    fn of_epoch(kind: Kind, repository_key: &RepositoryKey, epoch: &Epoch, detail: impl Into<Arc<str>>) -> Self {
+        let mut key = Self::lasting(kind, repository_key, detail);
         key.id.epoch = Some(epoch.id());
         key
     }
@@ -217,8 +217,8 @@ impl Key {
         self.id.kind
     }
 
-    pub(super) fn scope(&self) -> &Scope {
-        &self.id.scope
+    pub(super) fn repository_key(&self) -> &RepositoryKey {
+        &self.id.repository_key
     }
 
     /// Whether a write can make wrong what is remembered under it.
@@ -226,7 +226,7 @@ impl Key {
         self.id.epoch.is_some() || self.asked_in.is_some()
     }
 
-    pub(super) fn id(&self) -> &Identity {
+    pub(super) fn id(&self) -> &EntryId {
         &self.id
     }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::epoch::WriteId;
-use super::key::Identity;
+use super::key::EntryId;
 
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct MemoryEntry {
     pub value: Arc<dyn Any + Send + Sync>,
     /// Time since 1970 at which it was learned.
     pub at: Duration,
@@ -26,12 +26,12 @@ const BOOKS: usize = 330;
 const COUNTERS: usize = 24;
 
 pub(super) struct MemoryStore {
-    entries: Cache<Identity, Entry>,
+    entries: Cache<EntryId, MemoryEntry>,
 }
 
 impl MemoryStore {
     pub fn new(bytes: u64) -> Self {
-        let weigher = |id: &Identity, entry: &Entry| {
+        let weigher = |id: &EntryId, entry: &MemoryEntry| {
             u32::try_from(entry.weight + COUNTERS + id.weight() + BOOKS).unwrap_or(u32::MAX)
         };
         Self {
@@ -39,15 +39,15 @@ impl MemoryStore {
         }
     }
 
-    pub fn get(&self, id: &Identity) -> Option<Entry> {
+    pub fn get(&self, id: &EntryId) -> Option<MemoryEntry> {
         self.entries.get(id)
     }
 
-    pub fn put(&self, id: Identity, entry: Entry) {
+    pub fn put(&self, id: EntryId, entry: MemoryEntry) {
         self.entries.insert(id, entry);
     }
 
-    pub fn remove(&self, id: &Identity) {
+    pub fn remove(&self, id: &EntryId) {
         self.entries.invalidate(id);
     }
 }

@@ -10,13 +10,13 @@
 mod clock;
 mod counts;
 mod epoch;
-mod flight;
-mod found;
 mod json;
 mod key;
 mod memory;
 mod redis;
 mod shared;
+mod single_flight;
+mod tiers;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ use tokio::sync::Semaphore;
 
 pub use clock::Clock;
 pub use counts::{LookupCounts, Tier};
-pub use epoch::{Epoch, Touch};
-pub use flight::{Ends, Flights, Landed};
+pub use epoch::{Epoch, Invalidation};
 pub use json::{from_json, to_json};
-pub use key::{Key, Kind, Scope};
+pub use key::{Key, Kind, RepositoryKey};
 pub use redis::{RedisError, RedisOptions};
+pub use single_flight::{Ends, Outcome, SingleFlight};
 
-use epoch::{Epochs, Standing, WriteId};
-use found::{Found, Shared, in_memory, standing};
-use memory::{Entry, MemoryStore};
-use shared::{SharedStore, Stored, Told};
+use epoch::{Epochs, Validity, WriteId};
+use memory::{MemoryEntry, MemoryStore};
+use shared::{SharedEpoch, SharedStore, StoredValue};
+use tiers::{SharedTier, TierValue, in_memory, validity};
 
 /// Values on their way to the second tier at once; beyond, they stay in memory alone.
 const PUTS: usize = 32;
@@ -66,17 +66,17 @@ pub trait Cached: Send + Sync + Sized + 'static {
 
 /// A remembered value and its age.
 #[derive(Debug)]
-pub struct Stamped<T> {
+pub struct CacheEntry<T> {
     pub value: Arc<T>,
     pub age: Duration,
     /// False when a write since then may have made it wrong.
-    pub vouched: bool,
+    pub verified: bool,
 }
 
-impl<T> Stamped<T> {
+impl<T> CacheEntry<T> {
     /// Whether it can be taken for true when `max_age` is old enough.
     pub fn within(&self, max_age: Duration) -> bool {
-        self.vouched && self.age < max_age
+        self.verified && self.age < max_age
     }
 }
 
@@ -93,9 +93,9 @@ pub struct Cache {
     lists: MemoryStore,
     epochs: Arc<Epochs>,
     /// When something was last perhaps written, as time since 1970.
-    doubts: MokaCache<Scope, Duration>,
+    doubts: MokaCache<RepositoryKey, Duration>,
     clock: Clock,
-    shared: Option<Shared>,
+    shared: Option<SharedTier>,
     lookups: LookupCounts,
 }
 
@@ -132,7 +132,7 @@ impl Cache {
     }
 
     fn with_shared(mut self, store: Arc<dyn SharedStore>, second_look: Duration) -> Self {
-        self.shared = Some(Shared {
+        self.shared = Some(SharedTier {
             store,
             puts: Arc::new(Semaphore::new(PUTS)),
             second_look,
@@ -167,7 +167,7 @@ impl Cache {
     }
 
     /// What is remembered under `key`, however old.
-    pub async fn get<T: Cached>(&self, key: &Key) -> Option<Stamped<T>> {
+    pub async fn get<T: Cached>(&self, key: &Key) -> Option<CacheEntry<T>> {
         let now = self.clock.now();
         let own = self.find_own::<T>(key);
         let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
@@ -179,30 +179,30 @@ impl Cache {
         };
         self.lookups.add(key.kind(), tier);
         let found = found?;
-        Some(Stamped {
+        Some(CacheEntry {
             value: found.value,
             age: now.saturating_sub(found.at),
-            vouched: found.vouched,
+            verified: found.verified,
         })
     }
 
-    fn find_own<T: Cached>(&self, key: &Key) -> Option<Found<T>> {
+    fn find_own<T: Cached>(&self, key: &Key) -> Option<TierValue<T>> {
         let memory = self.memory(key.kind());
         let entry = memory.get(key.id())?;
-        let standing = standing(key, entry.epoch);
-        if standing == Standing::Overwritten {
+        let validity = validity(key, entry.epoch);
+        if validity == Validity::Overwritten {
             memory.remove(key.id());
             return None;
         }
         let asked_in = key.asked_in().map(Epoch::id);
-        if standing == Standing::Vouched && entry.epoch != asked_in {
-            // So that it stays vouched for when the writes since are forgotten.
+        if validity == Validity::Verified && entry.epoch != asked_in {
+            // So that it stays verified when the writes since are forgotten.
             let epoch = asked_in;
-            memory.put(key.id().clone(), Entry { epoch, ..entry.clone() });
+            memory.put(key.id().clone(), MemoryEntry { epoch, ..entry.clone() });
         }
-        let doubtful = |shared: &Shared| entry.at < shared.store.doubtful_before();
-        let found = Found {
-            vouched: standing == Standing::Vouched && !self.shared.as_ref().is_some_and(doubtful),
+        let unverified = |shared: &SharedTier| entry.at < shared.store.unverified_before();
+        let found = TierValue {
+            verified: validity == Validity::Verified && !self.shared.as_ref().is_some_and(unverified),
             value: Arc::downcast::<T>(entry.value).ok()?,
             at: entry.at,
             epoch: entry.epoch,
@@ -211,34 +211,34 @@ impl Cache {
     }
 
     /// Vouches no longer for what was learned before something was perhaps written.
-    fn doubted<T>(&self, key: &Key, found: Found<T>) -> Found<T> {
-        let doubt = key
+    fn doubted<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
+        let mark_unverified = key
             .is_changed_by_writes()
-            .then(|| self.doubts.get(key.scope()))
+            .then(|| self.doubts.get(key.repository_key()))
             .flatten();
-        Found {
-            vouched: found.vouched && doubt.is_none_or(|at| found.at > at),
+        TierValue {
+            verified: found.verified && mark_unverified.is_none_or(|at| found.at > at),
             ..found
         }
     }
 
-    /// Both in one where values grow, otherwise the one that is vouched for, otherwise the newer. What is news is kept.
+    /// Both in one where values grow, otherwise the verified one, otherwise the newer. What memory lacked is kept there.
     fn choose<T: Cached>(
         &self,
         key: &Key,
-        own: Option<Found<T>>,
-        theirs: Option<Found<T>>,
-    ) -> (Option<Found<T>>, Tier) {
+        own: Option<TierValue<T>>,
+        theirs: Option<TierValue<T>>,
+    ) -> (Option<TierValue<T>>, Tier) {
         let Some(theirs) = theirs else {
             return in_memory(own);
         };
         let chosen = match own {
             Some(own) => match own.value.join(&theirs.value) {
-                Some(joined) => Found {
+                Some(joined) => TierValue {
                     value: Arc::new(joined),
                     ..own
                 },
-                None if (own.vouched, own.at) >= (theirs.vouched, theirs.at) => return in_memory(Some(own)),
+                None if (own.verified, own.at) >= (theirs.verified, theirs.at) => return in_memory(Some(own)),
                 None => theirs,
             },
             None => theirs,
@@ -255,7 +255,7 @@ impl Cache {
     /// Remembers `value`, which says what was so `age` ago: it was made of something that was remembered already.
     pub async fn put_aged<T: Cached>(&self, key: Key, value: Arc<T>, age: Duration) {
         let stamped = self.put_here(&key, &value, age);
-        let takes = |shared: &&Shared| shared.store.takes(value.weight());
+        let takes = |shared: &&SharedTier| shared.store.takes(value.weight());
         let Some(shared) = self.shared.as_ref().filter(takes) else {
             return;
         };
@@ -281,18 +281,18 @@ impl Cache {
     fn put_here<T: Cached>(&self, key: &Key, value: &Arc<T>, age: Duration) -> (Duration, Option<WriteId>) {
         let at = self.clock.now().saturating_sub(age);
         let epoch = key.asked_in().map(Epoch::id);
-        let found = Found {
+        let found = TierValue {
             value: value.clone(),
             at,
             epoch,
-            vouched: true,
+            verified: true,
         };
         self.keep(key, &found);
         (at, epoch)
     }
 
-    fn keep<T: Cached>(&self, key: &Key, found: &Found<T>) {
-        let entry = Entry {
+    fn keep<T: Cached>(&self, key: &Key, found: &TierValue<T>) {
+        let entry = MemoryEntry {
             weight: found.value.weight(),
             value: found.value.clone() as Arc<dyn Any + Send + Sync>,
             at: found.at,
@@ -309,32 +309,32 @@ impl Cache {
     }
 
     /// What is known to have been written to this repository, by this process or another.
-    pub async fn epoch(&self, scope: &Scope) -> Epoch {
+    pub async fn epoch(&self, repository_key: &RepositoryKey) -> Epoch {
         let Some(shared) = &self.shared else {
-            return self.epochs.current(scope);
+            return self.epochs.current(repository_key);
         };
-        let known = self.epochs.known(scope);
-        match shared.store.epoch(scope, known.as_ref().map(Epoch::id)).await {
-            Told::Same => known.unwrap_or_else(|| self.epochs.current(scope)),
-            Told::Epoch(epoch) => self.epochs.adopt(scope, known.as_ref(), epoch),
-            Told::Nothing => self.epochs.current(scope),
+        let known = self.epochs.known(repository_key);
+        match shared.store.epoch(repository_key, known.as_ref().map(Epoch::id)).await {
+            SharedEpoch::Same => known.unwrap_or_else(|| self.epochs.current(repository_key)),
+            SharedEpoch::Epoch(epoch) => self.epochs.adopt(repository_key, known.as_ref(), epoch),
+            SharedEpoch::Nothing => self.epochs.current(repository_key),
         }
     }
 
     /// Something was written: everything bound to the current epoch becomes unreachable, and what the write touched is
     /// forgotten, in every process.
-    pub async fn wrote(&self, scope: &Scope, touched: impl Into<Arc<[Touch]>>) {
+    pub async fn wrote(&self, repository_key: &RepositoryKey, touched: impl Into<Arc<[Invalidation]>>) {
         let touched = touched.into();
-        self.epochs.wrote(scope, &touched);
+        self.epochs.wrote(repository_key, &touched);
         if let Some(shared) = &self.shared {
-            shared.store.wrote(scope, &touched).await;
+            shared.store.wrote(repository_key, &touched).await;
         }
     }
 
     /// Something was perhaps written, and nobody knows whether: what was learned before is asked again, and stays what was known
     /// last while that fails. It is this process' own doubt: others know the write by what it does.
-    pub fn doubt(&self, scope: &Scope) {
-        self.doubts.insert(scope.clone(), self.clock.now());
+    pub fn mark_unverified(&self, repository_key: &RepositoryKey) {
+        self.doubts.insert(repository_key.clone(), self.clock.now());
     }
 }
 
@@ -342,7 +342,7 @@ impl Cache {
 async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: &T, (at, epoch): (Duration, Option<WriteId>)) {
     if let Some(bytes) = value.encode() {
         let bytes = bytes.into();
-        store.put(key.id(), Stored { at, epoch, bytes }).await;
+        store.put(key.id(), StoredValue { at, epoch, bytes }).await;
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::epoch::{Epoch, Touch, WriteId};
-use super::key::{Identity, Scope};
+use super::epoch::{Epoch, Invalidation, WriteId};
+use super::key::{EntryId, RepositoryKey};
 
-pub(super) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(super) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A value as processes exchange it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredValue {
     /// Time since 1970 at which it was learned.
     pub at: Duration,
     /// The epoch that it was learned in, for what a write can overwrite.
@@ -23,7 +23,7 @@ pub(super) struct Stored {
 
 /// What the second tier knows of a repository's writes.
 #[derive(Clone, Debug)]
-pub(super) enum Told {
+pub(super) enum SharedEpoch {
     /// The newest is the one that the asker knows.
     Same,
     Epoch(Epoch),
@@ -42,19 +42,19 @@ pub(super) trait SharedStore: Send + Sync {
     /// Whether a value of about this many bytes is worth sending.
     fn takes(&self, weight: usize) -> bool;
 
-    fn get<'a>(&'a self, id: &'a Identity) -> Later<'a, Option<Stored>>;
+    fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>>;
 
-    fn put<'a>(&'a self, id: &'a Identity, value: Stored) -> Later<'a, ()>;
+    fn put<'a>(&'a self, id: &'a EntryId, value: StoredValue) -> StoreFuture<'a, ()>;
 
-    fn remove<'a>(&'a self, id: &'a Identity) -> Later<'a, ()>;
+    fn remove<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, ()>;
 
     /// What was written to a repository, to a process that knows writes up to `known`.
-    fn epoch<'a>(&'a self, scope: &'a Scope, known: Option<WriteId>) -> Later<'a, Told>;
+    fn epoch<'a>(&'a self, repository_key: &'a RepositoryKey, known: Option<WriteId>) -> StoreFuture<'a, SharedEpoch>;
 
     /// Tells every process of a write, before it is acknowledged where that is possible, otherwise as soon as it is. The
     /// write is not lost when the future is dropped.
-    fn wrote<'a>(&'a self, scope: &'a Scope, touched: &'a Arc<[Touch]>) -> Later<'a, ()>;
+    fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()>;
 
     /// Time since 1970. A write that this process was not told of may have made wrong what was learned before.
-    fn doubtful_before(&self) -> Duration;
+    fn unverified_before(&self) -> Duration;
 }

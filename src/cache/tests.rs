@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::epoch::WriteId;
-use super::found::CLOCK_SKEW;
-use super::key::Identity;
-use super::shared::Later;
+use super::key::EntryId;
+use super::shared::StoreFuture;
+use super::tiers::CLOCK_SKEW;
 use super::*;
 
 impl Cached for String {
@@ -32,30 +32,30 @@ const BOUNDS: Bounds = Bounds {
 };
 const SECOND_LOOK: Duration = Duration::from_secs(30);
 
-fn scope() -> Scope {
-    Scope::new("http://u/", "r")
+fn repository_key() -> RepositoryKey {
+    RepositoryKey::new("http://u/", "r")
 }
 
 fn value(text: &str) -> Arc<String> {
     Arc::new(text.to_owned())
 }
 
-fn tag(name: &str) -> [Touch; 1] {
-    [Touch::Tag(name.into())]
+fn tag(name: &str) -> [Invalidation; 1] {
+    [Invalidation::Tag(name.into())]
 }
 
 async fn text(cache: &Cache, key: &Key) -> Option<(String, bool)> {
     let found = cache.get::<String>(key).await?;
-    Some((found.value.to_string(), found.vouched))
+    Some((found.value.to_string(), found.verified))
 }
 
 /// A second tier in memory.
 #[derive(Default)]
 struct Table {
-    values: Mutex<HashMap<Identity, Stored>>,
-    epochs: Mutex<HashMap<Scope, Epoch>>,
+    values: Mutex<HashMap<EntryId, StoredValue>>,
+    epochs: Mutex<HashMap<RepositoryKey, Epoch>>,
     closed: AtomicBool,
-    doubtful_before: AtomicU64,
+    unverified_before: AtomicU64,
 }
 
 impl Table {
@@ -77,46 +77,46 @@ impl SharedStore for Table {
         Self::is_open(self)
     }
 
-    fn get<'a>(&'a self, id: &'a Identity) -> Later<'a, Option<Stored>> {
+    fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>> {
         Box::pin(async { self.values.lock().unwrap().get(id).cloned() })
     }
 
-    fn put<'a>(&'a self, id: &'a Identity, value: Stored) -> Later<'a, ()> {
+    fn put<'a>(&'a self, id: &'a EntryId, value: StoredValue) -> StoreFuture<'a, ()> {
         Box::pin(async {
             self.values.lock().unwrap().insert(id.clone(), value);
         })
     }
 
-    fn remove<'a>(&'a self, id: &'a Identity) -> Later<'a, ()> {
+    fn remove<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, ()> {
         Box::pin(async {
             self.values.lock().unwrap().remove(id);
         })
     }
 
-    fn epoch<'a>(&'a self, scope: &'a Scope, known: Option<WriteId>) -> Later<'a, Told> {
+    fn epoch<'a>(&'a self, repository_key: &'a RepositoryKey, known: Option<WriteId>) -> StoreFuture<'a, SharedEpoch> {
         Box::pin(async move {
             if !Self::is_open(self) {
-                return Told::Nothing;
+                return SharedEpoch::Nothing;
             }
             let mut epochs = self.epochs.lock().unwrap();
-            let epoch = epochs.entry(scope.clone()).or_insert_with(Epoch::unknown);
+            let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
             match Some(epoch.id()) == known {
-                true => Told::Same,
-                false => Told::Epoch(epoch.clone()),
+                true => SharedEpoch::Same,
+                false => SharedEpoch::Epoch(epoch.clone()),
             }
         })
     }
 
-    fn wrote<'a>(&'a self, scope: &'a Scope, touched: &'a Arc<[Touch]>) -> Later<'a, ()> {
+    fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()> {
         Box::pin(async {
             let mut epochs = self.epochs.lock().unwrap();
-            let epoch = epochs.entry(scope.clone()).or_insert_with(Epoch::unknown);
-            *epoch = epoch.after(epoch::Write::new(touched.clone()));
+            let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
+            *epoch = epoch.after(epoch::RecordedWrite::new(touched.clone()));
         })
     }
 
-    fn doubtful_before(&self) -> Duration {
-        Duration::from_secs(self.doubtful_before.load(Ordering::Relaxed))
+    fn unverified_before(&self) -> Duration {
+        Duration::from_secs(self.unverified_before.load(Ordering::Relaxed))
     }
 }
 
@@ -142,7 +142,7 @@ async fn put(cache: &Cache, table: &Table, key: &Key, text: &str) {
 #[tokio::test(start_paused = true)]
 async fn age_follows_the_clock() {
     let cache = Cache::new(BOUNDS);
-    let key = Key::manifest(&scope(), &cache.epoch(&scope()).await, "sha256:x");
+    let key = Key::manifest(&repository_key(), &cache.epoch(&repository_key()).await, "sha256:x");
     cache.put(key.clone(), value("v")).await;
     tokio::time::advance(Duration::from_secs(7)).await;
     let found = cache.get::<String>(&key).await.unwrap();
@@ -151,48 +151,48 @@ async fn age_follows_the_clock() {
 
 #[tokio::test]
 async fn a_write_hides_lists_and_what_it_touched() {
-    let (cache, scope) = (Cache::new(BOUNDS), scope());
-    let before = cache.epoch(&scope).await;
+    let (cache, repository_key) = (Cache::new(BOUNDS), repository_key());
+    let before = cache.epoch(&repository_key).await;
     for key in [
-        Key::tag_list(&scope, &before),
-        Key::tag(&scope, &before, "a"),
-        Key::tag(&scope, &before, "b"),
+        Key::tag_list(&repository_key, &before),
+        Key::tag(&repository_key, &before, "a"),
+        Key::tag(&repository_key, &before, "b"),
     ] {
         cache.put(key, value("v")).await;
     }
-    cache.wrote(&scope, tag("a")).await;
-    let now = cache.epoch(&scope).await;
-    assert_eq!(text(&cache, &Key::tag_list(&scope, &now)).await, None);
-    assert_eq!(text(&cache, &Key::tag(&scope, &now, "a")).await, None);
+    cache.wrote(&repository_key, tag("a")).await;
+    let now = cache.epoch(&repository_key).await;
+    assert_eq!(text(&cache, &Key::tag_list(&repository_key, &now)).await, None);
+    assert_eq!(text(&cache, &Key::tag(&repository_key, &now, "a")).await, None);
     assert_eq!(
-        text(&cache, &Key::tag(&scope, &now, "b")).await,
+        text(&cache, &Key::tag(&repository_key, &now, "b")).await,
         Some(("v".into(), true))
     );
-    cache.wrote(&scope, [Touch::Everything]).await;
-    let now = cache.epoch(&scope).await;
+    cache.wrote(&repository_key, [Invalidation::Everything]).await;
+    let now = cache.epoch(&repository_key).await;
     assert_eq!(
-        text(&cache, &Key::tag(&scope, &now, "b")).await,
+        text(&cache, &Key::tag(&repository_key, &now, "b")).await,
         Some(("v".into(), false))
     );
 }
 
 #[tokio::test]
 async fn what_a_scan_from_before_a_write_brings_counts_for_nothing() {
-    let (cache, scope) = (Cache::new(BOUNDS), scope());
-    let before = cache.epoch(&scope).await;
-    cache.wrote(&scope, tag("a")).await;
-    cache.put(Key::tag(&scope, &before, "a"), value("old")).await;
-    let now = cache.epoch(&scope).await;
-    assert_eq!(text(&cache, &Key::tag(&scope, &now, "a")).await, None);
+    let (cache, repository_key) = (Cache::new(BOUNDS), repository_key());
+    let before = cache.epoch(&repository_key).await;
+    cache.wrote(&repository_key, tag("a")).await;
+    cache.put(Key::tag(&repository_key, &before, "a"), value("old")).await;
+    let now = cache.epoch(&repository_key).await;
+    assert_eq!(text(&cache, &Key::tag(&repository_key, &now, "a")).await, None);
 }
 
 #[tokio::test]
 async fn what_one_replica_learned_another_has() {
     let (a, b, table) = replicas();
-    let scope = scope();
-    let epoch = a.epoch(&scope).await;
-    assert_eq!(b.epoch(&scope).await, epoch);
-    let key = Key::answer(&scope, &epoch, "sha256:x");
+    let repository_key = repository_key();
+    let epoch = a.epoch(&repository_key).await;
+    assert_eq!(b.epoch(&repository_key).await, epoch);
+    let key = Key::answer(&repository_key, &epoch, "sha256:x");
     put(&a, &table, &key, "v").await;
     assert_eq!(text(&b, &key).await, Some(("v".into(), true)));
     // From now on in memory.
@@ -203,14 +203,14 @@ async fn what_one_replica_learned_another_has() {
 #[tokio::test]
 async fn a_write_through_one_replica_counts_for_another_at_once() {
     let (a, b, table) = replicas();
-    let scope = scope();
-    let before = b.epoch(&scope).await;
-    put(&b, &table, &Key::tag(&scope, &before, "a"), "old").await;
-    a.wrote(&scope, tag("a")).await;
-    let now = b.epoch(&scope).await;
+    let repository_key = repository_key();
+    let before = b.epoch(&repository_key).await;
+    put(&b, &table, &Key::tag(&repository_key, &before, "a"), "old").await;
+    a.wrote(&repository_key, tag("a")).await;
+    let now = b.epoch(&repository_key).await;
     assert_ne!(now, before);
     assert_eq!(
-        text(&b, &Key::tag(&scope, &now, "a")).await,
+        text(&b, &Key::tag(&repository_key, &now, "a")).await,
         None,
         "neither its own nor the shared"
     );
@@ -219,8 +219,8 @@ async fn a_write_through_one_replica_counts_for_another_at_once() {
 #[tokio::test(start_paused = true)]
 async fn the_newer_of_two_wins_once_ones_own_is_old() {
     let (a, b, table) = replicas();
-    let scope = scope();
-    let key = Key::tag_list(&scope, &a.epoch(&scope).await);
+    let repository_key = repository_key();
+    let key = Key::tag_list(&repository_key, &a.epoch(&repository_key).await);
     put(&b, &table, &key, "old").await;
     tokio::time::advance(Duration::from_secs(20)).await;
     put(&a, &table, &key, "new").await;
@@ -233,9 +233,9 @@ async fn the_newer_of_two_wins_once_ones_own_is_old() {
 #[tokio::test]
 async fn a_value_from_the_future_is_not_believed() {
     let (a, _, table) = replicas();
-    let scope = scope();
-    let key = Key::large(&scope);
-    let mut stored = Stored {
+    let repository_key = repository_key();
+    let key = Key::large(&repository_key);
+    let mut stored = StoredValue {
         at: a.clock.now() + CLOCK_SKEW / 2,
         epoch: None,
         bytes: "v".into(),
@@ -252,13 +252,13 @@ async fn a_value_from_the_future_is_not_believed() {
 #[tokio::test]
 async fn while_the_second_tier_is_closed_memory_does_but_after_a_gap_nothing_old_is_vouched_for() {
     let (a, _, table) = replicas();
-    let scope = scope();
-    let key = Key::tag_list(&scope, &a.epoch(&scope).await);
+    let repository_key = repository_key();
+    let key = Key::tag_list(&repository_key, &a.epoch(&repository_key).await);
     put(&a, &table, &key, "v").await;
     table.closed.store(true, Ordering::Relaxed);
     assert_eq!(text(&a, &key).await, Some(("v".into(), true)));
-    let doubt = a.clock.now().as_secs() + 1;
-    table.doubtful_before.store(doubt, Ordering::Relaxed);
+    let mark_unverified = a.clock.now().as_secs() + 1;
+    table.unverified_before.store(mark_unverified, Ordering::Relaxed);
     assert_eq!(text(&a, &key).await, Some(("v".into(), false)));
     table.closed.store(false, Ordering::Relaxed);
     assert_eq!(

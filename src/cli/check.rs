@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use crate::config::{Config, Overrides, load};
 use crate::oci::RepositoryName;
 
-use super::failure::Failure;
+use super::assembly::ListenerSecurity;
+use super::error::CliError;
 use super::output::{self, Format};
-use super::wiring::Doors;
 use probe::probe;
-use report::Report;
+use report::CheckReport;
 
 /// Check the configuration and find out what the registry can do.
 ///
@@ -24,7 +24,7 @@ use report::Report;
 Examples:
   refshim check --upstream https://ghcr.io --repository sigstore/cosign/cosign
   refshim check --config /etc/refshim.toml --output json")]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     /// The configuration to check.
     #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
     config: Option<PathBuf>,
@@ -38,18 +38,18 @@ pub(super) struct Args {
     output: Format,
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
     let overrides = Overrides {
         upstream: args.upstream,
         ..Overrides::default()
     };
     let config = load(args.config.as_deref(), &overrides)?;
-    Doors::new(&config)?;
+    ListenerSecurity::new(&config)?;
     let reports = probe_all(&config, args.repository.as_ref()).await?;
     match args.output {
         Format::Json => output::print_json(&serde_json::json!({ "upstreams": reports }))?,
         Format::Table => {
-            let texts: Vec<String> = reports.iter().map(Report::text).collect();
+            let texts: Vec<String> = reports.iter().map(CheckReport::text).collect();
             output::print(&texts.join("\n"))?;
         }
     }
@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         .iter()
         .find_map(|report| Some((report, report.problem.as_ref()?)))
     {
-        Some((report, problem)) => Err(Failure::failed(format!(
+        Some((report, problem)) => Err(CliError::failed(format!(
             "upstream '{}' ({}): {problem}",
             report.name, report.url
         ))),
@@ -65,11 +65,11 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-async fn probe_all(config: &Config, repository: Option<&RepositoryName>) -> Result<Vec<Report>, Failure> {
+async fn probe_all(config: &Config, repository: Option<&RepositoryName>) -> Result<Vec<CheckReport>, CliError> {
     let mut reports = Vec::new();
     for upstream in &config.upstreams {
         let report = probe(upstream, config, repository).await;
-        reports.push(report.map_err(|error| Failure::usage(error.to_string()))?);
+        reports.push(report.map_err(|error| CliError::usage(error.to_string()))?);
     }
     Ok(reports)
 }

@@ -3,7 +3,7 @@
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::{Cli, output};
 
 /// Print a completion script for a shell.
@@ -14,12 +14,12 @@ Examples:
   refshim completions bash > ~/.local/share/bash-completion/completions/refshim
   refshim completions zsh > ~/.zfunc/_refshim       # a folder of $fpath
   refshim completions fish > ~/.config/fish/completions/refshim.fish")]
-pub(super) struct Args {
+pub(super) struct CompletionsArgs {
     #[arg(value_enum)]
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &CompletionsArgs) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "refshim", &mut script);
     output::print(&String::from_utf8_lossy(&script))

@@ -11,13 +11,13 @@ use crate::config::{Config, UpstreamConfig};
 use crate::demo::{self, Demo, Sample};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
-use crate::upstream::Upstream;
+use crate::registry::Upstream;
 use crate::{server, telemetry};
 
-use super::failure::Failure;
+use super::assembly::{cache, resolvers};
+use super::error::CliError;
 use super::output;
 use super::serve::{Signals, bind};
-use super::wiring::{cache, resolvers};
 
 /// Try it without a registry: an embedded one of the old kind with a signed sample image, and refshim in front of it.
 ///
@@ -27,13 +27,13 @@ use super::wiring::{cache, resolvers};
 Examples:
   refshim demo
   refshim demo --listen 127.0.0.1:8080")]
-pub(super) struct Args {
+pub(super) struct DemoArgs {
     /// Where refshim listens.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100")]
     listen: SocketAddr,
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let listener = bind("the demo", "--listen", args.listen).await?;
     let address = listener.local_addr().map_err(failed)?;
@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn start_registry() -> Result<Demo, Failure> {
+async fn start_registry() -> Result<Demo, CliError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
     demo::start(listener).map_err(failed)
 }
@@ -67,8 +67,8 @@ fn config(upstream: UpstreamConfig) -> Config {
     config
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(format!("the demo cannot start: {error}"))
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::failed(format!("the demo cannot start: {error}"))
 }
 
 /// The address to connect to where this is what was listened on.

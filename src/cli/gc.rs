@@ -10,13 +10,13 @@ mod snapshot;
 
 use std::path::PathBuf;
 
-use super::failure::Failure;
-use super::login::Access;
+use super::error::CliError;
+use super::login::RequestedAccess;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
-use super::target::Target;
+use super::target::TargetReference;
 use delete::Deletion;
-use report::{KeepList, Report};
+use report::{GcReport, KeepList};
 
 /// Find link tags whose subject or target is gone, and delete them on request; take what is gone off referrers tags.
 ///
@@ -36,10 +36,10 @@ Examples:
 
 The keep list is for the registry's own cleanup tools, which take signatures and attestations for untagged leftovers of nobody and delete
 them: exclude what it lists.")]
-pub(super) struct Args {
+pub(super) struct GcArgs {
     /// host[:port]/name. Loopback hosts are spoken to without TLS unless https:// is written.
     #[arg(value_name = "REPO", value_parser = repository)]
-    target: Target,
+    target: TargetReference,
     /// Delete what is dead.
     #[arg(long, conflicts_with_all = ["dry_run", "keep_list"])]
     delete: bool,
@@ -57,8 +57,8 @@ pub(super) struct Args {
     output: Format,
 }
 
-fn repository(text: &str) -> Result<Target, String> {
-    let target: Target = text.parse()?;
+fn repository(text: &str) -> Result<TargetReference, String> {
+    let target: TargetReference = text.parse()?;
     match target.is_bare {
         true => Ok(target),
         false => Err(format!(
@@ -68,8 +68,12 @@ fn repository(text: &str) -> Result<Target, String> {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let access = if args.delete { Access::Delete } else { Access::Read };
+pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
+    let access = if args.delete {
+        RequestedAccess::Delete
+    } else {
+        RequestedAccess::Read
+    };
     let session = Session::open(Purpose::whole(args.target, args.ca_file, access)).await?;
     read::must_see_all_tags(&session).await?;
     let snapshot = read::snapshot(&session).await?;
@@ -98,7 +102,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         }
         false => (None, Ok(())),
     };
-    let report = Report::new(session.name(), &verdict, outcomes.as_deref());
+    let report = GcReport::new(session.name(), &verdict, outcomes.as_deref());
     match args.output {
         Format::Json => output::print_json(&report)?,
         Format::Table => output::print(&report.text())?,
@@ -107,10 +111,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     let name = session.name();
     match (report.staying(), report.unmended()) {
         (0, 0) => Ok(()),
-        (0, unmended) => Err(Failure::failed(format!(
+        (0, unmended) => Err(CliError::failed(format!(
             "{name}: {unmended} referrers tags could not be written without what is gone"
         ))),
-        (staying, _) => Err(Failure::failed(format!(
+        (staying, _) => Err(CliError::failed(format!(
             "{name}: {staying} dead link tags could not be deleted"
         ))),
     }

@@ -3,12 +3,10 @@
 use http::HeaderValue;
 use url::Url;
 
+use crate::auth::{Bearer, Challenge, Credentials, CredentialsError, DockerConfig, Token, basic, challenges, question};
 use crate::config::{LimitsConfig, UpstreamConfig};
-use crate::credentials::{
-    Bearer, Challenge, Credentials, CredentialsError, DockerConfig, Token, basic, challenges, question,
-};
 use crate::oci::RepositoryName;
-use crate::upstream::{Caller, Reply, SetupError, Upstream, UpstreamError};
+use crate::registry::{Caller, RegistryResponse, SetupError, Upstream, UpstreamError};
 
 /// Answers of token endpoints are small, and so is what `/v2/` says.
 const MAX_REPLY: usize = 1 << 20;
@@ -32,13 +30,13 @@ pub(super) enum LoginError {
 
 /// What a token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum RequestedAccess {
     Read,
     Write,
     Delete,
 }
 
-impl Access {
+impl RequestedAccess {
     /// The actions of a token's scope (distribution-spec implementations, "Token Scope").
     fn actions(self) -> &'static str {
         match self {
@@ -51,29 +49,33 @@ impl Access {
 
 /// On whose behalf the registry is asked from now on.
 #[derive(Debug)]
-pub(super) struct Login {
+pub(super) struct LoggedIn {
     pub(super) caller: Caller,
     /// Whether this machine holds credentials for the registry.
     pub(super) has_credentials: bool,
 }
 
 /// A registry to log in to.
-pub(super) struct Door<'a> {
+pub(super) struct LoginRequest<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) config: &'a UpstreamConfig,
     /// The key of its credentials: host and port.
     pub(super) host: &'a str,
-    pub(super) access: Access,
+    pub(super) access: RequestedAccess,
 }
 
-impl Door<'_> {
+impl LoginRequest<'_> {
     /// What `/v2/` says to somebody without credentials.
-    pub(super) async fn knock(&self) -> Result<Reply, UpstreamError> {
+    pub(super) async fn ping(&self) -> Result<RegistryResponse, UpstreamError> {
         self.upstream.get("/v2/", &Caller::anonymous(), MAX_REPLY).await
     }
 
-    /// Gets what `reply` to [`Door::knock`] asks for, to work on `repository` with.
-    pub(super) async fn log_in(&self, reply: &Reply, repository: Option<&RepositoryName>) -> Result<Login, LoginError> {
+    /// Gets what `reply` to [`LoginRequest::knock`] asks for, to work on `repository` with.
+    pub(super) async fn log_in(
+        &self,
+        reply: &RegistryResponse,
+        repository: Option<&RepositoryName>,
+    ) -> Result<LoggedIn, LoginError> {
         let known = DockerConfig::find()?.credentials(self.host).await?;
         let challenges = challenges(&reply.headers);
         let wanted = challenges
@@ -89,7 +91,7 @@ impl Door<'_> {
             }
             (Some(Challenge::Other(scheme)), _) => return Err(LoginError::Scheme(scheme.clone())),
         };
-        Ok(Login {
+        Ok(LoggedIn {
             // A password or token that no header can hold is as good as none.
             caller: Caller::with(authorization.and_then(|text| HeaderValue::try_from(text).ok())),
             has_credentials: known.is_some(),

@@ -11,15 +11,15 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::links::Subjects;
+use crate::referrers::Subjects;
 
-use super::failure::Failure;
-use super::login::Access;
+use super::error::CliError;
+use super::login::RequestedAccess;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
-use super::target::Target;
+use super::target::TargetReference;
 use gather::Gather;
-use report::Report;
+use report::MaterializeReport;
 
 /// Write links down in another dialect: the way off cosign tags, and from and to registries with or without refshim.
 ///
@@ -43,14 +43,14 @@ Other examples:
   refshim materialize ghcr.io/o/app:v1 --as proposal-d --apply   # one image only
   refshim materialize http://127.0.0.1:5100/app --as referrers-tag --apply   # through refshim
   refshim materialize ghcr.io/o/app --as proposal-d --output json | jq '.subjects[].writes[].tag'")]
-pub(super) struct Args {
+pub(super) struct MaterializeArgs {
     /// A repository with all its images, host[:port]/name, or one image, host[:port]/name[:tag][@digest]. Loopback hosts are spoken
     /// to without TLS unless https:// is written.
     #[arg(value_name = "REPO|REF")]
-    target: Target,
+    target: TargetReference,
     /// How to write the links down.
     #[arg(long = "as", value_enum, value_name = "DIALECT")]
-    dialect: As,
+    form: As,
     /// Write; without it, only say what would be written.
     #[arg(long)]
     apply: bool,
@@ -80,21 +80,22 @@ impl As {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let access = if args.apply { Access::Write } else { Access::Read };
+pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
+    let access = if args.apply {
+        RequestedAccess::Write
+    } else {
+        RequestedAccess::Read
+    };
     let session = Session::open(Purpose::whole(args.target, args.ca_file, access)).await?;
     let subjects = subjects(&session).await?;
-    let plans = Gather::new(&session, args.dialect)
-        .await?
-        .plans(subjects.digests)
-        .await?;
+    let plans = Gather::new(&session, args.form).await?.plans(subjects.digests).await?;
     let outcomes = match args.apply {
         true => Some(apply::apply(&session, &plans).await?),
         false => None,
     };
-    let report = Report::new(
+    let report = MaterializeReport::new(
         session.name(),
-        args.dialect,
+        args.form,
         &plans,
         outcomes.as_deref(),
         &subjects.unclear,
@@ -105,7 +106,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
     match report.failed() {
         0 => Ok(()),
-        failed => Err(Failure::failed(format!(
+        failed => Err(CliError::failed(format!(
             "{}: {failed} tags could not be written; run it again, what is written stays",
             report.reference
         ))),
@@ -113,7 +114,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// The one that was asked for, or all of the repository.
-async fn subjects(session: &Session) -> Result<Subjects, Failure> {
+async fn subjects(session: &Session) -> Result<Subjects, CliError> {
     if !session.target().is_bare {
         return Ok(Subjects {
             digests: BTreeSet::from([session.subject().await?]),

@@ -3,10 +3,11 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. Errors go to standard error, one line each: what is wrong and
 //! how to mend it.
 
+mod assembly;
 mod check;
 mod completions;
 mod demo;
-mod failure;
+mod error;
 mod gc;
 mod login;
 mod man;
@@ -21,12 +22,11 @@ mod target;
 mod tree;
 mod users;
 mod warming;
-mod wiring;
 
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {
-    pub(crate) use super::target::Target;
+    pub(crate) use super::target::TargetReference;
 }
 
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use failure::Failure;
+use error::CliError;
 
 /// The configuration file, where the flag does not name one.
 const CONFIG_VARIABLE: &str = "REFSHIM_CONFIG";
@@ -57,15 +57,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
-    Check(check::Args),
-    Referrers(referrers::Args),
-    Tree(tree::Args),
-    Materialize(materialize::Args),
-    Gc(gc::Args),
-    Demo(demo::Args),
-    Completions(completions::Args),
-    Man(man::Args),
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Referrers(referrers::ReferrersArgs),
+    Tree(tree::TreeArgs),
+    Materialize(materialize::MaterializeArgs),
+    Gc(gc::GcArgs),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the program with this process's arguments.
@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("no threads can be had from the system: {error}")))
+        .map_err(|error| CliError::failed(format!("no threads can be had from the system: {error}")))
         .and_then(|runtime| runtime.block_on(run(cli.command)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<(), Failure> {
+async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(args).await,
@@ -117,7 +117,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             let line: Vec<&str> = paragraph.map(str::trim).collect();
             let line = line.join(" ");
             let problem = line.strip_prefix("error: ").unwrap_or(&line);
-            Failure::usage(format!("{problem}; see 'refshim help'")).report()
+            CliError::usage(format!("{problem}; see 'refshim help'")).report()
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::error::CliError;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -17,20 +17,20 @@ pub(super) enum Format {
 }
 
 /// Prints `text`. A reader that has seen enough (`| head`) is no failure.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("standard output cannot be written: {error}")))
+            Err(CliError::failed(format!("standard output cannot be written: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
+pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&(text + "\n")),
-        Err(error) => Err(Failure::failed(format!(
+        Err(error) => Err(CliError::failed(format!(
             "the answer cannot be printed as JSON: {error}"
         ))),
     }

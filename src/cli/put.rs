@@ -2,10 +2,10 @@
 
 use http::{HeaderValue, StatusCode};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::session::Session;
 use crate::oci::{Digest, Reference, Tag};
-use crate::upstream::{RawManifest, Reply};
+use crate::registry::{RawManifest, RegistryResponse};
 
 /// What became of one write; an error is why it could not be done.
 pub(super) type Put = Result<(), String>;
@@ -15,7 +15,7 @@ pub(super) async fn unchanged(
     session: &Session,
     tag: &Tag,
     digest: Option<&Digest>,
-) -> Result<Option<Option<HeaderValue>>, Failure> {
+) -> Result<Option<Option<HeaderValue>>, CliError> {
     let reference = Reference::Tag(tag.clone());
     let (repository, caller) = (session.repository(), session.caller());
     let head = session.upstream().head_manifest(repository, &reference, caller).await;
@@ -38,7 +38,7 @@ pub(super) async fn put(
     reference: &Reference,
     raw: RawManifest,
     etag: Option<&HeaderValue>,
-) -> Result<Put, Failure> {
+) -> Result<Put, CliError> {
     let reply = session
         .upstream()
         .put_manifest_if(
@@ -53,7 +53,7 @@ pub(super) async fn put(
     match reply {
         Ok(reply) if reply.status.is_success() => Ok(Ok(())),
         Ok(reply) if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            Err(Failure::refused(session.name(), &reply))
+            Err(CliError::refused(session.name(), &reply))
         }
         // Locked tags are refused even where they have this content already.
         Ok(reply) => Ok(match session.digest_of(reference).await? {
@@ -65,7 +65,7 @@ pub(super) async fn put(
 }
 
 /// What the registry said, for people.
-pub(super) fn refusal(reply: &Reply) -> String {
+pub(super) fn refusal(reply: &RegistryResponse) -> String {
     let body: String = String::from_utf8_lossy(&reply.body).trim().chars().take(300).collect();
     format!("the registry refused (HTTP {}: {body})", reply.status.as_u16())
 }

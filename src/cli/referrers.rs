@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::oci::descriptor::Annotations;
-use crate::oci::{Dialect, Digest, Referrer, timestamp};
+use crate::oci::{Digest, LinkSource, Referrer, timestamp};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::{self, Format};
 use super::session::{Options, Session};
 
@@ -19,7 +19,7 @@ Examples:
   refshim referrers ghcr.io/sigstore/cosign/cosign:v2.4.1
   refshim referrers --artifact-type application/spdx+json 127.0.0.1:5000/app:v1
   refshim referrers --output json ghcr.io/o/app@sha256:… | jq -r '.referrers[].digest'")]
-pub(super) struct Args {
+pub(super) struct ReferrersArgs {
     #[command(flatten)]
     options: Options,
     /// Only these artifact types; may be given more than once.
@@ -32,17 +32,17 @@ pub(super) struct Args {
 /// What `--output json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listing<'a> {
+struct ReferrersReport<'a> {
     /// As it was asked for.
     reference: String,
     subject: &'a Digest,
-    referrers: Vec<Entry<'a>>,
+    referrers: Vec<ReferrerRow<'a>>,
 }
 
 /// One referrer, in JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entry<'a> {
+pub(super) struct ReferrerRow<'a> {
     pub(super) digest: &'a Digest,
     media_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,10 +53,11 @@ pub(super) struct Entry<'a> {
     created: Option<String>,
     annotations: &'a Annotations,
     /// How the link was written down.
-    dialects: Vec<Dialect>,
+    #[serde(rename = "dialects")]
+    sources: Vec<LinkSource>,
 }
 
-impl<'a> From<&'a Referrer> for Entry<'a> {
+impl<'a> From<&'a Referrer> for ReferrerRow<'a> {
     fn from(referrer: &'a Referrer) -> Self {
         let descriptor = &referrer.descriptor;
         Self {
@@ -66,19 +67,19 @@ impl<'a> From<&'a Referrer> for Entry<'a> {
             size: descriptor.size,
             created: referrer.created.and_then(timestamp::to_rfc3339),
             annotations: &descriptor.annotations,
-            dialects: referrer.dialects.iter().copied().collect(),
+            sources: referrer.sources.iter().copied().collect(),
         }
     }
 }
 
-impl Entry<'_> {
+impl ReferrerRow<'_> {
     /// The artifact type, or what comes closest.
     pub(super) fn kind(&self) -> &str {
         self.artifact_type.unwrap_or(self.media_type)
     }
 
-    pub(super) fn dialects(&self) -> String {
-        let names: Vec<&str> = self.dialects.iter().map(|dialect| dialect.as_str()).collect();
+    pub(super) fn sources(&self) -> String {
+        let names: Vec<&str> = self.sources.iter().map(|source| source.as_str()).collect();
         names.join(", ")
     }
 
@@ -93,7 +94,7 @@ pub(super) fn is_wanted(referrer: &Referrer, artifact_types: &[String]) -> bool 
     artifact_types.is_empty() || artifact_types.iter().any(|wanted| wanted == own)
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: ReferrersArgs) -> Result<(), CliError> {
     let session = Session::open(args.options).await?;
     let subject = session.subject().await?;
     let links = session.referrers(&subject).await?;
@@ -101,10 +102,10 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         .referrers
         .iter()
         .filter(|referrer| is_wanted(referrer, &args.artifact_type));
-    let listing = Listing {
+    let listing = ReferrersReport {
         reference: session.target().to_string(),
         subject: &subject,
-        referrers: wanted.map(Entry::from).collect(),
+        referrers: wanted.map(ReferrerRow::from).collect(),
     };
     match args.output {
         Format::Json => output::print_json(&listing),
@@ -112,7 +113,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-fn table(listing: &Listing<'_>) -> String {
+fn table(listing: &ReferrersReport<'_>) -> String {
     let count = listing.referrers.len();
     let noun = if count == 1 { "referrer" } else { "referrers" };
     let mut text = format!("{} ({}): {count} {noun}\n", listing.reference, listing.subject);
@@ -127,12 +128,12 @@ fn table(listing: &Listing<'_>) -> String {
     text
 }
 
-fn row(entry: &Entry<'_>) -> [String; 5] {
+fn row(entry: &ReferrerRow<'_>) -> [String; 5] {
     [
         entry.digest.to_string(),
         entry.kind().to_owned(),
         entry.size(),
         entry.created.clone().unwrap_or_else(|| "-".to_owned()),
-        entry.dialects(),
+        entry.sources(),
     ]
 }

@@ -8,18 +8,18 @@ use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Admin, Watched};
+use crate::admin::{self, Admin, AdminSources};
 use crate::config::{Config, LogFormat, Overrides, load};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
-use crate::server::{self, Entrance};
+use crate::registry::Upstream;
+use crate::server::{self, Listener};
 use crate::telemetry;
-use crate::upstream::Upstream;
 
-use super::failure::Failure;
-use super::users::Users;
+use super::assembly::{ListenerSecurity, cache, resolvers};
+use super::error::CliError;
+use super::users::CredentialUsers;
 use super::warming;
-use super::wiring::{Doors, cache, resolvers};
 
 /// Run the proxy in front of a registry.
 ///
@@ -36,7 +36,7 @@ Examples:
 
 Every key of the configuration file, with its default, is in config.example.toml; each is an environment variable too:
 server.listen is REFSHIM_SERVER__LISTEN. Flags beat environment variables beat the file.")]
-pub(super) struct Args {
+pub(super) struct ServeArgs {
     /// The configuration, in TOML.
     #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
     config: Option<PathBuf>,
@@ -72,7 +72,7 @@ impl From<LogFormatFlag> for LogFormat {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
     let overrides = Overrides {
         upstream: args.upstream,
         listen: args.listen,
@@ -82,24 +82,24 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     };
     let config = load(args.config.as_deref(), &overrides)?;
     let traces = telemetry::init(&config.log, &config.telemetry);
-    let traces = traces.map_err(|error| Failure::usage(error.to_string()))?;
+    let traces = traces.map_err(|error| CliError::usage(error.to_string()))?;
     let ended = serve(&config).await;
     traces.finish().await;
     ended
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+async fn serve(config: &Config) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let upstreams = upstreams(config)?;
     let metrics = Arc::new(Metrics::default());
     let token = events_token(config)?;
     let cache = cache(config)?;
     let resolvers = resolvers(&upstreams, &cache, config);
-    let doors = Doors::new(config)?;
-    let gateway = Gateway::new(resolvers.clone(), config, metrics.clone()).with_users(doors.users);
+    let security = ListenerSecurity::new(config)?;
+    let gateway = Gateway::new(resolvers.clone(), config, metrics.clone()).with_users(security.users);
     let gateway = Arc::new(gateway);
-    let listeners = [("server", &doors.tls), ("admin", &doors.admin_tls)];
-    let watched = Watched {
+    let listeners = [("server", &security.tls), ("admin", &security.admin_tls)];
+    let watched = AdminSources {
         resolvers: resolvers.clone(),
         metrics,
         cache,
@@ -109,20 +109,20 @@ async fn serve(config: &Config) -> Result<(), Failure> {
             .collect(),
     };
     let admin = Arc::new(Admin::new(watched, token.as_deref()));
-    let entrance = Entrance {
-        tls: doors.tls,
+    let listener = Listener {
+        tls: security.tls,
         tcp: bind("server.listen", "--listen", config.server.listen).await?,
     };
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
-    announce(&entrance, &admin_listener, doors.admin_tls.is_some(), &upstreams);
+    announce(&listener, &admin_listener, security.admin_tls.is_some(), &upstreams);
     announce_own_credentials(config);
 
-    server::descriptors::raise(config.limits.connections);
+    server::open_files::raise_limit(config.limits.connections);
     warming::start(&resolvers, config);
-    let watching = tokio::spawn(admin::run(admin_listener, doors.admin_tls, admin.clone()));
+    let watching = tokio::spawn(admin::run(admin_listener, security.admin_tls, admin.clone()));
     let limits = server::Limits::of(config);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server::run(entrance, gateway, limits, async {
+    let serving = server::run(listener, gateway, limits, async {
         // Dropped or sent: either way it is time to stop.
         let _ = stopped.await;
     });
@@ -141,48 +141,48 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, Failure> {
+fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, CliError> {
     let upstreams = config.upstreams.iter().map(|upstream| {
         let upstream = Upstream::new(upstream, &config.limits);
         upstream
             .map(Arc::new)
-            .map_err(|error| Failure::usage(error.to_string()))
+            .map_err(|error| CliError::usage(error.to_string()))
     });
     upstreams.collect()
 }
 
-fn events_token(config: &Config) -> Result<Option<String>, Failure> {
+fn events_token(config: &Config) -> Result<Option<String>, CliError> {
     let Some(file) = &config.admin.events_token_file else {
         return Ok(None);
     };
     let key = "admin.events_token_file";
     let token = std::fs::read_to_string(file);
     let token =
-        token.map_err(|error| Failure::usage(format!("{key}: '{}' cannot be read: {error}", file.display())))?;
+        token.map_err(|error| CliError::usage(format!("{key}: '{}' cannot be read: {error}", file.display())))?;
     match token.trim() {
-        "" => Err(Failure::usage(format!("{key}: '{}' is empty", file.display()))),
+        "" => Err(CliError::usage(format!("{key}: '{}' is empty", file.display()))),
         token => Ok(Some(token.to_owned())),
     }
 }
 
-pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::failed(format!(
+        CliError::failed(format!(
             "{key}: {address} cannot be had ({error}); choose another with {flag}"
         ))
     })
 }
 
-fn announce(entrance: &Entrance, admin_listener: &TcpListener, admin_tls: bool, upstreams: &[Arc<Upstream>]) {
+fn announce(listener: &Listener, admin_listener: &TcpListener, admin_tls: bool, upstreams: &[Arc<Upstream>]) {
     let registries: Vec<&str> = upstreams.iter().map(|upstream| upstream.url().as_str()).collect();
-    let (url, registries) = (shown(&entrance.tcp, entrance.tls.is_some()), registries.join(", "));
+    let (url, registries) = (shown(&listener.tcp, listener.tls.is_some()), registries.join(", "));
     tracing::info!("listening on {url} in front of {registries}");
     tracing::info!("admin on {}", shown(admin_listener, admin_tls));
 }
 
 /// Who has the rights of refshim's own credentials.
 fn announce_own_credentials(config: &Config) {
-    let users = Users::of(&config.server);
+    let users = CredentialUsers::of(&config.server);
     for upstream in config
         .upstreams
         .iter()
@@ -207,8 +207,8 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> Result<Self, Failure> {
-        let failed = |error| Failure::failed(format!("signals cannot be listened to: {error}"));
+    pub(super) fn new() -> Result<Self, CliError> {
+        let failed = |error| CliError::failed(format!("signals cannot be listened to: {error}"));
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,

@@ -8,13 +8,13 @@ use clap::ValueEnum;
 
 use crate::cache::{Bounds, Cache};
 use crate::config::{CacheConfig, Depth, LimitsConfig, LinksConfig, UpstreamConfig};
-use crate::links::{ResolveError, Resolver};
-use crate::oci::{Digest, Links, Manifest, Reference, RepositoryName};
-use crate::upstream::{Answer, Caller, RawManifest, Upstream, UpstreamError};
+use crate::oci::{Digest, Manifest, Reference, ReferrerList, RepositoryName};
+use crate::referrers::{ResolveError, Resolver};
+use crate::registry::{Answer, Caller, RawManifest, Upstream, UpstreamError};
 
-use super::failure::Failure;
-use super::login::{Access, Door};
-use super::target::Target;
+use super::error::CliError;
+use super::login::{LoginRequest, RequestedAccess};
+use super::target::TargetReference;
 
 /// Longer than work on any repository takes.
 const LONGEST_WORK: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,7 +25,7 @@ pub(super) struct Options {
     /// What to look at: [http://|https://]host[:port]/name[:tag][@digest]. Loopback hosts are spoken to without TLS unless
     /// https:// is written.
     #[arg(value_name = "REF")]
-    pub(super) target: Target,
+    pub(super) target: TargetReference,
     /// How far to look: only tags that begin with the subject's digest, or also behind every other tag.
     #[arg(long, value_enum, default_value = "auto")]
     depth: DepthFlag,
@@ -54,19 +54,19 @@ impl From<DepthFlag> for Depth {
 
 /// What a session is for.
 pub(super) struct Purpose {
-    pub(super) target: Target,
+    pub(super) target: TargetReference,
     /// What messages call it.
     pub(super) name: String,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) depth: Depth,
-    pub(super) access: Access,
+    pub(super) access: RequestedAccess,
     /// How long what was read is taken to be so still.
     pub(super) freshness: CacheConfig,
 }
 
 impl Purpose {
     /// Work on what a repository holds as a whole, all of it seen as it was at one time.
-    pub(super) fn whole(target: Target, ca_file: Option<PathBuf>, access: Access) -> Self {
+    pub(super) fn whole(target: TargetReference, ca_file: Option<PathBuf>, access: RequestedAccess) -> Self {
         Self {
             name: match target.is_bare {
                 true => target.repository(),
@@ -93,7 +93,7 @@ impl From<Options> for Purpose {
             target: options.target,
             ca_file: options.ca_file,
             depth: options.depth.into(),
-            access: Access::Read,
+            access: RequestedAccess::Read,
             freshness: CacheConfig::default(),
         }
     }
@@ -103,12 +103,12 @@ impl From<Options> for Purpose {
 pub(super) struct Session {
     resolver: Resolver,
     caller: Caller,
-    target: Target,
+    target: TargetReference,
     name: String,
 }
 
 impl Session {
-    pub(super) async fn open(purpose: impl Into<Purpose>) -> Result<Self, Failure> {
+    pub(super) async fn open(purpose: impl Into<Purpose>) -> Result<Self, CliError> {
         let Purpose {
             target,
             name,
@@ -122,16 +122,16 @@ impl Session {
             ..UpstreamConfig::new(target.registry.clone())
         };
         let limits = LimitsConfig::default();
-        let upstream = Upstream::new(&config, &limits).map_err(|error| Failure::usage(error.to_string()))?;
-        let door = Door {
+        let upstream = Upstream::new(&config, &limits).map_err(|error| CliError::usage(error.to_string()))?;
+        let request = LoginRequest {
             upstream: &upstream,
             config: &config,
             host: &target.host,
             access,
         };
-        let failed = |error: &dyn std::error::Error| Failure::failed(format!("{}: {error}", target.registry));
-        let reply = door.knock().await.map_err(|error| failed(&error))?;
-        let login = door.log_in(&reply, Some(&target.repository)).await;
+        let failed = |error: &dyn std::error::Error| CliError::failed(format!("{}: {error}", target.registry));
+        let reply = request.ping().await.map_err(|error| failed(&error))?;
+        let login = request.log_in(&reply, Some(&target.repository)).await;
         let login = login.map_err(|error| failed(&error))?;
         let cache = Cache::new(Bounds {
             manifests: freshness.manifest_bytes,
@@ -150,12 +150,12 @@ impl Session {
         })
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &TargetReference {
         &self.target
     }
 
     /// The digest of what was asked for. A digest is believed: referrers may exist without their subject.
-    pub(super) async fn subject(&self) -> Result<Digest, Failure> {
+    pub(super) async fn subject(&self) -> Result<Digest, CliError> {
         let tag = match &self.target.reference {
             Reference::Digest(digest) => return Ok(digest.clone()),
             tag => tag,
@@ -165,13 +165,13 @@ impl Session {
             Some(head) => Ok(head.digest),
             None => {
                 let problem = "the registry does not hold it; check the name and the tag";
-                Err(Failure::failed(format!("{}: {problem}", self.target)))
+                Err(CliError::failed(format!("{}: {problem}", self.target)))
             }
         }
     }
 
     /// Everything that refers to `subject`.
-    pub(super) async fn referrers(&self, subject: &Digest) -> Result<Arc<Links>, Failure> {
+    pub(super) async fn referrers(&self, subject: &Digest) -> Result<Arc<ReferrerList>, CliError> {
         loop {
             match self.resolver.resolve(self.repository(), subject, &self.caller).await {
                 Ok(resolved) => return Ok(resolved.links),
@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// The manifest `digest`, as far as links are concerned. `None` when it is gone or no manifest.
-    pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, Failure> {
+    pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, CliError> {
         let reference = Reference::Digest(digest.clone());
         let answer = self.resolver.manifest(self.repository(), &reference, &self.caller);
         let raw = self.found(answer.await)?;
@@ -207,13 +207,13 @@ impl Session {
     }
 
     /// What the registry holds under `reference`, envelopes left closed.
-    pub(super) async fn raw_manifest(&self, reference: &Reference) -> Result<Option<RawManifest>, Failure> {
+    pub(super) async fn raw_manifest(&self, reference: &Reference) -> Result<Option<RawManifest>, CliError> {
         let answer = self.upstream().manifest(self.repository(), reference, &self.caller);
         self.found(answer.await)
     }
 
     /// The digest that the registry holds under `reference`.
-    pub(super) async fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>, Failure> {
+    pub(super) async fn digest_of(&self, reference: &Reference) -> Result<Option<Digest>, CliError> {
         let answer = self
             .upstream()
             .head_manifest(self.repository(), reference, &self.caller);
@@ -221,18 +221,18 @@ impl Session {
     }
 
     /// What was found, `None` for what the registry says it does not hold; all else is a failure.
-    pub(super) fn found<T>(&self, answer: Result<Answer<T>, UpstreamError>) -> Result<Option<T>, Failure> {
+    pub(super) fn found<T>(&self, answer: Result<Answer<T>, UpstreamError>) -> Result<Option<T>, CliError> {
         match answer {
             Ok(Answer::Found(found)) => Ok(Some(found)),
             Ok(Answer::Absent) => Ok(None),
-            Ok(Answer::Refused(refusal)) => Err(Failure::refused(&self.name, &refusal)),
+            Ok(Answer::Refused(refusal)) => Err(CliError::refused(&self.name, &refusal)),
             Err(error) => Err(self.failed(&error)),
         }
     }
 
-    pub(super) fn not_resolved(&self, error: &ResolveError) -> Failure {
+    pub(super) fn not_resolved(&self, error: &ResolveError) -> CliError {
         match error {
-            ResolveError::Refused(refusal) => Failure::refused(&self.name, refusal),
+            ResolveError::Refused(refusal) => CliError::refused(&self.name, refusal),
             ResolveError::Upstream(error) => self.failed(error),
         }
     }
@@ -242,14 +242,14 @@ impl Session {
         &self.name
     }
 
-    pub(super) fn no_repository(&self) -> Failure {
+    pub(super) fn no_repository(&self) -> CliError {
         let repository = self.target.repository();
-        Failure::failed(format!(
+        CliError::failed(format!(
             "{repository}: the registry does not know the repository; check the name"
         ))
     }
 
-    pub(super) fn failed(&self, error: &dyn std::error::Error) -> Failure {
-        Failure::failed(format!("{}: {error}", self.name))
+    pub(super) fn failed(&self, error: &dyn std::error::Error) -> CliError {
+        CliError::failed(format!("{}: {error}", self.name))
     }
 }

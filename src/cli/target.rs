@@ -14,7 +14,7 @@ const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 
 /// One thing in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct TargetReference {
     /// The registry's root.
     pub(crate) registry: Url,
     /// Host and port as written: the key of its credentials.
@@ -26,7 +26,7 @@ pub(crate) struct Target {
     pub(super) is_bare: bool,
 }
 
-impl FromStr for Target {
+impl FromStr for TargetReference {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -54,7 +54,7 @@ impl FromStr for Target {
     }
 }
 
-impl Target {
+impl TargetReference {
     /// `host/name`
     pub(crate) fn repository(&self) -> String {
         format!("{}/{}", self.host, self.repository)
@@ -87,7 +87,7 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for TargetReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = match self.reference {
             Reference::Tag(_) => ':',
@@ -104,7 +104,7 @@ mod tests {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn parsed(text: &str) -> (String, String) {
-        let target: Target = text.parse().unwrap();
+        let target: TargetReference = text.parse().unwrap();
         (target.registry.to_string(), target.to_string())
     }
 
@@ -145,10 +145,10 @@ mod tests {
 
     #[test]
     fn a_repository_is_told_from_a_reference() {
-        let bare = |text: &str| text.parse::<Target>().unwrap().is_bare;
+        let bare = |text: &str| text.parse::<TargetReference>().unwrap().is_bare;
         assert!(bare("ghcr.io/o/app") && bare("127.0.0.1:5000/app"));
         assert!(!bare("ghcr.io/o/app:latest") && !bare(&format!("ghcr.io/o/app@{DIGEST}")));
-        let target: Target = "http://registry.example/o/app".parse().unwrap();
+        let target: TargetReference = "http://registry.example/o/app".parse().unwrap();
         assert_eq!(target.repository(), "registry.example/o/app");
     }
 
@@ -165,7 +165,7 @@ mod tests {
             "ftp://ghcr.io/a",
             "ghcr.io/a:b c",
         ] {
-            let problem = text.parse::<Target>().unwrap_err();
+            let problem = text.parse::<TargetReference>().unwrap_err();
             assert!(!problem.is_empty() && !problem.contains('\n'), "{text}: {problem}");
         }
     }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Descriptor, Digest, Referrer};
 
-use super::failure::Failure;
+use super::error::CliError;
 use super::output::{self, Format, printable};
-use super::referrers::{Entry, is_wanted};
+use super::referrers::{ReferrerRow, is_wanted};
 use super::session::{Options, Session};
 
 /// Show an image and everything that refers to it, recursively.
@@ -21,7 +21,7 @@ Examples:
   refshim tree ghcr.io/sigstore/cosign/cosign:v2.4.1
   refshim tree --levels 1 127.0.0.1:5000/app:v1
   refshim tree --output json http://127.0.0.1:5100/app:v1")]
-pub(super) struct Args {
+pub(super) struct TreeArgs {
     #[command(flatten)]
     options: Options,
     /// Only branches that end in these artifact types; may be given more than once.
@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 /// What `--output json` prints.
 #[derive(Serialize)]
-struct Tree {
+struct TreeReport {
     /// As it was asked for.
     reference: String,
     subject: Digest,
@@ -49,14 +49,14 @@ struct Tree {
 struct Branches {
     /// Of an index: what it lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    manifests: Vec<Listed>,
+    manifests: Vec<ListedManifest>,
     referrers: Vec<Node>,
 }
 
 /// A manifest that an index lists.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+struct ListedManifest {
     digest: Digest,
     media_type: String,
     #[serde(flatten)]
@@ -74,19 +74,19 @@ impl Serialize for Node {
         #[derive(Serialize)]
         struct Flat<'a> {
             #[serde(flatten)]
-            entry: Entry<'a>,
+            entry: ReferrerRow<'a>,
             #[serde(flatten)]
             branches: &'a Branches,
         }
         let flat = Flat {
-            entry: Entry::from(&self.referrer),
+            entry: ReferrerRow::from(&self.referrer),
             branches: &self.branches,
         };
         flat.serialize(serializer)
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<(), Failure> {
+pub(super) async fn run(args: TreeArgs) -> Result<(), CliError> {
     let session = Session::open(args.options).await?;
     let subject = session.subject().await?;
     let mut walk = Walk {
@@ -94,7 +94,7 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         artifact_types: &args.artifact_type,
         seen: BTreeSet::new(),
     };
-    let tree = Tree {
+    let tree = TreeReport {
         reference: session.target().to_string(),
         branches: walk.below(&subject, args.levels).await?,
         subject,
@@ -117,7 +117,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    async fn below(&mut self, digest: &Digest, levels: usize) -> Result<Branches, Failure> {
+    async fn below(&mut self, digest: &Digest, levels: usize) -> Result<Branches, CliError> {
         let mut branches = Branches::default();
         if !self.seen.insert(digest.clone()) || levels == 0 {
             return Ok(branches);
@@ -142,7 +142,7 @@ impl Walk<'_> {
             }
             let below = Box::pin(self.below(&descriptor.digest, levels)).await?;
             if self.artifact_types.is_empty() || !below.is_empty() {
-                branches.manifests.push(Listed {
+                branches.manifests.push(ListedManifest {
                     digest: descriptor.digest.clone(),
                     media_type: descriptor.media_type.clone(),
                     branches: below,
@@ -169,13 +169,13 @@ fn draw(branches: &Branches, indent: &str, text: &mut String) {
         (label, &listed.branches)
     });
     let referrers = branches.referrers.iter().map(|node| {
-        let entry = Entry::from(&node.referrer);
+        let entry = ReferrerRow::from(&node.referrer);
         let label = format!(
             "{}  {}  {}  [{}]",
             entry.digest,
             printable(entry.kind()),
             entry.size(),
-            entry.dialects()
+            entry.sources()
         );
         (label, &node.branches)
     });

@@ -9,7 +9,7 @@ use crate::config::ServerConfig;
 /// The configuration was checked: what is left open is so on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Users {
+pub(super) enum CredentialUsers {
     /// Of `server.auth.htpasswd_file`.
     Passwords,
     /// Of authorities in `server.tls.client_ca_file`.
@@ -22,7 +22,7 @@ pub(super) enum Users {
     Anybody,
 }
 
-impl Users {
+impl CredentialUsers {
     pub(super) fn of(server: &ServerConfig) -> Self {
         let (passwords, certificates) = (&server.auth.htpasswd_file, &server.tls.client_ca_file);
         match (passwords.is_some(), certificates.is_some()) {
@@ -62,15 +62,15 @@ mod tests {
             };
             server.auth.htpasswd_file = passwords.then(|| "users".into());
             server.tls.client_ca_file = certificates.then(|| "ca.pem".into());
-            Users::of(&server)
+            CredentialUsers::of(&server)
         };
-        assert_eq!(server("127.0.0.1:1", false, false), Users::ThisMachine);
-        assert_eq!(server("[::1]:1", false, false), Users::ThisMachine);
-        assert_eq!(server("0.0.0.0:1", false, false), Users::Anybody);
+        assert_eq!(server("127.0.0.1:1", false, false), CredentialUsers::ThisMachine);
+        assert_eq!(server("[::1]:1", false, false), CredentialUsers::ThisMachine);
+        assert_eq!(server("0.0.0.0:1", false, false), CredentialUsers::Anybody);
         for listen in ["127.0.0.1:1", "0.0.0.0:1"] {
-            assert_eq!(server(listen, true, false), Users::Passwords);
-            assert_eq!(server(listen, false, true), Users::Certificates);
-            assert_eq!(server(listen, true, true), Users::PasswordsOrCertificates);
+            assert_eq!(server(listen, true, false), CredentialUsers::Passwords);
+            assert_eq!(server(listen, false, true), CredentialUsers::Certificates);
+            assert_eq!(server(listen, true, true), CredentialUsers::PasswordsOrCertificates);
         }
     }
 }

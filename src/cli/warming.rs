@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 
 use crate::config::Config;
-use crate::links::Resolver;
 use crate::oci::RepositoryName;
-use crate::upstream::Caller;
+use crate::referrers::Resolver;
+use crate::registry::Caller;
 
 /// Repositories at once: callers come first.
 const PARALLEL: usize = 2;

@@ -6,7 +6,7 @@ use super::Config;
 use super::error::ConfigError;
 use super::redis::{RedisConfig, RedisUrl};
 use super::upstream::DEFAULT_UPSTREAM;
-use super::{doors, files, routing};
+use super::{files, listener_security, routing};
 
 /// Completes names and reports what no single value shows.
 pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
@@ -41,7 +41,7 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
     listing_accounts(config, problems);
     routing::check(&config.upstreams, problems);
     files::check(config, problems);
-    doors::check(config, problems);
+    listener_security::check(config, problems);
     check_redis(&config.cache.redis, problems);
     let (listen, admin) = (config.server.listen, config.admin.listen);
     if listen == admin && listen.port() != 0 {

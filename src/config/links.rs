@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::credentials::CredentialsConfig;
 use super::values;
-use crate::oci::Dialect;
+use crate::oci::LinkSource;
 
 /// How far to look for links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct LinksConfig {
     pub deep_refresh: Duration,
     /// The dialects that are read.
     #[serde(deserialize_with = "sources")]
-    pub sources: BTreeSet<Dialect>,
+    pub sources: BTreeSet<LinkSource>,
     /// Accounts that list tags on behalf of callers who may not, by the name of the upstream.
     pub credentials: BTreeMap<String, CredentialsConfig>,
 }
@@ -49,7 +49,7 @@ impl Default for LinksConfig {
             depth: Depth::Auto,
             deep_limit: 200,
             deep_refresh: Duration::from_secs(600),
-            sources: Dialect::ALL.into(),
+            sources: LinkSource::ALL.into(),
             credentials: BTreeMap::new(),
         }
     }
@@ -59,6 +59,9 @@ fn depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Depth, D::Error> 
     values::choice(deserializer, &Depth::NAMES)
 }
 
-fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Dialect>, D::Error> {
-    values::choices(deserializer, &Dialect::ALL.map(|dialect| (dialect.as_str(), dialect)))
+fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<LinkSource>, D::Error> {
+    values::choices(
+        deserializer,
+        &LinkSource::ALL.map(|dialect| (dialect.as_str(), dialect)),
+    )
 }

@@ -6,12 +6,12 @@
 mod cache;
 mod check;
 mod credentials;
-mod doors;
 mod env;
 mod error;
 mod files;
 mod limits;
 mod links;
+mod listener_security;
 mod load;
 mod redis;
 mod routing;
@@ -27,17 +27,15 @@ use serde::Deserialize;
 
 pub use cache::CacheConfig;
 pub use credentials::{CredentialsConfig, CredentialsKind};
-pub use error::{ConfigError, ConfigErrors};
+pub use error::ConfigErrors;
 pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig};
 pub use load::{Overrides, load, load_with};
-pub use redis::{RedisConfig, RedisUrl};
-pub use secret::Secret;
-pub use server::{AdminConfig, AuthConfig, LogConfig, LogFormat, ServerConfig};
+pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig};
 pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
 pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
-pub use upstream::{Blobs, DEFAULT_UPSTREAM, ListingKind, UpstreamConfig};
+pub use upstream::{Blobs, ListingKind, UpstreamConfig};
 pub use values::registry_url;
 
 /// Everything that `refshim serve` needs.

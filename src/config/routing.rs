@@ -7,7 +7,7 @@ use super::error::ConfigError;
 
 /// Reports names that lead to more than one upstream. Names are complete already.
 pub(super) fn check(upstreams: &[UpstreamConfig], problems: &mut Vec<ConfigError>) {
-    let mut taken = Taken::default();
+    let mut taken = ClaimedNames::default();
     for (index, upstream) in upstreams.iter().enumerate().filter(|(_, upstream)| upstream.has_url()) {
         let key = |name: &str| format!("upstream[{index}].{name}");
         for namespace in upstream.namespaces() {
@@ -34,9 +34,9 @@ pub(super) fn check(upstreams: &[UpstreamConfig], problems: &mut Vec<ConfigError
 
 /// Which upstream has a name, by the kind of name.
 #[derive(Default)]
-struct Taken<'a>(BTreeMap<(&'static str, String), &'a UpstreamConfig>);
+struct ClaimedNames<'a>(BTreeMap<(&'static str, String), &'a UpstreamConfig>);
 
-impl<'a> Taken<'a> {
+impl<'a> ClaimedNames<'a> {
     /// The one that had it before.
     fn take(&mut self, kind: &'static str, name: &str, upstream: &'a UpstreamConfig) -> Option<&'a UpstreamConfig> {
         let key = (kind, name.to_owned());

@@ -4,17 +4,17 @@ use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, IF
 use http::{Response, StatusCode};
 
 use super::error::RegistryError;
-use super::registry::Asked;
-use super::reply::Reply;
-use crate::body::Body;
+use super::registry::DemoRequest;
+use super::response::DemoResponse;
+use crate::http::body::Body;
 use crate::oci::{Digest, RepositoryName};
 
 /// GET and HEAD, with one range at most: an answer may ignore several.
-pub fn get(asked: &Asked<'_>, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, RegistryError> {
+pub fn get(asked: &DemoRequest<'_>, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, RegistryError> {
     let bytes = asked.registry.store().blob(name, digest).cloned();
     let bytes = bytes.ok_or_else(|| RegistryError::blob_unknown(digest))?;
     let reply = |status| {
-        Reply::new(status)
+        DemoResponse::new(status)
             .header(CACHE_CONTROL, "max-age=31536000")
             .digest(digest)
             .etag(digest)
@@ -39,11 +39,15 @@ pub fn get(asked: &Asked<'_>, name: &RepositoryName, digest: &Digest) -> Result<
     })
 }
 
-pub fn delete(asked: &Asked<'_>, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, RegistryError> {
+pub fn delete(
+    asked: &DemoRequest<'_>,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Response<Body>, RegistryError> {
     if !asked.registry.store().delete_blob(name, digest) {
         return Err(RegistryError::blob_unknown(digest));
     }
-    Ok(Reply::new(StatusCode::ACCEPTED).empty())
+    Ok(DemoResponse::new(StatusCode::ACCEPTED).empty())
 }
 
 #[derive(Debug, PartialEq, Eq)]

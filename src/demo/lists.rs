@@ -5,23 +5,23 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::error::RegistryError;
-use super::registry::Asked;
-use super::reply::Reply;
-use crate::body::Body;
+use super::registry::DemoRequest;
+use super::response::DemoResponse;
+use crate::http::body::Body;
 use crate::oci::RepositoryName;
 
 /// `n` when the caller names none (Distribution 2.8).
 const CATALOG_PAGE: usize = 100;
 
 /// Sorted, paged by `n` and `last`.
-pub fn catalog(asked: &Asked<'_>) -> Response<Body> {
+pub fn catalog(asked: &DemoRequest<'_>) -> Response<Body> {
     let n = asked.query("n").and_then(|n| n.parse().ok()).filter(|&n| n > 0);
     let n = n.unwrap_or(CATALOG_PAGE);
     let last = asked.query("last").unwrap_or_default();
     let store = asked.registry.store();
     let mut names = store.repositories().filter(|name| name.as_str() > last.as_str());
     let page: Vec<_> = names.by_ref().take(n).collect();
-    let mut reply = Reply::new(StatusCode::OK);
+    let mut reply = DemoResponse::new(StatusCode::OK);
     if let (Some(_), Some(end)) = (names.next(), page.last()) {
         // A repository name needs no escaping in a query but for its slashes, which a query may hold.
         reply = reply.header(LINK, &format!("</v2/_catalog?last={end}&n={n}>; rel=\"next\""));
@@ -30,9 +30,9 @@ pub fn catalog(asked: &Asked<'_>) -> Response<Body> {
 }
 
 /// All tags at once in no useful order, whatever `n` and `last` say; `null` when there are none.
-pub fn tags(asked: &Asked<'_>, name: &RepositoryName) -> Result<Response<Body>, RegistryError> {
+pub fn tags(asked: &DemoRequest<'_>, name: &RepositoryName) -> Result<Response<Body>, RegistryError> {
     let tags = asked.registry.store().tags(name);
     let tags = tags.ok_or_else(|| RegistryError::name_unknown(name))?;
     let tags = Some(tags).filter(|tags| !tags.is_empty());
-    Ok(Reply::new(StatusCode::OK).json(&json!({"name": name, "tags": tags})))
+    Ok(DemoResponse::new(StatusCode::OK).json(&json!({"name": name, "tags": tags})))
 }

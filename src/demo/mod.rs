@@ -6,13 +6,13 @@
 mod blobs;
 mod error;
 mod lists;
-mod manifests;
 mod registry;
-mod reply;
+mod response;
 mod route;
 mod sample;
 mod serve;
 mod store;
+mod stored_manifests;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -20,14 +20,12 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 pub use error::RegistryError;
-pub use registry::Registry;
+pub use registry::DemoRegistry;
 pub use sample::{Sample, fill};
 pub use serve::{Serving, serve};
-pub use store::{Store, StoredManifest};
 
 /// A running embedded registry with the sample in it; it ends when this is dropped.
 pub struct Demo {
-    pub registry: Registry,
     pub sample: Sample,
     serving: Serving,
 }
@@ -50,16 +48,11 @@ pub enum DemoError {
 
 /// Serves an embedded registry that holds the sample image on `listener`.
 pub fn start(listener: TcpListener) -> Result<Demo, DemoError> {
-    let registry = Registry::default();
+    let registry = DemoRegistry::default();
     let sample = fill(&registry)?;
-    let handler = registry.clone();
     let serving = serve(listener, move |request| {
-        let registry = handler.clone();
+        let registry = registry.clone();
         async move { Ok(registry.handle(request).await) }
     })?;
-    Ok(Demo {
-        registry,
-        sample,
-        serving,
-    })
+    Ok(Demo { sample, serving })
 }

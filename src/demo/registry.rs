@@ -9,25 +9,25 @@ use http_body::Body as HttpBody;
 use url::form_urlencoded;
 
 use super::error::RegistryError;
-use super::reply::{self, Reply};
-use super::route::Route;
+use super::response::{self, DemoResponse};
+use super::route::DemoRoute;
 use super::store::Store;
-use super::{blobs, lists, manifests, uploads};
-use crate::body::{Body, BoxError};
+use super::{blobs, lists, stored_manifests, uploads};
+use crate::http::body::{Body, BoxError};
 
 /// A registry without a listener: whoever has one may put behaviour of its own in front.
 #[derive(Clone, Default)]
-pub struct Registry {
+pub struct DemoRegistry {
     store: Arc<Mutex<Store>>,
 }
 
 /// A request's head and what may be needed of it.
-pub(super) struct Asked<'a> {
-    pub registry: &'a Registry,
+pub(super) struct DemoRequest<'a> {
+    pub registry: &'a DemoRegistry,
     pub head: &'a Parts,
 }
 
-impl Asked<'_> {
+impl DemoRequest<'_> {
     /// A query parameter, decoded; the first of that name.
     pub fn query(&self, name: &str) -> Option<String> {
         let query = self.head.uri.query().unwrap_or_default();
@@ -49,7 +49,7 @@ impl Asked<'_> {
     }
 }
 
-impl Registry {
+impl DemoRegistry {
     /// What it holds. The guard must not live across an await.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
@@ -62,15 +62,15 @@ impl Registry {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let asked = Asked {
+        let asked = DemoRequest {
             registry: self,
             head: &head,
         };
-        let mut response = match Route::parse(head.uri.path()) {
-            Some(route) => answer(&asked, &route, body)
+        let mut response = match DemoRoute::parse(head.uri.path()) {
+            Some(route) => respond(&asked, &route, body)
                 .await
-                .unwrap_or_else(|refused| reply::error(&refused)),
-            None => reply::page_not_found(),
+                .unwrap_or_else(|refused| response::error(&refused)),
+            None => response::page_not_found(),
         };
         let version = http::HeaderValue::from_static("registry/2.0");
         response
@@ -80,26 +80,30 @@ impl Registry {
     }
 }
 
-async fn answer<B>(asked: &Asked<'_>, route: &Route, body: B) -> Result<Response<Body>, RegistryError>
+async fn respond<B>(asked: &DemoRequest<'_>, route: &DemoRoute, body: B) -> Result<Response<Body>, RegistryError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     match (route, &asked.head.method) {
-        (Route::Base, &Method::GET) => Ok(Reply::new(StatusCode::OK).json(&serde_json::json!({}))),
-        (Route::Catalog, &Method::GET) => Ok(lists::catalog(asked)),
-        (Route::Tags(name), &Method::GET) => lists::tags(asked, name),
-        (Route::Manifest(name, reference), &Method::GET | &Method::HEAD) => manifests::get(asked, name, reference),
-        (Route::Manifest(name, reference), &Method::PUT) => manifests::put(asked, name, reference, body).await,
-        (Route::Manifest(name, reference), &Method::DELETE) => manifests::delete(asked, name, reference),
-        (Route::Blob(name, digest), &Method::GET | &Method::HEAD) => blobs::get(asked, name, digest),
-        (Route::Blob(name, digest), &Method::DELETE) => blobs::delete(asked, name, digest),
-        (Route::Uploads(name), &Method::POST) => Ok(uploads::start(asked, name)),
-        (Route::Upload(name, id), &Method::GET | &Method::HEAD) => uploads::status(asked, name, id),
-        (Route::Upload(name, id), &Method::PATCH) => uploads::append(asked, name, id, body).await,
-        (Route::Upload(name, id), &Method::PUT) => uploads::finish(asked, name, id, body).await,
-        (Route::Upload(name, id), &Method::DELETE) => uploads::cancel(asked, name, id),
-        (route, _) => Ok(reply::method_not_allowed(route.allowed())),
+        (DemoRoute::Base, &Method::GET) => Ok(DemoResponse::new(StatusCode::OK).json(&serde_json::json!({}))),
+        (DemoRoute::Catalog, &Method::GET) => Ok(lists::catalog(asked)),
+        (DemoRoute::Tags(name), &Method::GET) => lists::tags(asked, name),
+        (DemoRoute::Manifest(name, reference), &Method::GET | &Method::HEAD) => {
+            stored_manifests::get(asked, name, reference)
+        }
+        (DemoRoute::Manifest(name, reference), &Method::PUT) => {
+            stored_manifests::put(asked, name, reference, body).await
+        }
+        (DemoRoute::Manifest(name, reference), &Method::DELETE) => stored_manifests::delete(asked, name, reference),
+        (DemoRoute::Blob(name, digest), &Method::GET | &Method::HEAD) => blobs::get(asked, name, digest),
+        (DemoRoute::Blob(name, digest), &Method::DELETE) => blobs::delete(asked, name, digest),
+        (DemoRoute::Uploads(name), &Method::POST) => Ok(uploads::start(asked, name)),
+        (DemoRoute::Upload(name, id), &Method::GET | &Method::HEAD) => uploads::status(asked, name, id),
+        (DemoRoute::Upload(name, id), &Method::PATCH) => uploads::append(asked, name, id, body).await,
+        (DemoRoute::Upload(name, id), &Method::PUT) => uploads::finish(asked, name, id, body).await,
+        (DemoRoute::Upload(name, id), &Method::DELETE) => uploads::cancel(asked, name, id),
+        (route, _) => Ok(response::method_not_allowed(route.allowed())),
     }
 }
 
@@ -111,7 +115,7 @@ mod tests {
     use http::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, RANGE};
     use http_body_util::{BodyExt as _, Full};
 
-    async fn ask(registry: &Registry, method: &str, uri: &str, header: (&str, &str), body: &str) -> Response<Body> {
+    async fn ask(registry: &DemoRegistry, method: &str, uri: &str, header: (&str, &str), body: &str) -> Response<Body> {
         let request = Request::builder().method(method).uri(uri).header(HOST, "registry.test");
         let request = request.header(header.0, header.1);
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
@@ -136,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_blob_comes_in_chunks_and_goes_out_in_ranges() {
-        let registry = Registry::default();
+        let registry = DemoRegistry::default();
         let opened = ask(&registry, "POST", "/v2/a/blobs/uploads/", NO_HEADER, "").await;
         assert_eq!(
             (opened.status().as_u16(), &opened.headers()[RANGE]),
@@ -157,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn manifests_need_their_content_and_readers_their_accept() {
-        let registry = Registry::default();
+        let registry = DemoRegistry::default();
         let config = Digest::sha256(b"{}");
         let manifest = format!(
             r#"{{"mediaType":"{OCI_IMAGE_MANIFEST}","config":{{"mediaType":"x","digest":"{config}","size":2}}}}"#
@@ -182,8 +186,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_deleted_manifest_takes_its_tags_along() {
-        let registry = Registry::default();
-        let sample = super::super::fill(&registry).unwrap();
+        let registry = DemoRegistry::default();
+        let sample = crate::demo::fill(&registry).unwrap();
         let by_tag = ask(&registry, "DELETE", "/v2/demo/app/manifests/1.0", NO_HEADER, "").await;
         assert!(text(by_tag).await.contains("DIGEST_INVALID"));
         for digest in sample.referrers.iter().chain([&sample.digest]) {
@@ -199,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn there_are_no_referrers() {
         let uri = format!("/v2/a/referrers/{}", Digest::sha256(b""));
-        let response = ask(&Registry::default(), "GET", &uri, NO_HEADER, "").await;
+        let response = ask(&DemoRegistry::default(), "GET", &uri, NO_HEADER, "").await;
         assert_eq!(response.status(), 404);
         assert_eq!(text(response).await, "404 page not found\n");
     }

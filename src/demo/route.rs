@@ -6,7 +6,7 @@ use crate::oci::{Digest, Reference, RepositoryName};
 
 /// A known path. Everything else is "404 page not found", the referrers API included.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum DemoRoute {
     Base,
     Catalog,
     Tags(RepositoryName),
@@ -18,7 +18,7 @@ pub enum Route {
     Upload(RepositoryName, String),
 }
 
-impl Route {
+impl DemoRoute {
     /// Reads a path. Names may hold words of the API, so the last such word counts.
     pub fn parse(path: &str) -> Option<Self> {
         let path = percent_decode_str(path).decode_utf8().ok()?;
@@ -69,17 +69,17 @@ mod tests {
     fn names_may_hold_words_of_the_api() {
         let tag = Reference::parse("t").unwrap();
         assert_eq!(
-            Route::parse("/v2/a/manifests/b/manifests/t"),
-            Some(Route::Manifest(name("a/manifests/b"), tag))
+            DemoRoute::parse("/v2/a/manifests/b/manifests/t"),
+            Some(DemoRoute::Manifest(name("a/manifests/b"), tag))
         );
         assert_eq!(
-            Route::parse("/v2/tags/list/tags/list"),
-            Some(Route::Tags(name("tags/list")))
+            DemoRoute::parse("/v2/tags/list/tags/list"),
+            Some(DemoRoute::Tags(name("tags/list")))
         );
         let id = "x".to_owned();
         assert_eq!(
-            Route::parse("/v2/uploads/blobs/uploads/x"),
-            Some(Route::Upload(name("uploads"), id))
+            DemoRoute::parse("/v2/uploads/blobs/uploads/x"),
+            Some(DemoRoute::Upload(name("uploads"), id))
         );
     }
 
@@ -94,8 +94,8 @@ mod tests {
             "/v2/a/../b/tags/list".into(),
             "/v3/".into(),
         ] {
-            assert_eq!(Route::parse(&path), None, "{path}");
+            assert_eq!(DemoRoute::parse(&path), None, "{path}");
         }
-        assert!(Route::parse(&format!("/v2/a/blobs/{}", digest.as_str().replace(':', "%3A"))).is_some());
+        assert!(DemoRoute::parse(&format!("/v2/a/blobs/{}", digest.as_str().replace(':', "%3A"))).is_some());
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::error::RegistryError;
-use super::registry::Registry;
+use super::registry::DemoRegistry;
 use crate::oci::media_type::{OCI_EMPTY, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST};
 use crate::oci::tag_scheme::proposal_d_tag;
 use crate::oci::{Digest, Reference, RepositoryName, SubjectKey, Tag};
@@ -40,11 +40,11 @@ pub struct Sample {
 }
 
 /// Puts the sample into `registry`.
-pub fn fill(registry: &Registry) -> Result<Sample, RegistryError> {
+pub fn fill(registry: &DemoRegistry) -> Result<Sample, RegistryError> {
     let invalid = |name: &str| RegistryError::manifest_unknown(json!({ "Name": name }));
     let repository = RepositoryName::parse(REPOSITORY).map_err(|_| invalid(REPOSITORY))?;
     let tag = Tag::parse(TAG).map_err(|_| invalid(TAG))?;
-    let shelf = Shelf {
+    let shelf = SampleRepository {
         registry,
         repository: &repository,
     };
@@ -61,24 +61,24 @@ pub fn fill(registry: &Registry) -> Result<Sample, RegistryError> {
 }
 
 /// A manifest that is there already.
-struct Put {
+struct StoredSample {
     digest: Digest,
     size: usize,
 }
 
-impl Put {
+impl StoredSample {
     fn descriptor(&self) -> Value {
         json!({"mediaType": OCI_IMAGE_MANIFEST, "digest": self.digest, "size": self.size})
     }
 }
 
 /// Where the sample goes.
-struct Shelf<'a> {
-    registry: &'a Registry,
+struct SampleRepository<'a> {
+    registry: &'a DemoRegistry,
     repository: &'a RepositoryName,
 }
 
-impl Shelf<'_> {
+impl SampleRepository<'_> {
     /// Stores content; its descriptor.
     fn blob(&self, media_type: &str, bytes: impl Into<Bytes>) -> Value {
         let bytes = bytes.into();
@@ -88,7 +88,7 @@ impl Shelf<'_> {
     }
 
     /// Stores a manifest under `tag`, or by its digest alone.
-    fn manifest(&self, manifest: &Value, tag: Option<&Tag>) -> Result<Put, RegistryError> {
+    fn manifest(&self, manifest: &Value, tag: Option<&Tag>) -> Result<StoredSample, RegistryError> {
         let bytes = Bytes::from(manifest.to_string());
         let size = bytes.len();
         let digest = Digest::sha256(&bytes);
@@ -96,10 +96,10 @@ impl Shelf<'_> {
         let media_type = manifest["mediaType"].as_str().unwrap_or_default();
         let mut store = self.registry.store();
         let digest = store.put_manifest(self.repository, &reference, media_type, bytes)?;
-        Ok(Put { digest, size })
+        Ok(StoredSample { digest, size })
     }
 
-    fn image(&self, tag: &Tag) -> Result<Put, RegistryError> {
+    fn image(&self, tag: &Tag) -> Result<StoredSample, RegistryError> {
         let layer = tar("etc/motd", b"Signed, attested, itemised.\n");
         let config = json!({
             "created": CREATED, "architecture": "amd64", "os": "linux", "config": {},
@@ -118,7 +118,7 @@ impl Shelf<'_> {
     }
 
     /// As `cosign sign` up to version 2: a tag that ends in `.sig`.
-    fn signature(&self, image: &Put) -> Result<Put, RegistryError> {
+    fn signature(&self, image: &StoredSample) -> Result<StoredSample, RegistryError> {
         let payload = simple_signing(&image.digest);
         let config = json!({
             "architecture": "", "created": "0001-01-01T00:00:00Z", "config": {}, "os": "",
@@ -138,7 +138,7 @@ impl Shelf<'_> {
     }
 
     /// Proposal D: a tag that names subject, artifact and type, and nothing in the manifest.
-    fn sbom(&self, image: &Put) -> Result<Put, RegistryError> {
+    fn sbom(&self, image: &StoredSample) -> Result<StoredSample, RegistryError> {
         let document = json!({
             "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": REPOSITORY,
             "documentNamespace": format!("https://refshim.example/{REPOSITORY}/{}", image.digest.encoded()),
@@ -152,7 +152,7 @@ impl Shelf<'_> {
     }
 
     /// As `cosign sign` of version 3: `subject` in the manifest, and the referrers tag because there is no API.
-    fn bundle(&self, image: &Put) -> Result<Put, RegistryError> {
+    fn bundle(&self, image: &StoredSample) -> Result<StoredSample, RegistryError> {
         let mut manifest = self.artifact(SIGSTORE_BUNDLE, SIGSTORE_BUNDLE, BUNDLE, Some(image));
         manifest["annotations"]["dev.sigstore.bundle.content"] = json!("dsse-envelope");
         manifest["annotations"]["dev.sigstore.bundle.predicateType"] = json!("https://sigstore.dev/cosign/sign/v1");
@@ -162,7 +162,13 @@ impl Shelf<'_> {
         Ok(bundle)
     }
 
-    fn artifact(&self, artifact_type: &str, layer_type: &str, layer: impl Into<Bytes>, subject: Option<&Put>) -> Value {
+    fn artifact(
+        &self,
+        artifact_type: &str,
+        layer_type: &str,
+        layer: impl Into<Bytes>,
+        subject: Option<&StoredSample>,
+    ) -> Value {
         let mut manifest = json!({
             "schemaVersion": 2, "mediaType": OCI_IMAGE_MANIFEST, "artifactType": artifact_type,
             "config": self.blob(OCI_EMPTY, "{}"), "layers": [self.blob(layer_type, layer)],
@@ -221,7 +227,7 @@ mod tests {
     /// Signatures are over digests: whoever changes the image, or how it is printed, must sign anew.
     #[test]
     fn the_image_is_the_one_that_was_signed() {
-        let sample = fill(&Registry::default()).unwrap();
+        let sample = fill(&DemoRegistry::default()).unwrap();
         let signed = "sha256:1b31c453fc391e47e772fbd016991a5dc7241f5250df61b28a545ee5353e6dd7";
         assert_eq!(sample.digest.as_str(), signed);
         let payload = Digest::sha256(simple_signing(&sample.digest).as_bytes());
@@ -231,7 +237,7 @@ mod tests {
 
     #[test]
     fn all_content_of_the_sample_is_there() {
-        let registry = Registry::default();
+        let registry = DemoRegistry::default();
         let sample = fill(&registry).unwrap();
         let store = registry.store();
         assert_eq!(store.tags(&sample.repository).unwrap().len(), 4);

@@ -11,7 +11,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::body::{Body, BoxError};
+use crate::http::body::{Body, BoxError};
 
 /// A running server. Dropping it closes the listener and every connection.
 pub struct Serving {

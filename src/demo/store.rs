@@ -18,14 +18,14 @@ pub struct StoredManifest {
 #[derive(Default)]
 struct Repository {
     manifests: HashMap<Digest, StoredManifest>,
-    tags: HashMap<Tag, Tagged>,
+    tags: HashMap<Tag, TagEntry>,
     /// A repository that never had a tag has no list of them, and Distribution calls it unknown.
     listed: bool,
     /// Blobs are kept once; a repository shows those that were pushed or mounted into it.
     blobs: BTreeSet<Digest>,
 }
 
-struct Tagged {
+struct TagEntry {
     digest: Digest,
     /// When the tag was first put, in pushes since the start.
     since: u64,
@@ -99,7 +99,7 @@ impl Store {
         if let Reference::Tag(tag) = reference {
             repository.listed = true;
             let tagged = repository.tags.entry(tag.clone());
-            let tagged = tagged.or_insert_with(|| Tagged {
+            let tagged = tagged.or_insert_with(|| TagEntry {
                 digest: digest.clone(),
                 since,
             });

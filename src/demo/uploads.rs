@@ -9,14 +9,14 @@ use http_body_util::BodyExt as _;
 use url::form_urlencoded;
 
 use super::error::RegistryError;
-use super::registry::Asked;
-use super::reply::Reply;
+use super::registry::DemoRequest;
+use super::response::DemoResponse;
 use super::store::Upload;
-use crate::body::{Body, BoxError};
+use crate::http::body::{Body, BoxError};
 use crate::oci::{Digest, RepositoryName};
 
 /// POST: mounts, or opens an upload. A `digest` in the query is ignored, as Distribution 2.8 does.
-pub fn start(asked: &Asked<'_>, name: &RepositoryName) -> Response<Body> {
+pub fn start(asked: &DemoRequest<'_>, name: &RepositoryName) -> Response<Body> {
     if let Some(response) = mount(asked, name) {
         return response;
     }
@@ -29,7 +29,7 @@ pub fn start(asked: &Asked<'_>, name: &RepositoryName) -> Response<Body> {
     progress(asked, name, &id, 0, StatusCode::ACCEPTED).empty()
 }
 
-fn mount(asked: &Asked<'_>, name: &RepositoryName) -> Option<Response<Body>> {
+fn mount(asked: &DemoRequest<'_>, name: &RepositoryName) -> Option<Response<Body>> {
     let digest = Digest::parse(&asked.query("mount")?).ok()?;
     let from = RepositoryName::parse(&asked.query("from")?).ok()?;
     let mounted = asked.registry.store().mount(name, &from, &digest);
@@ -37,14 +37,14 @@ fn mount(asked: &Asked<'_>, name: &RepositoryName) -> Option<Response<Body>> {
 }
 
 /// GET: how much has come.
-pub fn status(asked: &Asked<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, RegistryError> {
+pub fn status(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, RegistryError> {
     let size = with_upload(asked, name, id, |upload| upload.bytes.len())?;
     Ok(progress(asked, name, id, size, StatusCode::NO_CONTENT).without_content())
 }
 
 /// PATCH: appends, wherever `Content-Range` says (Distribution 2.8 does not look).
 pub async fn append<B>(
-    asked: &Asked<'_>,
+    asked: &DemoRequest<'_>,
     name: &RepositoryName,
     id: &str,
     body: B,
@@ -60,7 +60,7 @@ where
 
 /// PUT: appends the last bytes, if any, and makes a blob of it.
 pub async fn finish<B>(
-    asked: &Asked<'_>,
+    asked: &DemoRequest<'_>,
     name: &RepositoryName,
     id: &str,
     body: B,
@@ -84,14 +84,19 @@ where
 }
 
 /// DELETE: forgets the upload.
-pub fn cancel(asked: &Asked<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, RegistryError> {
+pub fn cancel(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, RegistryError> {
     check_state(asked, name, id)?;
     asked.registry.store().uploads.remove(id);
-    Ok(Reply::new(StatusCode::NO_CONTENT).without_content())
+    Ok(DemoResponse::new(StatusCode::NO_CONTENT).without_content())
 }
 
 /// Appends a body; how many bytes the upload then has.
-async fn receive<B>(asked: &Asked<'_>, name: &RepositoryName, id: &str, mut body: B) -> Result<usize, RegistryError>
+async fn receive<B>(
+    asked: &DemoRequest<'_>,
+    name: &RepositoryName,
+    id: &str,
+    mut body: B,
+) -> Result<usize, RegistryError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -106,7 +111,7 @@ where
 }
 
 fn with_upload<T>(
-    asked: &Asked<'_>,
+    asked: &DemoRequest<'_>,
     name: &RepositoryName,
     id: &str,
     then: impl FnOnce(&mut Upload) -> T,
@@ -118,7 +123,7 @@ fn with_upload<T>(
 }
 
 /// `_state` is opaque to clients and must come back as it was given: a proxy that touches query strings breaks uploads here.
-fn check_state(asked: &Asked<'_>, name: &RepositoryName, id: &str) -> Result<(), RegistryError> {
+fn check_state(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str) -> Result<(), RegistryError> {
     let stated = asked.query("_state").ok_or_else(RegistryError::upload_invalid)?;
     let size = with_upload(asked, name, id, |upload| upload.bytes.len())?;
     if stated == state(id, size) {
@@ -132,11 +137,11 @@ fn state(id: &str, size: usize) -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("{id}?>{size}"))
 }
 
-fn progress(asked: &Asked<'_>, name: &RepositoryName, id: &str, size: usize, status: StatusCode) -> Reply {
+fn progress(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str, size: usize, status: StatusCode) -> DemoResponse {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("_state", &state(id, size))
         .finish();
-    Reply::new(status)
+    DemoResponse::new(status)
         .header(
             LOCATION,
             &asked.absolute(&format!("/v2/{name}/blobs/uploads/{id}?{query}")),
@@ -146,8 +151,8 @@ fn progress(asked: &Asked<'_>, name: &RepositoryName, id: &str, size: usize, sta
         .header(RANGE, &format!("0-{}", size.saturating_sub(1)))
 }
 
-fn created(asked: &Asked<'_>, name: &RepositoryName, digest: &Digest) -> Response<Body> {
-    Reply::new(StatusCode::CREATED)
+fn created(asked: &DemoRequest<'_>, name: &RepositoryName, digest: &Digest) -> Response<Body> {
+    DemoResponse::new(StatusCode::CREATED)
         .header(LOCATION, &asked.absolute(&format!("/v2/{name}/blobs/{digest}")))
         .digest(digest)
         .empty()

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::dialect::page::{Api, Window};
-use crate::dialect::proposal_a::{self, Shape};
-use crate::dialect::{Filter, Query, oci11, proposal_b, proposal_c};
 use crate::oci::media_type::OCI_IMAGE_INDEX;
-use crate::oci::{Digest, FallbackIndex, Links, Manifest, Referrer, timestamp};
+use crate::oci::{Digest, Manifest, Referrer, ReferrerList, ReferrersTagIndex, timestamp};
+use crate::render::page::{PagedApi, Window};
+use crate::render::proposal_a::{self, Shape};
+use crate::render::{Filter, Query, oci11, proposal_b, proposal_c};
 
 /// Longer lists are tried by the tests of pages; here each is printed one entry a page.
 const MOST: usize = 64;
 
 /// An index, whose entries are listed as referrers.
-pub(super) fn answer(bytes: &[u8]) {
+pub(super) fn referrers_answer(bytes: &[u8]) {
     let Ok(index) = Manifest::parse(bytes, OCI_IMAGE_INDEX) else {
         return;
     };
@@ -25,20 +25,20 @@ pub(super) fn answer(bytes: &[u8]) {
         .map(|descriptor| Referrer {
             created: timestamp::created(&descriptor.annotations),
             descriptor: descriptor.clone(),
-            dialects: BTreeSet::new(),
+            sources: BTreeSet::new(),
             objects: None,
         })
         .collect();
     referrers.sort_by(Referrer::order);
     let count = referrers.len();
-    let links = Links::new(Digest::sha256(bytes), referrers);
+    let links = ReferrerList::new(Digest::sha256(bytes), referrers);
 
     let whole = json(&oci11::print_whole(&links));
     assert_eq!(digests(&whole["manifests"]).len(), count);
     assert_eq!(proposal_b::print(&links), oci11::print_whole(&links));
     json(&proposal_c::referrers(&links));
     let filter = Filter::default();
-    let first = Window::first(Api::OrasV1, &links.subject, &filter);
+    let first = Window::first(PagedApi::OrasV1, &links.subject, &filter);
     let page = proposal_a::print(Shape::OrasV1, &links, &filter, &first);
     assert_eq!(json(&page.body)["referrers"], json(&page.body)["references"]);
 
@@ -46,7 +46,7 @@ pub(super) fn answer(bytes: &[u8]) {
     let mut asked = "n=1".to_owned();
     loop {
         let query = Query::parse(Some(&asked));
-        let window = Window::from_query(Api::Oci11, &links.subject, &filter, &query).expect("our own tokens open");
+        let window = Window::from_query(PagedApi::Oci11, &links.subject, &filter, &query).expect("our own tokens open");
         let page = oci11::print(&links, &filter, &window);
         paged.extend(digests(&json(&page.body)["manifests"]));
         assert!(paged.len() <= count, "pages go round in circles");
@@ -69,11 +69,11 @@ fn digests(entries: &Value) -> Vec<String> {
 
 /// The index behind a referrers tag, which others write too.
 pub(super) fn fallback_index(bytes: &[u8]) {
-    let Some(index) = FallbackIndex::parse(bytes) else {
+    let Some(index) = ReferrersTagIndex::parse(bytes) else {
         return;
     };
     let known = index.digests();
-    let mut again = FallbackIndex::parse(&index.print()).expect("what was printed is an index");
+    let mut again = ReferrersTagIndex::parse(&index.print()).expect("what was printed is an index");
     assert_eq!(again, index);
     let added = crate::oci::Descriptor::new(OCI_IMAGE_INDEX, Digest::sha256(bytes), 1);
     again.add(&added);
@@ -81,7 +81,7 @@ pub(super) fn fallback_index(bytes: &[u8]) {
     assert!(again.holds(&added.digest) && known.iter().all(|digest| again.holds(digest)));
     again.remove(&added.digest);
     assert!(!again.holds(&added.digest));
-    let mut taken = FallbackIndex::default();
+    let mut taken = ReferrersTagIndex::default();
     taken.take_over(&index, &known[..known.len().min(1)]);
     let gone = known.first();
     assert!(known.iter().all(|digest| taken.holds(digest) != (Some(digest) == gone)));

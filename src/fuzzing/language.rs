@@ -1,8 +1,8 @@
 //! The language: digests, tags, manifests, envelopes.
 
 use crate::oci::envelope;
-use crate::oci::link_kind::kind_of;
 use crate::oci::media_type::OCI_IMAGE_MANIFEST;
+use crate::oci::reference_type::reference_type_of;
 use crate::oci::{Descriptor, Digest, LinkTagKind, Manifest, Reference, RepositoryName, SubjectKey, Tag, tag_scheme};
 
 /// A digest, and everything else that a path names.
@@ -59,7 +59,8 @@ pub(super) fn manifest(bytes: &[u8]) {
             links.iter().any(|link| link.subject == subject),
             "{subject} is not linked"
         );
-        let tag = tag_scheme::proposal_d_tag(&subject, &own, &kind_of(&manifest)).expect("a subject has link tags");
+        let tag =
+            tag_scheme::proposal_d_tag(&subject, &own, &reference_type_of(&manifest)).expect("a subject has link tags");
         let read = tag_scheme::parse_of(&SubjectKey::of(&subject), tag.as_str()).expect("our own tags are found again");
         assert!(matches!(read.kind, LinkTagKind::ProposalD { .. }), "{tag}");
     }

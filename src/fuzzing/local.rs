@@ -1,9 +1,9 @@
 //! What is on this machine or on its admin listener: Docker's configuration, password files, references, events.
 
-use crate::admin::fuzzing::Notices;
-use crate::cli::fuzzing::Target;
-use crate::credentials::fuzzing::users;
-use crate::credentials::{Credentials, DockerConfig};
+use crate::admin::fuzzing::Notifications;
+use crate::auth::fuzzing::users;
+use crate::auth::{Credentials, DockerConfig};
+use crate::cli::fuzzing::TargetReference;
 use crate::oci::Reference;
 
 /// Docker's `config.json`.
@@ -41,7 +41,7 @@ pub(super) fn reference(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let Ok(target) = text.parse::<Target>() else {
+    let Ok(target) = text.parse::<TargetReference>() else {
         return;
     };
     let end = match &target.reference {
@@ -49,7 +49,7 @@ pub(super) fn reference(bytes: &[u8]) {
         Reference::Digest(digest) => format!("@{digest}"),
     };
     let printed = format!("{}://{}{end}", target.registry.scheme(), target.repository());
-    let again: Target = printed.parse().expect("a reference reads back");
+    let again: TargetReference = printed.parse().expect("a reference reads back");
     assert_eq!(
         (again.registry, again.repository, again.reference),
         (target.registry, target.repository, target.reference)
@@ -58,7 +58,7 @@ pub(super) fn reference(bytes: &[u8]) {
 
 /// The body of `POST /events`.
 pub(super) fn events(bytes: &[u8]) {
-    if let Err(error) = Notices::read(bytes) {
+    if let Err(error) = Notifications::read(bytes) {
         assert!(
             !error.to_string().contains('\n'),
             "an error takes more than a line: {error:?}"

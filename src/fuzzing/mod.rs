@@ -12,11 +12,11 @@ mod requests;
 mod responses;
 
 /// A name, which is also the folder of its seeds, and what takes the bytes.
-pub type Target = (&'static str, fn(&[u8]));
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All of them; `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [Target; 19] = [
-    ("answer", answers::answer),
+pub const TARGETS: [FuzzTarget; 19] = [
+    ("answer", answers::referrers_answer),
     ("challenge", responses::challenge),
     ("digest", language::digest),
     ("docker_config", local::docker_config),

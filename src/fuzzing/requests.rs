@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::dialect::page::{Api, Window};
-use crate::dialect::{Filter, Query, next_link};
 use crate::oci::referrer::Position;
 use crate::oci::{Digest, Reference};
 use crate::proxy::fuzzing::{Route, V3Question, route as parse};
+use crate::render::page::{PagedApi, Window};
+use crate::render::{Filter, Query, next_link};
 
 const METHODS: [Method; 7] = [
     Method::GET,
@@ -62,9 +62,11 @@ fn print(route: &Route) -> Option<String> {
             repository,
             subject,
         } => match shape.api() {
-            Api::ProposalA => format!("/v2/{repository}/_oci/artifacts/referrers?digest={subject}"),
-            Api::Oras => format!("/v2/{repository}/_oras/artifacts/referrers?digest={subject}"),
-            Api::OrasV1 | Api::Oci11 => format!("/oras/artifacts/v1/{repository}/manifests/{subject}/referrers"),
+            PagedApi::ProposalA => format!("/v2/{repository}/_oci/artifacts/referrers?digest={subject}"),
+            PagedApi::Oras => format!("/v2/{repository}/_oras/artifacts/referrers?digest={subject}"),
+            PagedApi::OrasV1 | PagedApi::Oci11 => {
+                format!("/oras/artifacts/v1/{repository}/manifests/{subject}/referrers")
+            }
         },
         Route::References { repository, reference } => of_manifest(repository, reference, "/references"),
         Route::Manifest { repository, reference } => of_manifest(repository, reference, ""),
@@ -103,7 +105,7 @@ pub(super) fn query(bytes: &[u8]) {
         query.all("artifactType").all(str::is_empty),
         "a filter is lost, or made up"
     );
-    let _ = Window::from_query(Api::Oci11, &Digest::sha256(bytes), &filter, &query);
+    let _ = Window::from_query(PagedApi::Oci11, &Digest::sha256(bytes), &filter, &query);
     let link = next_link("", "/v2/a/referrers/x", &query, "token");
     assert_eq!(link.matches(['<', '>']).count(), 2, "{link}");
     assert!(link.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{link}");
@@ -112,7 +114,7 @@ pub(super) fn query(bytes: &[u8]) {
 /// A page token, and one made for a position that the bytes choose.
 pub(super) fn page_token(bytes: &[u8]) {
     let (subject, filter) = (Digest::sha256(b""), Filter::default());
-    let window = Window::first(Api::Oci11, &subject, &filter);
+    let window = Window::first(PagedApi::Oci11, &subject, &filter);
     let mut nanoseconds = [0; 16];
     nanoseconds.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     let position = Position {
@@ -126,7 +128,7 @@ pub(super) fn page_token(bytes: &[u8]) {
     };
     if let Some(position) = window.open(token) {
         assert_eq!(window.seal(&position), token);
-        let other = Window::first(Api::ProposalA, &subject, &filter);
+        let other = Window::first(PagedApi::ProposalA, &subject, &filter);
         assert_eq!(other.open(token), None, "a token opens another API's list");
     }
 }

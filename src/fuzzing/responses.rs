@@ -8,10 +8,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::two_texts;
-use crate::credentials::{Bearer, Challenge, Token, challenges, question};
+use crate::auth::{Bearer, Challenge, Token, challenges, question};
 use crate::proxy::fuzzing::SelfView;
-use crate::upstream::TagNamesBuilder;
-use crate::upstream::fuzzing::{next_link, parse_tag_page, retry_after as wait};
+use crate::registry::fuzzing::{TagNamesBuilder, next_link, parse_tag_page, retry_after as wait};
 
 fn header(name: HeaderName, value: &[u8]) -> Option<HeaderMap> {
     Some(HeaderMap::from_iter([(name, HeaderValue::from_bytes(value).ok()?)]))

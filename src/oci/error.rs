@@ -6,7 +6,6 @@ use http::StatusCode;
 /// The codes that refshim itself answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    BlobUnknown,
     BlobUploadInvalid,
     DigestInvalid,
     ManifestInvalid,
@@ -30,7 +29,6 @@ pub enum Code {
 impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::BlobUnknown => "BLOB_UNKNOWN",
             Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
             Self::DigestInvalid => "DIGEST_INVALID",
             Self::ManifestInvalid => "MANIFEST_INVALID",

@@ -10,7 +10,7 @@ use super::digest::Digest;
 /// How a link was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Dialect {
+pub enum LinkSource {
     /// OCI 1.1 (Proposal E, final): `subject` in an image manifest or index.
     Subject,
     /// Proposal E, early text: `refers`.
@@ -41,7 +41,7 @@ pub enum Dialect {
     Native,
 }
 
-impl Dialect {
+impl LinkSource {
     pub const ALL: [Self; 14] = [
         Self::Subject,
         Self::Refers,
@@ -80,7 +80,7 @@ impl Dialect {
     }
 }
 
-impl fmt::Display for Dialect {
+impl fmt::Display for LinkSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -112,5 +112,6 @@ impl LinkTarget {
 pub struct ManifestLink {
     pub subject: Digest,
     pub target: LinkTarget,
-    pub dialect: Dialect,
+    #[serde(rename = "dialect")]
+    pub source: LinkSource,
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::descriptor::{Annotations, Descriptor, annotations_from_json};
 use super::digest::Digest;
-use super::link::{Dialect, LinkTarget, ManifestLink};
+use super::link::{LinkSource, LinkTarget, ManifestLink};
 use super::media_type::{self, ManifestKind};
 
 /// Proposal D: the subject's digest.
@@ -89,19 +89,19 @@ impl Manifest {
     /// A manifest that claims to refer to itself does not.
     pub fn links(&self, own: &Digest) -> Vec<ManifestLink> {
         let mut links = Vec::new();
-        for (subject, dialect) in self.own_subjects() {
+        for (subject, source) in self.own_subjects() {
             links.push(ManifestLink {
                 subject,
                 target: LinkTarget::This,
-                dialect,
+                source,
             });
         }
         for listed in &self.manifests {
-            for (subject, dialect) in listed_subjects(listed) {
+            for (subject, source) in listed_subjects(listed) {
                 links.push(ManifestLink {
                     subject,
                     target: LinkTarget::Manifest(listed.clone()),
-                    dialect,
+                    source,
                 });
             }
         }
@@ -110,7 +110,7 @@ impl Manifest {
                 links.push(ManifestLink {
                     subject: reference.digest.clone(),
                     target: target_of(listed),
-                    dialect: Dialect::ProposalB,
+                    source: LinkSource::ProposalB,
                 });
             }
         }
@@ -125,28 +125,28 @@ impl Manifest {
     }
 
     /// The subjects that this manifest names for itself, through any of its fields or its own annotation.
-    pub fn own_subjects(&self) -> Vec<(Digest, Dialect)> {
+    pub fn own_subjects(&self) -> Vec<(Digest, LinkSource)> {
         let mut subjects = Vec::new();
         if let Some(subject) = &self.subject {
-            let dialect = match self.kind {
-                ManifestKind::Artifact => Dialect::ProposalA,
-                ManifestKind::OrasArtifact => Dialect::Oras,
-                _ => Dialect::Subject,
+            let source = match self.kind {
+                ManifestKind::Artifact => LinkSource::ProposalA,
+                ManifestKind::OrasArtifact => LinkSource::Oras,
+                _ => LinkSource::Subject,
             };
-            subjects.push((subject.digest.clone(), dialect));
+            subjects.push((subject.digest.clone(), source));
         }
         if let Some(refers) = &self.refers {
-            subjects.push((refers.digest.clone(), Dialect::Refers));
+            subjects.push((refers.digest.clone(), LinkSource::Refers));
         }
         if let Some(reference) = &self.reference {
-            let dialect = match self.kind {
-                ManifestKind::Node => Dialect::ProposalC,
-                _ => Dialect::ProposalB,
+            let source = match self.kind {
+                ManifestKind::Node => LinkSource::ProposalC,
+                _ => LinkSource::ProposalB,
             };
-            subjects.push((reference.digest.clone(), dialect));
+            subjects.push((reference.digest.clone(), source));
         }
         if let Some(digest) = digest_in(&self.annotations, ANNOTATION_REFERENCE) {
-            subjects.push((digest, Dialect::ProposalDManifestAnnotation));
+            subjects.push((digest, LinkSource::ProposalDManifestAnnotation));
         }
         subjects
     }
@@ -209,7 +209,7 @@ fn target_of(listed: &Descriptor) -> LinkTarget {
 }
 
 /// The subjects that a descriptor in an index's `manifests` is annotated with.
-fn listed_subjects(listed: &Descriptor) -> impl Iterator<Item = (Digest, Dialect)> {
+fn listed_subjects(listed: &Descriptor) -> impl Iterator<Item = (Digest, LinkSource)> {
     let annotations = &listed.annotations;
     let buildkit = annotations
         .get(ANNOTATION_BUILDKIT_TYPE)
@@ -218,20 +218,20 @@ fn listed_subjects(listed: &Descriptor) -> impl Iterator<Item = (Digest, Dialect
     [
         (
             digest_in(annotations, ANNOTATION_REFERENCE),
-            Dialect::ProposalDAnnotation,
+            LinkSource::ProposalDAnnotation,
         ),
         (
             digest_in(annotations, ANNOTATION_REFERENCE_DIGEST),
-            Dialect::ProposalFAnnotation,
+            LinkSource::ProposalFAnnotation,
         ),
         (
             digest_in(annotations, ANNOTATION_BUILDKIT_DIGEST).filter(|_| buildkit),
-            Dialect::Buildkit,
+            LinkSource::Buildkit,
         ),
-        (reference, Dialect::ProposalB),
+        (reference, LinkSource::ProposalB),
     ]
     .into_iter()
-    .filter_map(|(subject, dialect)| Some((subject?, dialect)))
+    .filter_map(|(subject, source)| Some((subject?, source)))
 }
 
 #[cfg(test)]
@@ -258,7 +258,7 @@ mod tests {
         );
         let links = index.links(&digest(0));
         assert_eq!(links.len(), 1);
-        assert_eq!((&links[0].subject, links[0].dialect), (&digest(2), Dialect::Buildkit));
+        assert_eq!((&links[0].subject, links[0].source), (&digest(2), LinkSource::Buildkit));
     }
 
     #[test]

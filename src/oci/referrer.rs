@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptor::Descriptor;
 use super::digest::Digest;
-use super::link::Dialect;
+use super::link::LinkSource;
 
 /// One referrer of a subject, as found and verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,8 @@ pub struct Referrer {
     /// Nanoseconds since 1970 of its creation annotation.
     pub created: Option<i128>,
     /// Every way in which the link was found.
-    pub dialects: BTreeSet<Dialect>,
+    #[serde(rename = "dialects")]
+    pub sources: BTreeSet<LinkSource>,
     /// The objects of a node manifest (Proposal C lists these in the node's place).
     pub objects: Option<Vec<Descriptor>>,
 }
@@ -50,14 +51,14 @@ pub struct Position {
 
 /// All referrers of one subject: one entry per digest, in [`Referrer::order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Links {
+pub struct ReferrerList {
     pub subject: Digest,
     pub referrers: Vec<Referrer>,
     #[serde(skip)]
     pub printed: Printed,
 }
 
-impl Links {
+impl ReferrerList {
     pub fn new(subject: Digest, referrers: Vec<Referrer>) -> Self {
         Self {
             subject,

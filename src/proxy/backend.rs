@@ -6,51 +6,54 @@ use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::Incoming;
 
-use super::answer::without_body;
-use super::failure::Failure;
-use super::held::{HeldRoom, Reserved};
-use super::push_room::PushRoom;
+use super::error::ProxyError;
+use super::handlers::blobs::transfer;
+use super::handlers::blobs::upload::Uploads;
+use super::handlers::manifests::read;
+use super::handlers::{discovery, proposal_a, proposal_b, proposal_c, referrers, tags, ui};
+use super::passthrough;
 use super::realm::Realms;
+use super::respond::without_body;
+use super::response_budget::{Reservation, ResponseBudget};
 use super::rewrite::SelfView;
 use super::route::{Route, RouteError, is_read, route};
-use super::uploads::Uploads;
 use super::write::Writer;
-use super::{blobs, discover, manifests, pages, passthrough, proposal_a, proposal_b, proposal_c, referrers, tags_list};
-use crate::body::Body;
 use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig};
-use crate::links::Resolver;
+use crate::http::body::Body;
+use crate::http::request_budget::RequestBudget;
 use crate::metrics::Endpoint;
-use crate::upstream::{Caller, Upstream};
+use crate::referrers::Resolver;
+use crate::registry::{Caller, Upstream};
 
 /// What all upstreams have in common.
-pub(super) struct Shared {
+pub(super) struct SharedState {
     pub server: ServerConfig,
     pub tags: TagsConfig,
     pub limits: LimitsConfig,
     /// Bounds the large answers that are held in memory on their way down.
-    pub held_room: HeldRoom,
+    pub response_budget: ResponseBudget,
     /// Bounds the manifests that are held in memory on their way up.
-    pub push_room: PushRoom,
+    pub request_budget: RequestBudget,
     pub merge_referrers_tag: bool,
     /// Largest blob that is remembered, in bytes.
     pub small_blob: u64,
 }
 
-impl Shared {
+impl SharedState {
     pub fn new(config: &Config) -> Self {
         Self {
             server: config.server.clone(),
             tags: config.tags.clone(),
             limits: config.limits,
-            held_room: HeldRoom::new(config.limits.held_bytes),
-            push_room: PushRoom::new(config.limits.held_bytes, config.limits.manifest_bytes),
+            response_budget: ResponseBudget::new(config.limits.held_bytes),
+            request_budget: RequestBudget::new(config.limits.held_bytes, config.limits.manifest_bytes),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
         }
     }
 }
 
-/// One upstream, and everything that answers for it. Requests come here without what chose it (see [`super::way`]).
+/// One upstream, and everything that answers for it. Requests come here without what chose it (see [`super::upstream_view`]).
 pub(super) struct Backend {
     pub upstream: Arc<Upstream>,
     pub resolver: Arc<Resolver>,
@@ -59,11 +62,11 @@ pub(super) struct Backend {
     pub realms: Realms,
     pub writer: Arc<Writer>,
     pub uploads: Uploads,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedState>,
 }
 
 impl Backend {
-    pub fn new(resolver: Arc<Resolver>, config: &Config, shared: Arc<Shared>) -> Self {
+    pub fn new(resolver: Arc<Resolver>, config: &Config, shared: Arc<SharedState>) -> Self {
         let upstream = resolver.upstream().clone();
         Self {
             view: SelfView::new(upstream.url()),
@@ -78,7 +81,7 @@ impl Backend {
 
     pub async fn route(&self, request: &Parts) -> Result<Route, RouteError> {
         if self.shared.server.ui
-            && let Some(page) = pages::route(request.uri.path())
+            && let Some(page) = ui::route(request.uri.path())
         {
             return match is_read(&request.method) {
                 true => Ok(Route::Ui(page)),
@@ -102,29 +105,29 @@ impl Backend {
             .unwrap_or_else(|failure| self.fail(failure, request))
     }
 
-    async fn in_time(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, Failure> {
+    async fn in_time(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, ProxyError> {
         let limit = self.shared.limits.answer_timeout;
         let short = route.is_short(&request.method);
         let answer = self.dispatch(route, request, body);
         match short {
             true => tokio::time::timeout(limit, answer)
                 .await
-                .map_err(|_| Failure::late(limit))?,
+                .map_err(|_| ProxyError::late(limit))?,
             false => answer.await,
         }
     }
 
     /// Counts the memory that the answer takes until it has gone out.
-    fn held(&self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
-        let reserved = response.extensions_mut().remove::<Arc<Reserved>>();
+    fn held(&self, mut response: Response<Body>) -> Result<Response<Body>, ProxyError> {
+        let reserved = response.extensions_mut().remove::<Arc<Reservation>>();
         let reserved = reserved.and_then(Arc::into_inner);
-        self.shared.held_room.hold(response, reserved)
+        self.shared.response_budget.hold(response, reserved)
     }
 
     /// The answer to a request that failed.
-    pub fn fail(&self, failure: Failure, request: &Parts) -> Response<Body> {
+    pub fn fail(&self, failure: ProxyError, request: &Parts) -> Response<Body> {
         tracing::debug!(%failure, "request failed");
-        let relayed = matches!(failure, Failure::Refused(_));
+        let relayed = matches!(failure, ProxyError::Refused(_));
         let mut response = failure.into_response();
         if relayed {
             self.adapt(response.headers_mut(), request);
@@ -137,33 +140,44 @@ impl Backend {
 
     /// What is asked most is answered in place. The rest is boxed: each connection holds room for the largest of these
     /// futures, and moves it, for every request.
-    async fn dispatch(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, Failure> {
+    async fn dispatch(&self, route: Route, request: &Parts, body: Incoming) -> Result<Response<Body>, ProxyError> {
         match route {
-            Route::Referrers { repository, subject } => referrers::answer(self, request, &repository, &subject).await,
+            Route::Referrers { repository, subject } => {
+                referrers::list_referrers(self, request, &repository, &subject).await
+            }
             Route::ProposalA {
                 shape,
                 repository,
                 subject,
-            } => Ok(Box::pin(proposal_a::answer(self, request, shape, &repository, &subject)).await),
+            } => Ok(Box::pin(proposal_a::list_proposal_a(self, request, shape, &repository, &subject)).await),
             Route::References { repository, reference } => {
-                Box::pin(proposal_b::answer(self, request, &repository, &reference)).await
+                Box::pin(proposal_b::list_proposal_b(self, request, &repository, &reference)).await
             }
             Route::V3Ping => Ok(proposal_c::ping(request)),
             Route::V3 {
                 question,
                 repository,
                 reference,
-            } => Box::pin(proposal_c::answer(self, request, question, &repository, &reference)).await,
-            Route::Discover { .. } => Box::pin(discover::answer(self, request)).await,
-            Route::TagsList { repository } => Box::pin(tags_list::answer(self, request, &repository)).await,
-            Route::Manifest { repository, reference } => {
-                manifests::answer(self, request, body.into(), &repository, &reference).await
+            } => {
+                Box::pin(proposal_c::answer_proposal_c(
+                    self,
+                    request,
+                    question,
+                    &repository,
+                    &reference,
+                ))
+                .await
             }
-            Route::Ui(page) => Ok(Box::pin(pages::answer(self, request, page)).await),
+            Route::Discover { .. } => Box::pin(discovery::discover_extensions(self, request)).await,
+            Route::TagsList { repository } => Box::pin(tags::list_tags(self, request, &repository)).await,
+            Route::Manifest { repository, reference } => {
+                read::handle_manifest(self, request, body.into(), &repository, &reference).await
+            }
+            Route::Ui(page) => Ok(Box::pin(ui::show_page(self, request, page)).await),
             Route::Passthrough {
                 endpoint: Endpoint::Blob | Endpoint::Upload,
                 repository,
-            } => blobs::forward(self, request, body.into(), repository.as_ref()).await,
+            } => transfer::forward(self, request, body.into(), repository.as_ref()).await,
             Route::Passthrough { .. } => passthrough::forward(self, request, body.into()).await,
         }
     }

@@ -9,37 +9,38 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use super::answer::without_body;
-use super::backend::{Backend, Shared};
-use super::door::Door;
-use super::failure::Failure;
+use super::auth::ProxyAuth;
+use super::backend::{Backend, SharedState};
+use super::error::ProxyError;
+use super::handlers::ui;
+use super::head;
 use super::observe::{Observed, Observer};
 use super::peer::callers_origin;
+use super::respond::without_body;
 use super::route::{Route, RouteError};
-use super::router::Router;
-use super::way::Way;
-use super::{head, pages};
-use crate::body::Body;
+use super::upstream_selector::UpstreamSelector;
+use super::upstream_view::UpstreamView;
+use crate::auth::Htpasswd;
 use crate::config::Config;
-use crate::credentials::Htpasswd;
-use crate::links::Resolver;
+use crate::http::body::Body;
 use crate::metrics::{Endpoint, Metrics};
 use crate::oci::{Code, OciError};
+use crate::referrers::Resolver;
 
 /// Everything that answers requests.
 pub struct Gateway {
-    router: Router,
+    selector: UpstreamSelector,
     /// In the order of the configuration, at least one.
     backends: Vec<Backend>,
-    shared: Arc<Shared>,
-    door: Door,
+    shared: Arc<SharedState>,
+    auth: ProxyAuth,
     metrics: Arc<Metrics>,
 }
 
 /// Where a request is led.
-struct Visit<'a> {
+struct RoutedRequest<'a> {
     backend: &'a Backend,
-    way: Way,
+    view: UpstreamView,
     /// The caller's origin, where the way back leads over it.
     origin: Option<String>,
     route: Route,
@@ -48,22 +49,22 @@ struct Visit<'a> {
 impl Gateway {
     /// One resolver for each upstream of the configuration, in its order.
     pub fn new(resolvers: Vec<Arc<Resolver>>, config: &Config, metrics: Arc<Metrics>) -> Self {
-        let shared = Arc::new(Shared::new(config));
+        let shared = Arc::new(SharedState::new(config));
         let backends = resolvers.into_iter();
         Self {
-            router: Router::new(&config.upstreams),
+            selector: UpstreamSelector::new(&config.upstreams),
             backends: backends
                 .map(|resolver| Backend::new(resolver, config, shared.clone()))
                 .collect(),
             shared,
-            door: Door::default(),
+            auth: ProxyAuth::default(),
             metrics,
         }
     }
 
     /// Only these users may use refshim's own credentials, and callers with a certificate.
     pub fn with_users(mut self, users: Option<Arc<Htpasswd>>) -> Self {
-        self.door = Door::new(users);
+        self.auth = ProxyAuth::new(users);
         self
     }
 
@@ -75,13 +76,13 @@ impl Gateway {
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Observed> {
         let (mut parts, body) = request.into_parts();
         let mut observer = Observer::begin(&self.metrics, &parts);
-        let led = AssertUnwindSafe(self.lead(&mut parts)).catch_unwind().await;
-        let visit = led.as_ref().ok().and_then(|led| led.as_ref().ok());
-        observer.found(visit.map_or(Endpoint::Refused, |visit| visit.route.endpoint()));
+        let routed = AssertUnwindSafe(self.select_upstream(&mut parts)).catch_unwind().await;
+        let chosen = routed.as_ref().ok().and_then(|routed| routed.as_ref().ok());
+        observer.found(chosen.map_or(Endpoint::Refused, |chosen| chosen.route.endpoint()));
         let span = observer.start(&mut parts);
-        let answered = match led {
-            Ok(led) => {
-                let answered = AssertUnwindSafe(self.answer(led, &parts, body)).catch_unwind();
+        let answered = match routed {
+            Ok(routed) => {
+                let answered = AssertUnwindSafe(self.answer(routed, &parts, body)).catch_unwind();
                 answered.instrument(span).await
             }
             Err(panic) => Err(panic),
@@ -94,43 +95,48 @@ impl Gateway {
     }
 
     /// Finds what the request is for. From then on nothing in it tells of other upstreams.
-    async fn lead(&self, request: &mut Parts) -> Result<Visit<'_>, RouteError> {
+    async fn select_upstream(&self, request: &mut Parts) -> Result<RoutedRequest<'_>, RouteError> {
         head::check(request, &self.shared.limits)?;
-        let (index, way) = self.router.choose(request)?;
+        let (index, view) = self.selector.choose(request)?;
         let backend = &self.backends[index];
         let mut origin = None;
-        if way != Way::Plain {
+        if view != UpstreamView::Plain {
             origin = callers_origin(request, self.shared.server.public_url.as_ref());
-            request.uri = way.inner(&request.uri);
-            request.extensions.insert(way.clone());
+            request.uri = view.inner(&request.uri);
+            request.extensions.insert(view.clone());
         }
-        Ok(Visit {
+        Ok(RoutedRequest {
             route: backend.route(request).await?,
             backend,
-            way,
+            view,
             origin,
         })
     }
 
-    async fn answer(&self, led: Result<Visit<'_>, RouteError>, request: &Parts, body: Incoming) -> Response<Body> {
-        let visit = match led {
-            Ok(visit) => visit,
+    async fn answer(
+        &self,
+        routed: Result<RoutedRequest<'_>, RouteError>,
+        request: &Parts,
+        body: Incoming,
+    ) -> Response<Body> {
+        let chosen = match routed {
+            Ok(chosen) => chosen,
             Err(error) => return refused(error.into(), request),
         };
-        if let Err(failure) = self.door.admit(visit.backend, request).await {
+        if let Err(failure) = self.auth.admit(chosen.backend, request).await {
             return refused(failure, request);
         }
-        let is_page = matches!(visit.route, Route::Ui(_));
-        let mut response = visit.backend.answer(visit.route, request, body).await;
-        if visit.backend.shared.server.ui && !is_page {
-            pages::confine(response.headers_mut());
+        let is_page = matches!(chosen.route, Route::Ui(_));
+        let mut response = chosen.backend.answer(chosen.route, request, body).await;
+        if chosen.backend.shared.server.ui && !is_page {
+            ui::confine(response.headers_mut());
         }
-        visit.way.turn_back(response.headers_mut(), visit.origin.as_deref());
+        chosen.view.turn_back(response.headers_mut(), chosen.origin.as_deref());
         response
     }
 }
 
-fn refused(failure: Failure, request: &Parts) -> Response<Body> {
+fn refused(failure: ProxyError, request: &Parts) -> Response<Body> {
     let response = failure.into_response();
     match request.method {
         Method::HEAD => without_body(response),
@@ -140,5 +146,5 @@ fn refused(failure: Failure, request: &Parts) -> Response<Body> {
 
 fn panicked() -> Response<Body> {
     let message = "refshim made a mistake while answering; its log has the details";
-    Failure::from(OciError::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)).into_response()
+    ProxyError::from(OciError::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)).into_response()
 }

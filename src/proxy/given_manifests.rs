@@ -7,17 +7,18 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Response};
 use http_body::Body as _;
 
-use super::answer::CONTENT_DIGEST;
-use super::failure::Failure;
-use super::manifests::{Asked, confirm, instead_of, serve};
-use super::tee::Tee;
-use super::{memory, synthesised};
-use crate::body::Body;
-use crate::links::{Given, Resolver, ServedHeaders};
+use super::error::ProxyError;
+use super::handlers::manifests::read::{ManifestRequest, confirm, instead_of, serve};
+use super::handlers::manifests::synthesised;
+use super::memory;
+use super::respond::CONTENT_DIGEST;
+use crate::http::body::Body;
+use crate::http::tee::Tee;
 use crate::oci::{Digest, Reference, RepositoryName, Tag, envelope, media_type};
-use crate::upstream::{RawManifest, UpstreamError, is_encoded};
+use crate::referrers::{Given, Resolver, ServedHeaders};
+use crate::registry::{RawManifest, UpstreamError, is_encoded};
 
-pub(super) async fn found(asked: &Asked<'_>, response: Response<Body>) -> Result<Response<Body>, Failure> {
+pub(super) async fn found(asked: &ManifestRequest<'_>, response: Response<Body>) -> Result<Response<Body>, ProxyError> {
     let media_type = media_type::essence(header(&response, CONTENT_TYPE).unwrap_or_default()).to_owned();
     let promised = match asked.reference {
         Reference::Digest(digest) => Some(digest.clone()),
@@ -68,11 +69,15 @@ struct GivenManifest {
 }
 
 /// Holds the manifest back until it is known whether it is an envelope.
-async fn opened(asked: &Asked<'_>, response: Response<Body>, given: GivenManifest) -> Result<Response<Body>, Failure> {
+async fn opened(
+    asked: &ManifestRequest<'_>,
+    response: Response<Body>,
+    given: GivenManifest,
+) -> Result<Response<Body>, ProxyError> {
     let limit = asked.backend.shared.limits.manifest_bytes;
     let (mut head, body) = response.into_parts();
     let length = expected_length(&body, limit);
-    let reserved = asked.backend.shared.held_room.reserve(length).await;
+    let reserved = asked.backend.shared.response_budget.reserve(length).await;
     let read = body
         .read(limit)
         .await
@@ -99,11 +104,11 @@ async fn opened(asked: &Asked<'_>, response: Response<Body>, given: GivenManifes
 /// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest; every time where the answer names
 /// no digest.
 async fn opened_head(
-    asked: &Asked<'_>,
+    asked: &ManifestRequest<'_>,
     response: Response<Body>,
     digest: Option<&Digest>,
     tag: &Tag,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, ProxyError> {
     let resolver = &asked.backend.resolver;
     let original = match digest {
         Some(digest) => Box::pin(resolver.original(asked.repository, digest, &asked.caller)).await?,
@@ -122,11 +127,11 @@ fn expected_length(body: &Body, limit: usize) -> usize {
 }
 
 /// Reads along while the manifest streams to the caller; not where there is no room for a copy.
-fn learn(asked: &Asked<'_>, response: Response<Body>, given: GivenManifest) -> Response<Body> {
+fn learn(asked: &ManifestRequest<'_>, response: Response<Body>, given: GivenManifest) -> Response<Body> {
     let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
     let limit = asked.backend.shared.limits.manifest_bytes;
     let length = expected_length(response.body(), limit);
-    let Some(reserved) = asked.backend.shared.held_room.spare(length) else {
+    let Some(reserved) = asked.backend.shared.response_budget.spare(length) else {
         return response;
     };
     response.map(|body| {

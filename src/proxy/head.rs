@@ -6,7 +6,7 @@ use http::{Method, Version};
 
 use super::route::RouteError;
 use crate::config::LimitsConfig;
-use crate::upstream::is_loop;
+use crate::http::via::is_loop;
 
 /// Refuses heads that are larger than the configuration lets them be, and what somebody else could understand differently.
 pub(super) fn check(request: &Parts, limits: &LimitsConfig) -> Result<(), RouteError> {

@@ -6,7 +6,7 @@ use http::header::{
     LAST_MODIFIED, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, WARNING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
-use crate::hop_by_hop::remove_hop_by_hop;
+use crate::http::hop_by_hop::remove_hop_by_hop;
 
 /// Makes containers/image call an API of another product (`/extensions/v2/…`) that is not passed through.
 const SUPPORTS_SIGNATURES: HeaderName = HeaderName::from_static("x-registry-supports-signatures");

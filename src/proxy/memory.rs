@@ -11,12 +11,12 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::answer::Answered;
 use super::headers;
-use crate::body::Body;
-use crate::links::{Known, ServedHeaders};
+use super::respond::LocalResponse;
+use crate::http::body::Body;
 use crate::oci::{Digest, media_type};
-use crate::upstream::RawManifest;
+use crate::referrers::{Known, ServedHeaders};
+use crate::registry::RawManifest;
 
 pub(super) type KnownManifest = Known<Arc<RawManifest>>;
 
@@ -101,9 +101,9 @@ pub(super) fn serve_stale_manifest(known: &KnownManifest, request: &Parts) -> Re
         .respond(request)
 }
 
-fn manifest(known: &KnownManifest) -> Answered {
+fn manifest(known: &KnownManifest) -> LocalResponse {
     let raw = &known.content;
-    Answered::manifest(&raw.media_type, &raw.digest, raw.bytes.clone())
+    LocalResponse::manifest(&raw.media_type, &raw.digest, raw.bytes.clone())
 }
 
 pub(super) fn serve_blob(known: &Known<Bytes>, digest: &Digest, request: &Parts) -> Response<Body> {
@@ -128,13 +128,13 @@ pub(super) fn serve_stale_blob(known: &Known<Bytes>, digest: &Digest, request: &
         .respond(request)
 }
 
-fn blob(known: &Known<Bytes>, digest: &Digest) -> Answered {
+fn blob(known: &Known<Bytes>, digest: &Digest) -> LocalResponse {
     let content_type = known.headers.as_map().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or(OCTETS);
-    Answered::manifest(content_type, digest, known.content.clone())
+    LocalResponse::manifest(content_type, digest, known.content.clone())
 }
 
-fn same<T>(answer: Answered, known: &Known<T>, now: &HeaderMap) -> Answered {
+fn same<T>(answer: LocalResponse, known: &Known<T>, now: &HeaderMap) -> LocalResponse {
     let now = headers::along_with_another_body(now);
     answer.sent_along(&now).sent_along(known.headers.as_map())
 }

@@ -14,9 +14,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::peer::Peer;
-use crate::body::{Body, BoxError};
+use crate::http::body::{Body, BoxError};
+use crate::http::trace_context::{self, TraceContext};
 use crate::metrics::{Endpoint, Gauge, Metrics};
-use crate::trace::{self, TraceContext};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones of callers are not taken over.
@@ -62,7 +62,7 @@ impl Observer {
     /// Begins the work on the request: from here on, all that is done for it is part of its trace.
     pub(super) fn start(&mut self, request: &mut Parts) -> tracing::Span {
         let span = self.span();
-        trace::adopt(&span, &mut request.headers);
+        trace_context::adopt(&span, &mut request.headers);
         self.trace = TraceContext::of(&request.headers);
         self.span = span.clone();
         span
@@ -82,7 +82,7 @@ impl Observer {
     pub(super) fn watch(self, mut response: Response<Body>) -> Response<Observed> {
         self.metrics
             .answered(self.endpoint, response.status(), self.started.elapsed());
-        trace::answered(&self.span, response.status());
+        trace_context::answered(&self.span, response.status());
         response
             .headers_mut()
             .entry(REQUEST_ID)

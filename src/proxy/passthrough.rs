@@ -6,18 +6,18 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
 use super::backend::Backend;
-use super::failure::Failure;
+use super::error::ProxyError;
 use super::peer::callers_origin;
-use super::way::Way;
+use super::upstream_view::UpstreamView;
 use super::{headers, realm};
-use crate::body::Body;
-use crate::upstream::Caller;
+use crate::http::body::Body;
+use crate::registry::Caller;
 
 /// Largest answer to the ping that is read for its challenge.
 const PING_LIMIT: usize = 64 * 1024;
 
 /// Passes a request on and its answer back.
-pub(super) async fn forward(backend: &Backend, request: &Parts, body: Body) -> Result<Response<Body>, Failure> {
+pub(super) async fn forward(backend: &Backend, request: &Parts, body: Body) -> Result<Response<Body>, ProxyError> {
     let mut onward = Request::new(body);
     *onward.method_mut() = request.method.clone();
     *onward.uri_mut() = origin_form(&request.uri);
@@ -47,7 +47,10 @@ impl Backend {
             && headers.contains_key(WWW_AUTHENTICATE)
             && let Some(origin) = callers_origin(request, self.shared.server.public_url.as_ref())
         {
-            let namespace = request.extensions.get::<Way>().and_then(Way::namespace);
+            let namespace = request
+                .extensions
+                .get::<UpstreamView>()
+                .and_then(UpstreamView::namespace);
             self.realms.rewrite(headers, &self.view, &origin, namespace);
         }
     }
@@ -66,7 +69,9 @@ impl Backend {
 
     /// A caller may have its challenge from another replica, or from before a restart.
     async fn learn_realm(&self) {
-        let Some(turn) = self.realms.turn().await else { return };
+        let Some(attempt) = self.realms.attempt().await else {
+            return;
+        };
         let asked = self.upstream.get("/v2/", &Caller::anonymous(), PING_LIMIT).await;
         let answered = asked.is_ok();
         if let Ok(mut ping) = asked {
@@ -75,7 +80,7 @@ impl Backend {
                 .rewrite(&mut ping.headers, &self.view, realm::NO_ORIGIN, None);
         }
         // Only now: whoever waited finds what was learned.
-        turn.asked(answered);
+        attempt.asked(answered);
     }
 }
 

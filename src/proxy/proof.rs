@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::backend::Backend;
 use crate::oci::RepositoryName;
-use crate::upstream::Caller;
+use crate::registry::Caller;
 
 /// What clients and proxies send that says nothing of who asks. All else may: registries trust headers such as `X-Real-IP`
 /// or `X-Remote-User`, and products have tokens of their own. `Authorization` is looked at by itself.

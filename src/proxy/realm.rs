@@ -13,7 +13,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use super::rewrite::SelfView;
-use super::way::{NAMESPACE, encoded};
+use super::upstream_view::{NAMESPACE, encoded};
 
 /// An upstream has one realm; more than a few would be something else.
 const MAX_PATHS: usize = 8;
@@ -35,9 +35,9 @@ pub(super) struct Realms {
 }
 
 /// To ask the upstream for its challenge.
-pub(super) struct Turn<'a>(MutexGuard<'a, Option<Instant>>);
+pub(super) struct RealmAttempt<'a>(MutexGuard<'a, Option<Instant>>);
 
-impl Turn<'_> {
+impl RealmAttempt<'_> {
     /// Whether there was an answer.
     pub(super) fn asked(mut self, answered: bool) {
         let pause = if answered { ASK_AGAIN } else { TRY_AGAIN };
@@ -84,10 +84,10 @@ impl Realms {
     }
 
     /// `None` where somebody has just asked, perhaps while this waited.
-    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+    pub(super) async fn attempt(&self) -> Option<RealmAttempt<'_>> {
         let quiet = self.quiet.lock().await;
         let is_quiet = quiet.is_some_and(|until| Instant::now() < until);
-        (!is_quiet).then_some(Turn(quiet))
+        (!is_quiet).then_some(RealmAttempt(quiet))
     }
 
     /// Whether a request asks for a token.

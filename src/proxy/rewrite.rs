@@ -34,13 +34,13 @@ impl SelfView {
     pub fn location<'a>(&self, value: &'a str, request_path: &str) -> Cow<'a, str> {
         let (address, rest) = split_query(value);
         match self.own_path(address) {
-            Place::Elsewhere => Cow::Borrowed(value),
-            Place::OtherHost(address) => Cow::Owned(format!("{}:{address}{rest}", self.scheme)),
-            Place::Own(path) => match self.callers_path(path) {
+            AddressOwner::Elsewhere => Cow::Borrowed(value),
+            AddressOwner::OtherHost(address) => Cow::Owned(format!("{}:{address}{rest}", self.scheme)),
+            AddressOwner::Own(path) => match self.callers_path(path) {
                 Some(path) => Cow::Owned(format!("{path}{rest}")),
                 None => Cow::Owned(format!("{}://{}{path}{rest}", self.scheme, self.authority)),
             },
-            Place::Relative => Cow::Owned(format!("{}{rest}", resolve(address, request_path))),
+            AddressOwner::Relative => Cow::Owned(format!("{}{rest}", resolve(address, request_path))),
         }
     }
 
@@ -68,7 +68,7 @@ impl SelfView {
         let start = value.to_ascii_lowercase().find("realm=\"")? + "realm=\"".len();
         let length = value[start..].find('"')?;
         let (address, query) = split_query(&value[start..start + length]);
-        let Place::Own(path) = self.own_path(address) else {
+        let AddressOwner::Own(path) = self.own_path(address) else {
             return None;
         };
         if address.starts_with('/') {
@@ -88,28 +88,28 @@ impl SelfView {
         Some((format!("{before}{origin}{path}{query}{added}{after}"), path.to_owned()))
     }
 
-    fn own_path<'a>(&self, address: &'a str) -> Place<'a> {
+    fn own_path<'a>(&self, address: &'a str) -> AddressOwner<'a> {
         let after_scheme = ["http:", "https:"]
             .iter()
             .find_map(|scheme| strip_prefix_ignoring_case(address, scheme));
         if let Some(rest) = after_scheme.unwrap_or(address).strip_prefix("//") {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             return if self.is_own(&normal_authority(authority), path) {
-                Place::Own(if path.is_empty() { "/" } else { path })
+                AddressOwner::Own(if path.is_empty() { "/" } else { path })
             } else if after_scheme.is_some() {
-                Place::Elsewhere
+                AddressOwner::Elsewhere
             } else {
-                Place::OtherHost(address)
+                AddressOwner::OtherHost(address)
             };
         }
         if address.starts_with('/') {
-            return Place::Own(address);
+            return AddressOwner::Own(address);
         }
         let first_segment = address.split('/').next().unwrap_or_default();
         if first_segment.contains(':') {
-            Place::Elsewhere
+            AddressOwner::Elsewhere
         } else {
-            Place::Relative
+            AddressOwner::Relative
         }
     }
 
@@ -126,7 +126,7 @@ impl SelfView {
     }
 }
 
-enum Place<'a> {
+enum AddressOwner<'a> {
     /// A path on the upstream itself.
     Own(&'a str),
     /// A complete address of somewhere else, or of no kind that is known here.

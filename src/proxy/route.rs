@@ -9,13 +9,13 @@ use std::borrow::Cow;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::pages::UiPage;
-use crate::dialect::Query;
-use crate::dialect::proposal_a::Shape;
+use super::handlers::ui::UiPage;
 use crate::metrics::Endpoint;
 use crate::oci::digest::InvalidDigest;
 use crate::oci::name::{InvalidName, InvalidTag};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::render::Query;
+use crate::render::proposal_a::Shape;
 
 /// How often something behind the upstream's front door could decode a path again.
 const MAX_ENCODINGS: usize = 2;

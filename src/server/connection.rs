@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
+use super::idle_deadline::IdleDeadline;
 use super::linger::Lingering;
-use super::phase::Phase;
-use super::stall::Stalling;
+use super::write_timeout::WriteTimeout;
 use crate::config::LimitsConfig;
 use crate::proxy::{Gateway, Peer};
-use crate::tls::{Acceptor, Secured};
+use crate::tls::{Acceptor, TlsConnection};
 
 /// How long a caller may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,7 +35,7 @@ const HYPERS_HEADERS: usize = 100;
 const LEAST_BUFFER: usize = 128 << 10;
 
 /// What all connections of a listener have in common.
-pub(super) struct Listener {
+pub(super) struct ListenerContext {
     gateway: Arc<Gateway>,
     tls: Option<Arc<Acceptor>>,
     limits: Limits,
@@ -44,7 +44,7 @@ pub(super) struct Listener {
     stop: CancellationToken,
 }
 
-impl Listener {
+impl ListenerContext {
     pub(super) fn new(
         gateway: Arc<Gateway>,
         tls: Option<Arc<Acceptor>>,
@@ -62,12 +62,12 @@ impl Listener {
 }
 
 pub(super) struct Connection {
-    listener: Arc<Listener>,
+    listener: Arc<ListenerContext>,
     peer: Peer,
 }
 
 impl Connection {
-    pub(super) fn new(listener: Arc<Listener>, address: SocketAddr) -> Self {
+    pub(super) fn new(listener: Arc<ListenerContext>, address: SocketAddr) -> Self {
         let peer = Peer {
             address,
             tls: false,
@@ -88,7 +88,7 @@ impl Connection {
             return self.speak(stream).await;
         };
         match tls.accept(stream).await {
-            Ok(Secured { stream, certified }) => {
+            Ok(TlsConnection { stream, certified }) => {
                 self.peer.tls = true;
                 self.peer.certified = certified;
                 self.speak(stream).await;
@@ -107,8 +107,8 @@ impl Connection {
             let gateway = gateway.clone();
             async move { Ok::<_, Infallible>(gateway.handle(request).await) }
         });
-        let stream = Stalling::new(stream, PATIENCE);
-        let mut phase = Phase::new(listener.limits, begun, stream.traffic());
+        let stream = WriteTimeout::new(stream, PATIENCE);
+        let mut idle_deadline = IdleDeadline::new(listener.limits, begun, stream.traffic());
         let stream = Lingering::new(stream, listener.stop.clone());
         let mut connection = std::pin::pin!(listener.protocols.serve_connection(TokioIo::new(stream), service));
         // hyper's own timeout starts once it knows which protocol is spoken, which a silent caller never tells, and HTTP/2 has none.
@@ -122,16 +122,16 @@ impl Connection {
                     }
                     return;
                 }
-                () = listener.stop.cancelled(), if !phase.is_leaving() => phase.leave(),
-                () = clock.as_mut() => if let Err(reason) = phase.tick() {
+                () = listener.stop.cancelled(), if !idle_deadline.is_leaving() => idle_deadline.leave(),
+                () = clock.as_mut() => if let Err(reason) = idle_deadline.tick() {
                     tracing::debug!(peer = %peer.address, reason, "the connection is cut");
                     return;
                 },
             }
-            if phase.is_leaving() {
+            if idle_deadline.is_leaving() {
                 connection.as_mut().graceful_shutdown();
             }
-            clock.as_mut().reset(Instant::now() + phase.lasts());
+            clock.as_mut().reset(Instant::now() + idle_deadline.lasts());
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The listener of the registry API: connections in, requests to the [`Gateway`], and an orderly end.
 
-mod addresses;
 mod connection;
-pub mod descriptors;
+mod connection_limits;
+mod idle_deadline;
 mod linger;
-mod phase;
-mod stall;
+pub mod open_files;
+mod write_timeout;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, LimitsConfig};
 use crate::proxy::Gateway;
 use crate::tls::Acceptor;
-use addresses::Addresses;
-use connection::{Connection, Listener};
+use connection::{Connection, ListenerContext};
+use connection_limits::ConnectionLimits;
 
 /// Pause after the system could not give a connection (no file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -51,13 +51,13 @@ impl Limits {
 }
 
 /// Where callers come in.
-pub struct Entrance {
+pub struct Listener {
     pub tcp: TcpListener,
     /// Without, TLS is not spoken.
     pub tls: Option<Arc<Acceptor>>,
 }
 
-impl From<TcpListener> for Entrance {
+impl From<TcpListener> for Listener {
     fn from(tcp: TcpListener) -> Self {
         Self { tcp, tls: None }
     }
@@ -66,16 +66,16 @@ impl From<TcpListener> for Entrance {
 /// Serves until `shutdown` is ready; then takes no more connections, lets requests in flight finish within the grace
 /// period, and ends what is left.
 pub async fn run(
-    entrance: impl Into<Entrance>,
+    listener: impl Into<Listener>,
     gateway: Arc<Gateway>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let Entrance { tcp, tls } = entrance.into();
+    let Listener { tcp, tls } = listener.into();
     let room = Arc::new(Semaphore::new(limits.callers.connections.min(Semaphore::MAX_PERMITS)));
-    let addresses = Addresses::new(limits.callers.connections_per_address);
+    let addresses = ConnectionLimits::new(limits.callers.connections_per_address);
     let stop = CancellationToken::new();
-    let listener = Arc::new(Listener::new(gateway, tls, limits, stop.clone()));
+    let listener = Arc::new(ListenerContext::new(gateway, tls, limits, stop.clone()));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -86,14 +86,14 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, address, permit)) => {
-                let Some(seat) = addresses.admit(address.ip()) else {
+                let Some(address_permit) = addresses.admit(address.ip()) else {
                     tracing::debug!(%address, "too many connections of this address");
                     continue;
                 };
                 let connection = Connection::new(listener.clone(), address);
                 connections.spawn(async move {
                     connection.serve(stream).await;
-                    drop((permit, seat));
+                    drop((permit, address_permit));
                 });
             }
             Err(error) => {

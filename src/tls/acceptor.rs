@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether callers must bring a certificate, where there is an authority to judge it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Callers {
+pub enum ClientAuth {
     NeedCertificate,
     /// They are known by something else otherwise.
     MayHaveCertificate,
@@ -49,13 +49,13 @@ impl Protocols {
 /// Speaks TLS with callers.
 pub struct Acceptor {
     config: TlsConfig,
-    callers: Callers,
+    callers: ClientAuth,
     protocols: Protocols,
-    current: Mutex<Current>,
+    current: Mutex<LoadedIdentity>,
 }
 
-struct Current {
-    greeting: Greeting,
+struct LoadedIdentity {
+    server_identity: ServerIdentity,
     /// Of the files as they were last read.
     hash: [u8; 32],
     looked: Instant,
@@ -63,13 +63,13 @@ struct Current {
 
 /// What callers are greeted with.
 #[derive(Clone)]
-struct Greeting {
+struct ServerIdentity {
     server: Arc<ServerConfig>,
     expires: Option<SystemTime>,
 }
 
 /// A connection after its handshake.
-pub struct Secured {
+pub struct TlsConnection {
     pub stream: TlsStream<TcpStream>,
     /// Whether the caller showed a certificate of a trusted authority.
     pub certified: bool,
@@ -77,13 +77,13 @@ pub struct Secured {
 
 impl Acceptor {
     /// `None` where the configuration does not ask for TLS.
-    pub fn new(config: &TlsConfig, callers: Callers, protocols: Protocols) -> Result<Option<Arc<Self>>, TlsError> {
+    pub fn new(config: &TlsConfig, callers: ClientAuth, protocols: Protocols) -> Result<Option<Arc<Self>>, TlsError> {
         let (Some(certificate), Some(key)) = (&config.cert_file, &config.key_file) else {
             return Ok(None);
         };
-        let current = Current {
+        let current = LoadedIdentity {
             hash: hash(config)?,
-            greeting: greeting(config, certificate, key, callers, protocols)?,
+            server_identity: server_identity(config, certificate, key, callers, protocols)?,
             looked: Instant::now(),
         };
         Ok(Some(Arc::new(Self {
@@ -95,12 +95,12 @@ impl Acceptor {
     }
 
     /// The handshake.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Secured> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsConnection> {
         let handshake = TlsAcceptor::from(self.current().server).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
         // rustls keeps only what the verifier has accepted.
         let certified = stream.get_ref().1.peer_certificates().is_some();
-        Ok(Secured { stream, certified })
+        Ok(TlsConnection { stream, certified })
     }
 
     /// When the certificate ends, or one between it and an authority. Renewed files are read first.
@@ -110,24 +110,24 @@ impl Acceptor {
 
     /// What to greet the next caller with; connections that are there go on as they are. Files that have changed but cannot
     /// be used leave what there was: half of a renewal is whole a moment later.
-    fn current(&self) -> Greeting {
+    fn current(&self) -> ServerIdentity {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
             current.looked = Instant::now();
             match self.renewed(&mut current.hash) {
                 Ok(None) => {}
-                Ok(Some(greeting)) => {
+                Ok(Some(server_identity)) => {
                     tracing::info!("certificates were renewed");
-                    current.greeting = greeting;
+                    current.server_identity = server_identity;
                 }
                 Err(error) => tracing::warn!(%error, "certificates have changed but cannot be used"),
             }
         }
-        current.greeting.clone()
+        current.server_identity.clone()
     }
 
     /// `None` when the files are what they were.
-    fn renewed(&self, known: &mut [u8; 32]) -> Result<Option<Greeting>, TlsError> {
+    fn renewed(&self, known: &mut [u8; 32]) -> Result<Option<ServerIdentity>, TlsError> {
         let (Some(certificate), Some(key)) = (&self.config.cert_file, &self.config.key_file) else {
             return Ok(None);
         };
@@ -136,17 +136,17 @@ impl Acceptor {
         if std::mem::replace(known, now) == now {
             return Ok(None);
         }
-        greeting(&self.config, certificate, key, self.callers, self.protocols).map(Some)
+        server_identity(&self.config, certificate, key, self.callers, self.protocols).map(Some)
     }
 }
 
-fn greeting(
+fn server_identity(
     config: &TlsConfig,
     certificate: &Path,
     key: &Path,
-    callers: Callers,
+    callers: ClientAuth,
     protocols: Protocols,
-) -> Result<Greeting, TlsError> {
+) -> Result<ServerIdentity, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let setup = |error: &dyn std::fmt::Display| TlsError::Setup(error.to_string());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -159,8 +159,8 @@ fn greeting(
             add_authorities(&mut roots, file)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = match callers {
-                Callers::NeedCertificate => verifier,
-                Callers::MayHaveCertificate => verifier.allow_unauthenticated(),
+                ClientAuth::NeedCertificate => verifier,
+                ClientAuth::MayHaveCertificate => verifier.allow_unauthenticated(),
             };
             builder.with_client_cert_verifier(verifier.build().map_err(|error| TlsError::file(file, error))?)
         }
@@ -171,7 +171,7 @@ fn greeting(
         .with_single_cert(identity.chain, identity.key)
         .map_err(|error| TlsError::file(certificate, error))?;
     server.alpn_protocols = protocols.names().iter().map(|name| name.to_vec()).collect();
-    Ok(Greeting {
+    Ok(ServerIdentity {
         server: Arc::new(server),
         expires,
     })

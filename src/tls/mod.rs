@@ -3,7 +3,7 @@
 mod acceptor;
 mod pem;
 
-pub use acceptor::{Acceptor, Callers, Protocols, Secured};
+pub use acceptor::{Acceptor, ClientAuth, Protocols, TlsConnection};
 pub use pem::{Identity, add_authorities, identity, versions};
 
 use std::path::{Path, PathBuf};

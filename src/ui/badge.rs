@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::oci::{Descriptor, Dialect, Referrer, link_kind};
+use crate::oci::{Descriptor, LinkSource, Referrer, reference_type};
 
 /// Statements' types in annotations: sigstore bundles, and in-toto layers as buildx and attest-build-provenance write them.
 const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type"];
@@ -18,10 +18,8 @@ pub enum Badge {
 }
 
 impl Badge {
-    pub const ALL: [Self; 4] = [Self::Signature, Self::Attestation, Self::Sbom, Self::Other];
-
     pub fn of(referrer: &Referrer) -> Self {
-        match referrer.dialects.contains(&Dialect::Buildkit) {
+        match referrer.sources.contains(&LinkSource::Buildkit) {
             true => Self::Attestation,
             false => Self::of_descriptor(&referrer.descriptor),
         }
@@ -33,7 +31,7 @@ impl Badge {
             return Self::of_predicate(&predicate.to_ascii_lowercase());
         }
         let artifact_type = descriptor.artifact_type.as_deref().unwrap_or_default();
-        match link_kind::of(artifact_type, annotations).as_str() {
+        match reference_type::of(artifact_type, annotations).as_str() {
             "sig" => Self::Signature,
             "att" => Self::Attestation,
             "sbom" => Self::Sbom,

@@ -13,7 +13,7 @@ use super::frame;
 use super::tags::what;
 use super::text::{foreign, short, size};
 use crate::oci::descriptor::Annotations;
-use crate::oci::{Descriptor, Digest, Links, Manifest, Reference, Referrer, RepositoryName, timestamp};
+use crate::oci::{Descriptor, Digest, Manifest, Reference, Referrer, ReferrerList, RepositoryName, timestamp};
 
 /// Of one manifest.
 const MAX_ANNOTATIONS: usize = 20;
@@ -32,13 +32,13 @@ pub struct Details<'a> {
     /// `None` where it cannot be read.
     pub manifest: Option<&'a Manifest>,
     /// Of every manifest that was looked at, what refers to it.
-    pub below: &'a BTreeMap<Digest, Below>,
+    pub below: &'a BTreeMap<Digest, ReferrerTree>,
 }
 
 /// What refers to a manifest.
-pub enum Below {
+pub enum ReferrerTree {
     Links {
-        links: Arc<Links>,
+        links: Arc<ReferrerList>,
         /// Set when the registry could not be asked and this is what it said that long ago.
         stale: Option<Duration>,
     },
@@ -54,7 +54,7 @@ impl Details<'_> {
             Reference::Tag(tag) => tag.to_string(),
             Reference::Digest(digest) => short(digest),
         };
-        let tree = Tree {
+        let tree = TreePrinter {
             details: self,
             drawn: RefCell::default(),
         };
@@ -94,7 +94,7 @@ impl Details<'_> {
     }
 
     /// The manifests of an index, each with what refers to it.
-    fn listed(&self, tree: &Tree<'_>) -> Markup {
+    fn listed(&self, tree: &TreePrinter<'_>) -> Markup {
         let listed = self
             .manifest
             .map(|manifest| manifest.manifests.as_slice())
@@ -112,7 +112,7 @@ impl Details<'_> {
         }
     }
 
-    fn one_listed(&self, descriptor: &Descriptor, tree: &Tree<'_>) -> Markup {
+    fn one_listed(&self, descriptor: &Descriptor, tree: &TreePrinter<'_>) -> Markup {
         html! {
             li {
                 div.node {
@@ -164,12 +164,12 @@ impl Details<'_> {
 }
 
 /// Draws what refers to what. Links may form circles: below each manifest it is drawn once.
-struct Tree<'a> {
+struct TreePrinter<'a> {
     details: &'a Details<'a>,
     drawn: RefCell<BTreeSet<Digest>>,
 }
 
-impl Tree<'_> {
+impl TreePrinter<'_> {
     fn is_drawn(&self, digest: &Digest) -> bool {
         self.drawn.borrow().contains(digest)
     }
@@ -182,8 +182,10 @@ impl Tree<'_> {
         }
         match self.details.below.get(digest) {
             None => html! { p.quiet { "open it to see what refers to it" } },
-            Some(Below::Unknown(reason)) => html! { p.bad { "what refers to it cannot be told: " (foreign(reason)) } },
-            Some(Below::Links { links, stale }) => html! {
+            Some(ReferrerTree::Unknown(reason)) => {
+                html! { p.bad { "what refers to it cannot be told: " (foreign(reason)) } }
+            }
+            Some(ReferrerTree::Links { links, stale }) => html! {
                 @if let Some(age) = stale {
                     p.note { "The registry cannot be asked; this is what it said " (age.as_secs()) " seconds ago." }
                 }
@@ -202,7 +204,7 @@ impl Tree<'_> {
         } = self.details;
         let descriptor = &referrer.descriptor;
         let kind = descriptor.artifact_type.as_deref().unwrap_or(&descriptor.media_type);
-        let dialects: Vec<&str> = referrer.dialects.iter().map(|dialect| dialect.as_str()).collect();
+        let sources: Vec<&str> = referrer.sources.iter().map(|source| source.as_str()).collect();
         html! {
             li {
                 div.node {
@@ -210,7 +212,7 @@ impl Tree<'_> {
                     p.line { code { (foreign(kind)) } }
                     p.line {
                         @if let Some(created) = referrer.created { (date(created)) " · " }
-                        (size(descriptor.size)) " · found as " (dialects.join(", ")) " · "
+                        (size(descriptor.size)) " · found as " (sources.join(", ")) " · "
                         a href=(address.manifest(repository, &descriptor.digest)) download
                             aria-label=(format!("Download the manifest {}", short(&descriptor.digest))) { "manifest" }
                     }

@@ -5,9 +5,9 @@ use maud::{DOCTYPE, Markup, html};
 use super::address::Address;
 
 /// A step of the way from the home page: its name and its address.
-pub(super) type Step = (String, String);
+pub(super) type Breadcrumb = (String, String);
 
-pub(super) fn page(address: &Address, title: &str, steps: &[Step], content: &Markup) -> String {
+pub(super) fn page(address: &Address, title: &str, steps: &[Breadcrumb], content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {

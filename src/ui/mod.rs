@@ -6,19 +6,19 @@
 mod address;
 mod badge;
 mod details;
+mod error_page;
 mod frame;
 mod home;
 mod tags;
 mod text;
-mod trouble;
 
 pub use address::Address;
 pub use badge::Badge;
-pub use details::{Below, Details};
+pub use details::{Details, ReferrerTree};
+pub use error_page::ErrorPage;
 pub use home::Home;
-pub use tags::{Row, TagPage, Tagged};
+pub use tags::{Row, TagPage, TagSummary};
 pub use text::size;
-pub use trouble::Trouble;
 
 /// The style sheet, which goes to [`Address::STYLE`].
 pub const STYLE: &str = include_str!("style.css");

@@ -30,11 +30,11 @@ pub struct TagPage<'a> {
 pub struct Row {
     pub tag: Tag,
     /// Or why it cannot be told.
-    pub tagged: Result<Tagged, String>,
+    pub tagged: Result<TagSummary, String>,
 }
 
 /// What is behind a tag.
-pub struct Tagged {
+pub struct TagSummary {
     pub digest: Digest,
     pub kind: Option<ManifestKind>,
     pub badges: BTreeMap<Badge, usize>,

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use refshim::dialect::oci11;
-use refshim::oci::{Descriptor, Digest, Links, Manifest, Referrer, media_type, tag_scheme};
-use refshim::proxy::route;
+use refshim::testing::oci::{Descriptor, Digest, Manifest, Referrer, ReferrerList, media_type, tag_scheme};
+use refshim::testing::proxy::route;
+use refshim::testing::render::oci11;
 use serde_json::json;
 
 /// callgrind dumps its counts, and begins anew, whenever this is called.
@@ -79,15 +79,15 @@ fn signature(subject: &Digest) -> Vec<u8> {
     .into_bytes()
 }
 
-fn links(subject: &Digest, count: u64) -> Links {
+fn links(subject: &Digest, count: u64) -> ReferrerList {
     let referrer = |n: u64| Referrer {
         descriptor: Descriptor {
             artifact_type: Some("application/spdx+json".to_owned()),
             ..Descriptor::new(media_type::OCI_IMAGE_MANIFEST, Digest::sha256(&n.to_be_bytes()), 1234)
         },
         created: Some(n.into()),
-        dialects: Default::default(),
+        sources: Default::default(),
         objects: None,
     };
-    Links::new(subject.clone(), (0..count).map(referrer).collect())
+    ReferrerList::new(subject.clone(), (0..count).map(referrer).collect())
 }

@@ -4,13 +4,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use refshim::cache::{Bounds, Cache};
-use refshim::config::{Config, UpstreamConfig};
-use refshim::links::Resolver;
-use refshim::metrics::Metrics;
-use refshim::proxy::Gateway;
-use refshim::server::{self, Limits};
-use refshim::upstream::Upstream;
+use refshim::testing::cache::{Bounds, Cache};
+use refshim::testing::config::{Config, UpstreamConfig};
+use refshim::testing::metrics::Metrics;
+use refshim::testing::proxy::Gateway;
+use refshim::testing::referrers::Resolver;
+use refshim::testing::registry::Upstream;
+use refshim::testing::server;
+use refshim::testing::server::Limits;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

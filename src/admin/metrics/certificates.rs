@@ -10,8 +10,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::registry::Upstream;
 use crate::tls::Acceptor;
-use crate::upstream::Upstream;
 
 pub(super) struct Certificates {
     /// The certificates' names, and who shows them.

@@ -1,6 +1,6 @@
-//! Connecting: a connection for questions, and one for the news of other replicas' writes.
+//! Connecting: one connection for commands, and one for the events of other replicas' writes.
 //!
-//! Not one for both: news that arrive amidst the reply to a transaction have shifted all later replies by one (seen with
+//! Not one for both: events that arrive amidst the reply to a transaction have shifted all later replies by one (seen with
 //! Redis 7.0 and RESP3), and an epoch that belongs to an earlier question is a wrong answer.
 
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates, cmd};
 
-use super::keeper::Gone;
+use super::connection_task::ConnectionLost;
 use super::layout::Layout;
 use super::{RedisError, RedisOptions};
 
 /// Commands that wait to be sent.
 const QUEUE: usize = 1024;
 
-pub(super) struct Connector {
+pub(super) struct RedisConnector {
     info: ConnectionInfo,
     password_file: Option<PathBuf>,
     authorities: Option<Vec<u8>>,
@@ -41,18 +41,18 @@ pub(super) enum ConnectError {
     #[error("it does not tell its run_id (INFO): a restart that loses writes could not be noticed")]
     NoRunId,
     #[error(transparent)]
-    Gone(#[from] Gone),
+    Gone(#[from] ConnectionLost),
 }
 
 /// Connections, and the run of the server that they lead to.
-pub(super) struct Connected {
+pub(super) struct OpenConnections {
     pub connection: MultiplexedConnection,
     pub run: Arc<str>,
     /// Ends with its connection.
-    pub news: PubSubStream,
+    pub events: PubSubStream,
 }
 
-impl Connector {
+impl RedisConnector {
     pub fn new(options: &RedisOptions, patience: Duration) -> Result<Self, RedisError> {
         let unusable = |error: redis::RedisError| RedisError::Url(error.to_string());
         let info = options.url.as_str().into_connection_info().map_err(unusable)?;
@@ -90,7 +90,7 @@ impl Connector {
     }
 
     /// Connects, makes sure that this is a server that can be used, and listens to the other replicas.
-    pub async fn connect(&self, layout: &Layout) -> Result<Connected, ConnectError> {
+    pub async fn connect(&self, layout: &Layout) -> Result<OpenConnections, ConnectError> {
         let client = self.client(self.login().await?).map_err(|error| unusable(&error))?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
@@ -104,15 +104,15 @@ impl Connector {
         // Shows whether it takes writes, which one that cannot save its data does not.
         cmd("DEL").arg(layout.probe()).query_async::<()>(&mut patient).await?;
 
-        let news = tokio::time::timeout(self.patience, async {
-            let mut news = client.get_async_pubsub().await?;
-            news.subscribe(layout.channel()).await?;
-            Ok::<_, redis::RedisError>(news.into_on_message())
+        let events = tokio::time::timeout(self.patience, async {
+            let mut events = client.get_async_pubsub().await?;
+            events.subscribe(layout.channel()).await?;
+            Ok::<_, redis::RedisError>(events.into_on_message())
         });
-        Ok(Connected {
+        Ok(OpenConnections {
             connection,
             run,
-            news: news.await.map_err(|_| ConnectError::Slow)??,
+            events: events.await.map_err(|_| ConnectError::Slow)??,
         })
     }
 

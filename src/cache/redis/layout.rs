@@ -1,6 +1,6 @@
 //! The names of keys. `docs/redis.md` describes them; a change of these or of what lies under them needs a new [`VERSION`].
 
-use crate::cache::key::{Identity, Kind, Scope};
+use crate::cache::key::{EntryId, Kind, RepositoryKey};
 
 /// In every key, so that a fleet of mixed versions does not misread itself.
 const VERSION: u32 = 1;
@@ -20,14 +20,14 @@ impl Layout {
     }
 
     /// Where a value lies.
-    pub fn value(&self, id: &Identity) -> String {
+    pub fn value(&self, id: &EntryId) -> String {
         let kind = match id.kind {
             Kind::Manifest => "manifest",
             Kind::Blob => "blob",
             Kind::Tag => "tag",
             Kind::TagList => "tags",
-            Kind::Deep => "deep",
-            Kind::Learned => "learned",
+            Kind::OrdinaryTags => "deep",
+            Kind::Observed => "learned",
             Kind::Answer => "answer",
             Kind::Synthesised => "made-index",
             Kind::Large => "large",
@@ -35,8 +35,8 @@ impl Layout {
             Kind::Partial => "partial",
             Kind::Written => "written-tags",
         };
-        let mut key = self.of(&id.scope, kind);
-        if matches!(id.kind, Kind::Answer | Kind::Deep) {
+        let mut key = self.of(&id.repository_key, kind);
+        if matches!(id.kind, Kind::Answer | Kind::OrdinaryTags) {
             key.push_str(&format!(":{}", self.view));
         }
         if let Some(epoch) = id.epoch {
@@ -50,8 +50,8 @@ impl Layout {
 
     /// Where a repository's writes are listed, newest first. `run` names the run of the Redis server: one that was restarted, or
     /// took over from another, may have lost the last writes, so what it kept of them is never believed.
-    pub fn writes(&self, scope: &Scope, run: &str) -> String {
-        format!("{}:{run}", self.of(scope, "writes"))
+    pub fn writes(&self, repository_key: &RepositoryKey, run: &str) -> String {
+        format!("{}:{run}", self.of(repository_key, "writes"))
     }
 
     /// The channel on which repositories that were written to are named.
@@ -64,8 +64,8 @@ impl Layout {
         format!("{}:probe", self.prefix)
     }
 
-    fn of(&self, scope: &Scope, kind: &str) -> String {
-        format!("{}:{{{scope}}}:{kind}", self.prefix)
+    fn of(&self, repository_key: &RepositoryKey, kind: &str) -> String {
+        format!("{}:{{{repository_key}}}:{kind}", self.prefix)
     }
 }
 
@@ -78,31 +78,37 @@ mod tests {
     #[test]
     fn keys_are_as_documented() {
         let layout = Layout::new("refshim", "c0ffee");
-        let scope = Scope::new("https://ghcr.io/", "org/app");
+        let repository_key = RepositoryKey::new("https://ghcr.io/", "org/app");
         let epoch = Epoch::unknown();
         let id = epoch.id();
         let keys = [
             (
-                Key::manifest(&scope, &epoch, "sha256:ab"),
+                Key::manifest(&repository_key, &epoch, "sha256:ab"),
                 "manifest:sha256:ab".to_owned(),
             ),
-            (Key::tag(&scope, &epoch, "v1"), "tag:v1".to_owned()),
-            (Key::tag_list(&scope, &epoch), format!("tags:{id}")),
-            (Key::deep(&scope, &epoch), format!("deep:c0ffee:{id}")),
+            (Key::tag(&repository_key, &epoch, "v1"), "tag:v1".to_owned()),
+            (Key::tag_list(&repository_key, &epoch), format!("tags:{id}")),
+            (Key::ordinary_tags(&repository_key, &epoch), format!("deep:c0ffee:{id}")),
             (
-                Key::answer(&scope, &epoch, "sha256:ab"),
+                Key::answer(&repository_key, &epoch, "sha256:ab"),
                 format!("answer:c0ffee:{id}:sha256:ab"),
             ),
-            (Key::learned(&scope, "sha256:ab"), "learned:sha256:ab".to_owned()),
-            (Key::synthesised(&scope, "sha256:ab"), "made-index:sha256:ab".to_owned()),
-            (Key::large(&scope), "large".to_owned()),
+            (
+                Key::observed(&repository_key, "sha256:ab"),
+                "learned:sha256:ab".to_owned(),
+            ),
+            (
+                Key::synthesised(&repository_key, "sha256:ab"),
+                "made-index:sha256:ab".to_owned(),
+            ),
+            (Key::large(&repository_key), "large".to_owned()),
         ];
         for (key, expected) in keys {
             let expected = format!("refshim:1:{{https://ghcr.io/|org/app}}:{expected}");
             assert_eq!(layout.value(key.id()), expected);
         }
         let writes = "refshim:1:{https://ghcr.io/|org/app}:writes:run";
-        assert_eq!(layout.writes(&scope, "run"), writes);
+        assert_eq!(layout.writes(&repository_key, "run"), writes);
         assert_eq!(layout.channel(), "refshim:1:written");
     }
 }

@@ -1,14 +1,14 @@
 //! Redis (or Valkey) as the second tier. `docs/redis.md` describes what is stored and what happens when it fails.
 //!
 //! ```text
-//! RedisStore ──► Link ──► connection        Keeper: connects, tells of pending writes, reconnects
-//!      └──► Pending writes ◄─────────────────┘
+//! RedisStore ──► RedisConnection ◄── ConnectionTask: connects, publishes pending writes, reconnects
+//!      └──────► Pending writes  ◄─────────┘
 //! ```
 
 mod connect;
-mod keeper;
+mod connection;
+mod connection_task;
 mod layout;
-mod link;
 mod pending;
 mod value;
 mod writes;
@@ -22,16 +22,16 @@ use redis::cmd;
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
-use super::epoch::{Epochs, Touch, WriteId};
-use super::key::{Identity, Kind, Scope};
-use super::shared::{Later, SharedStore, Stored, Told};
-use connect::Connector;
-use keeper::Keeper;
+use super::epoch::{Epochs, Invalidation, WriteId};
+use super::key::{EntryId, Kind, RepositoryKey};
+use super::shared::{SharedEpoch, SharedStore, StoreFuture, StoredValue};
+use connect::RedisConnector;
+use connection::{CommandError, RedisConnection};
+use connection_task::ConnectionTask;
 use layout::Layout;
-use link::{Link, Trouble};
 use pending::Pending;
 
-/// How much longer than a read a connection or the news of a write may take: these are worth waiting for.
+/// How much longer than a read a connection or the publishing of a write may take: these are worth waiting for.
 const PATIENCE: u32 = 20;
 
 /// Where Redis is and how it is used. Not printable: the URL may hold a password.
@@ -70,44 +70,44 @@ pub enum RedisError {
 
 /// See the module documentation.
 pub(super) struct RedisStore {
-    link: Arc<Link>,
+    connection_state: Arc<RedisConnection>,
     pending: Arc<Pending>,
     layout: Arc<Layout>,
     patience: Duration,
     ttl: Duration,
     list_ttl: Duration,
     max_value_bytes: usize,
-    keeper: JoinHandle<()>,
+    connection_task: JoinHandle<()>,
 }
 
 impl RedisStore {
     /// Connects in the background.
     pub fn start(options: RedisOptions, epochs: Arc<Epochs>, clock: Clock) -> Result<Self, RedisError> {
         let layout = Arc::new(Layout::new(&options.prefix, &options.view));
-        let (link, pending) = (Arc::new(Link::new(clock)), Arc::new(Pending::default()));
+        let (connection_state, pending) = (Arc::new(RedisConnection::new(clock)), Arc::new(Pending::default()));
         let patience = options.timeout * PATIENCE;
-        let keeper = Keeper {
-            connector: Connector::new(&options, patience)?,
-            link: link.clone(),
+        let connection_task = ConnectionTask {
+            connector: RedisConnector::new(&options, patience)?,
+            connection_state: connection_state.clone(),
             pending: pending.clone(),
             layout: layout.clone(),
             epochs,
             ttl: options.ttl,
         };
         Ok(Self {
-            link,
+            connection_state,
             pending,
             layout,
             patience,
             ttl: options.ttl,
             list_ttl: options.list_ttl,
             max_value_bytes: options.max_value_bytes,
-            keeper: tokio::spawn(keeper.run()),
+            connection_task: tokio::spawn(connection_task.run()),
         })
     }
 
-    async fn read(&self, id: &Identity) -> Option<Stored> {
-        let live = self.link.live()?;
+    async fn read(&self, id: &EntryId) -> Option<StoredValue> {
+        let live = self.connection_state.live()?;
         // Not GET: whatever lies there, no more of it than could be ours is read.
         let most = self.max_value_bytes + value::OVERHEAD;
         let key = self.layout.value(id);
@@ -115,8 +115,12 @@ impl RedisStore {
         value::unpack(&key, bytes).filter(|stored| stored.bytes.len() <= self.max_value_bytes)
     }
 
-    async fn write(&self, id: &Identity, stored: Stored) {
-        let Some(live) = self.link.live().filter(|_| !self.link.is_full()) else {
+    async fn write(&self, id: &EntryId, stored: StoredValue) {
+        let Some(live) = self
+            .connection_state
+            .live()
+            .filter(|_| !self.connection_state.is_full())
+        else {
             return;
         };
         if stored.bytes.len() > self.max_value_bytes {
@@ -124,55 +128,57 @@ impl RedisStore {
         }
         let ttl = match id.kind {
             Kind::Answer | Kind::TagList => self.list_ttl,
-            Kind::Deep if id.epoch.is_some() => self.list_ttl,
+            Kind::OrdinaryTags if id.epoch.is_some() => self.list_ttl,
             _ => self.ttl,
         };
         let key = self.layout.value(id);
         let mut write = cmd("SET");
         write.arg(&key).arg(value::pack(&key, &stored));
         write.arg("PX").arg(millis(ttl));
-        if let Err(Trouble::Refused(error)) = live.ask::<()>(&write).await {
-            self.link.full(&error);
+        if let Err(CommandError::Refused(error)) = live.ask::<()>(&write).await {
+            self.connection_state.full(&error);
         }
     }
 
-    async fn erase(&self, id: &Identity) {
-        if let Some(live) = self.link.live() {
+    async fn erase(&self, id: &EntryId) {
+        if let Some(live) = self.connection_state.live() {
             // A failure is noted by the link; there is nothing else to do about it.
             let _ = live.ask::<()>(cmd("DEL").arg(self.layout.value(id))).await;
         }
     }
 
-    async fn ask_epoch(&self, scope: &Scope, known: Option<WriteId>) -> Told {
+    async fn ask_epoch(&self, repository_key: &RepositoryKey, known: Option<WriteId>) -> SharedEpoch {
         // What others have not been told yet, Redis does not know either.
-        if self.pending.holds(scope) {
-            return Told::Nothing;
+        if self.pending.holds(repository_key) {
+            return SharedEpoch::Nothing;
         }
-        let Some(live) = self.link.live() else {
-            return Told::Nothing;
+        let Some(live) = self.connection_state.live() else {
+            return SharedEpoch::Nothing;
         };
-        let key = self.layout.writes(scope, live.run());
+        let key = self.layout.writes(repository_key, live.run());
         match writes::read(&live, &key, known).await {
-            Ok(Some(told)) => told,
-            Ok(None) if self.link.is_full() => Told::Nothing,
+            Ok(Some(published)) => published,
+            Ok(None) if self.connection_state.is_full() => SharedEpoch::Nothing,
             Ok(None) => match writes::begin(&live, &key, self.ttl).await {
-                Ok(told) => told,
-                Err(Trouble::Refused(error)) => {
-                    self.link.full(&error);
-                    Told::Nothing
+                Ok(published) => published,
+                Err(CommandError::Refused(error)) => {
+                    self.connection_state.full(&error);
+                    SharedEpoch::Nothing
                 }
-                Err(Trouble::Gone) => Told::Nothing,
+                Err(CommandError::Gone) => SharedEpoch::Nothing,
             },
-            Err(_) => Told::Nothing,
+            Err(_) => SharedEpoch::Nothing,
         }
     }
 
-    async fn tell(&self, scope: &Scope, touched: &Arc<[Touch]>) {
+    async fn publish(&self, repository_key: &RepositoryKey, touched: &Arc<[Invalidation]>) {
         // From here on the write is not lost, whatever becomes of this future.
-        let ticket = self.pending.add(scope, touched);
+        let ticket = self.pending.add(repository_key, touched);
         // In an outage that lasts there is nothing to wait for.
-        let told = self.pending.told(scope, ticket, || self.link.is_hopeless());
-        if tokio::time::timeout(self.patience, told).await.is_err() {
+        let published = self
+            .pending
+            .published(repository_key, ticket, || self.connection_state.is_down());
+        if tokio::time::timeout(self.patience, published).await.is_err() {
             tracing::warn!("the shared cache takes long: other replicas may show what was pushed a little later");
         }
     }
@@ -180,46 +186,46 @@ impl RedisStore {
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        self.keeper.abort();
-        self.link.close();
+        self.connection_task.abort();
+        self.connection_state.close();
     }
 }
 
 impl SharedStore for RedisStore {
     fn is_open(&self) -> bool {
-        self.link.live().is_some()
+        self.connection_state.live().is_some()
     }
 
     fn failures(&self) -> u64 {
-        self.link.failures()
+        self.connection_state.failures()
     }
 
     fn takes(&self, weight: usize) -> bool {
-        weight <= self.max_value_bytes && self.is_open() && !self.link.is_full()
+        weight <= self.max_value_bytes && self.is_open() && !self.connection_state.is_full()
     }
 
-    fn get<'a>(&'a self, id: &'a Identity) -> Later<'a, Option<Stored>> {
+    fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>> {
         Box::pin(self.read(id))
     }
 
-    fn put<'a>(&'a self, id: &'a Identity, value: Stored) -> Later<'a, ()> {
+    fn put<'a>(&'a self, id: &'a EntryId, value: StoredValue) -> StoreFuture<'a, ()> {
         Box::pin(self.write(id, value))
     }
 
-    fn remove<'a>(&'a self, id: &'a Identity) -> Later<'a, ()> {
+    fn remove<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, ()> {
         Box::pin(self.erase(id))
     }
 
-    fn epoch<'a>(&'a self, scope: &'a Scope, known: Option<WriteId>) -> Later<'a, Told> {
-        Box::pin(self.ask_epoch(scope, known))
+    fn epoch<'a>(&'a self, repository_key: &'a RepositoryKey, known: Option<WriteId>) -> StoreFuture<'a, SharedEpoch> {
+        Box::pin(self.ask_epoch(repository_key, known))
     }
 
-    fn wrote<'a>(&'a self, scope: &'a Scope, touched: &'a Arc<[Touch]>) -> Later<'a, ()> {
-        Box::pin(self.tell(scope, touched))
+    fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()> {
+        Box::pin(self.publish(repository_key, touched))
     }
 
-    fn doubtful_before(&self) -> Duration {
-        self.link.doubtful_before()
+    fn unverified_before(&self) -> Duration {
+        self.connection_state.unverified_before()
     }
 }
 

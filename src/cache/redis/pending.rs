@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::cache::epoch::Touch;
-use crate::cache::key::Scope;
+use crate::cache::epoch::Invalidation;
+use crate::cache::key::RepositoryKey;
 
 /// Things named per repository; what touched more is taken to have touched everything.
 const TOUCHES: usize = 64;
@@ -15,21 +15,21 @@ const REPOSITORIES: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Pending {
-    untold: Mutex<Untold>,
+    unpublished: Mutex<UnpublishedWrites>,
     added: Notify,
     /// Changes whenever somebody who waits should look again.
-    news: watch::Sender<()>,
+    events: watch::Sender<()>,
 }
 
 #[derive(Default)]
-struct Untold {
-    writes: HashMap<Scope, PendingWrite>,
+struct UnpublishedWrites {
+    writes: HashMap<RepositoryKey, PendingWrite>,
     last_ticket: u64,
 }
 
 #[derive(Clone)]
 struct PendingWrite {
-    touched: Arc<[Touch]>,
+    touched: Arc<[Invalidation]>,
     /// Of the latest write in it.
     ticket: u64,
     /// The latest of which others were told as well as was possible.
@@ -38,37 +38,40 @@ struct PendingWrite {
 
 /// Writes to one repository, to be told of.
 #[derive(Clone)]
-pub(super) struct Told {
-    pub scope: Scope,
-    pub touched: Arc<[Touch]>,
+pub(super) struct Publication {
+    pub repository_key: RepositoryKey,
+    pub touched: Arc<[Invalidation]>,
     ticket: u64,
 }
 
 impl Pending {
-    pub fn add(&self, scope: &Scope, touched: &Arc<[Touch]>) -> u64 {
-        let mut untold = self.lock();
-        untold.last_ticket += 1;
-        let ticket = untold.last_ticket;
-        if untold.writes.len() >= REPOSITORIES && !untold.writes.contains_key(scope) {
+    pub fn add(&self, repository_key: &RepositoryKey, touched: &Arc<[Invalidation]>) -> u64 {
+        let mut unpublished = self.lock();
+        unpublished.last_ticket += 1;
+        let ticket = unpublished.last_ticket;
+        if unpublished.writes.len() >= REPOSITORIES && !unpublished.writes.contains_key(repository_key) {
             tracing::error!(
                 "too many writes that other replicas could not be told of; they may show old lists until these age"
             );
             return ticket;
         }
-        let write = untold.writes.entry(scope.clone()).or_insert_with(|| PendingWrite {
-            touched: Arc::from([]),
-            ticket,
-            withdrawn: 0,
-        });
+        let write = unpublished
+            .writes
+            .entry(repository_key.clone())
+            .or_insert_with(|| PendingWrite {
+                touched: Arc::from([]),
+                ticket,
+                withdrawn: 0,
+            });
         write.ticket = ticket;
         write.touched = both(&write.touched, touched);
-        drop(untold);
+        drop(unpublished);
         self.added.notify_one();
         ticket
     }
 
-    pub fn holds(&self, scope: &Scope) -> bool {
-        self.lock().writes.contains_key(scope)
+    pub fn holds(&self, repository_key: &RepositoryKey) -> bool {
+        self.lock().writes.contains_key(repository_key)
     }
 
     pub fn is_any(&self) -> bool {
@@ -80,34 +83,34 @@ impl Pending {
         self.added.notified().await;
     }
 
-    /// Ready when others know of the write, or as much as they can, or when it is hopeless.
-    pub async fn told(&self, scope: &Scope, ticket: u64, is_hopeless: impl Fn() -> bool) {
-        let mut news = self.news.subscribe();
+    /// Ready when others know of the write, or as far as Redis would take it, or when Redis is down.
+    pub async fn published(&self, repository_key: &RepositoryKey, ticket: u64, is_down: impl Fn() -> bool) {
+        let mut events = self.events.subscribe();
         loop {
-            news.borrow_and_update();
-            if is_hopeless() || self.is_told(scope, ticket) {
+            events.borrow_and_update();
+            if is_down() || self.is_published(repository_key, ticket) {
                 return;
             }
-            if news.changed().await.is_err() {
+            if events.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn is_told(&self, scope: &Scope, ticket: u64) -> bool {
+    fn is_published(&self, repository_key: &RepositoryKey, ticket: u64) -> bool {
         self.lock()
             .writes
-            .get(scope)
+            .get(repository_key)
             .is_none_or(|write| write.withdrawn >= ticket)
     }
 
     /// Everything that is to be told.
-    pub fn all(&self) -> Vec<Told> {
-        let untold = self.lock();
-        let writes = untold.writes.iter();
+    pub fn all(&self) -> Vec<Publication> {
+        let unpublished = self.lock();
+        let writes = unpublished.writes.iter();
         writes
-            .map(|(scope, write)| Told {
-                scope: scope.clone(),
+            .map(|(repository_key, write)| Publication {
+                repository_key: repository_key.clone(),
                 touched: write.touched.clone(),
                 ticket: write.ticket,
             })
@@ -115,42 +118,52 @@ impl Pending {
     }
 
     /// Others know of these. What was written to the same repositories meanwhile stays.
-    pub fn settle(&self, told: &[Told]) {
-        let mut untold = self.lock();
-        for Told { scope, ticket, .. } in told {
-            if untold.writes.get(scope).is_some_and(|write| write.ticket == *ticket) {
-                untold.writes.remove(scope);
+    pub fn settle(&self, published: &[Publication]) {
+        let mut unpublished = self.lock();
+        for Publication {
+            repository_key, ticket, ..
+        } in published
+        {
+            if unpublished
+                .writes
+                .get(repository_key)
+                .is_some_and(|write| write.ticket == *ticket)
+            {
+                unpublished.writes.remove(repository_key);
             }
         }
-        drop(untold);
+        drop(unpublished);
         self.wake();
     }
 
     /// Others were told to forget what they know, but could not be told what was written.
-    pub fn withdraw(&self, told: &[Told]) {
-        let mut untold = self.lock();
-        for Told { scope, ticket, .. } in told {
-            if let Some(write) = untold.writes.get_mut(scope) {
+    pub fn withdraw(&self, published: &[Publication]) {
+        let mut unpublished = self.lock();
+        for Publication {
+            repository_key, ticket, ..
+        } in published
+        {
+            if let Some(write) = unpublished.writes.get_mut(repository_key) {
                 write.withdrawn = *ticket;
             }
         }
-        drop(untold);
+        drop(unpublished);
         self.wake();
     }
 
     /// Makes everybody who waits look again.
     pub fn wake(&self) {
-        self.news.send_replace(());
+        self.events.send_replace(());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Untold> {
-        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, UnpublishedWrites> {
+        self.unpublished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn both(one: &Arc<[Touch]>, other: &Arc<[Touch]>) -> Arc<[Touch]> {
+fn both(one: &Arc<[Invalidation]>, other: &Arc<[Invalidation]>) -> Arc<[Invalidation]> {
     if one.len() + other.len() > TOUCHES {
-        return Arc::from([Touch::Everything]);
+        return Arc::from([Invalidation::Everything]);
     }
     let fresh = other.iter().filter(|touch| !one.contains(touch));
     one.iter().chain(fresh).cloned().collect()
@@ -160,52 +173,52 @@ fn both(one: &Arc<[Touch]>, other: &Arc<[Touch]>) -> Arc<[Touch]> {
 mod tests {
     use super::*;
 
-    fn tag(name: &str) -> Arc<[Touch]> {
-        Arc::from([Touch::Tag(name.into())])
+    fn tag(name: &str) -> Arc<[Invalidation]> {
+        Arc::from([Invalidation::Tag(name.into())])
     }
 
     #[tokio::test]
     async fn a_write_stays_until_it_is_told() {
-        let (pending, scope) = (Pending::default(), Scope::new("http://u/", "r"));
-        pending.add(&scope, &tag("a"));
-        let told = pending.all();
-        let later = pending.add(&scope, &tag("b"));
-        pending.settle(&told);
-        assert!(pending.holds(&scope), "written to while others were told");
-        let told = pending.all();
+        let (pending, repository_key) = (Pending::default(), RepositoryKey::new("http://u/", "r"));
+        pending.add(&repository_key, &tag("a"));
+        let published = pending.all();
+        let later = pending.add(&repository_key, &tag("b"));
+        pending.settle(&published);
+        assert!(pending.holds(&repository_key), "written to while others were told");
+        let published = pending.all();
         assert_eq!(
-            *told[0].touched,
-            [Touch::Tag("a".into()), Touch::Tag("b".into())],
+            *published[0].touched,
+            [Invalidation::Tag("a".into()), Invalidation::Tag("b".into())],
             "told twice is better than not at all"
         );
-        pending.settle(&told);
-        assert!(!pending.holds(&scope));
-        pending.told(&scope, later, || false).await;
+        pending.settle(&published);
+        assert!(!pending.holds(&repository_key));
+        pending.published(&repository_key, later, || false).await;
     }
 
     #[tokio::test]
     async fn a_withdrawn_write_is_not_waited_for_but_kept() {
-        let (pending, scope) = (Pending::default(), Scope::new("http://u/", "r"));
-        let ticket = pending.add(&scope, &tag("a"));
+        let (pending, repository_key) = (Pending::default(), RepositoryKey::new("http://u/", "r"));
+        let ticket = pending.add(&repository_key, &tag("a"));
         pending.withdraw(&pending.all());
-        pending.told(&scope, ticket, || false).await;
-        assert!(pending.holds(&scope));
+        pending.published(&repository_key, ticket, || false).await;
+        assert!(pending.holds(&repository_key));
     }
 
     #[tokio::test]
     async fn nobody_waits_without_hope() {
-        let (pending, scope) = (Pending::default(), Scope::new("http://u/", "r"));
-        let ticket = pending.add(&scope, &tag("a"));
-        pending.told(&scope, ticket, || true).await;
-        assert!(pending.holds(&scope));
+        let (pending, repository_key) = (Pending::default(), RepositoryKey::new("http://u/", "r"));
+        let ticket = pending.add(&repository_key, &tag("a"));
+        pending.published(&repository_key, ticket, || true).await;
+        assert!(pending.holds(&repository_key));
     }
 
     #[test]
     fn too_many_names_are_everything() {
-        let (pending, scope) = (Pending::default(), Scope::new("http://u/", "r"));
+        let (pending, repository_key) = (Pending::default(), RepositoryKey::new("http://u/", "r"));
         for n in 0..TOUCHES + 1 {
-            pending.add(&scope, &tag(&n.to_string()));
+            pending.add(&repository_key, &tag(&n.to_string()));
         }
-        assert_eq!(*pending.all()[0].touched, [Touch::Everything]);
+        assert_eq!(*pending.all()[0].touched, [Invalidation::Everything]);
     }
 }

@@ -6,13 +6,13 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::epoch::WriteId;
-use crate::cache::shared::Stored;
+use crate::cache::shared::StoredValue;
 
 const MAGIC: &[u8; 4] = b"rsv1";
 /// Bytes around the value itself: magic, fingerprint of the key, milliseconds since 1970, whether there is an epoch, the epoch.
 pub(super) const OVERHEAD: usize = 4 + 8 + 8 + 1 + 8;
 
-pub(super) fn pack(key: &str, stored: &Stored) -> Vec<u8> {
+pub(super) fn pack(key: &str, stored: &StoredValue) -> Vec<u8> {
     let mut packed = BytesMut::with_capacity(OVERHEAD + stored.bytes.len());
     packed.put_slice(MAGIC);
     packed.put_slice(&fingerprint(key));
@@ -24,7 +24,7 @@ pub(super) fn pack(key: &str, stored: &Stored) -> Vec<u8> {
 }
 
 /// `None` for anything but what [`pack`] made under this key.
-pub(super) fn unpack(key: &str, mut packed: Bytes) -> Option<Stored> {
+pub(super) fn unpack(key: &str, mut packed: Bytes) -> Option<StoredValue> {
     if packed.len() < OVERHEAD || packed.split_to(MAGIC.len()) != MAGIC[..] {
         return None;
     }
@@ -39,7 +39,7 @@ pub(super) fn unpack(key: &str, mut packed: Bytes) -> Option<Stored> {
     };
     let mut epoch = [0; 8];
     packed.copy_to_slice(&mut epoch);
-    Some(Stored {
+    Some(StoredValue {
         at,
         epoch: has_epoch.then(|| WriteId::from_bytes(epoch)),
         bytes: packed,
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn values_are_read_as_they_were_written_and_garbage_is_not() {
         for epoch in [None, Some(WriteId::random())] {
-            let stored = Stored {
+            let stored = StoredValue {
                 at: Duration::from_millis(1_700_000_000_123),
                 epoch,
                 bytes: Bytes::from_static(b"{}"),

@@ -14,7 +14,7 @@ const SLOTS: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Thing {
     kind: Kind,
-    scope: usize,
+    repository_key: usize,
     name: usize,
 }
 
@@ -37,7 +37,7 @@ enum Step {
     /// Names a tag and a manifest, or everything.
     Write {
         replica: usize,
-        scope: usize,
+        repository_key: usize,
         name: Option<usize>,
     },
     Remove {
@@ -56,9 +56,9 @@ fn thing() -> impl Strategy<Value = Thing> {
         Just(Kind::Answer),
         Just(Kind::TagList)
     ];
-    (kind, 0..SCOPES.len(), 0..NAMES.len()).prop_map(|(kind, scope, name)| Thing {
+    (kind, 0..SCOPES.len(), 0..NAMES.len()).prop_map(|(kind, repository_key, name)| Thing {
         kind,
-        scope,
+        repository_key,
         // There is one list of tags.
         name: if kind == Kind::TagList { 0 } else { name },
     })
@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..SLOTS, thing()).prop_map(|(slot, thing)| Step::Put { slot, thing }),
         4 => (0..2usize, thing()).prop_map(|(replica, thing)| Step::Get { replica, thing }),
         1 => (0..2usize, 0..SCOPES.len(), proptest::option::weighted(0.8, 0..NAMES.len()))
-            .prop_map(|(replica, scope, name)| Step::Write { replica, scope, name }),
+            .prop_map(|(replica, repository_key, name)| Step::Write { replica, repository_key, name }),
         1 => (0..2usize, thing()).prop_map(|(replica, thing)| Step::Remove { replica, thing }),
         1 => (1..90u64).prop_map(|seconds| Step::Pass { seconds }),
     ]
@@ -78,7 +78,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A write as the log keeps it.
 struct Written {
-    scope: usize,
+    repository_key: usize,
     name: Option<usize>,
 }
 
@@ -106,17 +106,17 @@ struct Question {
     after: usize,
 }
 
-fn scope_of(index: usize) -> Scope {
-    Scope::new("http://u/", SCOPES[index])
+fn scope_of(index: usize) -> RepositoryKey {
+    RepositoryKey::new("http://u/", SCOPES[index])
 }
 
 fn key(thing: Thing, epoch: &Epoch) -> Key {
-    let (scope, name) = (scope_of(thing.scope), NAMES[thing.name]);
+    let (repository_key, name) = (scope_of(thing.repository_key), NAMES[thing.name]);
     match thing.kind {
-        Kind::Manifest => Key::manifest(&scope, epoch, name),
-        Kind::Tag => Key::tag(&scope, epoch, name),
-        Kind::Answer => Key::answer(&scope, epoch, name),
-        _ => Key::tag_list(&scope, epoch),
+        Kind::Manifest => Key::manifest(&repository_key, epoch, name),
+        Kind::Tag => Key::tag(&repository_key, epoch, name),
+        Kind::Answer => Key::answer(&repository_key, epoch, name),
+        _ => Key::tag_list(&repository_key, epoch),
     }
 }
 
@@ -143,17 +143,24 @@ impl World {
             }
             Step::Put { slot, thing } => self.put(slot, thing).await,
             Step::Get { replica, thing } => self.get(replica, thing).await,
-            Step::Write { replica, scope, name } => {
+            Step::Write {
+                replica,
+                repository_key,
+                name,
+            } => {
                 let touched = match name {
-                    Some(name) => vec![Touch::Tag(NAMES[name].into()), Touch::Manifest(NAMES[name].into())],
-                    None => vec![Touch::Everything],
+                    Some(name) => vec![
+                        Invalidation::Tag(NAMES[name].into()),
+                        Invalidation::Manifest(NAMES[name].into()),
+                    ],
+                    None => vec![Invalidation::Everything],
                 };
-                self.replicas[replica].wrote(&scope_of(scope), touched).await;
-                self.written.push(Written { scope, name });
+                self.replicas[replica].wrote(&scope_of(repository_key), touched).await;
+                self.written.push(Written { repository_key, name });
             }
             Step::Remove { replica, thing } => {
                 let cache = &self.replicas[replica];
-                let epoch = cache.epoch(&scope_of(thing.scope)).await;
+                let epoch = cache.epoch(&scope_of(thing.repository_key)).await;
                 cache.remove(&key(thing, &epoch)).await;
             }
             Step::Pass { seconds } => {
@@ -168,7 +175,7 @@ impl World {
             return;
         };
         let value = format!("value {}", self.kept.len());
-        let key = key(thing, &question.epochs[thing.scope]);
+        let key = key(thing, &question.epochs[thing.repository_key]);
         put(&self.replicas[question.replica], &self.table, &key, &value).await;
         let (after, at) = (question.after, self.now);
         self.kept.push(Kept {
@@ -181,7 +188,7 @@ impl World {
 
     async fn get(&self, replica: usize, thing: Thing) {
         let cache = &self.replicas[replica];
-        let epoch = cache.epoch(&scope_of(thing.scope)).await;
+        let epoch = cache.epoch(&scope_of(thing.repository_key)).await;
         let Some(found) = cache.get::<String>(&key(thing, &epoch)).await else {
             return;
         };
@@ -192,15 +199,17 @@ impl World {
         let age = Duration::from_secs(self.now - kept.at);
         assert!(found.age.abs_diff(age) < CLOCK_SKEW / 5, "{:?}, not {age:?}", found.age);
         let since = self.written[kept.after..].iter();
-        let mut since = since.filter(|written| written.scope == thing.scope).peekable();
+        let mut since = since
+            .filter(|written| written.repository_key == thing.repository_key)
+            .peekable();
         match thing.kind {
             Kind::Answer | Kind::TagList => assert!(since.peek().is_none(), "a list outlives a write"),
             _ => {
                 let since: Vec<_> = since.collect();
                 let named = since.iter().any(|written| written.name == Some(thing.name));
                 assert!(!named, "a write named it after its question began");
-                let vouched = since.iter().all(|written| written.name.is_some());
-                assert!(vouched || !found.vouched, "vouched for across a write of anything");
+                let verified = since.iter().all(|written| written.name.is_some());
+                assert!(verified || !found.verified, "vouched for across a write of anything");
             }
         }
     }
@@ -235,9 +244,9 @@ proptest! {
                 world.take(Step::Begin { replica: number % 2, slot: 0 }).await;
                 world.put(0, *thing).await;
                 let last = world.kept.last().unwrap().value.clone();
-                let epoch = world.replicas[number % 2].epoch(&scope_of(thing.scope)).await;
+                let epoch = world.replicas[number % 2].epoch(&scope_of(thing.repository_key)).await;
                 let found = world.replicas[number % 2].get::<String>(&key(*thing, &epoch)).await.unwrap();
-                assert_eq!((found.value.as_str(), found.vouched), (last.as_str(), true));
+                assert_eq!((found.value.as_str(), found.verified), (last.as_str(), true));
             }
         });
     }

@@ -3,14 +3,16 @@
 use http::StatusCode;
 use http::header::LINK;
 
-use crate::cli::login::{Access, Door, Login};
-use crate::cli::users::Users;
+use crate::auth::{Challenge, challenges};
+use crate::cli::login::{LoggedIn, LoginRequest, RequestedAccess};
+use crate::cli::users::CredentialUsers;
 use crate::config::{Config, CredentialsConfig, UpstreamConfig};
-use crate::credentials::{Challenge, challenges};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
-use crate::upstream::{Answer, Caller, Native, Refusal, SetupError, TagNames, Trial, Upstream, UpstreamError};
+use crate::registry::{
+    Answer, Caller, CredentialCheck, Native, Refusal, SetupError, TagNames, Upstream, UpstreamError,
+};
 
-use super::report::{Authentication, LinkForm, Outcome, OwnCredentials, Report, Tags};
+use super::report::{Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, TagListReport};
 
 /// A full listing costs this many tags or more before advice is given about it.
 const MANY_TAGS: usize = 1000;
@@ -38,20 +40,20 @@ pub(super) async fn probe(
     upstream_config: &UpstreamConfig,
     config: &Config,
     repository: Option<&RepositoryName>,
-) -> Result<Report, SetupError> {
+) -> Result<CheckReport, SetupError> {
     let upstream = Upstream::new(upstream_config, &config.limits)?;
     let as_caller = UpstreamConfig {
         credentials: CredentialsConfig::default(),
         ..upstream_config.clone()
     };
-    let mut report = Report {
+    let mut report = CheckReport {
         name: upstream_config.name.clone(),
         url: upstream_config.url.to_string(),
         repository: repository.map(ToString::to_string),
         own_credentials: own_credentials(upstream_config, config),
-        ..Report::default()
+        ..CheckReport::default()
     };
-    let probe = Probe {
+    let probe = UpstreamProbe {
         bare: Upstream::new(&as_caller, &config.limits)?,
         upstream,
         config,
@@ -64,7 +66,7 @@ pub(super) async fn probe(
     Ok(report)
 }
 
-struct Probe<'a> {
+struct UpstreamProbe<'a> {
     /// As `serve` asks it.
     upstream: Upstream,
     /// Without credentials of refshim's own.
@@ -73,8 +75,8 @@ struct Probe<'a> {
     upstream_config: &'a UpstreamConfig,
 }
 
-impl Probe<'_> {
-    async fn fill(&self, report: &mut Report, repository: Option<&RepositoryName>) -> Result<(), Problem> {
+impl UpstreamProbe<'_> {
+    async fn fill(&self, report: &mut CheckReport, repository: Option<&RepositoryName>) -> Result<(), Problem> {
         let login = self.log_in(report, repository).await?;
         let Some(repository) = repository else {
             return Ok(());
@@ -90,7 +92,7 @@ impl Probe<'_> {
         };
         let seeks = self.upstream.calibrate(repository, &all, &login.caller).await?;
         let (pages, link) = self.first_page(repository, all.len(), &login).await?;
-        report.tags = Some(Tags {
+        report.tags = Some(TagListReport {
             count: all.len(),
             pages,
             link,
@@ -127,14 +129,14 @@ impl Probe<'_> {
         )
     }
 
-    async fn log_in(&self, report: &mut Report, repository: Option<&RepositoryName>) -> Result<Login, Problem> {
-        let door = Door {
+    async fn log_in(&self, report: &mut CheckReport, repository: Option<&RepositoryName>) -> Result<LoggedIn, Problem> {
+        let request = LoginRequest {
             upstream: &self.bare,
             config: self.upstream_config,
             host: self.upstream_config.url.authority(),
-            access: Access::Read,
+            access: RequestedAccess::Read,
         };
-        let reply = door.knock().await?;
+        let reply = request.ping().await?;
         report.reachable = true;
         if !reply.status.is_success() && reply.status != StatusCode::UNAUTHORIZED {
             let status = reply.status.as_u16();
@@ -145,12 +147,12 @@ impl Probe<'_> {
         report.authentication = Some(authentication(&challenges(&reply.headers)));
         if let Some(own) = &mut report.own_credentials {
             report.has_credentials = self.try_own(own, repository).await?;
-            return Ok(Login {
+            return Ok(LoggedIn {
                 caller: Caller::anonymous(),
                 has_credentials: report.has_credentials,
             });
         }
-        let login = door.log_in(&reply, repository).await;
+        let login = request.log_in(&reply, repository).await;
         let login = login.map_err(|error| Problem(error.to_string()))?;
         report.has_credentials = login.has_credentials;
         Ok(login)
@@ -160,25 +162,25 @@ impl Probe<'_> {
     async fn try_own(&self, own: &mut OwnCredentials, repository: Option<&RepositoryName>) -> Result<bool, Problem> {
         let trial = self.upstream.try_own_credentials(repository).await?;
         let (outcome, problem) = match trial {
-            None | Some(Trial::Unneeded) => (Outcome::Unneeded, None),
-            Some(Trial::Accepted) => (Outcome::Accepted, None),
-            Some(Trial::Missing) => (
-                Outcome::Missing,
+            None | Some(CredentialCheck::Unneeded) => (CredentialCheckResult::Unneeded, None),
+            Some(CredentialCheck::Accepted) => (CredentialCheckResult::Accepted, None),
+            Some(CredentialCheck::Missing) => (
+                CredentialCheckResult::Missing,
                 Some(
                     "upstream.credentials has none for this registry: log in with 'docker login' or name another file"
                         .to_owned(),
                 ),
             ),
-            Some(Trial::Refused) => {
+            Some(CredentialCheck::Refused) => {
                 let at = repository.map_or_else(String::new, |repository| format!(" at {repository}"));
                 let problem = format!("the registry refuses refshim's own credentials{at}: check upstream.credentials");
-                (Outcome::Refused, Some(problem))
+                (CredentialCheckResult::Refused, Some(problem))
             }
         };
         own.outcome = Some(outcome);
         match problem {
             Some(problem) => Err(Problem(problem)),
-            None => Ok(outcome != Outcome::Missing),
+            None => Ok(outcome != CredentialCheckResult::Missing),
         }
     }
 
@@ -187,7 +189,7 @@ impl Probe<'_> {
         &self,
         repository: &RepositoryName,
         count: usize,
-        login: &Login,
+        login: &LoggedIn,
     ) -> Result<(Option<bool>, Option<LinkForm>), Problem> {
         if count < 2 {
             return Ok((None, None));
@@ -212,7 +214,7 @@ fn own_credentials(upstream: &UpstreamConfig, config: &Config) -> Option<OwnCred
     upstream.credentials.are_own().then(|| OwnCredentials {
         kind: upstream.credentials.kind.as_str(),
         outcome: None,
-        usable_by: Users::of(&config.server),
+        usable_by: CredentialUsers::of(&config.server),
         listen: config.server.listen,
     })
 }
@@ -229,7 +231,7 @@ fn authentication(challenges: &[Challenge]) -> Authentication {
 }
 
 /// What the operator should know.
-fn advise(report: &mut Report, config: &Config, upstream: &UpstreamConfig) {
+fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) {
     let mut advice = Vec::new();
     if report.reachable && report.repository.is_none() {
         advice.push("give --repository NAME to learn about referrers, tag pages and seeking".to_owned());

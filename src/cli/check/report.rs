@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::cli::output::printable;
-use crate::cli::users::Users;
+use crate::cli::users::CredentialUsers;
 
 /// Also what `--output json` prints for each upstream. What was not found out is `null`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(super) struct CheckReport {
     pub(super) name: String,
     pub(super) url: String,
     pub(super) reachable: bool,
@@ -23,7 +23,7 @@ pub(super) struct Report {
     pub(super) own_credentials: Option<OwnCredentials>,
     pub(super) repository: Option<String>,
     pub(super) native_referrers: Option<bool>,
-    pub(super) tags: Option<Tags>,
+    pub(super) tags: Option<TagListReport>,
     pub(super) advice: Vec<String>,
 }
 
@@ -42,8 +42,8 @@ pub(super) struct OwnCredentials {
     /// `upstream.credentials.kind`
     pub(super) kind: &'static str,
     /// `null` when the registry could not be asked.
-    pub(super) outcome: Option<Outcome>,
-    pub(super) usable_by: Users,
+    pub(super) outcome: Option<CredentialCheckResult>,
+    pub(super) usable_by: CredentialUsers,
     #[serde(skip)]
     pub(super) listen: SocketAddr,
 }
@@ -51,7 +51,7 @@ pub(super) struct OwnCredentials {
 /// What the registry made of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(super) enum CredentialCheckResult {
     Accepted,
     /// Everybody is let in.
     Unneeded,
@@ -62,7 +62,7 @@ pub(super) enum Outcome {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Tags {
+pub(super) struct TagListReport {
     pub(super) count: usize,
     /// Whether `n` limits a page. `null` with fewer than two tags.
     pub(super) pages: Option<bool>,
@@ -79,7 +79,7 @@ pub(super) enum LinkForm {
     Absolute,
 }
 
-impl Report {
+impl CheckReport {
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut text = format!("upstream {}: {}\n", self.name, self.url);
@@ -138,16 +138,16 @@ impl OwnCredentials {
     fn text(&self) -> String {
         let outcome = match self.outcome {
             None => "not tried",
-            Some(Outcome::Accepted) => "the registry accepts them",
-            Some(Outcome::Unneeded) => "the registry asks for none, so they were not tried",
-            Some(Outcome::Missing) => "none for this registry",
-            Some(Outcome::Refused) => "the registry refuses them",
+            Some(CredentialCheckResult::Accepted) => "the registry accepts them",
+            Some(CredentialCheckResult::Unneeded) => "the registry asks for none, so they were not tried",
+            Some(CredentialCheckResult::Missing) => "none for this registry",
+            Some(CredentialCheckResult::Refused) => "the registry refuses them",
         };
         format!("{}: {outcome}", self.kind)
     }
 }
 
-impl Tags {
+impl TagListReport {
     fn paging(&self) -> String {
         let pages = match self.pages {
             None => return "unknown: too few tags".to_owned(),
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn text_and_json_say_the_same() {
-        let report = Report {
+        let report = CheckReport {
             name: "default".into(),
             url: "https://ghcr.io/".into(),
             reachable: true,
@@ -189,14 +189,14 @@ mod tests {
             }),
             repository: Some("o/app".into()),
             native_referrers: Some(false),
-            tags: Some(Tags {
+            tags: Some(TagListReport {
                 count: 169,
                 pages: Some(true),
                 link: Some(LinkForm::Relative),
                 seeks: Some(false),
             }),
             advice: vec!["raise cache.fresh_for".into()],
-            ..Report::default()
+            ..CheckReport::default()
         };
         assert_eq!(
             report.text(),

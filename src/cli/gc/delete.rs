@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use http::StatusCode;
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::put::refusal;
 use crate::cli::session::Session;
 use crate::oci::{Digest, Reference, Tag};
-use crate::upstream::Reply;
+use crate::registry::RegistryResponse;
 
-use super::judge::{Dead, Gone, Verdict, keeps};
+use super::judge::{DeadTag, MissingContent, Verdict, keeps};
 use super::read;
 use super::snapshot::Snapshot;
 
 /// What became of one dead tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DeletionOutcome {
     Deleted,
     /// Together with its manifest, because the registry deletes no tag alone.
     DeletedManifest,
@@ -58,7 +58,7 @@ impl<'a> Deletion<'a> {
     }
 
     /// Deletes one after the other; a failure ends it. What was done until then is told all the same.
-    pub(super) async fn run(mut self) -> (Vec<Outcome>, Result<(), Failure>) {
+    pub(super) async fn run(mut self) -> (Vec<DeletionOutcome>, Result<(), CliError>) {
         let mut outcomes = Vec::new();
         for dead in &self.verdict.dead {
             match self.delete(dead).await {
@@ -69,39 +69,39 @@ impl<'a> Deletion<'a> {
         (outcomes, Ok(()))
     }
 
-    async fn delete(&mut self, dead: &Dead) -> Result<Outcome, Failure> {
+    async fn delete(&mut self, dead: &DeadTag) -> Result<DeletionOutcome, CliError> {
         let reference = Reference::Tag(dead.tag.clone());
         let now = self.session.digest_of(&reference).await?;
         if now.is_none() && dead.digest.is_some() {
-            return Ok(Outcome::AlreadyGone);
+            return Ok(DeletionOutcome::AlreadyGone);
         }
         if now != dead.digest || self.is_alive(dead).await? {
-            return Ok(Outcome::Alive);
+            return Ok(DeletionOutcome::Alive);
         }
         let reply = self.ask_to_delete(&reference).await?;
         match reply.status {
-            status if status.is_success() => Ok(Outcome::Deleted),
+            status if status.is_success() => Ok(DeletionOutcome::Deleted),
             // Anything on the way may have said it.
             StatusCode::NOT_FOUND if self.session.digest_of(&reference).await?.is_none() && dead.digest.is_some() => {
-                Ok(Outcome::AlreadyGone)
+                Ok(DeletionOutcome::AlreadyGone)
             }
             // Distribution 2.8 and GHCR delete by digest, or not at all.
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
                 self.delete_manifest(dead, &reply).await
             }
-            _ => Ok(Outcome::Stays(refusal(&reply))),
+            _ => Ok(DeletionOutcome::Stays(refusal(&reply))),
         }
     }
 
-    async fn is_alive(&self, dead: &Dead) -> Result<bool, Failure> {
+    async fn is_alive(&self, dead: &DeadTag) -> Result<bool, CliError> {
         let gone: BTreeSet<Digest> = dead.gone.digests().cloned().collect();
         let is_back = !read::existing(self.session, gone).await?.is_empty();
         Ok(is_back || self.content_is_back(dead).await?)
     }
 
-    async fn content_is_back(&self, dead: &Dead) -> Result<bool, Failure> {
+    async fn content_is_back(&self, dead: &DeadTag) -> Result<bool, CliError> {
         match (&dead.gone, &dead.digest) {
-            (Gone::Original(_), Some(envelope)) => {
+            (MissingContent::Original(_), Some(envelope)) => {
                 let raw = self.session.raw_manifest(&Reference::Digest(envelope.clone())).await?;
                 let Some(raw) = raw else { return Ok(false) };
                 let held = read::held(self.session, &raw).await?;
@@ -112,9 +112,9 @@ impl<'a> Deletion<'a> {
     }
 
     /// The tag cannot go alone: its manifest goes with it where nothing else needs that.
-    async fn delete_manifest(&mut self, dead: &Dead, reply: &Reply) -> Result<Outcome, Failure> {
+    async fn delete_manifest(&mut self, dead: &DeadTag, reply: &RegistryResponse) -> Result<DeletionOutcome, CliError> {
         let Some(digest) = &dead.digest else {
-            return Ok(Outcome::Stays(refusal(reply)));
+            return Ok(DeletionOutcome::Stays(refusal(reply)));
         };
         let needed = match self.needed.take() {
             Some(needed) => needed,
@@ -131,19 +131,21 @@ impl<'a> Deletion<'a> {
         };
         if let Some(kept) = kept {
             let problem = format!("the registry deletes no tag alone, and the manifest stays: {kept}");
-            return Ok(Outcome::Stays(problem));
+            return Ok(DeletionOutcome::Stays(problem));
         }
         let reference = Reference::Digest(digest.clone());
         let reply = self.ask_to_delete(&reference).await?;
         Ok(match reply.status {
-            status if status.is_success() => Outcome::DeletedManifest,
-            StatusCode::NOT_FOUND if self.session.digest_of(&reference).await?.is_none() => Outcome::AlreadyGone,
-            _ => Outcome::Stays(refusal(&reply)),
+            status if status.is_success() => DeletionOutcome::DeletedManifest,
+            StatusCode::NOT_FOUND if self.session.digest_of(&reference).await?.is_none() => {
+                DeletionOutcome::AlreadyGone
+            }
+            _ => DeletionOutcome::Stays(refusal(&reply)),
         })
     }
 
     /// A tag that was not there when the repository was read, and points at this manifest.
-    async fn new_tag_of(&self, digest: &Digest) -> Result<Option<Tag>, Failure> {
+    async fn new_tag_of(&self, digest: &Digest) -> Result<Option<Tag>, CliError> {
         let names = self
             .session
             .upstream()
@@ -162,7 +164,7 @@ impl<'a> Deletion<'a> {
     }
 
     /// Credentials that do not suffice end everything.
-    async fn ask_to_delete(&self, reference: &Reference) -> Result<Reply, Failure> {
+    async fn ask_to_delete(&self, reference: &Reference) -> Result<RegistryResponse, CliError> {
         let session = self.session;
         let reply = session
             .upstream()
@@ -170,7 +172,7 @@ impl<'a> Deletion<'a> {
             .await;
         let reply = reply.map_err(|error| session.failed(&error))?;
         match reply.status {
-            StatusCode::UNAUTHORIZED => Err(Failure::refused(session.name(), &reply)),
+            StatusCode::UNAUTHORIZED => Err(CliError::refused(session.name(), &reply)),
             _ => Ok(reply),
         }
     }

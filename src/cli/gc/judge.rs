@@ -7,15 +7,15 @@ use serde::Serialize;
 use crate::oci::tag_scheme::ENVELOPE_KIND;
 use crate::oci::{Digest, LinkTag, LinkTagKind, SubjectKey, Tag};
 
-use super::snapshot::{Held, Snapshot};
+use super::snapshot::{ReadManifest, Snapshot};
 
 /// A link tag that leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Dead {
+pub(super) struct DeadTag {
     pub(super) tag: Tag,
     /// What it points at.
     pub(super) digest: Option<Digest>,
-    pub(super) gone: Gone,
+    pub(super) gone: MissingContent,
 }
 
 /// A referrers tag that lists what is gone beside what is there.
@@ -30,7 +30,7 @@ pub(super) struct Stale {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "digests")]
-pub(super) enum Gone {
+pub(super) enum MissingContent {
     /// All that it could refer to.
     Subject(BTreeSet<Digest>),
     Target,
@@ -40,7 +40,7 @@ pub(super) enum Gone {
     Entries(BTreeSet<Digest>),
 }
 
-impl Gone {
+impl MissingContent {
     pub(super) fn text(&self) -> String {
         let list = |digests: &BTreeSet<Digest>| {
             let texts: Vec<&str> = digests.iter().map(Digest::as_str).collect();
@@ -69,7 +69,7 @@ impl Gone {
 pub(super) struct Verdict {
     /// How many link tags there are.
     pub(super) links: usize,
-    pub(super) dead: Vec<Dead>,
+    pub(super) dead: Vec<DeadTag>,
     pub(super) stale: Vec<Stale>,
     /// Link tags whose subject's whole digest nothing tells: they stay.
     pub(super) unclear: Vec<Tag>,
@@ -94,7 +94,7 @@ pub(super) fn questions(snapshot: &Snapshot) -> BTreeSet<Digest> {
 }
 
 /// The digests that a link tag may mean. None: its key was cut, and what it points at does not name the subject.
-fn subjects(link: &LinkTag, held: Option<(&Digest, &Held)>) -> BTreeSet<Digest> {
+fn subjects(link: &LinkTag, held: Option<(&Digest, &ReadManifest)>) -> BTreeSet<Digest> {
     let stated = held.map(|(own, held)| held.links(own)).unwrap_or_default();
     let stated = stated.into_iter().map(|stated| stated.subject);
     if is_envelope(link) {
@@ -131,7 +131,7 @@ pub(super) fn judge(snapshot: &Snapshot, exists: &BTreeSet<Digest>) -> Verdict {
                 entries,
             }),
             Judged::Unclear => verdict.unclear.push(tag.clone()),
-            Judged::Dead(gone) => verdict.dead.push(Dead {
+            Judged::Dead(gone) => verdict.dead.push(DeadTag {
                 tag: tag.clone(),
                 digest: target.cloned(),
                 gone,
@@ -146,7 +146,7 @@ enum Judged {
     /// What it points at, and which of its entries are gone.
     Stale(Digest, BTreeSet<Digest>),
     Unclear,
-    Dead(Gone),
+    Dead(MissingContent),
 }
 
 struct Judge<'a> {
@@ -163,14 +163,14 @@ impl Judge<'_> {
 
     fn judge(&self, link: &LinkTag, target: Option<&Digest>) -> Judged {
         let Some(digest) = target else {
-            return Judged::Dead(Gone::Target);
+            return Judged::Dead(MissingContent::Target);
         };
         // A link tag that points at something was read.
         let Some(held) = self.snapshot.manifests.get(digest) else {
             return Judged::Live;
         };
         if let Some(sealed) = held.sealed.as_ref().filter(|sealed| sealed.original.is_none()) {
-            return Judged::Dead(Gone::Original([sealed.digest.clone()].into()));
+            return Judged::Dead(MissingContent::Original([sealed.digest.clone()].into()));
         }
         let subjects = subjects(link, Some((digest, held)));
         if is_envelope(link) {
@@ -178,14 +178,14 @@ impl Judge<'_> {
             let is_alone = subjects.is_empty() || self.roots.contains(digest);
             return match is_alone || subjects.iter().any(|subject| self.is_there(subject)) {
                 true => Judged::Live,
-                false => Judged::Dead(Gone::Subject(subjects)),
+                false => Judged::Dead(MissingContent::Subject(subjects)),
             };
         }
         if subjects.is_empty() {
             return Judged::Unclear;
         }
         if !subjects.iter().any(|subject| self.is_there(subject)) {
-            return Judged::Dead(Gone::Subject(subjects));
+            return Judged::Dead(MissingContent::Subject(subjects));
         }
         if link.kind != LinkTagKind::Referrers {
             return Judged::Live;
@@ -194,7 +194,7 @@ impl Judge<'_> {
         let gone: BTreeSet<Digest> = listed.iter().filter(|digest| !self.is_there(digest)).cloned().collect();
         match gone.len() {
             0 => Judged::Live,
-            all if all == listed.len() => Judged::Dead(Gone::Entries(gone)),
+            all if all == listed.len() => Judged::Dead(MissingContent::Entries(gone)),
             _ => Judged::Stale(digest.clone(), gone),
         }
     }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::snapshot::{Original, Sealed};
 use super::*;
+use crate::cli::gc::snapshot::{EnvelopeContent, EnvelopedManifest};
 use crate::oci::media_type::{OCI_ARTIFACT_MANIFEST, OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST};
 use crate::oci::{Descriptor, Manifest, envelope, tag_scheme};
-use crate::upstream::RawManifest;
+use crate::registry::RawManifest;
 
 pub(in crate::cli::gc) fn digest(name: &str) -> Digest {
     Digest::sha256(name.as_bytes())
@@ -28,7 +28,7 @@ impl Snapshot {
             media_type: media_type.to_owned(),
             bytes: manifest.to_string().into(),
         };
-        self.manifests.insert(digest(name), Held::of(&raw));
+        self.manifests.insert(digest(name), ReadManifest::of(&raw));
         for text in tags {
             self.tags.insert(tag(text), Some(digest(name)));
         }
@@ -73,9 +73,9 @@ impl Snapshot {
         let mut snapshot = self.with(name, OCI_IMAGE_MANIFEST, &sealed, &tags);
         let held = snapshot.manifests.get_mut(&digest(name)).unwrap();
         assert_eq!(held.seals().unwrap().digest, digest(original));
-        held.sealed = Some(Sealed {
+        held.sealed = Some(EnvelopeContent {
             digest: digest(original),
-            original: is_there.then_some(Original { manifest: Some(parsed) }),
+            original: is_there.then_some(EnvelopedManifest { manifest: Some(parsed) }),
         });
         snapshot
     }
@@ -86,7 +86,7 @@ pub(in crate::cli::gc) fn key(subject: &Digest) -> String {
 }
 
 /// The dead tags and why, `gone` being asked about and absent: everything else exists.
-fn dead(snapshot: &Snapshot, gone: &[&Digest]) -> Vec<(String, Gone)> {
+fn dead(snapshot: &Snapshot, gone: &[&Digest]) -> Vec<(String, MissingContent)> {
     let mut exists = questions(snapshot);
     exists.retain(|digest| !gone.contains(&digest));
     let verdict = judge(snapshot, &exists);
@@ -109,7 +109,7 @@ fn every_kind_of_link_tag_dies_with_its_subject() {
         .image("signature", &[&tags[0]])
         .referrer("sbom", &gone, &[&tags[1]])
         .index("list", &[descriptor(&digest("sbom"))], &[&tags[2]]);
-    let reason = Gone::Subject([gone.clone()].into());
+    let reason = MissingContent::Subject([gone.clone()].into());
     let mut expected: Vec<_> = tags.iter().map(|tag| (tag.clone(), reason.clone())).collect();
     expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(dead(&snapshot, &[&gone]), expected);
@@ -131,7 +131,7 @@ fn a_tag_without_anything_behind_it_is_dead_whatever_its_subject() {
     let mut snapshot = Snapshot::default().image("image", &["v1"]);
     snapshot.tags.insert(tag(&name), None);
     snapshot.tags.insert(tag("ordinary"), None);
-    assert_eq!(dead(&snapshot, &[]), [(name, Gone::Target)]);
+    assert_eq!(dead(&snapshot, &[]), [(name, MissingContent::Target)]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_list_of_what_is_gone_is_dead_and_one_with_a_rest_is_not() {
         .image("image", &["v1"])
         .index("list", &entries, &[&key(&image)]);
     let gone = [&digest("a"), &digest("b")];
-    let reason = Gone::Entries([digest("a"), digest("b")].into());
+    let reason = MissingContent::Entries([digest("a"), digest("b")].into());
     assert_eq!(dead(&snapshot, &gone), [(key(&image), reason)]);
     assert_eq!(dead(&snapshot, &gone[..1]), []);
     let exists = [digest("b")].into();
@@ -189,7 +189,10 @@ fn a_cut_digest_is_judged_only_where_something_tells_the_rest() {
     let snapshot = Snapshot::default()
         .referrer("sbom", &long, &[&stated])
         .image("signature", &[&unstated]);
-    assert_eq!(dead(&snapshot, &[&long]), [(stated, Gone::Subject([long].into()))]);
+    assert_eq!(
+        dead(&snapshot, &[&long]),
+        [(stated, MissingContent::Subject([long].into()))]
+    );
     assert_eq!(judge(&snapshot, &BTreeSet::new()).unclear, [tag(&unstated)]);
 }
 
@@ -211,7 +214,7 @@ fn an_envelope_dies_with_its_subject_or_its_content() {
     assert!(
         dead(&hollow, &[])
             .iter()
-            .all(|(_, reason)| matches!(reason, Gone::Original(_)))
+            .all(|(_, reason)| matches!(reason, MissingContent::Original(_)))
     );
     assert_eq!(dead(&hollow, &[]).len(), 2);
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oci::{Digest, SubjectKey};
 
-use super::snapshot::{Held, Snapshot};
+use super::snapshot::{ReadManifest, Snapshot};
 
 pub(super) struct Keep {
     /// What link tags point at.
@@ -53,7 +53,7 @@ impl Keep {
 
     /// Takes in one digest that was asked for: what it holds, `None` when it is gone, and what the registry itself lists as
     /// referring to it.
-    pub(super) fn read(&mut self, digest: &Digest, held: Option<&Held>, native: Vec<Digest>) {
+    pub(super) fn read(&mut self, digest: &Digest, held: Option<&ReadManifest>, native: Vec<Digest>) {
         if let Some(held) = held {
             self.needed.insert(digest.clone());
             self.learn(digest, held);
@@ -75,7 +75,7 @@ impl Keep {
     }
 
     /// Remembers who refers to whom. A subject that was reached before gets what was not known then.
-    fn learn(&mut self, own: &Digest, held: &Held) {
+    fn learn(&mut self, own: &Digest, held: &ReadManifest) {
         for link in held.links(own) {
             let both: BTreeSet<Digest> = [link.referrer, own.clone()].into();
             if self.reached.contains(&link.subject) {

@@ -1,7 +1,7 @@
 //! Tests of what live images need.
 
-use super::super::judge::tests::{descriptor, digest, key};
 use super::*;
+use crate::cli::gc::judge::tests::{descriptor, digest, key};
 
 /// Everything that is needed, where the registry holds what is in the snapshot and `untagged`.
 fn needed(snapshot: &Snapshot, untagged: &Snapshot, native: &[(&str, &str)]) -> BTreeSet<Digest> {

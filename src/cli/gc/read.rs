@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::config::{HIDDEN_TAGS, LimitsConfig};
 use crate::oci::{Descriptor, Digest, Manifest, Reference, Tag};
-use crate::upstream::{Answer, Native, NativeSupport, RawManifest, UpstreamError};
+use crate::registry::{Answer, Native, NativeSupport, RawManifest, UpstreamError};
 
 use super::keep::Keep;
-use super::snapshot::{Held, Original, Sealed, Snapshot};
+use super::snapshot::{EnvelopeContent, EnvelopedManifest, ReadManifest, Snapshot};
 
 /// Reads under way at once (the upstream's own limit holds as well).
 const PARALLEL: usize = 16;
@@ -21,14 +21,14 @@ const PARALLEL: usize = 16;
 const LAG: Duration = Duration::from_secs(1);
 
 /// A registry that hides tags cannot be tidied up through that veil.
-pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), Failure> {
+pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), CliError> {
     let path = format!("/v2/{}/tags/list?n=1", session.repository());
     let limit = LimitsConfig::default().tag_list_bytes;
     let reply = session.upstream().get(&path, session.caller(), limit).await;
     let reply = reply.map_err(|error| session.failed(&error))?;
     match reply.headers.contains_key(HIDDEN_TAGS) {
         false => Ok(()),
-        true => Err(Failure::failed(format!(
+        true => Err(CliError::failed(format!(
             "{}: this is a refshim that hides link tags; name the registry behind it, or set its tags.hide to none",
             session.name()
         ))),
@@ -36,7 +36,7 @@ pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), Failure> 
 }
 
 /// Every tag, and what it points at.
-pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
+pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, CliError> {
     let names = session.upstream().tags(session.repository(), session.caller()).await;
     let Some(names) = session.found(names)? else {
         return Err(session.no_repository());
@@ -44,12 +44,12 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
     let mut tags = Vec::new();
     for name in names.iter() {
         let tag = Tag::parse(name);
-        tags.push(tag.map_err(|error| Failure::failed(format!("{}: its tag listing: {error}", session.name())))?);
+        tags.push(tag.map_err(|error| CliError::failed(format!("{}: its tag listing: {error}", session.name())))?);
     }
     let bar = progress::bar("reading tags", tags.len());
-    let read: Vec<(Tag, Option<(Digest, Held)>)> = stream::iter(tags)
+    let read: Vec<(Tag, Option<(Digest, ReadManifest)>)> = stream::iter(tags)
         .map(|tag| async {
-            Ok::<_, Failure>(match listed(session, &tag).await? {
+            Ok::<_, CliError>(match listed(session, &tag).await? {
                 Some(raw) => (tag, Some((raw.digest.clone(), held(session, &raw).await?))),
                 None => (tag, None),
             })
@@ -69,7 +69,7 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, Failure> {
 }
 
 /// What a tag that was just listed points at. Registries lag: one without a manifest is asked for again after a moment.
-async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, Failure> {
+async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, CliError> {
     let reference = Reference::Tag(tag.clone());
     let found = session.raw_manifest(&reference).await?;
     if found.is_some() {
@@ -80,17 +80,17 @@ async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, Fai
 }
 
 /// What the registry holds, envelopes opened.
-pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<Held, Failure> {
-    let mut held = Held::of(raw);
+pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<ReadManifest, CliError> {
+    let mut held = ReadManifest::of(raw);
     if let Some(original) = held.seals() {
         let limit = LimitsConfig::default().manifest_bytes;
         let blob = session
             .upstream()
             .blob(session.repository(), &original.digest, limit, session.caller());
         let original_bytes = session.found(blob.await)?;
-        held.sealed = Some(Sealed {
+        held.sealed = Some(EnvelopeContent {
             digest: original.digest,
-            original: original_bytes.map(|bytes| Original {
+            original: original_bytes.map(|bytes| EnvelopedManifest {
                 manifest: Manifest::parse(&bytes, &original.media_type).ok(),
             }),
         });
@@ -99,7 +99,7 @@ pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<Held, F
 }
 
 /// Those of `digests` that the registry holds.
-pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, Failure> {
+pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, CliError> {
     let bar = progress::bar("looking for subjects", digests.len());
     stream::iter(digests)
         .map(|digest| async {
@@ -115,9 +115,9 @@ pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Re
 
 /// Everything that live images need. Fails where a listed tag has no manifest: whatever it needs would be missing, and is deleted by
 /// whoever keeps only what is listed here.
-pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTreeSet<Digest>, Failure> {
+pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTreeSet<Digest>, CliError> {
     if let Some((tag, _)) = snapshot.tags.iter().find(|(_, target)| target.is_none()) {
-        return Err(Failure::failed(format!(
+        return Err(CliError::failed(format!(
             "{}: the registry lists the tag {tag} and has no manifest for it, so what it needs is not known; delete the tag (or, where \
              it is a link tag, let gc --delete do so), or run this again",
             session.name()
@@ -129,11 +129,11 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
         if unread.is_empty() {
             return Ok(keep.needed());
         }
-        let read: BTreeMap<Digest, (Option<Held>, Vec<Digest>)> = stream::iter(unread)
+        let read: BTreeMap<Digest, (Option<ReadManifest>, Vec<Digest>)> = stream::iter(unread)
             .map(|digest| async {
                 let held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
                 let native = native(session, &digest, held.is_some()).await?;
-                Ok::<_, Failure>((digest, (held, native)))
+                Ok::<_, CliError>((digest, (held, native)))
             })
             .buffer_unordered(PARALLEL)
             .try_collect()
@@ -151,7 +151,7 @@ async fn one(
     snapshot: &Snapshot,
     digest: &Digest,
     may_be_blob: bool,
-) -> Result<Option<Held>, Failure> {
+) -> Result<Option<ReadManifest>, CliError> {
     if let Some(held) = snapshot.held(digest) {
         return Ok(Some(held));
     }
@@ -172,7 +172,7 @@ async fn one(
 
 /// What the registry itself lists, where it can. `is_held`: it just gave the subject. That it cannot is proven before it is believed:
 /// what seems to be needed by nothing is deleted.
-async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Vec<Digest>, Failure> {
+async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Vec<Digest>, CliError> {
     let (upstream, repository) = (session.upstream(), session.repository());
     let known = upstream.native_support(repository);
     if known == NativeSupport::Missing {
@@ -184,7 +184,7 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
         Native::NoRoute(seen) if known == NativeSupport::Answers => {
             return Err(session.failed(&UpstreamError::Invalid(seen)));
         }
-        Native::Refused(refusal) => return Err(Failure::refused(session.name(), &refusal)),
+        Native::Refused(refusal) => return Err(CliError::refused(session.name(), &refusal)),
         Native::Nothing | Native::NoRoute(_) => {}
     }
     let _proof = upstream.native_proof(repository).await;
@@ -193,11 +193,11 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
     }
     let listed = upstream.tags(repository, session.caller()).await;
     if let Answer::Refused(refusal) = listed.map_err(|error| session.failed(&error))? {
-        return Err(Failure::refused(session.name(), &refusal));
+        return Err(CliError::refused(session.name(), &refusal));
     }
     match own_list(session, subject).await? {
         Native::Entries(listed) => Ok(answered(session, listed)),
-        Native::Refused(refusal) => Err(Failure::refused(session.name(), &refusal)),
+        Native::Refused(refusal) => Err(CliError::refused(session.name(), &refusal)),
         Native::NoRoute(seen) if upstream.native_support(repository) == NativeSupport::Answers => {
             Err(session.failed(&UpstreamError::Invalid(seen)))
         }
@@ -210,7 +210,7 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
     }
 }
 
-async fn own_list(session: &Session, subject: &Digest) -> Result<Native, Failure> {
+async fn own_list(session: &Session, subject: &Digest) -> Result<Native, CliError> {
     let listed = session
         .upstream()
         .native_referrers(session.repository(), subject, session.caller())

@@ -7,18 +7,18 @@ use serde::Serialize;
 use crate::cli::output::printable;
 use crate::oci::{Digest, Tag};
 
-use super::delete::Outcome;
-use super::judge::{Dead, Gone, Stale, Verdict};
+use super::delete::DeletionOutcome;
+use super::judge::{DeadTag, MissingContent, Stale, Verdict};
 
 /// Also what `--output json` prints.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report<'a> {
+pub(super) struct GcReport<'a> {
     repository: &'a str,
     /// Whether anything was to be deleted at all.
     deleting: bool,
     link_tags: usize,
-    dead: Vec<Entry<'a>>,
+    dead: Vec<DeadTagReport<'a>>,
     /// Referrers tags that list what is gone beside what is there.
     stale: Vec<StaleEntry<'a>>,
     /// Link tags of which cannot be told whose they are; they stay.
@@ -27,11 +27,11 @@ pub(super) struct Report<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+struct DeadTagReport<'a> {
     tag: &'a Tag,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a Digest>,
-    gone: &'a Gone,
+    gone: &'a MissingContent,
     #[serde(flatten)]
     became: Became<'a>,
 }
@@ -56,9 +56,9 @@ struct Became<'a> {
     problem: Option<&'a str>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> GcReport<'a> {
     /// `outcomes` in the order of the verdict, those of dead tags before those of stale lists; none in a dry run.
-    pub(super) fn new(repository: &'a str, verdict: &'a Verdict, outcomes: Option<&'a [Outcome]>) -> Self {
+    pub(super) fn new(repository: &'a str, verdict: &'a Verdict, outcomes: Option<&'a [DeletionOutcome]>) -> Self {
         let dead = verdict.dead.iter().enumerate();
         let stale = (verdict.dead.len()..).zip(&verdict.stale);
         Self {
@@ -66,7 +66,7 @@ impl<'a> Report<'a> {
             deleting: outcomes.is_some(),
             link_tags: verdict.links,
             dead: dead
-                .map(|(at, dead)| Entry::new(dead, outcomes.and_then(|all| all.get(at))))
+                .map(|(at, dead)| DeadTagReport::new(dead, outcomes.and_then(|all| all.get(at))))
                 .collect(),
             stale: stale
                 .map(|(at, stale)| StaleEntry::new(stale, outcomes.and_then(|all| all.get(at))))
@@ -113,8 +113,8 @@ impl<'a> Report<'a> {
     }
 }
 
-impl<'a> Entry<'a> {
-    fn new(dead: &'a Dead, outcome: Option<&'a Outcome>) -> Self {
+impl<'a> DeadTagReport<'a> {
+    fn new(dead: &'a DeadTag, outcome: Option<&'a DeletionOutcome>) -> Self {
         Self {
             tag: &dead.tag,
             digest: dead.digest.as_ref(),
@@ -129,7 +129,7 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> StaleEntry<'a> {
-    fn new(stale: &'a Stale, outcome: Option<&'a Outcome>) -> Self {
+    fn new(stale: &'a Stale, outcome: Option<&'a DeletionOutcome>) -> Self {
         Self {
             tag: &stale.tag,
             digest: &stale.digest,
@@ -146,19 +146,19 @@ impl<'a> StaleEntry<'a> {
 }
 
 impl<'a> Became<'a> {
-    fn new(outcome: Option<&'a Outcome>) -> Self {
+    fn new(outcome: Option<&'a DeletionOutcome>) -> Self {
         Self {
             outcome: outcome.map(|outcome| match outcome {
-                Outcome::Deleted => "deleted",
-                Outcome::DeletedManifest => "deleted-with-manifest",
-                Outcome::AlreadyGone => "already-gone",
-                Outcome::Alive => "alive-again",
-                Outcome::Mended => "mended",
-                Outcome::Stays(_) => "not-deletable",
-                Outcome::NotMended(_) => "not-mended",
+                DeletionOutcome::Deleted => "deleted",
+                DeletionOutcome::DeletedManifest => "deleted-with-manifest",
+                DeletionOutcome::AlreadyGone => "already-gone",
+                DeletionOutcome::Alive => "alive-again",
+                DeletionOutcome::Mended => "mended",
+                DeletionOutcome::Stays(_) => "not-deletable",
+                DeletionOutcome::NotMended(_) => "not-mended",
             }),
             problem: match outcome {
-                Some(Outcome::Stays(problem) | Outcome::NotMended(problem)) => Some(problem),
+                Some(DeletionOutcome::Stays(problem) | DeletionOutcome::NotMended(problem)) => Some(problem),
                 _ => None,
             },
         }

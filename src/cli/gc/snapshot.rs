@@ -6,19 +6,19 @@ use bytes::Bytes;
 
 use crate::oci::media_type::ManifestKind;
 use crate::oci::tag_scheme::{self, ENVELOPE_KIND};
-use crate::oci::{Digest, FallbackIndex, LinkTag, LinkTagKind, LinkTarget, Manifest, SubjectKey, Tag, envelope};
-use crate::upstream::RawManifest;
+use crate::oci::{Digest, LinkTag, LinkTagKind, LinkTarget, Manifest, ReferrersTagIndex, SubjectKey, Tag, envelope};
+use crate::registry::RawManifest;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     /// `None`: the tag is listed, but nothing is behind it.
     pub(super) tags: BTreeMap<Tag, Option<Digest>>,
-    pub(super) manifests: BTreeMap<Digest, Held>,
+    pub(super) manifests: BTreeMap<Digest, ReadManifest>,
 }
 
 /// A manifest that the registry holds.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ReadManifest {
     /// `None`: nothing that can be understood, such as an old schema1 image. It holds no links.
     pub(super) manifest: Option<Manifest>,
     /// Its bytes, where it is an index.
@@ -26,38 +26,38 @@ pub(super) struct Held {
     /// An index of platforms to run on.
     pub(super) is_image: bool,
     /// Set when it is an envelope.
-    pub(super) sealed: Option<Sealed>,
+    pub(super) sealed: Option<EnvelopeContent>,
 }
 
 /// What an envelope keeps.
 #[derive(Clone, Debug)]
-pub(super) struct Sealed {
+pub(super) struct EnvelopeContent {
     pub(super) digest: Digest,
     /// `None`: the blob with the original's bytes is gone.
-    pub(super) original: Option<Original>,
+    pub(super) original: Option<EnvelopedManifest>,
 }
 
 /// The manifest in an envelope.
 #[derive(Clone, Debug)]
-pub(super) struct Original {
+pub(super) struct EnvelopedManifest {
     /// `None`: nothing that can be understood.
     pub(super) manifest: Option<Manifest>,
 }
 
 /// One link that a manifest states.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stated {
+pub(super) struct StatedLink {
     pub(super) subject: Digest,
     pub(super) referrer: Digest,
 }
 
-impl Held {
+impl ReadManifest {
     /// `raw` as it is; `sealed` is left to be filled in by whoever can read blobs.
     pub(super) fn of(raw: &RawManifest) -> Self {
         let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
         let is_index = manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
         Self {
-            is_image: is_index && FallbackIndex::parse(&raw.bytes).is_some_and(|index| index.is_image()),
+            is_image: is_index && ReferrersTagIndex::parse(&raw.bytes).is_some_and(|index| index.is_image()),
             index: is_index.then(|| raw.bytes.clone()),
             sealed: None,
             manifest,
@@ -65,9 +65,9 @@ impl Held {
     }
 
     /// The list of referrers of `subject` that it is under the referrers tag.
-    pub(super) fn list(&self, subject: &SubjectKey) -> Option<FallbackIndex> {
+    pub(super) fn list(&self, subject: &SubjectKey) -> Option<ReferrersTagIndex> {
         let media_type = &self.manifest.as_ref()?.media_type;
-        FallbackIndex::of_tag(subject, media_type, self.index.as_ref()?)
+        ReferrersTagIndex::of_tag(subject, media_type, self.index.as_ref()?)
     }
 
     /// What the manifest claims to keep, when it is an envelope.
@@ -76,7 +76,7 @@ impl Held {
     }
 
     /// Every link that it states, `own` being its digest; of an envelope, every link that the original states.
-    pub(super) fn links(&self, own: &Digest) -> Vec<Stated> {
+    pub(super) fn links(&self, own: &Digest) -> Vec<StatedLink> {
         match &self.sealed {
             Some(sealed) => {
                 let original = sealed.original.as_ref().and_then(|original| original.manifest.as_ref());
@@ -106,10 +106,10 @@ impl Held {
     }
 }
 
-fn stated(manifest: &Manifest, own: &Digest) -> Vec<Stated> {
+fn stated(manifest: &Manifest, own: &Digest) -> Vec<StatedLink> {
     let links = manifest.links(own).into_iter();
     links
-        .map(|link| Stated {
+        .map(|link| StatedLink {
             referrer: match link.target {
                 LinkTarget::This => own.clone(),
                 LinkTarget::Manifest(listed) | LinkTarget::Blob(listed) => listed.digest,
@@ -150,15 +150,15 @@ impl Snapshot {
     }
 
     /// The manifest `digest`, or the original of that digest in an envelope, as if it were held.
-    pub(super) fn held(&self, digest: &Digest) -> Option<Held> {
+    pub(super) fn held(&self, digest: &Digest) -> Option<ReadManifest> {
         if let Some(held) = self.manifests.get(digest) {
             return Some(held.clone());
         }
         let mut sealed = self.manifests.values().filter_map(|held| held.sealed.as_ref());
         let sealed = sealed.find(|sealed| sealed.digest == *digest && sealed.original.is_some())?;
-        Some(Held {
+        Some(ReadManifest {
             manifest: sealed.original.as_ref()?.manifest.clone(),
-            ..Held::default()
+            ..ReadManifest::default()
         })
     }
 

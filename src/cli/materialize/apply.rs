@@ -2,23 +2,23 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::put::{put, unchanged};
 use crate::cli::session::Session;
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Digest, Reference};
-use crate::upstream::RawManifest;
+use crate::registry::RawManifest;
 
-use super::plan::{Content, Plan, Write};
+use super::plan::{Content, Plan, PlannedWrite};
 
 /// Tags written at once; each is written by nobody else here.
 const PARALLEL: usize = 8;
 
 /// What became of one write; an error is why it could not be done.
-pub(super) type Outcome = crate::cli::put::Put;
+pub(super) type WriteResult = crate::cli::put::Put;
 
 /// Writes everything, or says of each what went wrong. A refusal of the caller ends it.
-pub(super) async fn apply(session: &Session, plans: &[Plan]) -> Result<Vec<Vec<Outcome>>, Failure> {
+pub(super) async fn apply(session: &Session, plans: &[Plan]) -> Result<Vec<Vec<WriteResult>>, CliError> {
     let mut outcomes = Vec::new();
     for plan in plans {
         let writes = stream::iter(&plan.writes).map(|write| apply_one(session, write));
@@ -27,7 +27,7 @@ pub(super) async fn apply(session: &Session, plans: &[Plan]) -> Result<Vec<Vec<O
     Ok(outcomes)
 }
 
-async fn apply_one(session: &Session, write: &Write) -> Result<Outcome, Failure> {
+async fn apply_one(session: &Session, write: &PlannedWrite) -> Result<WriteResult, CliError> {
     let reference = Reference::Tag(write.tag.clone());
     let raw = match &write.content {
         Content::Same(same) => {

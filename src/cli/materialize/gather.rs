@@ -5,39 +5,40 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::cli::failure::Failure;
+use crate::cli::error::CliError;
 use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{
-    Descriptor, Dialect, Digest, FallbackIndex, Manifest, Reference, Referrer, Tag, envelope, link_kind, tag_scheme,
+    Descriptor, Digest, LinkSource, Manifest, Reference, Referrer, ReferrersTagIndex, Tag, envelope, reference_type,
+    tag_scheme,
 };
-use crate::upstream::{RawManifest, TagNames, UpstreamError};
+use crate::registry::{RawManifest, TagNames, UpstreamError};
 
 use super::As;
-use super::plan::{self, Carrier, Existing, Found, Other, Plan};
+use super::plan::{self, Carrier, Existing, FoundReferrer, OtherEntry, Plan};
 
 /// Subjects looked at at once; each asks for several things.
 const PARALLEL: usize = 8;
 
 pub(super) struct Gather<'a> {
     session: &'a Session,
-    dialect: As,
+    form: As,
     names: Arc<TagNames>,
 }
 
 impl<'a> Gather<'a> {
-    pub(super) async fn new(session: &'a Session, dialect: As) -> Result<Self, Failure> {
+    pub(super) async fn new(session: &'a Session, form: As) -> Result<Self, CliError> {
         let names = session.resolver().tags(session.repository(), session.caller()).await;
         Ok(Self {
             session,
-            dialect,
+            form,
             names: session.found(names)?.unwrap_or_default(),
         })
     }
 
     /// What is to be done for each subject that has referrers.
-    pub(super) async fn plans(&self, subjects: BTreeSet<Digest>) -> Result<Vec<Plan>, Failure> {
+    pub(super) async fn plans(&self, subjects: BTreeSet<Digest>) -> Result<Vec<Plan>, CliError> {
         let bar = progress::bar("looking for links", subjects.len());
         stream::iter(subjects)
             .map(|subject| self.plan(subject))
@@ -48,16 +49,16 @@ impl<'a> Gather<'a> {
             .await
     }
 
-    async fn plan(&self, subject: Digest) -> Result<Option<Plan>, Failure> {
+    async fn plan(&self, subject: Digest) -> Result<Option<Plan>, CliError> {
         let links = self.session.referrers(&subject).await?;
         if links.referrers.is_empty() {
             return Ok(None);
         }
         let mut found = Vec::new();
         for referrer in &links.referrers {
-            found.push(self.look_at(&subject, referrer).await?);
+            found.push(self.inspect(&subject, referrer).await?);
         }
-        Ok(match self.dialect {
+        Ok(match self.form {
             As::ProposalD => Some(plan::proposal_d(&subject, &found)),
             As::ReferrersTag => match tag_scheme::referrers_tag(&subject) {
                 Some(tag) => {
@@ -69,19 +70,19 @@ impl<'a> Gather<'a> {
         })
     }
 
-    async fn look_at(&self, subject: &Digest, referrer: &Referrer) -> Result<Found, Failure> {
-        let mut found = Found {
+    async fn inspect(&self, subject: &Digest, referrer: &Referrer) -> Result<FoundReferrer, CliError> {
+        let mut found = FoundReferrer {
             referrer: referrer.clone(),
             carrier: Carrier::Itself,
             tag: None,
             tag_holds: None,
         };
-        let is_there = referrer.dialects.contains(&Dialect::ProposalDTag);
-        if self.dialect == As::ProposalD && is_there {
+        let is_there = referrer.sources.contains(&LinkSource::ProposalDTag);
+        if self.form == As::ProposalD && is_there {
             return Ok(found);
         }
         found.carrier = self.carrier(&referrer.descriptor).await?;
-        if self.dialect == As::ProposalD && found.carrier != Carrier::Elsewhere {
+        if self.form == As::ProposalD && found.carrier != Carrier::Elsewhere {
             found.tag = self.proposal_d_tag(subject, referrer).await?;
             if let Some(tag) = &found.tag {
                 found.tag_holds = self.session.digest_of(&Reference::Tag(tag.clone())).await?;
@@ -91,7 +92,7 @@ impl<'a> Gather<'a> {
     }
 
     /// How the registry keeps the referrer.
-    async fn carrier(&self, referrer: &Descriptor) -> Result<Carrier, Failure> {
+    async fn carrier(&self, referrer: &Descriptor) -> Result<Carrier, CliError> {
         if ManifestKind::of(&referrer.media_type).is_none() {
             return Ok(Carrier::Elsewhere);
         }
@@ -106,7 +107,7 @@ impl<'a> Gather<'a> {
         })
     }
 
-    async fn envelope(&self, referrer: &Descriptor) -> Result<Option<Descriptor>, Failure> {
+    async fn envelope(&self, referrer: &Descriptor) -> Result<Option<Descriptor>, CliError> {
         let tag = tag_scheme::envelope_tag(&referrer.digest).filter(|tag| self.names.contains(tag.as_str()));
         let Some(tag) = tag else { return Ok(None) };
         let Some(raw) = self.session.raw_manifest(&Reference::Tag(tag)).await? else {
@@ -118,19 +119,19 @@ impl<'a> Gather<'a> {
         Ok(is_its.then(|| Descriptor::new(raw.media_type, raw.digest, raw.bytes.len() as u64)))
     }
 
-    async fn proposal_d_tag(&self, subject: &Digest, referrer: &Referrer) -> Result<Option<Tag>, Failure> {
+    async fn proposal_d_tag(&self, subject: &Digest, referrer: &Referrer) -> Result<Option<Tag>, CliError> {
         let own = &referrer.descriptor;
         let Some(mut manifest) = self.session.manifest(&own.digest).await? else {
             return Ok(None);
         };
         // What is listed knows better: a cosign signature's manifest claims to be an image.
         manifest.artifact_type = own.artifact_type.clone();
-        let kind = link_kind::kind_of(&manifest);
+        let kind = reference_type::reference_type_of(&manifest);
         Ok(tag_scheme::proposal_d_tag(subject, &own.digest, &kind))
     }
 
     /// The referrers tag as it is. One that no listing has was made up on the way: by refshim.
-    async fn existing(&self, tag: &Tag, found: &[Found]) -> Result<Existing, Failure> {
+    async fn existing(&self, tag: &Tag, found: &[FoundReferrer]) -> Result<Existing, CliError> {
         if !self.names.contains(tag.as_str()) {
             return Ok(Existing::default());
         }
@@ -138,9 +139,9 @@ impl<'a> Gather<'a> {
             return Ok(Existing::default());
         };
         let is_index = ManifestKind::of(&raw.media_type) == Some(ManifestKind::Index);
-        let index = FallbackIndex::parse(&raw.bytes).filter(|_| is_index);
+        let index = ReferrersTagIndex::parse(&raw.bytes).filter(|_| is_index);
         let mut others = BTreeMap::new();
-        for digest in index.iter().flat_map(FallbackIndex::digests) {
+        for digest in index.iter().flat_map(ReferrersTagIndex::digests) {
             let is_found = found.iter().any(|found| found.referrer.descriptor.digest == digest);
             if !is_found {
                 let other = self.other(&digest).await?;
@@ -154,7 +155,7 @@ impl<'a> Gather<'a> {
         })
     }
 
-    async fn other(&self, digest: &Digest) -> Result<Other, Failure> {
+    async fn other(&self, digest: &Digest) -> Result<OtherEntry, CliError> {
         let reference = Reference::Digest(digest.clone());
         let session = self.session;
         let mut answer = session
@@ -170,14 +171,14 @@ impl<'a> Gather<'a> {
             answer = found.and_then(|found| found.try_map(|raw| Ok(RawManifest::clone(&raw))));
         }
         if matches!(answer, Err(UpstreamError::Content(_))) {
-            return Ok(Other::Strange);
+            return Ok(OtherEntry::Strange);
         }
         let Some(raw) = session.found(answer)? else {
-            return Ok(Other::Gone);
+            return Ok(OtherEntry::Gone);
         };
         Ok(match Manifest::parse(&raw.bytes, &raw.media_type) {
-            Ok(manifest) => Other::There(manifest.descriptor(raw.digest, raw.bytes.len() as u64)),
-            Err(_) => Other::Strange,
+            Ok(manifest) => OtherEntry::There(manifest.descriptor(raw.digest, raw.bytes.len() as u64)),
+            Err(_) => OtherEntry::Strange,
         })
     }
 }

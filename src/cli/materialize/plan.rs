@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::oci::{Descriptor, Dialect, Digest, FallbackIndex, Referrer, Tag};
+use crate::oci::{Descriptor, Digest, LinkSource, Referrer, ReferrersTagIndex, Tag};
 
 /// One referrer, and what the registry has of it.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct FoundReferrer {
     pub(super) referrer: Referrer,
     pub(super) carrier: Carrier,
     /// The Proposal D tag that would link it.
@@ -33,14 +33,14 @@ pub(super) struct Existing {
     /// `None`: there is no such tag.
     pub(super) digest: Option<Digest>,
     /// `None`: it is no list of referrers.
-    pub(super) index: Option<FallbackIndex>,
+    pub(super) index: Option<ReferrersTagIndex>,
     /// Its entries that are not among the referrers.
-    pub(super) others: BTreeMap<Digest, Other>,
+    pub(super) others: BTreeMap<Digest, OtherEntry>,
 }
 
 /// An entry of a stored index that is no referrer as far as can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Other {
+pub(super) enum OtherEntry {
     Gone,
     /// It names another subject, perhaps. Its descriptor, built from the manifest.
     There(Descriptor),
@@ -52,18 +52,18 @@ pub(super) enum Other {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) subject: Digest,
-    pub(super) writes: Vec<Write>,
+    pub(super) writes: Vec<PlannedWrite>,
     /// Links that are written down already.
     pub(super) there: BTreeSet<Digest>,
     pub(super) skipped: Vec<Skipped>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Write {
+pub(super) struct PlannedWrite {
     pub(super) tag: Tag,
     pub(super) content: Content,
     /// The links that it writes down, and how they were found.
-    pub(super) links: Vec<Link>,
+    pub(super) links: Vec<PlannedLink>,
     /// Entries of the old index that are gone and left out.
     pub(super) dropped: Vec<Digest>,
 }
@@ -77,9 +77,10 @@ pub(super) enum Content {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Link {
+pub(super) struct PlannedLink {
     pub(super) referrer: Digest,
-    pub(super) dialects: BTreeSet<Dialect>,
+    #[serde(rename = "dialects")]
+    pub(super) sources: BTreeSet<LinkSource>,
 }
 
 /// A link that cannot be written down so.
@@ -99,7 +100,7 @@ impl Plan {
         }
     }
 
-    fn skip(&mut self, found: &Found, reason: impl Into<String>) {
+    fn skip(&mut self, found: &FoundReferrer, reason: impl Into<String>) {
         self.skipped.push(Skipped {
             referrer: found.digest().clone(),
             reason: reason.into(),
@@ -107,26 +108,26 @@ impl Plan {
     }
 }
 
-impl Found {
+impl FoundReferrer {
     fn digest(&self) -> &Digest {
         &self.referrer.descriptor.digest
     }
 
-    fn link(&self) -> Link {
-        Link {
+    fn link(&self) -> PlannedLink {
+        PlannedLink {
             referrer: self.digest().clone(),
-            dialects: self.referrer.dialects.clone(),
+            sources: self.referrer.sources.clone(),
         }
     }
 }
 
 /// One tag for each referrer: its own bytes under `<alg>-<ref>.<hash>.<type>`.
-pub(super) fn proposal_d(subject: &Digest, found: &[Found]) -> Plan {
+pub(super) fn proposal_d(subject: &Digest, found: &[FoundReferrer]) -> Plan {
     let mut plan = Plan::new(subject);
     for each in found {
         let own = &each.referrer.descriptor;
         let content = match &each.carrier {
-            _ if each.referrer.dialects.contains(&Dialect::ProposalDTag) => {
+            _ if each.referrer.sources.contains(&LinkSource::ProposalDTag) => {
                 plan.there.insert(own.digest.clone());
                 continue;
             }
@@ -149,7 +150,7 @@ pub(super) fn proposal_d(subject: &Digest, found: &[Found]) -> Plan {
                 plan.there.insert(own.digest.clone());
             }
             Some(holds) => plan.skip(each, format!("the tag {tag} is taken: it points at {holds}")),
-            None => plan.writes.push(Write {
+            None => plan.writes.push(PlannedWrite {
                 tag: tag.clone(),
                 content: Content::Same(content),
                 links: vec![each.link()],
@@ -161,10 +162,10 @@ pub(super) fn proposal_d(subject: &Digest, found: &[Found]) -> Plan {
 }
 
 /// One index of all referrers under `tag`. Descriptors are built from the manifests: stored ones lie.
-pub(super) fn referrers_tag(subject: &Digest, tag: &Tag, found: &[Found], existing: &Existing) -> Plan {
+pub(super) fn referrers_tag(subject: &Digest, tag: &Tag, found: &[FoundReferrer], existing: &Existing) -> Plan {
     let mut plan = Plan::new(subject);
     let stored = match (&existing.digest, &existing.index) {
-        (None, _) => FallbackIndex::default(),
+        (None, _) => ReferrersTagIndex::default(),
         (Some(digest), Some(index)) if digest != subject && !index.is_image() => index.clone(),
         (Some(digest), _) => {
             for each in found {
@@ -201,16 +202,16 @@ pub(super) fn referrers_tag(subject: &Digest, tag: &Tag, found: &[Found], existi
     let mut dropped = Vec::new();
     for (digest, other) in &existing.others {
         match other {
-            Other::Gone => {
+            OtherEntry::Gone => {
                 wanted.remove(digest);
                 dropped.push(digest.clone());
             }
-            Other::There(descriptor) => wanted.add(descriptor),
-            Other::Strange => {}
+            OtherEntry::There(descriptor) => wanted.add(descriptor),
+            OtherEntry::Strange => {}
         }
     }
     if wanted != stored {
-        plan.writes.push(Write {
+        plan.writes.push(PlannedWrite {
             tag: tag.clone(),
             content: Content::Index {
                 bytes: wanted.print(),

@@ -21,12 +21,12 @@ fn descriptor(n: u8) -> Descriptor {
     }
 }
 
-fn found(n: u8, dialect: Dialect) -> Found {
-    Found {
+fn found(n: u8, source: LinkSource) -> FoundReferrer {
+    FoundReferrer {
         referrer: Referrer {
             descriptor: descriptor(n),
             created: None,
-            dialects: [dialect].into(),
+            sources: [source].into(),
             objects: None,
         },
         carrier: Carrier::Itself,
@@ -44,7 +44,7 @@ fn stored(entries: &[Value]) -> Existing {
     let bytes = json!({"schemaVersion": 2, "annotations": {"by": "them"}, "manifests": entries}).to_string();
     Existing {
         digest: Some(Digest::sha256(bytes.as_bytes())),
-        index: FallbackIndex::parse(bytes.as_bytes()),
+        index: ReferrersTagIndex::parse(bytes.as_bytes()),
         others: BTreeMap::new(),
     }
 }
@@ -52,7 +52,7 @@ fn stored(entries: &[Value]) -> Existing {
 /// The index that is to be written.
 fn written(plan: &Plan) -> Value {
     let [
-        Write {
+        PlannedWrite {
             content: Content::Index { bytes, .. },
             ..
         },
@@ -65,7 +65,7 @@ fn written(plan: &Plan) -> Value {
 
 #[test]
 fn proposal_d_copies_the_manifest_under_its_tag() {
-    let signature = found(1, Dialect::CosignTag);
+    let signature = found(1, LinkSource::CosignTag);
     let plan = proposal_d(&subject(), std::slice::from_ref(&signature));
     let [write] = plan.writes.as_slice() else {
         panic!("{plan:?}")
@@ -78,16 +78,16 @@ fn proposal_d_copies_the_manifest_under_its_tag() {
         (&copied.digest, copied.media_type.as_str()),
         (&digest(1), OCI_IMAGE_MANIFEST)
     );
-    assert_eq!(write.links[0].dialects, [Dialect::CosignTag].into());
+    assert_eq!(write.links[0].sources, [LinkSource::CosignTag].into());
 }
 
 #[test]
 fn proposal_d_has_nothing_to_do_where_the_tag_is() {
-    let by_name = found(1, Dialect::ProposalDTag);
+    let by_name = found(1, LinkSource::ProposalDTag);
     // As refshim shows it: the tag hides from the listing.
-    let hidden = Found {
+    let hidden = FoundReferrer {
         tag_holds: Some(digest(2)),
-        ..found(2, Dialect::Native)
+        ..found(2, LinkSource::Native)
     };
     let plan = proposal_d(&subject(), &[by_name, hidden]);
     assert_eq!((plan.writes.len(), plan.there.len()), (0, 2));
@@ -95,13 +95,13 @@ fn proposal_d_has_nothing_to_do_where_the_tag_is() {
 
 #[test]
 fn proposal_d_takes_no_tag_from_others_and_links_no_blobs() {
-    let taken = Found {
+    let taken = FoundReferrer {
         tag_holds: Some(digest(9)),
-        ..found(1, Dialect::Subject)
+        ..found(1, LinkSource::Subject)
     };
-    let blob = Found {
+    let blob = FoundReferrer {
         carrier: Carrier::Elsewhere,
-        ..found(2, Dialect::ProposalB)
+        ..found(2, LinkSource::ProposalB)
     };
     let plan = proposal_d(&subject(), &[taken, blob]);
     assert_eq!(plan.writes, []);
@@ -112,9 +112,9 @@ fn proposal_d_takes_no_tag_from_others_and_links_no_blobs() {
 #[test]
 fn proposal_d_of_an_envelope_is_the_envelope() {
     let envelope = Descriptor::new(OCI_IMAGE_MANIFEST, digest(8), 5);
-    let sealed = Found {
+    let sealed = FoundReferrer {
         carrier: Carrier::Envelope(envelope.clone()),
-        ..found(1, Dialect::ProposalA)
+        ..found(1, LinkSource::ProposalA)
     };
     let plan = proposal_d(&subject(), &[sealed]);
     assert_eq!(plan.writes[0].content, Content::Same(envelope));
@@ -125,7 +125,7 @@ fn a_new_referrers_tag_lists_everything_in_order() {
     let plan = referrers_tag(
         &subject(),
         &tag(),
-        &[found(2, Dialect::CosignTag), found(1, Dialect::Subject)],
+        &[found(2, LinkSource::CosignTag), found(1, LinkSource::Subject)],
         &Existing::default(),
     );
     let index = written(&plan);
@@ -138,8 +138,8 @@ fn what_a_stored_index_says_is_replaced_by_what_the_manifests_say() {
     let lying = json!({"digest": digest(1), "size": 7, "mediaType": OCI_IMAGE_MANIFEST, "artifactType": "wrong"});
     let theirs = json!({"digest": digest(3), "size": 1, "mediaType": "x/y", "x-their-own": 1});
     let mut existing = stored(&[lying, theirs.clone()]);
-    existing.others.insert(digest(3), Other::Strange);
-    let plan = referrers_tag(&subject(), &tag(), &[found(1, Dialect::ReferrersTag)], &existing);
+    existing.others.insert(digest(3), OtherEntry::Strange);
+    let plan = referrers_tag(&subject(), &tag(), &[found(1, LinkSource::ReferrersTag)], &existing);
     let index = written(&plan);
     assert_eq!(index["manifests"], json!([descriptor(1), theirs]));
     assert_eq!(index["annotations"], json!({"by": "them"}));
@@ -148,9 +148,9 @@ fn what_a_stored_index_says_is_replaced_by_what_the_manifests_say() {
 #[test]
 fn entries_are_kept_unless_they_are_gone() {
     let mut existing = stored(&[json!(descriptor(1)), json!(descriptor(2)), json!(descriptor(3))]);
-    existing.others.insert(digest(2), Other::Gone);
-    existing.others.insert(digest(3), Other::There(descriptor(3)));
-    let plan = referrers_tag(&subject(), &tag(), &[found(1, Dialect::ReferrersTag)], &existing);
+    existing.others.insert(digest(2), OtherEntry::Gone);
+    existing.others.insert(digest(3), OtherEntry::There(descriptor(3)));
+    let plan = referrers_tag(&subject(), &tag(), &[found(1, LinkSource::ReferrersTag)], &existing);
     assert_eq!(written(&plan)["manifests"], json!([descriptor(1), descriptor(3)]));
     assert_eq!(plan.writes[0].dropped, [digest(2)]);
     assert_eq!(plan.there, [digest(1)].into());
@@ -158,12 +158,12 @@ fn entries_are_kept_unless_they_are_gone() {
 
 #[test]
 fn a_referrers_tag_that_is_right_stays_untouched() {
-    let listed = [found(1, Dialect::CosignTag), found(2, Dialect::Subject)];
+    let listed = [found(1, LinkSource::CosignTag), found(2, LinkSource::Subject)];
     let first = referrers_tag(&subject(), &tag(), &listed, &Existing::default());
     let bytes = written(&first).to_string();
     let existing = Existing {
         digest: Some(digest(9)),
-        index: FallbackIndex::parse(bytes.as_bytes()),
+        index: ReferrersTagIndex::parse(bytes.as_bytes()),
         others: BTreeMap::new(),
     };
     let second = referrers_tag(&subject(), &tag(), &listed, &existing);
@@ -183,7 +183,7 @@ fn a_tag_that_is_something_else_is_left_alone() {
         ..stored(&[])
     };
     for existing in [stored(&[image]), not_an_index, itself] {
-        let plan = referrers_tag(&subject(), &tag(), &[found(1, Dialect::CosignTag)], &existing);
+        let plan = referrers_tag(&subject(), &tag(), &[found(1, LinkSource::CosignTag)], &existing);
         assert_eq!(plan.writes, []);
         assert!(plan.skipped[0].reason.contains("is taken"), "{plan:?}");
     }
@@ -191,13 +191,13 @@ fn a_tag_that_is_something_else_is_left_alone() {
 
 #[test]
 fn a_referrers_tag_lists_only_manifests_that_the_registry_has() {
-    let sealed = Found {
+    let sealed = FoundReferrer {
         carrier: Carrier::Envelope(descriptor(8)),
-        ..found(1, Dialect::ProposalA)
+        ..found(1, LinkSource::ProposalA)
     };
-    let inlined = Found {
+    let inlined = FoundReferrer {
         carrier: Carrier::Elsewhere,
-        ..found(2, Dialect::ProposalDAnnotation)
+        ..found(2, LinkSource::ProposalDAnnotation)
     };
     let plan = referrers_tag(&subject(), &tag(), &[sealed, inlined], &Existing::default());
     assert_eq!((plan.writes.len(), plan.skipped.len()), (0, 2));

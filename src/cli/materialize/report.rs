@@ -8,29 +8,29 @@ use crate::cli::output::printable;
 use crate::oci::{Digest, SubjectKey, Tag};
 
 use super::As;
-use super::apply::Outcome;
-use super::plan::{Content, Link, Plan, Skipped, Write};
+use super::apply::WriteResult;
+use super::plan::{Content, Plan, PlannedLink, PlannedWrite, Skipped};
 
 /// Also what `--output json` prints.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report<'a> {
+pub(super) struct MaterializeReport<'a> {
     /// As it was asked for.
     pub(super) reference: &'a str,
     #[serde(rename = "as")]
-    pub(super) dialect: As,
+    pub(super) form: As,
     /// Whether anything was to be written at all.
     pub(super) applied: bool,
-    pub(super) subjects: Vec<Subject<'a>>,
+    pub(super) subjects: Vec<SubjectReport<'a>>,
     /// Subjects of link tags which say too little of them to find their links.
     pub(super) unclear: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Subject<'a> {
+pub(super) struct SubjectReport<'a> {
     subject: &'a Digest,
-    writes: Vec<Written<'a>>,
+    writes: Vec<WriteReport<'a>>,
     /// Links that were written down before.
     already_there: &'a BTreeSet<Digest>,
     skipped: &'a [Skipped],
@@ -38,11 +38,11 @@ pub(super) struct Subject<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<'a> {
+struct WriteReport<'a> {
     tag: &'a Tag,
     /// What the tag points at then.
     digest: Digest,
-    links: &'a [Link],
+    links: &'a [PlannedLink],
     /// Entries of the old index that are gone.
     dropped: &'a [Digest],
     /// Whether it was written; `null` in a dry run.
@@ -51,22 +51,22 @@ struct Written<'a> {
     problem: Option<&'a str>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> MaterializeReport<'a> {
     /// `outcomes` of each plan's writes; none in a dry run.
     pub(super) fn new(
         reference: &'a str,
-        dialect: As,
+        form: As,
         plans: &'a [Plan],
-        outcomes: Option<&'a [Vec<Outcome>]>,
+        outcomes: Option<&'a [Vec<WriteResult>]>,
         unclear: &BTreeSet<SubjectKey>,
     ) -> Self {
         let subjects = plans.iter().enumerate().map(|(at, plan)| {
             let outcomes = outcomes.and_then(|all| all.get(at));
             let writes = plan.writes.iter().enumerate();
-            Subject {
+            SubjectReport {
                 subject: &plan.subject,
                 writes: writes
-                    .map(|(at, write)| Written::new(write, outcomes.and_then(|all| all.get(at))))
+                    .map(|(at, write)| WriteReport::new(write, outcomes.and_then(|all| all.get(at))))
                     .collect(),
                 already_there: &plan.there,
                 skipped: &plan.skipped,
@@ -74,14 +74,14 @@ impl<'a> Report<'a> {
         });
         Self {
             reference,
-            dialect,
+            form,
             applied: outcomes.is_some(),
             subjects: subjects.collect(),
             unclear: unclear.iter().map(ToString::to_string).collect(),
         }
     }
 
-    fn writes(&self) -> impl Iterator<Item = &Written<'a>> {
+    fn writes(&self) -> impl Iterator<Item = &WriteReport<'a>> {
         self.subjects.iter().flat_map(|subject| &subject.writes)
     }
 
@@ -129,13 +129,13 @@ impl<'a> Report<'a> {
         format!(
             "{} as {}: {what} ({there} of its links there already)\n",
             printable(self.reference),
-            self.dialect.as_str()
+            self.form.as_str()
         )
     }
 }
 
-impl<'a> Written<'a> {
-    fn new(write: &'a Write, outcome: Option<&'a Outcome>) -> Self {
+impl<'a> WriteReport<'a> {
+    fn new(write: &'a PlannedWrite, outcome: Option<&'a WriteResult>) -> Self {
         Self {
             tag: &write.tag,
             digest: match &write.content {
@@ -160,12 +160,8 @@ impl<'a> Written<'a> {
             text.push_str(&format!("         {}\n", printable(problem)));
         }
         for link in self.links {
-            let dialects: Vec<&str> = link.dialects.iter().map(|dialect| dialect.as_str()).collect();
-            text.push_str(&format!(
-                "         links {}  [{}]\n",
-                link.referrer,
-                dialects.join(", ")
-            ));
+            let sources: Vec<&str> = link.sources.iter().map(|form| form.as_str()).collect();
+            text.push_str(&format!("         links {}  [{}]\n", link.referrer, sources.join(", ")));
         }
         for gone in self.dropped {
             text.push_str(&format!("         drops {gone}, which is gone\n"));

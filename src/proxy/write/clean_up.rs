@@ -13,19 +13,19 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::oci::{Digest, Reference, Tag, tag_scheme};
-use crate::upstream::{Answer, HeadOutcome};
+use crate::registry::{Answer, HeadOutcome};
 
 use super::Writer;
-use super::delete::Doomed;
+use super::delete::ManifestDeletion;
 use super::error::WriteError;
 
 /// When the clean-up is looked over again: later than a push by another process takes from its first write to its last.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// A manifest that the registry accepted to delete.
-pub(super) struct Deleted {
+pub(super) struct DeletedManifest {
     pub writer: Arc<Writer>,
-    pub manifest: Doomed,
+    pub manifest: ManifestDeletion,
     /// The digest of the envelope that kept it.
     pub envelope: Option<Digest>,
     /// The blob with the original's bytes was deleted, too.
@@ -42,7 +42,7 @@ struct Removed {
     left: bool,
 }
 
-impl Deleted {
+impl DeletedManifest {
     pub async fn clean_up(self) {
         let removed = self.remove().await;
         let took_something = !removed.link_tags.is_empty() || !removed.referrers_tags.is_empty();

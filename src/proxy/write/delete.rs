@@ -12,18 +12,18 @@ use http::header::WARNING;
 use http::{HeaderValue, StatusCode};
 
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag, envelope, tag_scheme};
-use crate::upstream::{Answer, Caller, RawManifest, Reply, UpstreamError};
+use crate::registry::{Answer, Caller, RawManifest, RegistryResponse, UpstreamError};
 
 use super::Writer;
-use super::clean_up::Deleted;
+use super::clean_up::DeletedManifest;
 use super::error::WriteError;
-use super::link_tags::{Linked, link_tags};
+use super::link_tags::{LinkedManifest, link_tags};
 
 /// Tags that a warning names.
 const NAMED: usize = 4;
 
 /// A manifest that is to be deleted.
-pub(super) struct Doomed {
+pub(super) struct ManifestDeletion {
     pub repository: RepositoryName,
     pub caller: Caller,
     pub own: Digest,
@@ -38,7 +38,7 @@ impl Writer {
         repository: &RepositoryName,
         reference: &Reference,
         caller: &Caller,
-    ) -> Result<Reply, WriteError> {
+    ) -> Result<RegistryResponse, WriteError> {
         match reference {
             // A tag is a name: what it named, and its links, stay.
             Reference::Tag(_) => Ok(self.delete_one(repository, reference, None, caller).await?),
@@ -54,7 +54,7 @@ impl Writer {
         reference: &Reference,
         kept: Option<&Digest>,
         caller: &Caller,
-    ) -> Result<Reply, UpstreamError> {
+    ) -> Result<RegistryResponse, UpstreamError> {
         let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
         match &deleted {
             Ok(reply) if reply.status.is_success() => {
@@ -79,13 +79,13 @@ impl Writer {
         repository: &RepositoryName,
         own: &Digest,
         caller: &Caller,
-    ) -> Result<Reply, WriteError> {
+    ) -> Result<RegistryResponse, WriteError> {
         let (read, unreadable) = match self.read_doomed(repository, own, caller).await {
             Ok(read) => (read, None),
             Err(error @ UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => (None, Some(error)),
             Err(error) => return Err(error.into()),
         };
-        let doomed = Doomed {
+        let doomed = ManifestDeletion {
             repository: repository.clone(),
             caller: caller.clone(),
             own: own.clone(),
@@ -111,7 +111,7 @@ impl Writer {
         }
         drop(deleting);
         if reply.status.is_success() {
-            let deleted = Deleted {
+            let deleted = DeletedManifest {
                 writer: self.clone(),
                 envelope: envelope.map(|envelope| envelope.digest),
                 original_deleted,
@@ -139,7 +139,7 @@ impl Writer {
     }
 
     /// The envelope that keeps `doomed`, if one does.
-    async fn envelope_of(&self, doomed: &Doomed) -> Result<Option<RawManifest>, WriteError> {
+    async fn envelope_of(&self, doomed: &ManifestDeletion) -> Result<Option<RawManifest>, WriteError> {
         let Some(tag) = tag_scheme::envelope_tag(&doomed.own) else {
             return Ok(None);
         };
@@ -162,10 +162,10 @@ impl Writer {
     /// deleted leaves it found.
     async fn delete_sealed(
         &self,
-        doomed: &Doomed,
+        doomed: &ManifestDeletion,
         envelope: &RawManifest,
         original_deleted: &mut bool,
-    ) -> Result<Reply, WriteError> {
+    ) -> Result<RegistryResponse, WriteError> {
         let is_stored_as_such = self.is_stored_as_such(doomed).await?;
         // Under tags the bytes have a sha256 digest. By another one, Distribution may give the blob as if it were a manifest.
         if is_stored_as_such
@@ -189,7 +189,7 @@ impl Writer {
         })
     }
 
-    async fn is_stored_as_such(&self, doomed: &Doomed) -> Result<bool, WriteError> {
+    async fn is_stored_as_such(&self, doomed: &ManifestDeletion) -> Result<bool, WriteError> {
         let reference = Reference::Digest(doomed.own.clone());
         let asked = self
             .upstream
@@ -206,7 +206,7 @@ impl Writer {
 
     /// Deletes the blob of a manifest whose envelope is gone: what a deletion leaves that ended between the two. Distribution 2.8 fails
     /// (500) when it is asked for such a manifest. Whether it was one.
-    async fn delete_leftover(&self, doomed: &Doomed) -> Result<bool, WriteError> {
+    async fn delete_leftover(&self, doomed: &ManifestDeletion) -> Result<bool, WriteError> {
         let limit = self.upstream.manifest_bytes();
         let blob = self
             .upstream
@@ -220,7 +220,7 @@ impl Writer {
 
     /// Deletes the blob that was the original, unless its envelope is being pushed again; whether it may be gone. Distribution 2.8
     /// finds it when asked for the manifest, and fails (500).
-    async fn delete_original(&self, doomed: &Doomed, envelope: &RawManifest) -> bool {
+    async fn delete_original(&self, doomed: &ManifestDeletion, envelope: &RawManifest) -> bool {
         let key = (doomed.repository.clone(), doomed.own.clone());
         let alone = self.manifests.try_alone(key);
         if alone.is_none() || !matches!(self.is_gone(doomed, &envelope.digest).await, Ok(true)) {
@@ -230,7 +230,7 @@ impl Writer {
         true
     }
 
-    async fn delete_blob(&self, doomed: &Doomed) {
+    async fn delete_blob(&self, doomed: &ManifestDeletion) {
         let deleted = self
             .upstream
             .delete_blob(&doomed.repository, &doomed.own, &doomed.caller)
@@ -243,7 +243,7 @@ impl Writer {
     }
 
     /// Whether the registry itself says that it has no manifest `digest`.
-    pub(super) async fn is_gone(&self, doomed: &Doomed, digest: &Digest) -> Result<bool, WriteError> {
+    pub(super) async fn is_gone(&self, doomed: &ManifestDeletion, digest: &Digest) -> Result<bool, WriteError> {
         let reference = Reference::Digest(digest.clone());
         let asked = self
             .upstream
@@ -251,7 +251,7 @@ impl Writer {
         Ok(matches!(asked.await?, Answer::Absent))
     }
 
-    async fn delete_stored(&self, doomed: &Doomed, digest: &Digest) -> Result<Reply, WriteError> {
+    async fn delete_stored(&self, doomed: &ManifestDeletion, digest: &Digest) -> Result<RegistryResponse, WriteError> {
         let reference = Reference::Digest(digest.clone());
         let kept = Some(&doomed.own).filter(|own| *own != digest);
         Ok(self
@@ -260,7 +260,7 @@ impl Writer {
     }
 }
 
-impl Doomed {
+impl ManifestDeletion {
     pub fn link_tags(&self) -> BTreeSet<Tag> {
         let manifest = self.read.as_ref().map(|(_, manifest)| manifest);
         manifest
@@ -269,8 +269,8 @@ impl Doomed {
     }
 
     /// `raw` as it goes under link tags.
-    pub fn linked<'a>(&'a self, raw: &'a RawManifest) -> Linked<'a> {
-        Linked {
+    pub fn linked<'a>(&'a self, raw: &'a RawManifest) -> LinkedManifest<'a> {
+        LinkedManifest {
             repository: &self.repository,
             media_type: &raw.media_type,
             bytes: &raw.bytes,
@@ -280,7 +280,7 @@ impl Doomed {
     }
 
     /// Adds to a refusal that may be about tags which of them refshim keeps (distribution-spec 1.1, "Warnings").
-    fn explain(&self, refused: &mut Reply) {
+    fn explain(&self, refused: &mut RegistryResponse) {
         let tags = self.link_tags();
         let may_be_tagged = matches!(
             refused.status,

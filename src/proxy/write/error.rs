@@ -4,7 +4,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use crate::oci::{Code, OciError, Tag};
-use crate::upstream::{Refusal, UpstreamError};
+use crate::registry::{Refusal, UpstreamError};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::oci::{Digest, LinkTarget, Manifest, Reference, RepositoryName, Tag, link_kind, tag_scheme};
-use crate::upstream::{Answer, Caller, Reply, UpstreamError};
+use crate::oci::{Digest, LinkTarget, Manifest, Reference, RepositoryName, Tag, reference_type, tag_scheme};
+use crate::registry::{Answer, Caller, RegistryResponse, UpstreamError};
 
 use super::Writer;
 use super::error::WriteError;
@@ -17,7 +17,7 @@ const PARALLEL: usize = 8;
 const MAX_SUBJECTS: usize = 1000;
 
 /// What is put under link tags.
-pub(super) struct Linked<'a> {
+pub(super) struct LinkedManifest<'a> {
     pub repository: &'a RepositoryName,
     pub media_type: &'a str,
     pub bytes: &'a Bytes,
@@ -36,7 +36,7 @@ pub(super) fn link_tags(manifest: &Manifest, own: &Digest) -> Result<BTreeSet<Ta
         );
         return Err(WriteError::invalid(message));
     }
-    let kind = link_kind::kind_of(manifest);
+    let kind = reference_type::reference_type_of(manifest);
     Ok(subjects
         .iter()
         .filter_map(|subject| tag_scheme::proposal_d_tag(subject, own, &kind))
@@ -54,7 +54,11 @@ pub(super) fn stated_subject(manifest: &Manifest, own: &Digest) -> Option<Digest
 
 impl Writer {
     /// Writes every tag, or says which could not be written.
-    pub(super) async fn write_link_tags(&self, linked: &Linked<'_>, tags: BTreeSet<Tag>) -> Result<(), WriteError> {
+    pub(super) async fn write_link_tags(
+        &self,
+        linked: &LinkedManifest<'_>,
+        tags: BTreeSet<Tag>,
+    ) -> Result<(), WriteError> {
         stream::iter(tags)
             .map(|tag| async move {
                 let written = self.put_tag(linked, &tag).await;
@@ -67,7 +71,7 @@ impl Writer {
 
     /// Puts the bytes under `tag`. A refusal counts as success where the tag already has the identical content: locked tags
     /// are refused even then.
-    pub(super) async fn put_tag(&self, linked: &Linked<'_>, tag: &Tag) -> Result<(), WriteError> {
+    pub(super) async fn put_tag(&self, linked: &LinkedManifest<'_>, tag: &Tag) -> Result<(), WriteError> {
         let reference = Reference::Tag(tag.clone());
         let reply = self
             .upstream
@@ -89,9 +93,9 @@ impl Writer {
     /// Whether a refused reference already resolves to the identical content.
     pub(super) async fn is_already(
         &self,
-        linked: &Linked<'_>,
+        linked: &LinkedManifest<'_>,
         reference: &Reference,
-        refused: &Reply,
+        refused: &RegistryResponse,
     ) -> Result<bool, UpstreamError> {
         // 400 TAG_INVALID is ECR's; others say 409 or 412.
         if !matches!(refused.status.as_u16(), 400 | 403 | 409 | 412) {

@@ -5,12 +5,12 @@
 
 mod clean_up;
 mod delete;
+mod enveloped;
 mod error;
-mod fallback_tag;
 mod keyed_locks;
 mod link_tags;
 mod push;
-mod sealed;
+mod referrers_tag;
 mod validate;
 
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::WritingConfig;
-use crate::links::Resolver;
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
-use crate::upstream::{Caller, Upstream};
+use crate::referrers::Resolver;
+use crate::registry::{Caller, Upstream};
 
 pub use error::WriteError;
 
 use keyed_locks::KeyedLocks;
-use link_tags::Linked;
+use link_tags::LinkedManifest;
 
 /// Writes to one upstream.
 pub struct Writer {
@@ -73,8 +73,8 @@ impl Push {
 
 impl Push {
     /// The pushed bytes, `own` being their digest, as they go under link tags.
-    fn linked<'a>(&'a self, own: &'a Digest) -> Linked<'a> {
-        Linked {
+    fn linked<'a>(&'a self, own: &'a Digest) -> LinkedManifest<'a> {
+        LinkedManifest {
             repository: &self.repository,
             media_type: &self.media_type,
             bytes: &self.bytes,

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use http::HeaderValue;
 
 use crate::oci::{Digest, Manifest, Reference, Tag, tag_scheme};
-use crate::upstream::{NativeSupport, RawManifest, Reply};
+use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
 
 use super::error::WriteError;
 use super::link_tags::{link_tags, stated_subject};
-use super::{Push, Writer, sealed, validate};
+use super::{Push, Writer, enveloped, validate};
 
 const OCI_SUBJECT: &str = "oci-subject";
 
@@ -23,7 +23,7 @@ enum Effect {
 }
 
 impl Effect {
-    fn of(pushed: &Result<Reply, WriteError>) -> Self {
+    fn of(pushed: &Result<RegistryResponse, WriteError>) -> Self {
         match pushed {
             Ok(reply) if reply.status.is_success() => Self::Written,
             Ok(reply) if matches!(reply.status.as_u16(), 401 | 403 | 429) => Self::Nothing,
@@ -36,7 +36,7 @@ impl Effect {
 impl Writer {
     /// Forwards the push, makes its links durable, and returns what the caller is told: the upstream's own answer with
     /// `OCI-Subject`, once every link is written.
-    pub async fn push(&self, push: Push) -> Result<Reply, WriteError> {
+    pub async fn push(&self, push: Push) -> Result<RegistryResponse, WriteError> {
         let pushed = self.store(&push).await;
         if let (Ok(reply), Reference::Tag(tag)) = (&pushed, &push.reference)
             && reply.status.is_success()
@@ -58,7 +58,7 @@ impl Writer {
         self.resolver.wrote(&push.repository, moved).await;
     }
 
-    async fn store(&self, push: &Push) -> Result<Reply, WriteError> {
+    async fn store(&self, push: &Push) -> Result<RegistryResponse, WriteError> {
         let manifest = Manifest::parse(&push.bytes, &push.media_type).ok();
         if let Reference::Tag(tag) = &push.reference {
             validate::fits_tag(tag, manifest.as_ref(), &push.bytes).map_err(WriteError::untouched)?;
@@ -73,9 +73,9 @@ impl Writer {
         }
         let _pushing = self.manifests.shared((push.repository.clone(), own.clone())).await;
         let reply = self.put(push).await?;
-        let mut reply = if sealed::is_not_understood(&manifest, &own, &reply) {
+        let mut reply = if enveloped::is_not_understood(&manifest, &own, &reply) {
             match self.seal(push, &manifest, &own).await {
-                Ok(()) => sealed::created(push, &own),
+                Ok(()) => enveloped::created(push, &own),
                 // What takes no blobs either is no registry that lacks a media type.
                 Err(WriteError::Refused(refusal)) => {
                     self.resolver.wrote_perhaps(&push.repository);
@@ -86,7 +86,7 @@ impl Writer {
         } else {
             let reply = match reply.status.is_success() {
                 true => reply,
-                false if self.is_same(push, &own, &reply).await? => sealed::created(push, &own),
+                false if self.is_same(push, &own, &reply).await? => enveloped::created(push, &own),
                 false => return Ok(reply),
             };
             let missing = tags
@@ -109,7 +109,7 @@ impl Writer {
     }
 
     /// The first write of a push.
-    pub(super) async fn put(&self, push: &Push) -> Result<Reply, WriteError> {
+    pub(super) async fn put(&self, push: &Push) -> Result<RegistryResponse, WriteError> {
         let put = self.upstream.put_manifest(
             &push.repository,
             &push.reference,
@@ -124,14 +124,14 @@ impl Writer {
     }
 
     /// Whether the upstream refused because the (immutable) tag already has this very content.
-    async fn is_same(&self, push: &Push, own: &Digest, refused: &Reply) -> Result<bool, WriteError> {
+    async fn is_same(&self, push: &Push, own: &Digest, refused: &RegistryResponse) -> Result<bool, WriteError> {
         let is_tag = matches!(push.reference, Reference::Tag(_));
         Ok(is_tag && self.is_already(&push.linked(own), &push.reference, refused).await?)
     }
 
     /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took note of the subject and
     /// its own list is known to work in this repository.
-    fn is_durable(&self, push: &Push, tag: &Tag, manifest: &Manifest, own: &Digest, reply: &Reply) -> bool {
+    fn is_durable(&self, push: &Push, tag: &Tag, manifest: &Manifest, own: &Digest, reply: &RegistryResponse) -> bool {
         if matches!(&push.reference, Reference::Tag(pushed) if tag_scheme::is_same_link(pushed, tag)) {
             return true;
         }
@@ -143,7 +143,7 @@ impl Writer {
     }
 
     /// Once the links are durable: `OCI-Subject`, and what was learned.
-    async fn acknowledge(&self, push: &Push, manifest: &Manifest, own: &Digest, reply: &mut Reply) {
+    async fn acknowledge(&self, push: &Push, manifest: &Manifest, own: &Digest, reply: &mut RegistryResponse) {
         if let Some(subject) = stated_subject(manifest, own)
             && let Ok(value) = HeaderValue::try_from(subject.as_str())
         {

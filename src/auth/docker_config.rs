@@ -1,0 +1,181 @@
+//! Docker's `config.json` (also Podman's `auth.json`): which credentials belong to which registry.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::{Credentials, helper};
+
+/// The key under which Docker Hub's credentials are kept, for historic reasons.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// Why credentials could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    #[error("{file}: {problem}; mend or remove the file", file = file.display())]
+    File { file: PathBuf, problem: String },
+    #[error("the credential helper docker-credential-{name} {problem}")]
+    Helper { name: String, problem: String },
+    #[error("Amazon ECR gives no token: {0}")]
+    Ecr(String),
+}
+
+/// The file's contents, as far as credentials are concerned.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DockerConfig {
+    auths: BTreeMap<String, AuthEntry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AuthEntry {
+    /// Base64 of `user:password`.
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+/// Secrets never reach a log.
+impl std::fmt::Debug for AuthEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Auth")
+    }
+}
+
+impl DockerConfig {
+    /// The first file that exists: `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json`, `~/.docker/config.json`,
+    /// `$XDG_RUNTIME_DIR/containers/auth.json`. Without one there are no credentials.
+    pub fn find() -> Result<Self, CredentialsError> {
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let docker = variable("DOCKER_CONFIG").or_else(|| variable("HOME").map(|home| home.join(".docker")));
+        let places = [
+            variable("REGISTRY_AUTH_FILE"),
+            docker.map(|directory| directory.join("config.json")),
+            variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
+        ];
+        match places.into_iter().flatten().find(|file| file.is_file()) {
+            Some(file) => Self::read(&file),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Reads one file.
+    pub fn read(file: &Path) -> Result<Self, CredentialsError> {
+        let failed = |problem: String| CredentialsError::File {
+            file: file.to_owned(),
+            problem,
+        };
+        let text = std::fs::read(file).map_err(|error| failed(format!("cannot be read ({error})")))?;
+        // The parser's message could quote a secret; its place is enough.
+        serde_json::from_slice(&text).map_err(|error| failed(format!("is not valid at line {}", error.line())))
+    }
+
+    /// The credentials for `host` (with its port, where it has one). Order: the registry's own helper, the store, the file.
+    pub async fn credentials(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
+        let key = key_of(host);
+        if let Some(name) = self.cred_helpers.get(host).or_else(|| self.cred_helpers.get(key)) {
+            return helper::ask(name, key).await;
+        }
+        if let Some(name) = &self.creds_store
+            && let Some(found) = helper::ask(name, key).await?
+        {
+            return Ok(Some(found));
+        }
+        Ok(self.in_file(host))
+    }
+
+    /// What the file itself says of `host`.
+    pub(crate) fn in_file(&self, host: &str) -> Option<Credentials> {
+        let key = key_of(host);
+        let spellings = [key.to_owned(), format!("https://{host}"), format!("http://{host}")];
+        let auth = spellings.iter().find_map(|spelling| self.auths.get(spelling));
+        auth.and_then(AuthEntry::credentials)
+    }
+}
+
+fn key_of(host: &str) -> &str {
+    if DOCKER_HUB_HOSTS.contains(&host) {
+        DOCKER_HUB_KEY
+    } else {
+        host
+    }
+}
+
+impl AuthEntry {
+    fn credentials(&self) -> Option<Credentials> {
+        if let Some(token) = self.identitytoken.as_ref().filter(|token| !token.is_empty()) {
+            return Some(Credentials::IdentityToken(token.clone()));
+        }
+        if let Some(auth) = self.auth.as_ref().filter(|auth| !auth.is_empty()) {
+            let text = String::from_utf8(STANDARD.decode(auth).ok()?).ok()?;
+            let (user, password) = text.split_once(':')?;
+            return Some(Credentials::Password {
+                user: user.to_owned(),
+                // Old clients padded it.
+                password: password.trim_end_matches('\0').to_owned(),
+            });
+        }
+        Some(Credentials::Password {
+            user: self.username.clone().filter(|user| !user.is_empty())?,
+            password: self.password.clone()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(user: &str, password: &str) -> Option<Credentials> {
+        Some(Credentials::Password {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn every_way_of_writing_them() {
+        let config: DockerConfig = serde_json::from_str(
+            r#"{"auths": {
+                "ghcr.io": {"auth": "dXNlcjpwYTpzcw=="},
+                "localhost:5000": {"username": "u", "password": "p"},
+                "https://old.example": {"auth": "dTpw"},
+                "https://index.docker.io/v1/": {"identitytoken": "t"},
+                "empty.example": {}
+            }, "HttpHeaders": {"a": "b"}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.credentials("ghcr.io").await.unwrap(), password("user", "pa:ss"));
+        assert_eq!(config.credentials("localhost:5000").await.unwrap(), password("u", "p"));
+        assert_eq!(config.credentials("old.example").await.unwrap(), password("u", "p"));
+        let hub = config.credentials("registry-1.docker.io").await.unwrap();
+        assert_eq!(hub, Some(Credentials::IdentityToken("t".to_owned())));
+        assert_eq!(config.credentials("empty.example").await.unwrap(), None);
+        assert_eq!(config.credentials("other.example").await.unwrap(), None);
+        assert!(!format!("{config:?} {hub:?}").contains("pa"));
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_not_there_is_named() {
+        let config: DockerConfig =
+            serde_json::from_str(r#"{"credHelpers": {"a.example": "no-such-helper", "b.example": "../sh"}}"#).unwrap();
+        let missing = config.credentials("a.example").await.unwrap_err().to_string();
+        assert!(
+            missing.contains("docker-credential-no-such-helper cannot be run"),
+            "{missing}"
+        );
+        assert!(config.credentials("b.example").await.is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! Where refshim's own credentials for one registry come from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Credentials, CredentialsError, DockerConfig, Ecr};
+
+/// Credentials are fetched again after this long: a file may have been rewritten, a helper's secret may have ended.
+const HELD_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// A helper is a process that asks who knows whom: what it just gave is not asked for again because a registry refused it.
+const HELPERS_PAUSE: Duration = Duration::from_secs(30);
+
+/// Where ECR's token is had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EcrOptions {
+    /// `None`: what the AWS SDK finds.
+    pub region: Option<String>,
+    /// URL of the ECR API; `None`: the region's.
+    pub endpoint: Option<String>,
+}
+
+impl EcrOptions {
+    /// The region that a registry's host name tells: `<account>.dkr.ecr.<region>.amazonaws.com`,
+    /// `<account>.dkr-ecr.<region>.on.aws`.
+    pub fn region_of(host: &str) -> Option<String> {
+        let mut labels = host.split('.').skip(1);
+        let ecr = match labels.next()? {
+            "dkr" => labels.next()?,
+            joined => joined.strip_prefix("dkr-")?,
+        };
+        let region = labels.next()?;
+        (matches!(ecr, "ecr" | "ecr-fips") && labels.next().is_some()).then(|| region.to_owned())
+    }
+}
+
+/// Asked again whenever they may have changed.
+pub enum CredentialsSource {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// The password is all that stands in the file, a line's end aside.
+    PasswordFile {
+        user: String,
+        file: PathBuf,
+    },
+    DockerConfig {
+        /// `None`: where `docker login` and `podman login` write.
+        file: Option<PathBuf>,
+        /// The registry, with its port where it has one.
+        host: String,
+    },
+    /// Keeps its token itself.
+    Ecr(Ecr),
+}
+
+impl CredentialsSource {
+    /// How long what it gave may be used before it is asked again.
+    pub fn holds_for(&self) -> Duration {
+        match self {
+            Self::Ecr(_) => Duration::ZERO,
+            _ => HELD_FOR,
+        }
+    }
+
+    /// How long what it gave is kept although it was refused.
+    pub fn trusted_for(&self) -> Duration {
+        match self {
+            Self::DockerConfig { .. } => HELPERS_PAUSE,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What it gave was refused.
+    pub fn forget(&self) {
+        if let Self::Ecr(ecr) = self {
+            ecr.forget();
+        }
+    }
+
+    /// What is to be had now; `None` where the source has nothing for the registry.
+    pub async fn get(&self) -> Result<Option<Credentials>, CredentialsError> {
+        match self {
+            Self::Password { user, password } => Ok(Some(Credentials::Password {
+                user: user.clone(),
+                password: password.clone(),
+            })),
+            Self::PasswordFile { user, file } => {
+                let text = tokio::fs::read_to_string(file).await;
+                let text = text.map_err(|error| CredentialsError::File {
+                    file: file.clone(),
+                    problem: format!("cannot be read ({error})"),
+                })?;
+                Ok(Some(Credentials::Password {
+                    user: user.clone(),
+                    password: text.trim_end_matches(['\r', '\n']).to_owned(),
+                }))
+            }
+            Self::DockerConfig { file, host } => {
+                let config = match file {
+                    Some(file) => DockerConfig::read(file)?,
+                    None => DockerConfig::find()?,
+                };
+                config.credentials(host).await
+            }
+            Self::Ecr(ecr) => ecr.get().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_of_ecr_name_their_region() {
+        for (host, region) in [
+            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", Some("eu-west-1")),
+            (
+                "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+                Some("us-gov-west-1"),
+            ),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+            ("123456789012.dkr-ecr.eu-west-1.on.aws", Some("eu-west-1")),
+            ("127.0.0.1:5000", None),
+            ("registry.example.org", None),
+            ("a.dkr.ecr.b", None),
+            ("localhost", None),
+        ] {
+            assert_eq!(EcrOptions::region_of(host).as_deref(), region, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_file_is_read_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = CredentialsSource::PasswordFile {
+            user: "robot".into(),
+            file: folder.path().join("password"),
+        };
+        assert!(source.get().await.is_err());
+        for (text, expected) in [("one\n", "one"), (" two \r\n", " two ")] {
+            std::fs::write(folder.path().join("password"), text).unwrap();
+            let password = expected.to_owned();
+            let user = "robot".to_owned();
+            assert_eq!(
+                source.get().await.unwrap(),
+                Some(Credentials::Password { user, password })
+            );
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Single flight: concurrent identical questions become one piece of work.
+//!
+//! The work is a task of its own with a deadline, so a caller who hangs up harms nobody who waits for the same. It ends when
+//! the last of those who wait for it has gone: nobody's work outlives all its callers.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tracing::Instrument as _;
+
+/// How a question was answered.
+#[derive(Clone, Debug)]
+pub struct Outcome<V> {
+    /// `None` when the work missed its deadline or died.
+    pub value: Option<V>,
+    /// Whether this caller's own work brought the value, rather than somebody else's.
+    pub leader: bool,
+}
+
+/// When work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// At the latest when nobody waits for it any more.
+    WithLastWaiter,
+    /// When it is done, whoever waits for it.
+    ByItself,
+}
+
+/// `Some` once the work has ended, and its value where it has one.
+type FlightResult<V> = Option<Option<V>>;
+
+struct Flight<V> {
+    /// Tells it from a later one with the same key.
+    number: u64,
+    outcome: watch::Receiver<FlightResult<V>>,
+    /// Who waits for it; whoever starts it in the background waits to the end.
+    waiters: usize,
+    task: AbortHandle,
+}
+
+struct Running<K, V> {
+    flights: HashMap<K, Flight<V>>,
+    started: u64,
+}
+
+type Shared<K, V> = Arc<Mutex<Running<K, V>>>;
+
+/// Work that is under way, by key.
+pub struct SingleFlight<K, V> {
+    running: Shared<K, V>,
+    deadline: Duration,
+}
+
+impl<K, V> SingleFlight<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    pub fn new(deadline: Duration) -> Self {
+        let running = Running {
+            flights: HashMap::new(),
+            started: 0,
+        };
+        Self {
+            running: Arc::new(Mutex::new(running)),
+            deadline,
+        }
+    }
+
+    /// Joins the work that is under way for `key`, or starts `work`.
+    pub async fn run<F>(&self, key: K, work: F) -> Outcome<V>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (waiter, leader) = self.join_or_start(key, work);
+        waiter.landed(leader).await
+    }
+
+    /// The same, where `begin` may refuse to start anything. It is called only when there is nothing to join.
+    pub async fn try_run<F, E>(&self, key: K, ends: Ends, begin: impl FnOnce() -> Result<F, E>) -> Result<Outcome<V>, E>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (mut waiter, leader) = self.try_join_or_start(key, begin)?;
+        waiter.stays = ends == Ends::ByItself;
+        Ok(waiter.landed(leader).await)
+    }
+
+    /// Joins or starts work that goes on to its end. Does not wait.
+    pub fn try_start<F, E>(&self, key: K, begin: impl FnOnce() -> Result<F, E>) -> Result<(), E>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        self.try_join_or_start(key, begin)?.0.stays = true;
+        Ok(())
+    }
+
+    /// Whether work for `key` is under way.
+    pub fn is_under_way(&self, key: &K) -> bool {
+        lock(&self.running).flights.contains_key(key)
+    }
+
+    fn join_or_start<F>(&self, key: K, work: F) -> (Waiter<K, V>, bool)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let begun = self.try_join_or_start(key, || Ok::<_, std::convert::Infallible>(work));
+        match begun {
+            Ok(begun) => begun,
+            Err(never) => match never {},
+        }
+    }
+
+    fn try_join_or_start<F, E>(&self, key: K, begin: impl FnOnce() -> Result<F, E>) -> Result<(Waiter<K, V>, bool), E>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut running = lock(&self.running);
+        if let Some(flight) = running.flights.get_mut(&key) {
+            flight.waiters += 1;
+            let waiter = self.waiter(key, flight.number, flight.outcome.clone());
+            return Ok((waiter, false));
+        }
+        let work = begin()?;
+        running.started += 1;
+        let number = running.started;
+        let (ended, outcome) = watch::channel(None);
+        let flight = Flight {
+            number,
+            outcome: outcome.clone(),
+            waiters: 1,
+            task: self.spawn(key.clone(), number, work, ended),
+        };
+        running.flights.insert(key.clone(), flight);
+        Ok((self.waiter(key, number, outcome), true))
+    }
+
+    /// To be called with the map locked: the task cannot end before it is on the map.
+    fn spawn<F>(&self, key: K, number: u64, work: F, ended: watch::Sender<FlightResult<V>>) -> AbortHandle
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (running, deadline) = (self.running.clone(), self.deadline);
+        let done = FlightGuard { running, key, number };
+        // What it logs belongs to the question that began it.
+        let work = work.in_current_span();
+        let task = tokio::spawn(async move {
+            let value = tokio::time::timeout(deadline, work).await.ok();
+            // First off the map, then told: whoever asks after the answer starts anew.
+            drop(done);
+            ended.send_replace(Some(value));
+        });
+        task.abort_handle()
+    }
+
+    fn waiter(&self, key: K, number: u64, outcome: watch::Receiver<FlightResult<V>>) -> Waiter<K, V> {
+        Waiter {
+            running: self.running.clone(),
+            key,
+            number,
+            outcome,
+            stays: false,
+        }
+    }
+}
+
+fn lock<K, V>(running: &Shared<K, V>) -> MutexGuard<'_, Running<K, V>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Somebody who waits for a flight. The last one who is dropped ends it.
+struct Waiter<K: Eq + Hash, V> {
+    running: Shared<K, V>,
+    key: K,
+    number: u64,
+    outcome: watch::Receiver<FlightResult<V>>,
+    /// Counts as waiting until the work ends, also when it has gone.
+    stays: bool,
+}
+
+impl<K: Eq + Hash, V: Clone> Waiter<K, V> {
+    async fn landed(mut self, leader: bool) -> Outcome<V> {
+        let value = match self.outcome.wait_for(Option::is_some).await {
+            Ok(ended) => ended.clone().flatten(),
+            // The task panicked; its sender is gone.
+            Err(_) => None,
+        };
+        Outcome { value, leader }
+    }
+}
+
+impl<K: Eq + Hash, V> Drop for Waiter<K, V> {
+    fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
+        let mut running = lock(&self.running);
+        let Some(flight) = running.flights.get_mut(&self.key) else {
+            return;
+        };
+        if flight.number != self.number {
+            return;
+        }
+        flight.waiters -= 1;
+        if flight.waiters > 0 {
+            return;
+        }
+        let ended = running.flights.remove(&self.key);
+        drop(running);
+        if let Some(flight) = ended {
+            flight.task.abort();
+        }
+    }
+}
+
+/// Takes finished work off the map, also when it panics.
+struct FlightGuard<K: Eq + Hash, V> {
+    running: Shared<K, V>,
+    key: K,
+    number: u64,
+}
+
+impl<K: Eq + Hash, V> Drop for FlightGuard<K, V> {
+    fn drop(&mut self) {
+        let mut running = lock(&self.running);
+        let flight = running.flights.get(&self.key);
+        if flight.is_some_and(|flight| flight.number == self.number) {
+            running.flights.remove(&self.key);
+        }
+        // What was a peak of questions is no reason to keep its table.
+        if running.flights.is_empty() {
+            running.flights.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "single_flight_tests.rs"]
+mod tests;

@@ -1,0 +1,88 @@
+//! From the configuration to the layers that answer requests.
+
+use std::sync::Arc;
+
+use crate::auth::Htpasswd;
+use crate::cache::{Bounds, Cache, RedisOptions};
+use crate::config::{Config, TlsConfig};
+use crate::oci::Digest;
+use crate::referrers::Resolver;
+use crate::registry::Upstream;
+use crate::tls::{Acceptor, ClientAuth, Protocols};
+
+use super::error::CliError;
+
+/// A resolver for each upstream. They have one cache: its bounds are those of the process.
+pub(super) fn resolvers(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config: &Config) -> Vec<Arc<Resolver>> {
+    let resolvers = upstreams.iter().map(|upstream| {
+        let cache = cache.clone();
+        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
+        Arc::new(resolver)
+    });
+    resolvers.collect()
+}
+
+pub(super) fn cache(config: &Config) -> Result<Arc<Cache>, CliError> {
+    let cache = Cache::new(Bounds {
+        manifests: config.cache.manifest_bytes,
+        lists: config.cache.list_bytes,
+    });
+    let Some(options) = redis(config) else {
+        return Ok(Arc::new(cache));
+    };
+    cache
+        .with_redis(options, config.cache.fresh_for)
+        .map(Arc::new)
+        .map_err(|error| CliError::usage(format!("cache.redis: {error}")))
+}
+
+fn redis(config: &Config) -> Option<RedisOptions> {
+    let (cache, redis) = (&config.cache, &config.cache.redis);
+    let stale_for = cache.stale_while_revalidate.max(cache.stale_if_error);
+    Some(RedisOptions {
+        url: redis.url.as_ref()?.reveal().to_owned(),
+        password: redis.password.as_ref().map(|password| password.reveal().to_owned()),
+        password_file: redis.password_file.clone(),
+        ca_file: redis.ca_file.clone(),
+        prefix: redis.prefix.clone(),
+        view: view(config),
+        timeout: redis.timeout,
+        ttl: redis.ttl,
+        list_ttl: redis.ttl.min(cache.fresh_for + stale_for),
+        max_value_bytes: redis.max_value_bytes,
+    })
+}
+
+/// Names what finished lists depend on besides the registry: how links are looked for, and by which version.
+fn view(config: &Config) -> String {
+    let seen = format!("{} {:?}", env!("CARGO_PKG_VERSION"), config.links);
+    Digest::sha256(seen.as_bytes()).encoded()[..8].to_owned()
+}
+
+/// What callers must show at the listeners.
+pub(super) struct ListenerSecurity {
+    pub(super) users: Option<Arc<Htpasswd>>,
+    pub(super) tls: Option<Arc<Acceptor>>,
+    pub(super) admin_tls: Option<Arc<Acceptor>>,
+}
+
+impl ListenerSecurity {
+    /// Reads certificates and users.
+    pub(super) fn new(config: &Config) -> Result<Self, CliError> {
+        let (server, admin) = (&config.server, &config.admin);
+        let users = server.auth.htpasswd_file.as_deref().map(Htpasswd::read).transpose();
+        let users = users.map_err(|error| CliError::usage(format!("server.auth.htpasswd_file: {error}")))?;
+        let callers = match users {
+            Some(_) => ClientAuth::MayHaveCertificate,
+            None => ClientAuth::NeedCertificate,
+        };
+        let acceptor = |section: &str, config: &TlsConfig, callers, protocols| {
+            Acceptor::new(config, callers, protocols).map_err(|error| CliError::usage(format!("{section}: {error}")))
+        };
+        Ok(Self {
+            users: users.map(Arc::new),
+            tls: acceptor("server.tls", &server.tls, callers, Protocols::Http1And2)?,
+            admin_tls: acceptor("admin.tls", &admin.tls, ClientAuth::NeedCertificate, Protocols::Http1)?,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What became of a connection: whether a request on it was the first, and whether anything came back.
+//!
+//! A registry that closes an idle connection does not say so in advance: the next request may be on its way already. It has
+//! seen nothing of that request if the connection was used before and not one byte came back.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use http::Extensions;
+use hyper_util::client::legacy::Error;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How one HTTP/1.1 connection was used so far.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionUse {
+    /// Requests that were begun.
+    requests: AtomicUsize,
+    /// Whether a byte came back since the last was begun.
+    answered: AtomicBool,
+}
+
+impl ConnectionUse {
+    fn writes(&self) {
+        let is_first = self.requests.load(Ordering::Relaxed) == 0;
+        if self.answered.swap(false, Ordering::Relaxed) || is_first {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn reads(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stale(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 1 && !self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a request failed because its connection, used before, was closed before a byte came back.
+pub(crate) fn was_stale(error: &Error) -> bool {
+    let Some(connected) = error.connect_info() else {
+        return false;
+    };
+    let mut extras = Extensions::new();
+    connected.get_extras(&mut extras);
+    extras.get::<Arc<ConnectionUse>>().is_some_and(|used| used.is_stale())
+}
+
+/// A connection that records its use.
+pub(crate) struct Recorded<S> {
+    inner: S,
+    used: Arc<ConnectionUse>,
+    /// Over HTTP/2 many requests share it, and it says itself which of them it has not seen.
+    http2: bool,
+}
+
+impl<S> Recorded<S> {
+    pub(crate) fn new(inner: S, http2: bool) -> Self {
+        Self {
+            inner,
+            used: Arc::default(),
+            http2,
+        }
+    }
+}
+
+impl<S: Connection> Connection for Recorded<S> {
+    fn connected(&self) -> Connected {
+        let connected = self.inner.connected();
+        match self.http2 || connected.is_negotiated_h2() {
+            true => connected,
+            false => connected.extra(self.used.clone()),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.used.reads();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.used.writes();
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.used.writes();
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_later_request_to_which_nothing_came_back_is_stale() {
+        let (here, mut there) = tokio::io::duplex(64);
+        let mut here = Recorded::new(here, false);
+        here.write_all(b"GET").await.unwrap();
+        here.write_all(b" /").await.unwrap();
+        assert!(!here.used.is_stale(), "a first request, in two pieces");
+        there.write_all(b"200").await.unwrap();
+        here.read_exact(&mut [0; 3]).await.unwrap();
+        here.write_all(b"POST").await.unwrap();
+        assert!(here.used.is_stale());
+        there.write_all(b"5").await.unwrap();
+        here.read_exact(&mut [0; 1]).await.unwrap();
+        assert!(!here.used.is_stale(), "something came back");
+    }
+}

@@ -1,0 +1,12 @@
+//! What any HTTP proxy needs, and what knows nothing of registries: bodies, connections, headers, trace context.
+
+pub mod body;
+pub(crate) mod connection_use;
+pub(crate) mod connector;
+pub mod hop_by_hop;
+pub(crate) mod link_header;
+pub(crate) mod redirect_policy;
+pub(crate) mod request_budget;
+pub(crate) mod tee;
+pub mod trace_context;
+pub(crate) mod via;

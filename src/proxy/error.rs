@@ -1,0 +1,334 @@
+//! The one place where what went wrong becomes a response.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::route::RouteError;
+use super::write::WriteError;
+use crate::http::body::Body;
+use crate::oci::{Code, OciError};
+use crate::referrers::ResolveError;
+use crate::registry::{Refusal, UpstreamError};
+use crate::render::QueryError;
+
+/// Seconds after which a question that found the queue full may be asked again.
+const BUSY_FOR: u64 = 5;
+
+/// Why a request is not answered as it hoped.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ProxyError {
+    /// The upstream's refusal of something that refshim asked; relayed byte for byte where it is about access.
+    #[error("the registry refuses (HTTP {})", .0.status)]
+    Refused(Box<Refusal>),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Oci(#[from] OciError),
+}
+
+impl From<ResolveError> for ProxyError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Refused(refusal) => Self::Refused(refusal),
+            ResolveError::Upstream(error) => Self::Upstream(error),
+        }
+    }
+}
+
+impl From<WriteError> for ProxyError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(refusal) => Self::Refused(refusal),
+            WriteError::Upstream(error) => Self::Upstream(error),
+            WriteError::Oci(error) => Self::Oci(error),
+            WriteError::Untouched(error) => Self::from(*error),
+        }
+    }
+}
+
+impl From<Refusal> for ProxyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl ProxyError {
+    /// 404 `MANIFEST_UNKNOWN`.
+    pub(super) fn manifest_unknown(reference: &crate::oci::Reference) -> Self {
+        let message = format!("the registry has no manifest {reference} here");
+        Self::Oci(OciError::not_found(Code::ManifestUnknown, message))
+    }
+
+    /// 503 for want of memory.
+    pub(super) fn no_room() -> Self {
+        Self::busy("too many large answers or manifests are on their way; try again in a moment")
+    }
+
+    /// 503: there is too much of something at once.
+    pub(super) fn busy(message: &str) -> Self {
+        Self::Oci(OciError {
+            retry_after: Some(1),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        })
+    }
+
+    /// 504 for want of time.
+    pub(super) fn late(limit: Duration) -> Self {
+        let limit = humantime::format_duration(limit);
+        let message = format!("there was no answer within {limit}; ask again");
+        Self::Oci(OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message))
+    }
+
+    /// Whether the registry gave no answer of its own, so that what is known may be given instead.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Self::Upstream(error) if error.is_outage())
+    }
+
+    /// The answer: a relayed refusal, or an OCI error body.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let error = match self {
+            Self::Refused(refusal) if is_about_access(&refusal) => return relay(*refusal),
+            Self::Refused(refusal) => refused_otherwise(&refusal),
+            Self::Upstream(error) => upstream_error(&error),
+            Self::Route(error) => route_error(&error),
+            Self::Query(error) => OciError::bad_request(Code::PaginationNumberInvalid, error.to_string()),
+            Self::Oci(error) => error,
+        };
+        print(&error)
+    }
+}
+
+/// 401 and 403, and ECR Public's 400 for an expired token.
+fn is_about_access(refusal: &Refusal) -> bool {
+    match refusal.status.as_u16() {
+        401 | 403 => true,
+        400 => refusal.error().is_some_and(|stated| stated.states_refusal()),
+        _ => false,
+    }
+}
+
+/// The caller asked nothing wrong, so its 4xx must not be the caller's: clients take 400 or 404 for "no referrers".
+fn refused_otherwise(refusal: &Refusal) -> OciError {
+    let codes = refusal.error().map(|stated| format!(" {stated}")).unwrap_or_default();
+    let message = format!(
+        "the registry refuses to be read (HTTP {}{codes})",
+        refusal.status.as_u16()
+    );
+    OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
+}
+
+pub(super) fn relay(refusal: Refusal) -> Response<Body> {
+    let mut response = Response::new(Body::from(refusal.body));
+    *response.status_mut() = refusal.status;
+    *response.headers_mut() = refusal.headers;
+    response
+}
+
+fn upstream_error(error: &UpstreamError) -> OciError {
+    let message = error.to_string();
+    match error {
+        UpstreamError::Limited { status, retry_after } => {
+            let code = if *status == StatusCode::TOO_MANY_REQUESTS {
+                Code::TooManyRequests
+            } else {
+                Code::Unavailable
+            };
+            OciError {
+                retry_after: *retry_after,
+                ..OciError::new(*status, code, message)
+            }
+        }
+        UpstreamError::Paused { cause, seconds } => OciError {
+            message,
+            retry_after: Some(*seconds),
+            ..upstream_error(cause)
+        },
+        UpstreamError::Busy => OciError {
+            retry_after: Some(BUSY_FOR),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        },
+        UpstreamError::Unfinished { .. } => OciError {
+            retry_after: Some(1),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        },
+        // Bodies that are passed on are uploads; manifests are read before they go anywhere.
+        UpstreamError::CallersBody(_) => OciError::bad_request(Code::BlobUploadInvalid, message),
+        UpstreamError::Timeout(_) => OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
+        _ => OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message),
+    }
+}
+
+fn route_error(error: &RouteError) -> OciError {
+    let message = error.to_string();
+    match error {
+        RouteError::NotFound => OciError::not_found(Code::Unsupported, message),
+        RouteError::ReadOnly => OciError::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message),
+        RouteError::Namespace(_) => OciError::not_found(Code::NameUnknown, message),
+        RouteError::Method | RouteError::TransferCoding => {
+            OciError::new(StatusCode::NOT_IMPLEMENTED, Code::Unsupported, message)
+        }
+        RouteError::Loop => OciError::new(StatusCode::LOOP_DETECTED, Code::Unsupported, message),
+        RouteError::Host => OciError::bad_request(Code::Unsupported, message),
+        RouteError::TwoNamespaces | RouteError::Path | RouteError::Name(_) => {
+            OciError::bad_request(Code::NameInvalid, message)
+        }
+        RouteError::TargetBytes(_) => OciError::new(StatusCode::URI_TOO_LONG, Code::Unsupported, message),
+        RouteError::HeaderCount(_) | RouteError::HeaderBytes(_) => {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            OciError::new(status, Code::Unsupported, message)
+        }
+        RouteError::Digest(_) => OciError::bad_request(Code::DigestInvalid, message),
+        RouteError::Tag(_) => OciError::bad_request(Code::TagInvalid, message),
+    }
+}
+
+fn print(error: &OciError) -> Response<Body> {
+    let mut response = Response::new(Body::from(error.body()));
+    *response.status_mut() = error.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"refshim\""));
+    }
+    if error.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(failure: impl Into<ProxyError>) -> (u16, String, Option<String>) {
+        let response = failure.into().into_response();
+        let Body::Full(Some(body)) = response.body() else {
+            panic!("no body");
+        };
+        let json: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let code = json["errors"][0]["code"].as_str().unwrap().to_owned();
+        let retry = response.headers().get(RETRY_AFTER);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let retry = retry.map(|v| v.to_str().unwrap().to_owned());
+        (response.status().as_u16(), code, retry)
+    }
+
+    #[test]
+    fn every_upstream_error_has_its_status() {
+        let limited = |status, retry_after| UpstreamError::Limited { status, retry_after };
+        let paused = |cause| UpstreamError::Paused {
+            cause: std::sync::Arc::new(cause),
+            seconds: 9,
+        };
+        for (error, status, code, retry) in [
+            (UpstreamError::Connect("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::Broken("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::CallersBody("x".into()), 400, "BLOB_UPLOAD_INVALID", None),
+            (UpstreamError::Timeout("first byte"), 504, "UNAVAILABLE", None),
+            (
+                limited(StatusCode::TOO_MANY_REQUESTS, Some(7)),
+                429,
+                "TOOMANYREQUESTS",
+                Some("7".to_owned()),
+            ),
+            (limited(StatusCode::SERVICE_UNAVAILABLE, None), 503, "UNAVAILABLE", None),
+            (
+                UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR),
+                502,
+                "UNAVAILABLE",
+                None,
+            ),
+            (UpstreamError::Invalid("x".into()), 502, "UNAVAILABLE", None),
+            (UpstreamError::Busy, 503, "UNAVAILABLE", Some("5".to_owned())),
+            (
+                UpstreamError::Unfinished { requests: 9 },
+                503,
+                "UNAVAILABLE",
+                Some("1".to_owned()),
+            ),
+            (
+                paused(limited(StatusCode::TOO_MANY_REQUESTS, Some(900))),
+                429,
+                "TOOMANYREQUESTS",
+                Some("9".to_owned()),
+            ),
+            (
+                paused(UpstreamError::Connect("x".into())),
+                502,
+                "UNAVAILABLE",
+                Some("9".to_owned()),
+            ),
+        ] {
+            assert_eq!(answer(error.clone()), (status, code.to_owned(), retry), "{error}");
+        }
+    }
+
+    #[test]
+    fn routing_errors_are_the_callers() {
+        for (error, status, code) in [
+            (RouteError::NotFound, 404, "UNSUPPORTED"),
+            (RouteError::ReadOnly, 405, "UNSUPPORTED"),
+            (RouteError::Path, 400, "NAME_INVALID"),
+            (RouteError::Namespace("x".into()), 404, "NAME_UNKNOWN"),
+            (RouteError::TwoNamespaces, 400, "NAME_INVALID"),
+            (RouteError::Method, 501, "UNSUPPORTED"),
+            (RouteError::TransferCoding, 501, "UNSUPPORTED"),
+            (RouteError::Host, 400, "UNSUPPORTED"),
+            (RouteError::Loop, 508, "UNSUPPORTED"),
+            (RouteError::TargetBytes(1), 414, "UNSUPPORTED"),
+            (RouteError::HeaderCount(1), 431, "UNSUPPORTED"),
+            (RouteError::HeaderBytes(1), 431, "UNSUPPORTED"),
+        ] {
+            assert_eq!(answer(error), (status, code.to_owned(), None));
+        }
+        let digest = crate::oci::Digest::parse("x").unwrap_err();
+        assert_eq!(
+            answer(RouteError::Digest(digest)),
+            (400, "DIGEST_INVALID".to_owned(), None)
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_relayed_as_it_is() {
+        let mut refusal = Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            headers: http::HeaderMap::new(),
+            body: "not JSON".into(),
+        };
+        refusal
+            .headers
+            .append("www-authenticate", HeaderValue::from_static("Bearer realm=\"x\""));
+        refusal
+            .headers
+            .append("www-authenticate", HeaderValue::from_static("Basic realm=\"y\""));
+        let response = ProxyError::from(refusal.clone()).into_response();
+        assert_eq!(
+            (response.status(), response.headers()),
+            (refusal.status, &refusal.headers)
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_something_else_is_the_gateways_failure() {
+        let refusal = |status: u16, body: &'static str| Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        };
+        for status in [400, 404, 405, 410, 451] {
+            let unavailable = (502, "UNAVAILABLE".to_owned(), None);
+            assert_eq!(answer(refusal(status, "<html>")), unavailable, "{status}");
+        }
+        let expired = refusal(400, r#"{"errors":[{"code":"DENIED","message":"expired"}]}"#);
+        assert_eq!(ProxyError::from(expired).into_response().status(), 400);
+    }
+}

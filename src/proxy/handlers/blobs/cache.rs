@@ -1,0 +1,137 @@
+//! Small blobs, such as signatures and bundles, are remembered: a warm verification costs the upstream next to nothing.
+
+use bytes::Bytes;
+use http::header::RANGE;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use http_body::Body as _;
+
+use crate::http::body::Body;
+use crate::http::tee::Tee;
+use crate::oci::{Digest, RepositoryName};
+use crate::proxy::backend::Backend;
+use crate::proxy::error::ProxyError;
+use crate::proxy::proof::is_known_by_authorization;
+use crate::proxy::{memory, passthrough};
+use crate::referrers::Known;
+use crate::registry::is_encoded;
+
+/// What is remembered of the blob that a GET asks for, for a caller who may read it. A HEAD always goes to the registry: by HEADs
+/// clients learn what they must push.
+pub(in crate::proxy) async fn known(
+    backend: &Backend,
+    request: &Parts,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Option<Known<Bytes>> {
+    if !is_plain_get(request) {
+        return None;
+    }
+    let caller = backend.caller(request);
+    backend.resolver.known_blob(repository, digest, &caller).await
+}
+
+/// Where an answer comes from.
+pub(in crate::proxy) enum Source {
+    Registry(Response<Body>),
+    Memory(Response<Body>),
+}
+
+/// Asks the registry for a blob; where that does not answer, or says that what is known is the same still, gives what is known.
+pub(in crate::proxy) async fn ask(
+    backend: &Backend,
+    request: &Parts,
+    body: Body,
+    (repository, digest): (&RepositoryName, &Digest),
+    known: &Known<Bytes>,
+) -> Result<Source, ProxyError> {
+    let question = memory::conditional(request, Some(known));
+    let response = match passthrough::forward(backend, &question.request, body).await {
+        Ok(response) => response,
+        Err(failure) if failure.is_outage() => {
+            return Ok(Source::Memory(memory::serve_stale_blob(known, digest, request)));
+        }
+        Err(failure) => return Err(failure),
+    };
+    Ok(match response.status() {
+        StatusCode::NOT_MODIFIED if question.is_conditional => {
+            backend.resolver.confirm_blob(repository, digest).await;
+            Source::Memory(memory::serve_same_blob(known, digest, response.headers(), request))
+        }
+        status if memory::is_outage(status) => Source::Memory(memory::serve_stale_blob(known, digest, request)),
+        _ => Source::Registry(response),
+    })
+}
+
+/// Learns from the registry's answer: whether the blob is there, and a small one's content while it streams by.
+pub(in crate::proxy) async fn learn(
+    backend: &Backend,
+    request: &Parts,
+    repository: &RepositoryName,
+    digest: Digest,
+    response: Response<Body>,
+) -> Response<Body> {
+    let resolver = &backend.resolver;
+    let caller = backend.caller(request);
+    let status = response.status();
+    match (&request.method, status) {
+        (&Method::DELETE, status) if may_be_deleted(status, || resolver.is_allowed(repository, &caller)) => {
+            resolver.forget_blob(repository, &digest).await;
+        }
+        (&Method::HEAD, StatusCode::OK) | (&Method::GET, StatusCode::NOT_MODIFIED) => {
+            resolver.confirm_blob(repository, &digest).await;
+        }
+        (&Method::GET | &Method::HEAD, status) => {
+            if is_withheld(&response) && is_known_by_authorization(request) {
+                resolver.withheld_blob(repository, &digest, &caller).await;
+            }
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                backend.was_refused(request, repository, &caller).await;
+            }
+        }
+        _ => {}
+    }
+    let small = response
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length <= backend.shared.small_blob);
+    let whole = is_plain_get(request) && status == StatusCode::OK;
+    if !whole || !small || is_encoded(response.headers()) {
+        return response;
+    }
+    let (resolver, repository) = (resolver.clone(), repository.clone());
+    let limit = usize::try_from(backend.shared.small_blob).unwrap_or(usize::MAX);
+    let headers = memory::sent_with_content(response.headers(), request);
+    response.map(|body| {
+        Body::stream(Tee::new(body, limit, move |bytes| {
+            tokio::spawn(async move {
+                if digest.matches(&bytes) == Some(true) {
+                    resolver.remember_blob(&repository, &digest, bytes, headers).await;
+                }
+            });
+        }))
+    })
+}
+
+/// Whether the registry says that it does not give the blob.
+fn is_withheld(response: &Response<Body>) -> bool {
+    match response.status() {
+        StatusCode::NOT_FOUND => memory::states_absence(response),
+        StatusCode::RANGE_NOT_SATISFIABLE => false,
+        status => status.is_client_error() && !memory::is_outage(status),
+    }
+}
+
+/// Whether a deletion that was answered so may have deleted something. Whoever may not even read takes nothing from those who do.
+fn may_be_deleted(status: StatusCode, is_allowed: impl FnOnce() -> bool) -> bool {
+    match status.as_u16() {
+        401 | 403 | 404 | 405 | 429 => false,
+        500.. => is_allowed(),
+        _ => true,
+    }
+}
+
+fn is_plain_get(request: &Parts) -> bool {
+    request.method == Method::GET && !request.headers.contains_key(RANGE)
+}

@@ -1,0 +1,124 @@
+//! Referrers tags that the upstream does not have: the list that was found, as an index (some clients ask for nothing else).
+
+use bytes::Bytes;
+use http::Response;
+
+use super::read::{ManifestRequest, serve};
+use crate::http::body::Body;
+use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, RepositoryName, tag_scheme};
+use crate::proxy::backend::Backend;
+use crate::proxy::error::ProxyError;
+use crate::proxy::respond::LocalResponse;
+use crate::referrers::Lookup;
+use crate::registry::RawManifest;
+use crate::render::oci11;
+
+/// The synthesised index where the upstream has no such tag. `None` where the tag is another, or nothing refers to its
+/// subject: then the upstream's own 404 stands.
+pub(in crate::proxy) async fn for_missing_tag(
+    asked: &ManifestRequest<'_>,
+) -> Result<Option<Response<Body>>, ProxyError> {
+    match subject_of(asked.reference) {
+        Some(subject) => Box::pin(index(asked, &subject)).await,
+        None => Ok(None),
+    }
+}
+
+/// The synthesised index even where the upstream may have one (`merge_referrers_tag`).
+pub(in crate::proxy) async fn instead(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
+    match asked.backend.shared.merge_referrers_tag {
+        true => for_missing_tag(asked).await,
+        false => Ok(None),
+    }
+}
+
+/// Some registries answer a referrers tag with the subject itself: that is no index.
+pub(in crate::proxy) async fn instead_of_subject(
+    asked: &ManifestRequest<'_>,
+    answered: &Digest,
+) -> Result<Option<Response<Body>>, ProxyError> {
+    match subject_of(asked.reference) {
+        Some(subject) if subject == *answered => Box::pin(index(asked, &subject)).await,
+        _ => Ok(None),
+    }
+}
+
+/// An index that was synthesised before, by its digest, while it is the list of its subject.
+pub(in crate::proxy) async fn by_digest(
+    asked: &ManifestRequest<'_>,
+    digest: &Digest,
+) -> Result<Option<Response<Body>>, ProxyError> {
+    let resolver = &asked.backend.resolver;
+    let Some(made) = resolver.synthesised(asked.repository, digest, &asked.caller).await? else {
+        return Ok(None);
+    };
+    if made.is_current {
+        let manifest = as_manifest(digest.clone(), made.bytes);
+        return Ok(Some(serve(&manifest, asked.request)));
+    }
+    let resolved = Box::pin(resolver.resolve(asked.repository, &made.subject, &asked.caller)).await?;
+    let links = &resolved.links;
+    let printed = links.printed.once(|| oci11::print_whole(links));
+    if printed.1 != *digest {
+        return Ok(None);
+    }
+    remember(asked.backend, asked.repository, &made.subject, printed).await;
+    Ok(Some(answer(asked, printed, &resolved)))
+}
+
+/// Keeps what was just printed as a list fetchable, and deletable, by its digest: clients take it for a stored index.
+pub(in crate::proxy) async fn remember(
+    backend: &Backend,
+    repository: &RepositoryName,
+    subject: &Digest,
+    printed: &(Bytes, Digest),
+) {
+    let resolver = &backend.resolver;
+    resolver.remember_synthesised(repository, subject, printed).await;
+}
+
+async fn index(asked: &ManifestRequest<'_>, subject: &Digest) -> Result<Option<Response<Body>>, ProxyError> {
+    let resolver = &asked.backend.resolver;
+    let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
+    if resolved.links.referrers.iter().all(is_cosigns_own) {
+        return Ok(None);
+    }
+    let links = &resolved.links;
+    let printed = links.printed.once(|| oci11::print_whole(links));
+    remember(asked.backend, asked.repository, subject, printed).await;
+    Ok(Some(answer(asked, printed, &resolved)))
+}
+
+fn answer(asked: &ManifestRequest<'_>, (body, digest): &(Bytes, Digest), resolved: &Lookup) -> Response<Body> {
+    let answer = LocalResponse::manifest(oci11::CONTENT_TYPE, digest, body.clone()).made_of(resolved);
+    answer.respond(asked.request)
+}
+
+/// Whether only cosign's own tags say so. Who knows them asks for them; and `cosign copy` would take the list for one that
+/// somebody has copied before, and stop.
+fn is_cosigns_own(referrer: &Referrer) -> bool {
+    referrer.sources.iter().eq([&LinkSource::CosignTag])
+}
+
+fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {
+    RawManifest {
+        digest,
+        media_type: oci11::CONTENT_TYPE.to_owned(),
+        bytes,
+    }
+}
+
+/// Whether the reference is a referrers tag, so that links may stand for it where the registry has none.
+pub(in crate::proxy) fn is_referrers_tag(reference: &Reference) -> bool {
+    subject_of(reference).is_some()
+}
+
+/// The subject of a referrers tag; `None` where the tag is cut and the digest cannot be told from it.
+fn subject_of(reference: &Reference) -> Option<Digest> {
+    let Reference::Tag(tag) = reference else { return None };
+    let link = tag_scheme::parse(tag.as_str())?;
+    if link.kind != LinkTagKind::Referrers {
+        return None;
+    }
+    Digest::parse(&tag.as_str().replacen('-', ":", 1)).ok()
+}

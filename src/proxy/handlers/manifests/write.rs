@@ -1,0 +1,124 @@
+//! `PUT` and `DELETE /v2/<name>/manifests/<ref>`: the request read, handed to the writer, and its answer relayed.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tracing::Instrument as _;
+
+use super::read::ManifestRequest;
+use crate::http::body::Body;
+use crate::http::request_budget::{ReadBody, ReadError, RequestBudget};
+use crate::oci::{Code, OciError, Reference};
+use crate::proxy::error::{ProxyError, relay};
+use crate::proxy::write::Push;
+use crate::registry::{Answer, RegistryResponse, UpstreamError};
+
+/// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+pub(in crate::proxy) async fn push(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
+    let backend = asked.backend;
+    let (bytes, _held) = read(
+        &backend.shared.request_budget,
+        body,
+        backend.shared.limits.manifest_bytes,
+    )
+    .await?;
+    let media_type = asked
+        .request
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let push = Push {
+        repository: asked.repository.clone(),
+        reference: asked.reference.clone(),
+        media_type: media_type.unwrap_or_default().to_owned(),
+        bytes,
+        caller: asked.caller.clone(),
+    };
+    let reply = backend.writer.push(push).await?;
+    Ok(relayed(asked, reply))
+}
+
+pub(in crate::proxy) async fn delete(asked: &ManifestRequest<'_>) -> Result<Response<Body>, ProxyError> {
+    let mut reply = delete_to_the_end(asked).await?;
+    let undone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    if undone && is_synthesised_only(asked).await? {
+        reply = accepted();
+    }
+    Ok(relayed(asked, reply))
+}
+
+/// A caller who hangs up does not stop it half-way: what is left of a deleted manifest is cleaned up.
+async fn delete_to_the_end(asked: &ManifestRequest<'_>) -> Result<RegistryResponse, ProxyError> {
+    let writer = asked.backend.writer.clone();
+    let (repository, reference) = (asked.repository.clone(), asked.reference.clone());
+    let caller = asked.caller.clone();
+    let deleting = async move { writer.delete(&repository, &reference, &caller).await };
+    match tokio::spawn(deleting.in_current_span()).await {
+        Ok(reply) => Ok(reply?),
+        Err(lost) => Err(UpstreamError::Broken(lost.to_string()).into()),
+    }
+}
+
+/// Whether refshim made this index and there is nothing upstream to delete. Somebody may well have pushed the same bytes: an
+/// empty index is the same everywhere.
+async fn is_synthesised_only(asked: &ManifestRequest<'_>) -> Result<bool, ProxyError> {
+    let Reference::Digest(digest) = asked.reference else {
+        return Ok(false);
+    };
+    let (backend, repository, caller) = (asked.backend, asked.repository, &asked.caller);
+    if backend
+        .resolver
+        .synthesised(repository, digest, caller)
+        .await?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    let stored = backend
+        .upstream
+        .head_manifest(repository, asked.reference, caller)
+        .await?;
+    Ok(matches!(stored, Answer::Absent))
+}
+
+fn accepted() -> RegistryResponse {
+    RegistryResponse {
+        status: StatusCode::ACCEPTED,
+        headers: HeaderMap::from_iter([(http::header::CONTENT_LENGTH, HeaderValue::from_static("0"))]),
+        body: bytes::Bytes::new(),
+    }
+}
+
+fn relayed(asked: &ManifestRequest<'_>, reply: RegistryResponse) -> Response<Body> {
+    let mut response = relay(reply);
+    asked.backend.adapt(response.headers_mut(), asked.request);
+    response
+}
+
+async fn read(room: &RequestBudget, body: Body, limit: usize) -> Result<ReadBody<'_>, ProxyError> {
+    let late = |_| {
+        OciError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::ManifestInvalid,
+            "the manifest took too long to arrive",
+        )
+    };
+    let read = tokio::time::timeout(READ_WITHIN, room.read(body, limit))
+        .await
+        .map_err(late)?;
+    let unread = |why| match why {
+        ReadError::NoRoom => ProxyError::no_room(),
+        ReadError::Broken(error) => {
+            let message = format!("the manifest did not arrive whole: {error}");
+            OciError::bad_request(Code::ManifestInvalid, message).into()
+        }
+    };
+    let too_large = || {
+        let message = format!("the manifest is larger than {limit} bytes");
+        OciError::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ManifestInvalid, message)
+    };
+    Ok(read.map_err(unread)?.ok_or_else(too_large)?)
+}

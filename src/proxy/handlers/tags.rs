@@ -1,0 +1,235 @@
+//! `GET /v2/<name>/tags/list`, repaired: sorted, paged as the spec says, without the tags that only link.
+
+use std::num::IntErrorKind;
+
+use bytes::Bytes;
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::{HeaderMap, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use crate::config::{HIDDEN_TAGS, TagsConfig};
+use crate::http::body::Body;
+use crate::oci::{Code, LinkTagKind, OciError, RepositoryName, tag_scheme};
+use crate::proxy::backend::Backend;
+use crate::proxy::error::ProxyError;
+use crate::proxy::respond::LocalResponse;
+use crate::proxy::upstream_view::UpstreamView;
+use crate::proxy::{headers, passthrough};
+use crate::registry::{Answer, TagNames};
+use crate::render::Query;
+
+const CONTENT_TYPE: &str = "application/json";
+/// What a tag may hold stays readable.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
+
+pub(in crate::proxy) async fn list_tags(
+    backend: &Backend,
+    request: &Parts,
+    repository: &RepositoryName,
+) -> Result<Response<Body>, ProxyError> {
+    let query = Query::parse(request.uri.query());
+    let limit = query.first("n").map(page_size).transpose()?;
+    let all = match backend.resolver.tags(repository, &backend.caller(request)).await? {
+        Answer::Found(all) => all,
+        Answer::Absent => {
+            let message = format!("the registry has no repository {repository}");
+            return Err(OciError::not_found(Code::NameUnknown, message).into());
+        }
+        Answer::Refused(refusal) => return Err(refusal.into()),
+    };
+    let page = TagsPage::cut(&all, query.first("last"), limit, &backend.shared.tags);
+    let next = page.next.map(|last| next_link(repository, last, limit));
+    let name = match request.extensions.get::<UpstreamView>() {
+        Some(view) => view.repository(repository),
+        None => repository.to_string(),
+    };
+    let mut answered = LocalResponse::new(CONTENT_TYPE, print(&name, &page.names)).link(next);
+    if backend.shared.tags.hides_any() {
+        // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
+        answered = answered.header(HIDDEN_TAGS, "link-tags");
+    }
+    let mut response = answered.respond(request);
+    if let Some(along) = along(backend, request, repository).await {
+        headers::add(response.headers_mut(), &along);
+    }
+    Ok(response)
+}
+
+/// What the registry sends along with this listing to the page of a browser (CORS). A listing is read once for all who ask, on
+/// refshim's own account of headers, so the registry is asked for the first tag with the headers of this request. Whoever is no
+/// page has no use for it.
+async fn along(backend: &Backend, request: &Parts, repository: &RepositoryName) -> Option<HeaderMap> {
+    if !request.headers.contains_key(ORIGIN) {
+        return None;
+    }
+    let mut one = request.clone();
+    one.uri = format!("/v2/{repository}/tags/list?n=1").parse().ok()?;
+    let sent = passthrough::forward(backend, &one, Body::empty()).await.ok()?;
+    sent.status()
+        .is_success()
+        .then(|| headers::along_with_another_body(sent.headers()))
+}
+
+/// `n`: a number of tags; zero asks for none.
+fn page_size(text: &str) -> Result<usize, OciError> {
+    text.parse()
+        .or_else(|error: std::num::ParseIntError| match error.kind() {
+            // More than there could be.
+            IntErrorKind::PosOverflow => Ok(usize::MAX),
+            _ => {
+                let message = "n is not a number of tags";
+                Err(OciError::bad_request(Code::PaginationNumberInvalid, message))
+            }
+        })
+}
+
+struct TagsPage<'a> {
+    names: Vec<&'a str>,
+    /// The last name of this page, where others follow.
+    next: Option<&'a str>,
+}
+
+impl<'a> TagsPage<'a> {
+    /// The names after `last`, which need not exist and may be hidden; hidden ones do not count.
+    fn cut(all: &'a TagNames, last: Option<&str>, limit: Option<usize>, hide: &TagsConfig) -> Self {
+        let start = last.map_or(0, |last| {
+            let at = all.lower_bound(last);
+            at + usize::from(at < all.len() && all.get(at) == last)
+        });
+        let mut shown = (start..all.len())
+            .map(|index| all.get(index))
+            .filter(|name| !hidden(name, hide));
+        let limit = limit.unwrap_or(usize::MAX);
+        let names: Vec<&str> = shown.by_ref().take(limit).collect();
+        let more = limit > 0 && shown.next().is_some();
+        Self {
+            next: names.last().copied().filter(|_| more),
+            names,
+        }
+    }
+}
+
+/// Whether the configuration keeps a tag out of listings.
+fn hidden(name: &str, hide: &TagsConfig) -> bool {
+    tag_scheme::parse(name).is_some_and(|tag| match tag.kind {
+        LinkTagKind::ProposalD { .. } => hide.hide_proposal_d,
+        LinkTagKind::Cosign(_) => hide.hide_cosign,
+        LinkTagKind::Referrers => hide.hide_referrers_tag,
+    })
+}
+
+fn print(name: &str, names: &[&str]) -> Bytes {
+    json!({"name": name, "tags": names}).to_string().into()
+}
+
+/// Path-absolute.
+fn next_link(repository: &RepositoryName, last: &str, limit: Option<usize>) -> String {
+    let mut link = format!("</v2/{repository}/tags/list?last={}", utf8_percent_encode(last, VALUE));
+    if let Some(limit) = limit {
+        link.push_str(&format!("&n={limit}"));
+    }
+    link.push_str(">; rel=\"next\"");
+    link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    const NOTHING: TagsConfig = TagsConfig {
+        hide_proposal_d: false,
+        hide_cosign: false,
+        hide_referrers_tag: false,
+    };
+
+    fn hide_proposal_d() -> TagsConfig {
+        TagsConfig {
+            hide_proposal_d: true,
+            ..NOTHING
+        }
+    }
+
+    fn cut(all: &[&str], last: Option<&str>, limit: Option<usize>, hide: &TagsConfig) -> (Vec<String>, Option<String>) {
+        let all: TagNames = all.iter().collect();
+        let page = TagsPage::cut(&all, last, limit, hide);
+        (
+            page.names.iter().map(|&n| n.to_owned()).collect(),
+            page.next.map(str::to_owned),
+        )
+    }
+
+    #[test]
+    fn pages_are_full_though_tags_are_hidden() {
+        let link = format!("sha256-{HEX}.0123456789abcdef.sig");
+        let all = ["z", &link, "a", "b", "t"];
+        let hide = hide_proposal_d();
+        for (last, limit, names, next) in [
+            (None, None, &["a", "b", "t", "z"][..], None),
+            (None, Some(2), &["a", "b"], Some("b")),
+            (Some("b"), Some(1), &["t"], Some("t")),
+            (Some("b"), Some(2), &["t", "z"], None),
+            (Some(link.as_str()), Some(9), &["t", "z"], None),
+            (Some("aa"), Some(1), &["b"], Some("b")),
+            (Some("zz"), Some(1), &[], None),
+            (Some(""), Some(0), &[], None),
+        ] {
+            let expected = (names.iter().map(|&n| n.to_owned()).collect(), next.map(str::to_owned));
+            assert_eq!(cut(&all, last, limit, &hide), expected, "{last:?} {limit:?}");
+        }
+        // What remains is hidden: nothing follows.
+        assert_eq!(cut(&["a", &link], None, Some(1), &hide).1, None);
+    }
+
+    #[test]
+    fn each_kind_of_tag_has_its_switch() {
+        let all = TagsConfig {
+            hide_proposal_d: true,
+            hide_cosign: true,
+            hide_referrers_tag: true,
+        };
+        for (suffix, one) in [
+            (".0123456789abcdef.envelope", hide_proposal_d()),
+            (
+                ".sig",
+                TagsConfig {
+                    hide_cosign: true,
+                    ..NOTHING
+                },
+            ),
+            (
+                "",
+                TagsConfig {
+                    hide_referrers_tag: true,
+                    ..NOTHING
+                },
+            ),
+        ] {
+            let name = format!("sha256-{HEX}{suffix}");
+            assert!(hidden(&name, &one) && hidden(&name, &all), "{name}");
+            assert!(!hidden(&name, &NOTHING), "{name}");
+        }
+        assert!(!hidden("latest", &all) && !hidden("sha256-beef.sig", &all));
+    }
+
+    #[test]
+    fn page_sizes_are_numbers() {
+        assert_eq!(page_size("0"), Ok(0));
+        assert_eq!(page_size("99999999999999999999999"), Ok(usize::MAX));
+        for bad in ["", "-1", "x", "1.5", " 1"] {
+            assert!(page_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_link_leads_on_with_the_same_question() {
+        let name = RepositoryName::parse("a/b").unwrap();
+        assert_eq!(
+            next_link(&name, "v1.0_x", Some(2)),
+            "</v2/a/b/tags/list?last=v1.0_x&n=2>; rel=\"next\""
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! The first page: a field for a repository's name, and the first names where the registry tells them.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde::Deserialize;
+
+use super::{html, image, offers_basic, see_other, with_status};
+use crate::http::body::Body;
+use crate::oci::RepositoryName;
+use crate::proxy::backend::Backend;
+use crate::proxy::error::ProxyError;
+use crate::render::Query;
+use crate::ui::{Address, Home};
+
+/// Names that are shown.
+const NAMES: usize = 100;
+/// Largest page of the catalog that is read, in bytes.
+const LIMIT: usize = 1024 * 1024;
+
+#[derive(Deserialize)]
+struct Catalog {
+    #[serde(default)]
+    repositories: Vec<String>,
+}
+
+pub(super) async fn show_home(
+    backend: &Backend,
+    request: &Parts,
+    address: &Address,
+) -> Result<Response<Body>, ProxyError> {
+    let query = Query::parse(request.uri.query());
+    let typed = query
+        .first("repository")
+        .map(str::trim)
+        .filter(|typed| !typed.is_empty());
+    if let Some((name, reference)) = typed.and_then(image) {
+        // As any Location, it is turned back to the caller's way by the gateway.
+        let inner = Address::default();
+        return Ok(see_other(&match reference {
+            Some(reference) => inner.details(&name, &reference),
+            None => inner.tags(&name, "", None),
+        }));
+    }
+    let catalog = format!("/v2/_catalog?n={NAMES}");
+    let catalog = backend.upstream.get(&catalog, &backend.caller(request), LIMIT).await?;
+    let page = Home {
+        address,
+        registry: backend.upstream.url().host_str().unwrap_or_default(),
+        repositories: (catalog.status == StatusCode::OK).then(|| names(&catalog.body)),
+        mistyped: typed,
+    };
+    let page = page.print();
+    if catalog.status == StatusCode::UNAUTHORIZED {
+        let told = backend.fail(catalog.into(), request);
+        if offers_basic(told.headers()) {
+            return Ok(with_status(told.status(), told.headers(), page));
+        }
+    }
+    Ok(html(page, request))
+}
+
+fn names(catalog: &Bytes) -> Vec<RepositoryName> {
+    let listed = serde_json::from_slice::<Catalog>(catalog).map(|catalog| catalog.repositories);
+    let names = listed.unwrap_or_default();
+    let names = names.iter().filter_map(|name| RepositoryName::parse(name).ok());
+    names.take(NAMES).collect()
+}

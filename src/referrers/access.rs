@@ -1,0 +1,330 @@
+//! Whether a caller may read a repository: asked of the upstream with the caller's own credentials, remembered briefly.
+//!
+//! The proof of a right to read is a manifest that the registry gave this credential. A listing proves the right to list and
+//! nothing more: registries grant the two apart. Only permission is remembered, never refusal. Credentials are remembered as a
+//! salted hash that no other process can make.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::{Clock, Ends, RepositoryKey, SingleFlight};
+use crate::oci::{Digest, Reference, Tag};
+use crate::registry::{Caller, Refusal, TagNames, Upstream, UpstreamError};
+
+use super::context::RepositoryContext;
+use super::proof;
+
+/// Pairs of repository and credential that are remembered.
+const REMEMBERED: u64 = 100_000;
+/// A permission this young is not written down again: busy callers are allowed again with every request.
+const AS_GOOD_AS_NOW: Duration = Duration::from_secs(1);
+const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// A repository that is hidden from callers is logged about this often at most.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// Repositories that are remembered as logged about.
+const TOLD: u64 = 1000;
+
+type CredentialHash = [u8; 16];
+type PermissionKey = (RepositoryKey, CredentialHash, Right);
+type AccessResult = Result<RepositoryAccess, UpstreamError>;
+
+/// What a credential may do in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Right {
+    Read,
+    List,
+}
+
+/// What the upstream says of a caller.
+#[derive(Clone, Debug)]
+pub(super) enum RepositoryAccess {
+    Allowed,
+    /// The registry lists the repository to this caller, with no tag in it, and gives no manifest that was asked for.
+    Empty,
+    /// To this caller the repository does not exist: no state of it may be shown.
+    Unseen,
+    Refused(Refusal),
+}
+
+pub(super) struct AccessList {
+    allowed: Cache<PermissionKey, AccessGrant>,
+    probes: SingleFlight<PermissionKey, AccessResult>,
+    hidden: HiddenRepositories,
+    salt: [u8; 32],
+    clock: Clock,
+    allowed_for: Duration,
+}
+
+#[derive(Clone, Copy)]
+struct AccessGrant {
+    since: Duration,
+    /// When the token itself ends, as time since 1970.
+    ends: Option<Duration>,
+}
+
+impl AccessList {
+    pub fn new(allowed_for: Duration) -> Self {
+        Self {
+            allowed: Cache::new(REMEMBERED),
+            probes: SingleFlight::new(PROBE_DEADLINE),
+            hidden: HiddenRepositories::default(),
+            salt: rand::random(),
+            clock: Clock::default(),
+            allowed_for,
+        }
+    }
+
+    /// Remembers that the upstream just gave this caller a manifest of the repository.
+    pub fn allow(&self, context: &RepositoryContext) {
+        self.remember(context, Right::Read);
+    }
+
+    /// Remembers that the upstream just listed the repository's tags to this caller.
+    pub fn allow_listing(&self, context: &RepositoryContext) {
+        self.remember(context, Right::List);
+    }
+
+    fn remember(&self, context: &RepositoryContext, right: Right) {
+        let (key, now) = (self.key(context, right), self.clock.now());
+        let known = self.allowed.get(&key);
+        if known.is_some_and(|known| now.saturating_sub(known.since) < AS_GOOD_AS_NOW) {
+            return;
+        }
+        let allowed = AccessGrant {
+            since: now,
+            ends: token_end(&context.caller),
+        };
+        self.allowed.insert(key, allowed);
+    }
+
+    /// Forgets what was allowed: the upstream just refused.
+    pub fn forget(&self, context: &RepositoryContext) {
+        for right in [Right::Read, Right::List] {
+            self.allowed.invalidate(&self.key(context, right));
+        }
+    }
+
+    /// Whether the caller is known to be let read the repository.
+    pub fn is_allowed(&self, context: &RepositoryContext) -> bool {
+        self.was_allowed(context, Right::Read, self.allowed_for)
+    }
+
+    /// Whether the caller is known to be let list the repository's tags.
+    pub fn may_list(&self, context: &RepositoryContext) -> bool {
+        self.was_allowed(context, Right::List, self.allowed_for)
+    }
+
+    /// Whether a caller without credentials was allowed within `window`: during an outage, what anyone could read a while ago
+    /// is no secret. Credentials get no such grace, they may have been revoked.
+    pub fn anyone_was_allowed(&self, context: &RepositoryContext, window: Duration) -> bool {
+        context.caller.authorization().is_none() && self.was_allowed(context, Right::Read, window)
+    }
+
+    fn was_allowed(&self, context: &RepositoryContext, right: Right, window: Duration) -> bool {
+        let Some(allowed) = self.allowed.get(&self.key(context, right)) else {
+            return false;
+        };
+        let now = self.clock.now();
+        now.saturating_sub(allowed.since) < window && allowed.ends.is_none_or(|ends| now < ends)
+    }
+
+    /// Asks the upstream, unless it was asked a moment ago. `known` are references that probably exist, most probable first.
+    pub async fn check(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        context: &RepositoryContext,
+        known: Vec<Reference>,
+    ) -> AccessResult {
+        if self.is_allowed(context) {
+            return Ok(RepositoryAccess::Allowed);
+        }
+        let begin = || {
+            upstream.check_room(&context.repository, &context.caller)?;
+            Ok::<_, UpstreamError>(self.clone().ask(upstream.clone(), context.clone(), known))
+        };
+        let landed = self
+            .probes
+            .try_run(self.key(context, Right::Read), Ends::WithLastWaiter, begin)
+            .await?;
+        landed.value.unwrap_or(Err(UpstreamError::Timeout("access check")))
+    }
+
+    /// Remembers before the flight ends, and looks once more when it begins: whoever comes in between asks nothing.
+    async fn ask(
+        self: Arc<Self>,
+        upstream: Arc<Upstream>,
+        context: RepositoryContext,
+        known: Vec<Reference>,
+    ) -> AccessResult {
+        if self.is_allowed(&context) {
+            return Ok(RepositoryAccess::Allowed);
+        }
+        let access = proof::of_reading(&upstream, &context, &known).await?;
+        if matches!(access, RepositoryAccess::Allowed) {
+            self.allow(&context);
+        }
+        Ok(access)
+    }
+
+    /// The registry just said that a repository, of which this process shows a list to others, does not exist to this caller:
+    /// a service that lost its credentials would go on with "no signatures". Told once in a while per repository.
+    pub fn is_hidden(&self, context: &RepositoryContext) {
+        if self.hidden.is_news(&context.repository_key) {
+            let before = self.allowed.contains_key(&self.key(context, Right::Read));
+            tracing::warn!(
+                repository = %context.repository,
+                credentials = context.caller.authorization().is_some(),
+                allowed_before = before,
+                "the registry says to this caller that the repository does not exist, which it shows to others: \
+                 its referrers are answered with an empty list; check the caller's credentials"
+            );
+        }
+    }
+
+    fn key(&self, context: &RepositoryContext, right: Right) -> PermissionKey {
+        let mut hash = CredentialHash::default();
+        if context.caller.is_listing_account() {
+            // What an account of refshim's own may do proves nothing of anybody.
+            hash.fill(u8::MAX);
+        }
+        // All zeros stand for nobody.
+        if let Some(authorization) = context.caller.authorization() {
+            let hasher = Sha256::new().chain_update(self.salt).chain_update(authorization);
+            hash.copy_from_slice(&hasher.finalize()[..16]);
+        }
+        (context.repository_key.clone(), hash, right)
+    }
+}
+
+/// Repositories of which it was told lately that they are hidden from somebody.
+struct HiddenRepositories(Cache<RepositoryKey, ()>);
+
+impl Default for HiddenRepositories {
+    fn default() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(TOLD)
+                .time_to_live(TOLD_AGAIN_AFTER)
+                .build(),
+        )
+    }
+}
+
+impl HiddenRepositories {
+    fn is_news(&self, repository_key: &RepositoryKey) -> bool {
+        self.0.entry_by_ref(repository_key).or_insert(()).is_fresh()
+    }
+}
+
+/// The `exp` of a bearer token that is a JWT. Its signature is the upstream's business: this can only shorten.
+fn token_end(caller: &Caller) -> Option<Duration> {
+    let authorization = caller.authorization()?.to_str().ok()?;
+    let (scheme, token) = authorization.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let payload = token.trim().split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    let seconds = claims.get("exp")?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The references to probe for a question about `subject`: itself, else up to three of the tags that a listing knows.
+pub(super) fn probable(subject: Option<&Digest>, names: Option<&TagNames>) -> Vec<Reference> {
+    // Clients ping with a digest of zeros, which never exists.
+    let subject = subject.filter(|digest| digest.encoded().bytes().any(|b| b != b'0'));
+    let tags = names
+        .into_iter()
+        .flat_map(|names| proof::spread(names.len()).map(|at| names.get(at)));
+    let tags = tags.filter_map(|name| Tag::parse(name).ok()).map(Reference::Tag);
+    subject
+        .cloned()
+        .map(Reference::Digest)
+        .into_iter()
+        .chain(tags)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::cache::Epoch;
+
+    fn context(authorization: Option<&str>) -> RepositoryContext {
+        RepositoryContext {
+            repository: crate::oci::RepositoryName::parse("r").unwrap(),
+            repository_key: RepositoryKey::new("u", "r"),
+            epoch: Epoch::unknown(),
+            caller: Caller::with(authorization.map(|a| HeaderValue::from_str(a).unwrap())),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permission_is_the_credentials_own_and_ends() {
+        let list = AccessList::new(Duration::from_secs(60));
+        list.allow(&context(Some("Basic YQ==")));
+        assert!(list.is_allowed(&context(Some("Basic YQ=="))));
+        assert!(!list.is_allowed(&context(Some("Basic Yg=="))));
+        assert!(!list.is_allowed(&context(None)));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(!list.is_allowed(&context(Some("Basic YQ=="))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_to_list_is_no_right_to_read() {
+        let list = AccessList::new(Duration::from_secs(60));
+        list.allow_listing(&context(None));
+        assert!(list.may_list(&context(None)) && !list.is_allowed(&context(None)));
+        assert!(!list.anyone_was_allowed(&context(None), Duration::from_secs(60)));
+        list.allow(&context(None));
+        list.forget(&context(None));
+        assert!(!list.may_list(&context(None)) && !list.is_allowed(&context(None)));
+    }
+
+    #[test]
+    fn what_is_probed_is_the_subject_and_three_tags() {
+        let subject = Digest::sha256(b"x");
+        let names: TagNames = ["a", "b", "c", "d", "e"].iter().collect();
+        let probed = |names| {
+            probable(Some(&subject), names)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(probed(Some(&names)), [subject.as_str(), "a", "c", "e"]);
+        assert_eq!(probed(None), [subject.as_str()]);
+        let zeros = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap();
+        assert!(probable(Some(&zeros), None).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_never_outlived() {
+        let list = AccessList::new(Duration::from_secs(60));
+        let end = list.clock.now() + Duration::from_secs(5);
+        let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{}}}"#, end.as_secs()));
+        let token = context(Some(&format!("Bearer x.{claims}.y")));
+        list.allow(&token);
+        assert!(list.is_allowed(&token));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(!list.is_allowed(&token));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_anonymous_callers_get_grace() {
+        let list = AccessList::new(Duration::from_secs(60));
+        list.allow(&context(None));
+        list.allow(&context(Some("Basic YQ==")));
+        tokio::time::advance(Duration::from_secs(90)).await;
+        let window = Duration::from_secs(3600);
+        assert!(list.anyone_was_allowed(&context(None), window));
+        assert!(!list.anyone_was_allowed(&context(Some("Basic YQ==")), window));
+    }
+}

@@ -1,0 +1,33 @@
+//! Where a question is asked and by whom.
+
+use crate::cache::{Epoch, RepositoryKey};
+use crate::oci::RepositoryName;
+use crate::registry::Caller;
+
+/// One repository of the upstream, asked with one caller's credentials.
+#[derive(Clone, Debug)]
+pub(super) struct RepositoryContext {
+    pub repository: RepositoryName,
+    pub repository_key: RepositoryKey,
+    pub caller: Caller,
+    /// The repository's epoch when the question came in.
+    pub epoch: Epoch,
+}
+
+impl RepositoryContext {
+    /// The same, asked in a search for links: see [`Caller::searching`].
+    pub fn searching(self) -> Self {
+        Self {
+            caller: self.caller.searching(),
+            ..self
+        }
+    }
+
+    /// The same, in a search of at most `requests` for manifests and blobs.
+    pub fn searching_within(&self, requests: usize) -> Self {
+        Self {
+            caller: self.caller.searching().within(requests),
+            ..self.clone()
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The registry's own referrers API as a source of a scan.
+//!
+//! What it lists is complete, or the scan fails. That there is no such API is proven, never guessed: by two answers of registries
+//! that lack it, with a listing that succeeded between them, about a subject that the registry itself gave. What callers make up
+//! (digests, names of repositories) switches nothing off: it gets an answer of its own and teaches nothing.
+
+use std::sync::Arc;
+
+use crate::cache::Key;
+use crate::oci::tag_scheme::CosignKind;
+use crate::oci::{Descriptor, LinkSource};
+use crate::registry::{Native, NativeSupport, UpstreamError};
+
+use super::error::ResolveError;
+use super::marker::Marker;
+use super::scan::candidates::{CandidateContent, Candidates};
+use super::scan::run::Scan;
+
+/// What the API's answer is worth before the tag listing was asked.
+pub(super) enum FirstAnswer {
+    /// There is nothing to ask: it is switched off, or proven to be missing.
+    NotAsked,
+    /// It answered: its entries, or that it holds none.
+    Complete(Candidates),
+    /// Perhaps there is no such API: [`settle`] decides once a listing has succeeded.
+    Doubtful(Doubt),
+}
+
+/// Why it is not known whether there is such an API.
+pub(super) enum Doubt {
+    /// It holds no such subject, said where it was never seen to answer: without the API, some registries say the same.
+    Nothing,
+    /// See [`Native::NoRoute`].
+    NoRoute,
+}
+
+/// What is known of the API in this repository, by this process or by one that shares its cache.
+pub(super) async fn support(scan: &Scan) -> NativeSupport {
+    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    if !scan.reads(LinkSource::Native) {
+        return NativeSupport::Missing;
+    }
+    let known = upstream.native_support(&context.repository);
+    if known == NativeSupport::Answers {
+        return known;
+    }
+    let key = Key::native_api(&context.repository_key);
+    if scan.manifests.cache.get::<Marker>(&key).await.is_none() {
+        return known;
+    }
+    upstream.native_answered(&context.repository);
+    NativeSupport::Answers
+}
+
+/// Asks, unless it is known that there is nobody to ask.
+pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer, ResolveError> {
+    if known == NativeSupport::Missing {
+        return Ok(FirstAnswer::NotAsked);
+    }
+    Ok(match (question(scan).await?, known) {
+        (Native::Entries(listed), _) => FirstAnswer::Complete(answered(scan, listed).await),
+        (Native::Refused(refusal), _) => return Err(refusal.into()),
+        (Native::Nothing, NativeSupport::Answers) => FirstAnswer::Complete(Candidates::default()),
+        (Native::NoRoute(seen), NativeSupport::Answers) => return Err(gone(&seen).into()),
+        (Native::Nothing, _) => FirstAnswer::Doubtful(Doubt::Nothing),
+        (Native::NoRoute(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
+    })
+}
+
+/// Decides a doubt, after a listing that was asked for later than the API has succeeded. Costs a HEAD of the subject and a second
+/// question, once per repository and ten minutes.
+pub(super) async fn settle(scan: &Scan, mark_unverified: Doubt) -> Result<Candidates, ResolveError> {
+    let (upstream, repository) = (&scan.manifests.upstream, &scan.context.repository);
+    let _proof = upstream.native_proof(repository).await;
+    let known = support(scan).await;
+    if known != NativeSupport::Unknown {
+        // Another question proved it meanwhile.
+        return match ask(scan, known).await? {
+            FirstAnswer::Complete(found) => Ok(found),
+            FirstAnswer::NotAsked | FirstAnswer::Doubtful(_) => Ok(Candidates::default()),
+        };
+    }
+    let is_given = scan.subject_is_given().await?;
+    if !is_given && matches!(mark_unverified, Doubt::Nothing) {
+        return Ok(Candidates::default());
+    }
+    match question(scan).await? {
+        Native::Entries(listed) => Ok(answered(scan, listed).await),
+        Native::Refused(refusal) => Err(refusal.into()),
+        Native::Nothing | Native::NoRoute(_) => {
+            if is_given {
+                tracing::debug!(upstream = upstream.name(), %repository, "the registry has no referrers API here");
+                upstream.native_missing(repository);
+            }
+            Ok(Candidates::default())
+        }
+    }
+}
+
+async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
+    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    upstream
+        .native_referrers(&context.repository, &scan.subject, &context.caller)
+        .await
+}
+
+/// Remembers that the API answers here. From now on its silence is a failure.
+async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> Candidates {
+    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    if upstream.native_support(&context.repository) != NativeSupport::Answers {
+        upstream.native_answered(&context.repository);
+        let key = Key::native_api(&context.repository_key);
+        scan.manifests.cache.put(key, Arc::new(Marker)).await;
+    }
+    let mut found = Candidates::default();
+    for descriptor in listed {
+        let kind = descriptor.artifact_type.as_deref();
+        let kind = kind.and_then(CosignKind::of_artifact_type);
+        // Its annotations and artifact type are pulled up from the manifest itself, where that can be checked.
+        let named = match descriptor.digest.is_computable() {
+            true => Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size),
+            false => descriptor,
+        };
+        found.add(CandidateContent::Named(named), LinkSource::Native, kind);
+    }
+    found
+}
+
+fn gone(seen: &str) -> UpstreamError {
+    UpstreamError::Invalid(format!(
+        "its referrers API, which has answered in this repository, is gone: {seen}"
+    ))
+}

@@ -1,0 +1,415 @@
+//! One question: access, what is remembered, single flight, staleness.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cache::{CacheEntry, Ends, Epoch, Key, Outcome, RepositoryKey};
+use crate::oci::{Digest, ReferrerList, RepositoryName};
+use crate::registry::{Caller, Permit, UpstreamError};
+
+use super::{Resolver, SCAN_DEADLINE};
+use crate::referrers::access::{RepositoryAccess, probable};
+use crate::referrers::context::RepositoryContext;
+use crate::referrers::counts::AnsweredFrom;
+use crate::referrers::error::ResolveError;
+use crate::referrers::scan::run::{Scan, Scanned};
+use crate::referrers::scan::unfinished;
+
+/// A list, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    pub links: Arc<ReferrerList>,
+    pub from: AnsweredFrom,
+    /// How long ago it was so, where it was remembered.
+    pub age: Option<Duration>,
+}
+
+impl Lookup {
+    /// Whether it is older than what counts as fresh.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.from, AnsweredFrom::Refreshing | AnsweredFrom::Stale)
+    }
+}
+
+/// The list, and whether it may be shown to others (see [`Scanned::shareable`]).
+pub(super) type ScanResult = Result<(Arc<ReferrerList>, bool), ResolveError>;
+
+/// What a caller may do with what is known of a repository.
+enum ReadRight {
+    Read,
+    /// Nothing is known of the repository yet: the scan's own requests will tell.
+    Unasked,
+    /// Lists without entries: to this caller, the repository is empty.
+    ReadNone,
+    /// The repository does not exist to this caller.
+    Unseen,
+}
+
+impl Resolver {
+    /// Everything that refers to `subject`, or why that cannot be said. Never a list that may lack something.
+    pub async fn resolve(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+    ) -> Result<Lookup, ResolveError> {
+        let resolved = self.find(repository, subject, caller).await;
+        let from = resolved.as_ref().map(|resolved| resolved.from);
+        self.counts().answered(from.unwrap_or(AnsweredFrom::Nothing));
+        resolved
+    }
+
+    async fn find(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+    ) -> Result<Lookup, ResolveError> {
+        let context = self.context(repository, caller).await;
+        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        let known = self.cache.get::<ReferrerList>(&key).await;
+        match self.may_read(&context, subject, known.as_ref()).await {
+            Ok(ReadRight::Read) => {}
+            Ok(ReadRight::Unasked) => return Box::pin(self.scan_for(&context, subject, Ends::WithLastWaiter)).await,
+            Ok(ReadRight::ReadNone) => return self.none_for(&context, subject, known).await,
+            Ok(ReadRight::Unseen) => {
+                self.access.is_hidden(&context);
+                return Ok(nothing(subject));
+            }
+            Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&context, known, error),
+            Err(refused) => return Err(refused),
+        }
+        if let Some(known) = &known {
+            if known.within(self.freshness.fresh_for) {
+                return Ok(remembered(known, AnsweredFrom::Fresh));
+            }
+            // "None" is a security statement: while the upstream can be asked, it is never served past its freshness.
+            let bearable = self.freshness.fresh_for + self.freshness.stale_while_revalidate;
+            if known.within(bearable) && !known.value.referrers.is_empty() {
+                self.refresh_behind(&context, subject);
+                return Ok(remembered(known, AnsweredFrom::Refreshing));
+            }
+        }
+        match Box::pin(self.scan_with_fallback(&context, subject, known.as_ref())).await {
+            Err(ResolveError::Upstream(error)) => self.stale(known, error),
+            other => other,
+        }
+    }
+
+    /// Scans, but waits for no pause of the upstream's where something stale is at hand: the scan then goes on behind.
+    async fn scan_with_fallback(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        known: Option<&CacheEntry<ReferrerList>>,
+    ) -> Result<Lookup, ResolveError> {
+        if !known.is_some_and(|known| self.serves_stale(known)) {
+            return self.scan_for(context, subject, Ends::WithLastWaiter).await;
+        }
+        let (repository, caller) = (&context.repository, &context.caller);
+        let joins = self.flights.is_under_way(&flight_key(context, subject));
+        let held_back = async {
+            match joins {
+                true => self.upstream.begins_to_hold_back_anybody(repository, caller).await,
+                false => self.upstream.begins_to_hold_back(repository, caller).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            scanned = self.scan_for(context, subject, Ends::ByItself) => scanned,
+            error = held_back => Err(error.into()),
+        }
+    }
+
+    /// Whether state of this repository may be used for this caller.
+    async fn may_read(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        known: Option<&CacheEntry<ReferrerList>>,
+    ) -> Result<ReadRight, ResolveError> {
+        match self.access.is_allowed(context) {
+            true => Ok(ReadRight::Read),
+            // Rare, and large: see `Backend::dispatch`.
+            false => Box::pin(self.ask_may_read(context, subject, known)).await,
+        }
+    }
+
+    async fn ask_may_read(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        known: Option<&CacheEntry<ReferrerList>>,
+    ) -> Result<ReadRight, ResolveError> {
+        let listed = self
+            .listings
+            .remembered(context)
+            .await
+            .map(|listed| listed.value.names.clone());
+        if known.is_none() && listed.is_none() {
+            return Ok(ReadRight::Unasked);
+        }
+        match self
+            .access
+            .check(&self.upstream, context, probable(Some(subject), listed.as_deref()))
+            .await?
+        {
+            RepositoryAccess::Allowed => Ok(ReadRight::Read),
+            RepositoryAccess::Empty => Ok(ReadRight::ReadNone),
+            RepositoryAccess::Unseen => Ok(ReadRight::Unseen),
+            RepositoryAccess::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The answer to a caller to whom the repository is empty: a fresh list without entries, else what its own scan finds.
+    async fn none_for(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        known: Option<CacheEntry<ReferrerList>>,
+    ) -> Result<Lookup, ResolveError> {
+        let is_none = |known: &CacheEntry<ReferrerList>| known.value.referrers.is_empty();
+        match known.filter(|known| known.within(self.freshness.fresh_for) && is_none(known)) {
+            Some(none) => Ok(remembered(&none, AnsweredFrom::Fresh)),
+            None => Box::pin(self.scan_for(context, subject, Ends::WithLastWaiter)).await,
+        }
+    }
+
+    /// Scans on this caller's behalf, together with everybody who asks the same.
+    async fn scan_for(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        ends: Ends,
+    ) -> Result<Lookup, ResolveError> {
+        let mut landed = self.scan_together(context, subject, ends).await?;
+        let held_back = || {
+            self.upstream
+                .holds_back(&context.repository, &context.caller.searching())
+        };
+        if !landed.leader && is_limited(landed.value.as_ref()) && !held_back() {
+            // The limits of whoever led are not this caller's.
+            landed = self.scan_together(context, subject, ends).await?;
+        }
+        let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
+        match answered {
+            // Also of the leader only a manifest that it was given itself proves its right: it may have found what others read.
+            Ok((links, true)) if self.access.is_allowed(context) => Ok(from_scan(links)),
+            Ok((links, false)) if landed.leader => Ok(from_scan(links)),
+            // It rests on what the registry told this caller.
+            Ok((links, true))
+                if landed.leader && links.referrers.is_empty() && self.was_listed_empty(context).await =>
+            {
+                Ok(from_scan(links))
+            }
+            Err(ResolveError::Upstream(error)) => Err(error.into()),
+            Err(refused) if landed.leader => Err(refused),
+            // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
+            Ok((links, true)) => self.ask_alone(context, subject, Some(links)).await,
+            _ => self.ask_alone(context, subject, None).await,
+        }
+    }
+
+    /// Whether the registry just listed the repository to this caller, without any tag in it.
+    async fn was_listed_empty(&self, context: &RepositoryContext) -> bool {
+        let listed = self.listings.remembered(context).await;
+        self.access.may_list(context) && listed.is_some_and(|listed| listed.verified && listed.value.names.is_empty())
+    }
+
+    async fn scan_together(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        ends: Ends,
+    ) -> Result<Outcome<ScanResult>, UpstreamError> {
+        let begin = || self.queue_scan(context, subject);
+        self.flights.try_run(flight_key(context, subject), ends, begin).await
+    }
+
+    /// The scan as work that waits for its permit, or why there is no place in the queue for it. Until it has its permit it
+    /// takes little memory.
+    fn queue_scan(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+    ) -> Result<impl Future<Output = ScanResult> + Send + 'static, UpstreamError> {
+        let mut permit = self.upstream.queue_search(&context.repository, &context.caller)?;
+        let (resolver, context, subject) = (self.clone(), context.clone(), subject.clone());
+        Ok(async move {
+            // Waiting for it is part of the scan's time.
+            permit.granted().await;
+            Box::pin(resolver.scan_and_remember(context, subject, permit)).await
+        })
+    }
+
+    /// The list for a caller of whom no right is known. `found` is what a scan just found, which this caller may see if it may
+    /// read; where it may not, but the registry shows it an empty repository, only that nothing was found.
+    async fn ask_alone(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        found: Option<Arc<ReferrerList>>,
+    ) -> Result<Lookup, ResolveError> {
+        let listed = self.listings.remembered(context).await;
+        let names = listed.map(|listed| listed.value.names.clone());
+        let mut probable = probable(Some(subject), names.as_deref());
+        let entry = found.as_ref().and_then(|links| links.referrers.first());
+        probable.extend(entry.map(|entry| entry.descriptor.digest.clone().into()));
+        match self.access.check(&self.upstream, context, probable).await? {
+            RepositoryAccess::Refused(refusal) => Err(refusal.into()),
+            RepositoryAccess::Allowed => match found {
+                Some(links) => Ok(from_scan(links)),
+                None => self.scan_alone(context, subject).await,
+            },
+            RepositoryAccess::Empty => Ok(nothing(subject)),
+            RepositoryAccess::Unseen => {
+                if found.is_some() {
+                    self.access.is_hidden(context);
+                }
+                Ok(nothing(subject))
+            }
+        }
+    }
+
+    async fn scan_alone(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
+        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        if let Some(known) = self.cache.get::<ReferrerList>(&key).await
+            && known.within(self.freshness.fresh_for)
+        {
+            return Ok(remembered(&known, AnsweredFrom::Fresh));
+        }
+        let scan = self.queue_scan(context, subject)?;
+        let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
+        scanned
+            .map_err(|_| ResolveError::lost())?
+            .map(|(links, _)| from_scan(links))
+    }
+
+    async fn scan_and_remember(self, context: RepositoryContext, subject: Digest, _permit: Permit) -> ScanResult {
+        let context = context.searching_within(unfinished::REQUESTS);
+        let search = self.unfinished.go_on(&context.repository_key, &context.epoch, &subject);
+        let scan = Scan {
+            absences: self.absences.clone(),
+            since: search.since(),
+            manifests: self.manifests.clone(),
+            listings: self.listings.clone(),
+            ordinary_tag_flights: self.ordinary_tag_flights.clone(),
+            config: self.links.clone(),
+            deep_refresh: self.links.deep_refresh,
+            fresh_for: self.freshness.fresh_for,
+            subject: subject.clone(),
+            context: context.clone(),
+            tags: self.tags.clone(),
+            given: Arc::default(),
+            is_unsettled: Arc::default(),
+        };
+        let begun = Instant::now();
+        let scanned = scan.run().await;
+        if !matches!(scanned, Err(ResolveError::Upstream(UpstreamError::Unfinished { .. }))) {
+            search.finish();
+        }
+        self.counts()
+            .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
+        let Scanned {
+            links,
+            age,
+            shareable,
+            lasting,
+            gone,
+        } = scanned?;
+        // What was written since may have brought them back.
+        if !gone.is_empty() && self.cache.epoch(&context.repository_key).await == context.epoch {
+            self.forget(&context, &subject, &gone).await;
+        }
+        let links = Arc::new(links);
+        if shareable && lasting {
+            let key = Key::answer(&context.repository_key, &context.epoch, &subject);
+            // It says what was so when it began.
+            self.cache.put_aged(key, links.clone(), age.max(begun.elapsed())).await;
+        }
+        Ok((links, shareable))
+    }
+
+    /// Nothing but memory may have named these: they need not be asked for again.
+    async fn forget(&self, context: &RepositoryContext, subject: &Digest, gone: &HashSet<Digest>) {
+        self.observed
+            .forget(&self.cache, &context.repository_key, subject, gone)
+            .await;
+        for digest in gone {
+            self.recently_parsed.forget(&context.repository_key, digest);
+        }
+    }
+
+    /// Scans in the background: whoever asked may go.
+    fn refresh_behind(&self, context: &RepositoryContext, subject: &Digest) {
+        let begin = || self.queue_scan(context, subject);
+        if let Err(error) = self.flights.try_start(flight_key(context, subject), begin) {
+            tracing::debug!(upstream = self.upstream.name(), %error, "not refreshed in the background");
+        }
+    }
+
+    /// Whether it may be served while the upstream fails. A stale "none" is no answer.
+    fn serves_stale(&self, known: &CacheEntry<ReferrerList>) -> bool {
+        known.age < self.freshness.stale_if_error && !known.value.referrers.is_empty()
+    }
+
+    /// What was known when the upstream fails, within its limit.
+    fn stale(&self, known: Option<CacheEntry<ReferrerList>>, error: UpstreamError) -> Result<Lookup, ResolveError> {
+        match known {
+            Some(known) if self.serves_stale(&known) => {
+                tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
+                Ok(remembered(&known, AnsweredFrom::Stale))
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// The access check itself failed: only callers without credentials may get what anyone could read a while ago.
+    fn stale_for_anyone(
+        &self,
+        context: &RepositoryContext,
+        known: Option<CacheEntry<ReferrerList>>,
+        error: UpstreamError,
+    ) -> Result<Lookup, ResolveError> {
+        let known = known.filter(|_| self.access.anyone_was_allowed(context, self.freshness.stale_if_error));
+        self.stale(known, error)
+    }
+}
+
+fn flight_key(context: &RepositoryContext, subject: &Digest) -> (RepositoryKey, Epoch, Digest) {
+    (context.repository_key.clone(), context.epoch.clone(), subject.clone())
+}
+
+/// Whether a scan failed because the upstream limits requests.
+fn is_limited(answered: Option<&ScanResult>) -> bool {
+    matches!(
+        answered,
+        Some(Err(ResolveError::Upstream(
+            UpstreamError::Limited { .. } | UpstreamError::Paused { .. }
+        )))
+    )
+}
+
+fn from_scan(links: Arc<ReferrerList>) -> Lookup {
+    Lookup {
+        links,
+        from: AnsweredFrom::Scan,
+        age: None,
+    }
+}
+
+fn remembered(known: &CacheEntry<ReferrerList>, from: AnsweredFrom) -> Lookup {
+    Lookup {
+        links: known.value.clone(),
+        from,
+        age: Some(known.age),
+    }
+}
+
+/// To this caller the repository does not exist, so nothing in it refers to anything.
+fn nothing(subject: &Digest) -> Lookup {
+    from_scan(Arc::new(ReferrerList::new(subject.clone(), Vec::new())))
+}

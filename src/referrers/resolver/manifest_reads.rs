@@ -1,0 +1,201 @@
+//! Single manifests for callers who may read them, and learning from those that pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::cache::Key;
+use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag};
+use crate::registry::{Answer, Caller, RawManifest, UpstreamError};
+
+use super::Resolver;
+use crate::referrers::context::RepositoryContext;
+use crate::referrers::error::ResolveError;
+use crate::referrers::manifest_store::Recheck;
+use crate::referrers::remembered::{Given, Known, ServedHeaders};
+
+impl Resolver {
+    /// A manifest on the caller's behalf, envelopes opened. By digest, from memory where the registry gave it a moment ago and the
+    /// caller may read; otherwise the registry is asked, by this caller.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        caller: &Caller,
+    ) -> Result<Answer<Arc<RawManifest>>, UpstreamError> {
+        let context = self.context(repository, caller).await;
+        let digest = match reference {
+            Reference::Tag(tag) => return self.manifests.by_tag(&context, tag, Recheck::Always).await,
+            Reference::Digest(digest) => digest,
+        };
+        let recheck = match self.access.is_allowed(&context) {
+            true => self.freshness.fresh_for,
+            false => Duration::ZERO,
+        };
+        match self.manifests.still_there(&context, digest, recheck).await {
+            Err(error) if error.is_outage() => match self.known_manifest(repository, digest, caller).await {
+                Some(known) => {
+                    tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
+                    Ok(Answer::Found(known.content))
+                }
+                None => Err(error),
+            },
+            Ok(Answer::Refused(refusal)) => {
+                self.withheld(repository, digest, caller).await;
+                if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                    self.access.forget(&context);
+                }
+                Ok(Answer::Refused(refusal))
+            }
+            other => other,
+        }
+    }
+
+    /// The original of the manifest `digest`, which the upstream just said a tag points at, where it is an envelope.
+    pub async fn original(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
+        let context = self.context(repository, caller).await;
+        let Answer::Found(raw) = self.manifests.by_digest(&context, digest).await? else {
+            return Ok(None);
+        };
+        match self.manifests.open(&context, raw).await? {
+            Answer::Found(original) if original.digest != *digest => Ok(Some(original)),
+            Answer::Found(_) | Answer::Absent => Ok(None),
+            Answer::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The manifest `digest`, which the upstream just said it does not have, where an envelope keeps it.
+    pub async fn enveloped(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<Arc<RawManifest>>, UpstreamError> {
+        let context = self.context(repository, caller).await;
+        match self.manifests.in_envelope(&context, digest).await? {
+            Answer::Found(original) => Ok(Some(original)),
+            Answer::Absent | Answer::Refused(_) => Ok(None),
+        }
+    }
+
+    /// The original behind the tag, where that is an envelope. For registries whose answer does not name a digest.
+    pub async fn original_of_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        caller: &Caller,
+    ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
+        let reference = Reference::Tag(tag.clone());
+        match self.upstream.manifest(repository, &reference, caller).await? {
+            Answer::Found(raw) => self.original(repository, &raw.digest, caller).await,
+            Answer::Absent => Ok(None),
+            Answer::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// What is remembered of a manifest, for a caller of whom it is known that it may read the repository. Costs the upstream
+    /// nothing. What is not current may be given only when the upstream does not answer, or says that it is the same still.
+    pub async fn known_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Option<Known<Arc<RawManifest>>> {
+        let context = self.context(repository, caller).await;
+        let is_allowed = self.access.is_allowed(&context);
+        if !is_allowed && !self.access.anyone_was_allowed(&context, self.freshness.stale_if_error) {
+            return None;
+        }
+        let found = self.manifests.find(&context, digest).await?;
+        if found.age >= self.freshness.stale_if_error.max(self.freshness.fresh_for) {
+            return None;
+        }
+        let (known, fresh_for) = (&found.value, self.freshness.fresh_for);
+        let is_given = known.was_given_within(fresh_for, self.cache.now());
+        Some(Known {
+            content: known.manifest.clone(),
+            headers: known.headers.clone(),
+            age: found.age,
+            is_current: is_allowed && found.verified && is_given,
+            is_sealed: known.is_sealed,
+        })
+    }
+
+    /// The upstream just said to this caller, by a HEAD or a condition, that this very digest is there.
+    pub async fn confirm_manifest(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
+        let context = self.context(repository, caller).await;
+        if let Some(found) = self
+            .manifests
+            .find(&context, digest)
+            .await
+            .filter(|found| found.verified)
+        {
+            self.manifests.confirm(&context, digest, found.value).await;
+        }
+    }
+
+    /// The upstream just did not give this digest to the caller: it is gone, or withheld. A caller who is not known to may read
+    /// takes nothing from those who do.
+    pub async fn withheld(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
+        let context = self.context(repository, caller).await;
+        if self.access.is_allowed(&context) {
+            self.recently_parsed.forget(&context.repository_key, digest);
+            self.manifests.forget(&context, digest).await;
+        }
+    }
+
+    /// Learns from a manifest that the upstream just took, whose bytes were checked against its digest.
+    pub async fn learn(&self, repository: &RepositoryName, raw: RawManifest) {
+        self.learn_given(repository, raw, Given::ByDigest, None).await;
+    }
+
+    /// Learns from a manifest that passed through, whose bytes were checked against its digest.
+    pub async fn learn_given(
+        &self,
+        repository: &RepositoryName,
+        raw: RawManifest,
+        given: Given,
+        headers: Option<ServedHeaders>,
+    ) {
+        let context = self.context(repository, &Caller::anonymous()).await;
+        let is_news = !self
+            .recently_parsed
+            .knows(&context.repository_key, &context.epoch, &raw);
+        if is_news {
+            self.learn_links(&context, &raw).await;
+        }
+        // Of one that many pull by a tag at once, nothing new is to be remembered.
+        if (is_news || given != Given::ByTag) && !self.tombstones.is_noted(context.repository_key.clone(), &raw.digest)
+        {
+            self.recently_parsed.note(&context.repository_key, &context.epoch, &raw);
+            self.manifests.put(&context, raw, given, headers).await;
+        }
+    }
+
+    async fn learn_links(&self, context: &RepositoryContext, raw: &RawManifest) {
+        let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
+            return;
+        };
+        let news = self
+            .observed
+            .learn(&self.cache, &context.repository_key, raw, &manifest)
+            .await;
+        for subject in news {
+            let key = Key::answer(&context.repository_key, &context.epoch, &subject);
+            self.cache.remove(&key).await;
+        }
+    }
+
+    /// Whether exactly this manifest was learned from a moment ago. Then its bytes are those of its digest, too.
+    pub async fn has_just_learned(&self, repository: &RepositoryName, raw: &RawManifest) -> bool {
+        let repository_key = self.repository_key(repository);
+        let epoch = self.cache.epoch(&repository_key).await;
+        self.recently_parsed.knows(&repository_key, &epoch, raw)
+    }
+}

@@ -1,0 +1,241 @@
+//! What memory says of content against a model that is too simple to be wrong: the log of what the registry said, to whom, and
+//! of what it was asked. Whatever happens in whatever order, memory answers a caller only where the registry itself gave that
+//! very digest to somebody within `fresh_for`, has not withheld it since, and gave this caller a manifest within `access_for`.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use proptest::prelude::*;
+
+use super::*;
+use crate::cache::Bounds;
+use crate::config::UpstreamConfig;
+use crate::referrers::{Given, ServedHeaders};
+use crate::registry::RawManifest;
+
+const CONTENTS: [&[u8]; 2] = [b"{\"a\":1}", b"{\"b\":2}"];
+/// Nobody is the first.
+const CALLERS: [Option<&str>; 3] = [None, Some("Bearer one"), Some("Bearer two")];
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The registry gives a manifest to a caller.
+    Gives {
+        content: usize,
+        caller: usize,
+        by_tag: bool,
+    },
+    /// It says to a HEAD, or to a condition, that it is there.
+    Confirms {
+        content: usize,
+        caller: usize,
+    },
+    /// It does not give it to a caller.
+    Withholds {
+        content: usize,
+        caller: usize,
+    },
+    Lists {
+        caller: usize,
+    },
+    /// It refuses a caller.
+    Refuses {
+        caller: usize,
+    },
+    Delete {
+        content: usize,
+    },
+    Pass {
+        seconds: u64,
+    },
+    Ask {
+        content: usize,
+        caller: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (content, caller) = (0..CONTENTS.len(), 0..CALLERS.len());
+    let both = (content.clone(), caller.clone());
+    prop_oneof![
+        4 => (content.clone(), caller.clone(), any::<bool>())
+            .prop_map(|(content, caller, by_tag)| Step::Gives { content, caller, by_tag }),
+        2 => both.clone().prop_map(|(content, caller)| Step::Confirms { content, caller }),
+        1 => both.clone().prop_map(|(content, caller)| Step::Withholds { content, caller }),
+        2 => caller.clone().prop_map(|caller| Step::Lists { caller }),
+        1 => caller.prop_map(|caller| Step::Refuses { caller }),
+        1 => content.prop_map(|content| Step::Delete { content }),
+        2 => (1..40u64).prop_map(|seconds| Step::Pass { seconds }),
+        6 => both.prop_map(|(content, caller)| Step::Ask { content, caller }),
+    ]
+}
+
+struct World {
+    resolver: Resolver,
+    repository: RepositoryName,
+    now: u64,
+    /// When the registry last said of a digest that it is there, where it has not withheld it since.
+    given: [Option<u64>; CONTENTS.len()],
+    /// When it last gave a caller a manifest, where it has not refused it since.
+    allowed: [Option<u64>; CALLERS.len()],
+    fresh_for: u64,
+    access_for: u64,
+}
+
+/// Nobody listens there, and nothing here asks. It is made once, because it reads the system's certificate authorities.
+static UPSTREAM: LazyLock<Arc<Upstream>> = LazyLock::new(|| {
+    let config = UpstreamConfig::new("http://127.0.0.1:9".parse().unwrap());
+    Arc::new(Upstream::new(&config, &LimitsConfig::default()).unwrap())
+});
+
+fn caller(index: usize) -> Caller {
+    Caller::with(CALLERS[index].map(HeaderValue::from_static))
+}
+
+fn digest(index: usize) -> Digest {
+    Digest::sha256(CONTENTS[index])
+}
+
+impl World {
+    fn new() -> Self {
+        let (freshness, limits) = (CacheConfig::default(), LimitsConfig::default());
+        let bounds = Bounds {
+            manifests: 1 << 20,
+            lists: 1 << 20,
+        };
+        let cache = Arc::new(Cache::new(bounds));
+        Self {
+            resolver: Resolver::new(UPSTREAM.clone(), cache, &LinksConfig::default(), &freshness, &limits),
+            repository: RepositoryName::parse("r").unwrap(),
+            now: 0,
+            given: Default::default(),
+            allowed: Default::default(),
+            fresh_for: freshness.fresh_for.as_secs(),
+            access_for: freshness.access_for.as_secs(),
+        }
+    }
+
+    fn within(&self, since: Option<u64>, window: u64) -> bool {
+        since.is_some_and(|since| self.now - since < window)
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Gives {
+                content,
+                caller,
+                by_tag,
+            } => self.gives(content, caller, by_tag).await,
+            Step::Confirms { content, caller: who } => {
+                self.resolver
+                    .confirm_manifest(&self.repository, &digest(content), &caller(who))
+                    .await;
+                self.given[content] = Some(self.now);
+            }
+            Step::Withholds { content, caller: who } => {
+                self.resolver
+                    .withheld(&self.repository, &digest(content), &caller(who))
+                    .await;
+                if self.within(self.allowed[who], self.access_for) {
+                    self.given[content] = None;
+                }
+            }
+            Step::Lists { caller: who } => {
+                let context = self.resolver.outside(&self.repository, &caller(who));
+                self.resolver.access.allow_listing(&context);
+            }
+            Step::Refuses { caller: who } => {
+                self.resolver.refuse(&self.repository, &caller(who)).await;
+                self.allowed[who] = None;
+            }
+            Step::Delete { content } => {
+                let reference = Reference::Digest(digest(content));
+                self.resolver.wrote(&self.repository, Some(&reference)).await;
+                self.given[content] = None;
+            }
+            Step::Pass { seconds } => {
+                tokio::time::advance(Duration::from_secs(seconds)).await;
+                self.now += seconds;
+            }
+            Step::Ask { content, caller: who } => self.ask(content, who).await,
+        }
+    }
+
+    async fn gives(&mut self, content: usize, who: usize, by_tag: bool) {
+        self.resolver.allow(&self.repository, &caller(who)).await;
+        self.allowed[who] = Some(self.now);
+        let raw = RawManifest {
+            digest: digest(content),
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            bytes: Bytes::from_static(CONTENTS[content]),
+        };
+        let given = if by_tag { Given::ByTag } else { Given::ByDigest };
+        let headers = Some(ServedHeaders::default());
+        self.resolver.learn_given(&self.repository, raw, given, headers).await;
+        if !by_tag {
+            self.given[content] = Some(self.now);
+        }
+    }
+
+    async fn ask(&self, content: usize, who: usize) {
+        let known = self
+            .resolver
+            .known_manifest(&self.repository, &digest(content), &caller(who))
+            .await;
+        let may_read = self.within(self.allowed[who], self.access_for);
+        let is_there = self.within(self.given[content], self.fresh_for);
+        if let Some(known) = known {
+            assert_eq!(known.content.bytes, CONTENTS[content]);
+            assert!(
+                !known.is_current || (may_read && is_there),
+                "memory says more than the registry did"
+            );
+            assert!(
+                may_read || CALLERS[who].is_none(),
+                "stale content for a caller of whom no right is known"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn memory_never_says_more_than_the_registry_did(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new();
+            for step in steps {
+                world.take(step).await;
+            }
+        });
+    }
+}
+
+/// It does remember: what was given by its digest is given again to whoever may read.
+#[tokio::test(start_paused = true)]
+async fn what_was_given_is_current_for_its_time_and_no_longer() {
+    let mut world = World::new();
+    world.gives(0, 1, false).await;
+    let is_current = async |world: &World| {
+        let known = world
+            .resolver
+            .known_manifest(&world.repository, &digest(0), &caller(1))
+            .await;
+        known.is_some_and(|known| known.is_current)
+    };
+    assert!(is_current(&world).await);
+    world
+        .take(Step::Pass {
+            seconds: world.fresh_for,
+        })
+        .await;
+    assert!(!is_current(&world).await);
+    world.gives(0, 1, true).await;
+    assert!(!is_current(&world).await, "a tag is no word for its digest");
+    world.take(Step::Confirms { content: 0, caller: 1 }).await;
+    assert!(is_current(&world).await);
+}

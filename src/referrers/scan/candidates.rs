@@ -1,0 +1,104 @@
+//! What the sources say may refer to the subject, before it was verified.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::oci::tag_scheme::CosignKind;
+use crate::oci::{Descriptor, Digest, LinkSource, LinkTarget};
+use crate::registry::RawManifest;
+
+/// One digest that may refer to the subject.
+#[derive(Clone, Debug)]
+pub(in crate::referrers) struct Candidate {
+    pub what: CandidateContent,
+    pub sources: BTreeSet<LinkSource>,
+    /// The cosign tag that named it: its config claims to be a runnable image's.
+    pub cosign: Option<CosignKind>,
+    /// Something that was just read at the upstream names it, rather than memory alone.
+    pub verified: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::referrers) enum CandidateContent {
+    /// Read already, because a tag resolved to it.
+    Read(Arc<RawManifest>),
+    /// To be read by its digest.
+    Named(Descriptor),
+    /// A blob: there is no manifest to read.
+    Blob(Descriptor),
+}
+
+impl CandidateContent {
+    fn says_more_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Read(_), _) => true,
+            // Of what cannot be checked, the descriptor is all there is.
+            (Self::Named(this), Self::Named(other)) => other.media_type.is_empty() && !this.media_type.is_empty(),
+            (Self::Named(_) | Self::Blob(_), _) => false,
+        }
+    }
+}
+
+/// Candidates by digest: found twice is one entry that remembers both dialects.
+#[derive(Clone, Debug, Default)]
+pub(in crate::referrers) struct Candidates(BTreeMap<Digest, Candidate>);
+
+impl Candidates {
+    /// Adds what something that was just read at the upstream names.
+    pub fn add(&mut self, what: CandidateContent, source: LinkSource, cosign: Option<CosignKind>) {
+        self.insert(what, source, cosign, true);
+    }
+
+    /// Adds what is only remembered.
+    pub fn add_remembered(&mut self, what: CandidateContent, source: LinkSource) {
+        self.insert(what, source, None, false);
+    }
+
+    fn insert(&mut self, what: CandidateContent, source: LinkSource, cosign: Option<CosignKind>, verified: bool) {
+        let digest = match &what {
+            CandidateContent::Read(raw) => raw.digest.clone(),
+            CandidateContent::Named(descriptor) | CandidateContent::Blob(descriptor) => descriptor.digest.clone(),
+        };
+        let candidate = self.0.entry(digest).or_insert_with(|| Candidate {
+            what: what.clone(),
+            sources: BTreeSet::new(),
+            cosign,
+            verified,
+        });
+        candidate.verified |= verified;
+        candidate.sources.insert(source);
+        candidate.cosign = candidate.cosign.or(cosign);
+        if what.says_more_than(&candidate.what) {
+            candidate.what = what;
+        }
+    }
+
+    /// Adds the target of a link that `holder` holds.
+    pub fn add_link(&mut self, target: &LinkTarget, holder: &Arc<RawManifest>, source: LinkSource) {
+        let what = match target {
+            LinkTarget::This => CandidateContent::Read(holder.clone()),
+            LinkTarget::Manifest(descriptor) => CandidateContent::Named(descriptor.clone()),
+            LinkTarget::Blob(descriptor) => CandidateContent::Blob(descriptor.clone()),
+        };
+        self.add(what, source, None);
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        for (_, candidate) in other.0 {
+            for source in &candidate.sources {
+                self.insert(candidate.what.clone(), *source, candidate.cosign, candidate.verified);
+            }
+        }
+    }
+
+    /// One of them, whichever.
+    pub fn first(&self) -> Option<&Digest> {
+        self.0.keys().next()
+    }
+
+    /// Everything but `subject`: nothing refers to itself.
+    pub fn without(mut self, subject: &Digest) -> impl ExactSizeIterator<Item = Candidate> {
+        self.0.remove(subject);
+        self.0.into_values()
+    }
+}

@@ -1,0 +1,190 @@
+//! From candidates to entries: each is built from its own bytes, because stored indexes and tags lie.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::oci::media_type::{self, ManifestKind};
+use crate::oci::{Descriptor, Digest, Manifest, Referrer, ReferrerList, timestamp};
+use crate::registry::{Answer, RawManifest};
+
+use super::candidates::{Candidate, CandidateContent, Candidates};
+use super::run::{PARALLEL, Scan};
+use super::unverified;
+use crate::referrers::error::ResolveError;
+use crate::referrers::manifest_store::ManifestResult;
+
+/// Config media types that say "runnable image": no artifact type of a cosign entry.
+const IMAGE_CONFIGS: [&str; 3] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    media_type::OCI_EMPTY,
+];
+
+/// The finished list, and what else the candidates turned out to be.
+pub(in crate::referrers) struct VerifiedEntries {
+    pub links: ReferrerList,
+    /// Candidates that the upstream does not have.
+    pub gone: Vec<Digest>,
+    /// How long ago the upstream said so of the one that it was asked for first.
+    pub age: Duration,
+}
+
+/// What became of a candidate.
+enum VerifiedCandidate {
+    Entry(Referrer),
+    /// The upstream does not have it, as it said so long ago.
+    Gone(Digest, Duration),
+    /// It is broken, or refers to something else.
+    Skipped,
+}
+
+/// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest.
+pub(in crate::referrers) async fn verified_entries(
+    scan: &Scan,
+    candidates: Candidates,
+) -> Result<VerifiedEntries, ResolveError> {
+    let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
+    let mut entries = BTreeMap::new();
+    let (mut gone, mut age) = (Vec::new(), Duration::ZERO);
+    let mut outcomes = stream::iter(candidates)
+        .map(|candidate| verify(scan, candidate))
+        .buffer_unordered(PARALLEL);
+    while let Some(outcome) = outcomes.try_next().await? {
+        match outcome {
+            VerifiedCandidate::Entry(entry) => merge(&mut entries, entry),
+            VerifiedCandidate::Gone(digest, ago) => {
+                gone.push(digest);
+                age = age.max(ago);
+            }
+            VerifiedCandidate::Skipped => {}
+        }
+    }
+    let mut referrers: Vec<Referrer> = entries.into_values().collect();
+    referrers.sort_unstable_by(Referrer::order);
+    Ok(VerifiedEntries {
+        links: ReferrerList::new(scan.subject.clone(), referrers),
+        gone,
+        age,
+    })
+}
+
+/// An envelope and its original can both be candidates; they are one entry.
+fn merge(entries: &mut BTreeMap<Digest, Referrer>, entry: Referrer) {
+    match entries.get_mut(&entry.descriptor.digest) {
+        Some(known) => known.sources.extend(entry.sources),
+        None => {
+            entries.insert(entry.descriptor.digest.clone(), entry);
+        }
+    }
+}
+
+async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, ResolveError> {
+    if let CandidateContent::Named(descriptor) = &candidate.what
+        && let Some(ago) = absent_ago(scan, &descriptor.digest)
+    {
+        return Ok(VerifiedCandidate::Gone(descriptor.digest.clone(), ago));
+    }
+    let raw = match &candidate.what {
+        CandidateContent::Blob(descriptor) => return Ok(VerifiedCandidate::Entry(blob_entry(&candidate, descriptor))),
+        CandidateContent::Read(raw) => raw.clone(),
+        CandidateContent::Named(descriptor) if !descriptor.digest.is_computable() => {
+            let listed = unverified::entry(scan, &candidate, descriptor).await?;
+            return Ok(listed.map_or(VerifiedCandidate::Skipped, VerifiedCandidate::Entry));
+        }
+        CandidateContent::Named(descriptor) => match read(scan, descriptor, candidate.verified).await {
+            Ok(Answer::Found(raw)) => raw,
+            Ok(Answer::Absent) => return Ok(gone(scan, descriptor)),
+            Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+            Err(error) => {
+                scan.manifests.skip(error, descriptor.digest.as_str())?;
+                return Ok(VerifiedCandidate::Skipped);
+            }
+        },
+    };
+    let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");
+            scan.manifests.counts.skipped();
+            return Ok(VerifiedCandidate::Skipped);
+        }
+    };
+    let stated = manifest.own_subjects();
+    if !stated.is_empty() && !stated.iter().any(|(subject, _)| *subject == scan.subject) {
+        return Ok(VerifiedCandidate::Skipped);
+    }
+    Ok(VerifiedCandidate::Entry(manifest_entry(candidate, &raw, &manifest)))
+}
+
+/// How long ago the upstream said that it has no such manifest, where it need not be asked again.
+fn absent_ago(scan: &Scan, digest: &Digest) -> Option<Duration> {
+    let (context, max_age) = (&scan.context, scan.fresh_for.max(scan.since));
+    scan.absences
+        .stated(&context.repository_key, &context.epoch, digest, max_age)
+}
+
+/// The upstream just said that it has no such manifest.
+fn gone(scan: &Scan, descriptor: &Descriptor) -> VerifiedCandidate {
+    let (context, digest) = (&scan.context, &descriptor.digest);
+    scan.absences.note(&context.repository_key, &context.epoch, digest);
+    VerifiedCandidate::Gone(digest.clone(), Duration::ZERO)
+}
+
+/// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened.
+/// What is unverified is asked for again at every refresh: it may have been deleted behind refshim's back.
+async fn read(scan: &Scan, descriptor: &Descriptor, verified: bool) -> ManifestResult {
+    if ManifestKind::of(&descriptor.media_type).is_some()
+        && let Some(bytes) = descriptor.inlined()
+    {
+        let raw = RawManifest {
+            digest: descriptor.digest.clone(),
+            media_type: descriptor.media_type.clone(),
+            bytes,
+        };
+        return Ok(Answer::Found(raw.into()));
+    }
+    let recheck = match verified {
+        true => scan.deep_refresh,
+        false => scan.fresh_for.max(scan.since),
+    };
+    let manifests = &scan.manifests;
+    match manifests
+        .still_there(&scan.context, &descriptor.digest, recheck)
+        .await?
+    {
+        Answer::Found(raw) => manifests.open(&scan.context, raw).await,
+        other => Ok(other),
+    }
+}
+
+fn manifest_entry(candidate: Candidate, raw: &RawManifest, manifest: &Manifest) -> Referrer {
+    let mut descriptor = manifest.descriptor(raw.digest.clone(), raw.bytes.len() as u64);
+    if let Some(kind) = candidate.cosign {
+        let stated = descriptor.artifact_type.as_deref().unwrap_or_default();
+        if stated.is_empty() || IMAGE_CONFIGS.contains(&stated) {
+            descriptor.artifact_type = Some(kind.artifact_type().to_owned());
+        }
+    }
+    Referrer {
+        created: timestamp::created(&descriptor.annotations),
+        descriptor,
+        sources: candidate.sources,
+        objects: (manifest.kind == ManifestKind::Node).then(|| manifest.objects.clone()),
+    }
+}
+
+/// Proposal B on a layer or config: the holder's descriptor is all there is.
+fn blob_entry(candidate: &Candidate, descriptor: &Descriptor) -> Referrer {
+    let descriptor = Descriptor {
+        data: None,
+        reference: None,
+        ..descriptor.clone()
+    };
+    Referrer {
+        created: timestamp::created(&descriptor.annotations),
+        descriptor,
+        sources: candidate.sources.clone(),
+        objects: None,
+    }
+}

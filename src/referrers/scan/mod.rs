@@ -1,0 +1,9 @@
+//! One search for everything that refers to a subject: from the sources' candidates to verified entries.
+
+pub(crate) mod absences;
+pub(crate) mod candidates;
+pub(crate) mod entries;
+pub(crate) mod run;
+pub(crate) mod sources;
+pub(crate) mod unfinished;
+pub(crate) mod unverified;

@@ -1,0 +1,179 @@
+//! One scan: every source is asked, and a source that cannot answer fails the whole.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::config::{Depth, LinksConfig};
+use crate::oci::{Digest, LinkSource, ReferrerList, tag_scheme};
+use crate::registry::NativeSupport;
+
+use super::absences::Absences;
+use super::candidates::Candidates;
+use super::entries::verified_entries;
+use super::sources::link_tags;
+use super::sources::observed;
+use super::sources::ordinary_tags::{self, OrdinaryTagCandidates, OrdinaryTagFlights};
+use super::sources::tags_with_links;
+use crate::referrers::context::RepositoryContext;
+use crate::referrers::error::ResolveError;
+use crate::referrers::manifest_store::ManifestStore;
+use crate::referrers::names::{self, ListingAnswer, ScannedNames, TagMemory};
+use crate::referrers::own_api::{self, FirstAnswer};
+use crate::referrers::tag_listings::{AgedTagNames, TagListings};
+
+/// Manifests of one source under way at once (design: at most 16; the upstream's own limit bounds all scans together).
+pub(in crate::referrers) const PARALLEL: usize = 16;
+
+/// Everything that one scan needs.
+#[derive(Clone)]
+pub(in crate::referrers) struct Scan {
+    pub context: RepositoryContext,
+    pub subject: Digest,
+    pub manifests: ManifestStore,
+    pub listings: TagListings,
+    pub ordinary_tag_flights: Arc<OrdinaryTagFlights>,
+    pub config: Arc<LinksConfig>,
+    pub deep_refresh: Duration,
+    pub fresh_for: Duration,
+    pub absences: Absences,
+    /// How long ago the search began, where it goes on with one that made all the requests that it may. What the registry
+    /// said since then is not asked for again.
+    pub since: Duration,
+    pub tags: Arc<TagMemory>,
+    /// Whether the registry gives this caller the subject, once that was asked.
+    pub given: Arc<OnceCell<bool>>,
+    /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
+    pub is_unsettled: Arc<AtomicBool>,
+}
+
+/// What a scan found.
+pub(in crate::referrers) struct Scanned {
+    pub links: ReferrerList,
+    /// How long ago it was so: the age of the oldest listing that went into it.
+    pub age: Duration,
+    /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
+    /// be listed.
+    pub shareable: bool,
+    /// False where the next question may find more, so that the answer is not remembered.
+    pub lasting: bool,
+    /// Candidates that are not in the upstream, some of which memory alone named.
+    pub gone: HashSet<Digest>,
+}
+
+impl Scan {
+    pub fn reads(&self, source: LinkSource) -> bool {
+        self.config.sources.contains(&source)
+    }
+
+    pub async fn run(&self) -> Result<Scanned, ResolveError> {
+        let (own_api, mut names) = self.own_api_and_names().await?;
+        let is_seen = self.may_use_what_is_known(&own_api, &mut names).await?;
+        let (tagged, ordinary_tags, native) = tokio::try_join!(
+            link_tags::find(self, &names),
+            self.ordinary_tags(&names),
+            self.settled(own_api)
+        )?;
+        let (mut candidates, mut gone) = match is_seen {
+            true => observed::find(self).await?,
+            // What was learned from others' traffic is none of this caller's business.
+            false => Default::default(),
+        };
+        for found in [native, ordinary_tags.candidates, tagged] {
+            candidates.merge(found);
+        }
+        let pulled = verified_entries(self, candidates).await?;
+        gone.extend(pulled.gone);
+        if !ordinary_tags.is_whole {
+            self.read_by_names(&pulled.links);
+        }
+        Ok(Scanned {
+            links: pulled.links,
+            gone,
+            age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
+            shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)),
+            lasting: !self.is_unsettled.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Where it is not known whether the registry has an API of its own, the listing is asked for after it.
+    async fn own_api_and_names(&self) -> Result<(FirstAnswer, ScannedNames), ResolveError> {
+        let known = own_api::support(self).await;
+        if known != NativeSupport::Unknown {
+            let (own_api, names) = tokio::join!(own_api::ask(self, known), names::find(self, self.fresh_for));
+            let names = names?;
+            return Ok((own_api?, names));
+        }
+        match own_api::ask(self, known).await {
+            Ok(own_api) => {
+                let max_age = match own_api {
+                    FirstAnswer::Doubtful(_) => Duration::ZERO,
+                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked => self.fresh_for,
+                };
+                Ok((own_api, names::find(self, max_age).await?))
+            }
+            // Whoever may not list either is told so.
+            Err(refused @ ResolveError::Refused(_)) => match names::find(self, self.fresh_for).await?.listed {
+                ListingAnswer::Refused(refusal) => Err(refusal.into()),
+                _ => Err(refused),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn settled(&self, own_api: FirstAnswer) -> Result<Candidates, ResolveError> {
+        match own_api {
+            FirstAnswer::NotAsked => Ok(Candidates::default()),
+            FirstAnswer::Complete(found) => Ok(found),
+            FirstAnswer::Doubtful(mark_unverified) => own_api::settle(self, mark_unverified).await,
+        }
+    }
+
+    /// The candidates behind ordinary tags, as far as the depth goes.
+    async fn ordinary_tags(&self, names: &ScannedNames) -> Result<OrdinaryTagCandidates, ResolveError> {
+        let nothing = OrdinaryTagCandidates {
+            candidates: Candidates::default(),
+            age: Duration::ZERO,
+            is_whole: false,
+        };
+        match (names.whole(), self.config.depth) {
+            // There are no tags.
+            (None, _) if matches!(names.listed, ListingAnswer::NoRepository) => Ok(OrdinaryTagCandidates {
+                is_whole: true,
+                ..nothing
+            }),
+            (None, _) if matches!(names.listed, ListingAnswer::Refused(_)) => Ok(nothing),
+            (_, Depth::Names) => Ok(nothing),
+            (Some(listing), Depth::Manifests) => ordinary_tags::find(self, &listing).await,
+            (Some(listing), Depth::Auto) if self.reads_deep(&listing).await => {
+                ordinary_tags::find(self, &listing).await
+            }
+            _ => tags_with_links::find(self).await,
+        }
+    }
+
+    /// Whether depth `auto` reads behind every ordinary tag of this repository.
+    async fn reads_deep(&self, listing: &AgedTagNames) -> bool {
+        let ordinary = listing.names.iter().filter(|name| tag_scheme::parse(name).is_none());
+        let large = ordinary.take(self.config.deep_limit + 1).count() > self.config.deep_limit;
+        if large {
+            self.listings.remember_large(&self.context).await;
+        }
+        !large && ordinary_tags::counts_pulls(self) != Some(true)
+    }
+
+    /// Says that what is not listed may stand behind an ordinary tag.
+    fn read_by_names(&self, links: &ReferrerList) {
+        self.manifests.counts.read_by_names();
+        if links.referrers.is_empty() {
+            tracing::info!(
+                repository = %self.context.repository,
+                subject = %self.subject,
+                "no link tag refers to the subject; what stands behind ordinary tags was not read at this depth"
+            );
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Links that tag names announce: Proposal D, cosign, the OCI 1.1 referrers tag.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::oci::media_type::ManifestKind;
+use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, HASH_LENGTH, LinkTagKind};
+use crate::oci::{Descriptor, Digest, LinkSource, LinkTag, LinkTarget, Manifest, SubjectKey, Tag};
+use crate::registry::{Answer, RawManifest, UpstreamError};
+
+use crate::referrers::error::ResolveError;
+use crate::referrers::manifest_store::{ManifestResult, Recheck};
+use crate::referrers::names::ScannedNames;
+use crate::referrers::scan::candidates::{CandidateContent, Candidates};
+use crate::referrers::scan::run::{PARALLEL, Scan};
+
+/// How long after it was missing a tag is asked for again.
+const LAG: Duration = Duration::from_secs(1);
+
+/// Whether a tag should be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// The listing names it, or refshim wrote it a while ago.
+    Yes,
+    /// Its name was made up of the subject's digest.
+    Perhaps,
+}
+
+/// Reads every tag that begins with the subject's key.
+pub(in crate::referrers) async fn find(scan: &Scan, names: &ScannedNames) -> Result<Candidates, ResolveError> {
+    let key = SubjectKey::of(&scan.subject);
+    let listed = names
+        .listed()
+        .into_iter()
+        .flat_map(|names| names.with_prefix(key.as_str()));
+    let listed = listed.filter_map(|name| Tag::parse(name).ok());
+    let expected = listed
+        .chain(names.written.iter().cloned())
+        .map(|tag| (tag, Expected::Yes));
+    let computed = names.computed.iter().cloned().map(|tag| (tag, Expected::Perhaps));
+    let tags: Vec<(Tag, LinkTag, Expected)> = expected
+        .chain(computed)
+        .filter_map(|(tag, expected)| {
+            let link = tag_scheme::parse_of(&key, tag.as_str())?;
+            Some((tag, link, expected))
+        })
+        .filter(|(_, link, _)| is_read(scan, &link.kind))
+        .collect();
+    let found = stream::iter(tags)
+        .map(|(tag, link, expected)| read(scan, tag, link, expected))
+        .buffer_unordered(PARALLEL);
+    found
+        .try_fold(Candidates::default(), |mut all, some| async move {
+            all.merge(some);
+            Ok(all)
+        })
+        .await
+}
+
+fn is_read(scan: &Scan, kind: &LinkTagKind) -> bool {
+    match kind {
+        // The envelope of the subject itself, not something that refers to it.
+        LinkTagKind::ProposalD { kind, .. } if kind == ENVELOPE_KIND => false,
+        LinkTagKind::ProposalD { .. } => scan.reads(LinkSource::ProposalDTag),
+        LinkTagKind::Cosign(_) => scan.reads(LinkSource::CosignTag),
+        LinkTagKind::Referrers => scan.reads(LinkSource::ReferrersTag),
+    }
+}
+
+async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Result<Candidates, ResolveError> {
+    let recheck = match &link.kind {
+        // A shorter hash may be that of another manifest, to which the tag was moved.
+        LinkTagKind::ProposalD { hash, .. } if hash.len() == HASH_LENGTH => Recheck::UnlessHash(hash),
+        // Anyone may move it; in a search that goes on, one that was asked in the beginning is not asked again.
+        _ => Recheck::After(scan.since),
+    };
+    let found = match expected {
+        Expected::Yes => expected_tag(scan, &tag, recheck).await,
+        Expected::Perhaps => scan.manifests.by_tag(&scan.context, &tag, recheck).await,
+    };
+    let raw = match found {
+        Ok(Answer::Found(raw)) => raw,
+        Ok(Answer::Absent) => return Ok(Candidates::default()),
+        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+        // One artifact left out hides no other, but an index lists many: without it the list would be a wrong one.
+        Err(error) if link.kind == LinkTagKind::Referrers => return Err(error.into()),
+        Err(error) => return scan.manifests.skip(error, tag.as_str()).map(|()| Candidates::default()),
+    };
+    // Some registries answer the subject's own tag with the subject itself.
+    if raw.digest == scan.subject {
+        return Ok(Candidates::default());
+    }
+    let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
+        Ok(manifest) => manifest,
+        Err(error) if link.kind == LinkTagKind::Referrers && is_index(&raw) => {
+            return Err(UpstreamError::Content(format!("{tag}: {error}")).into());
+        }
+        Err(_) => {
+            tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
+            scan.manifests.counts.skipped();
+            return Ok(Candidates::default());
+        }
+    };
+    let mut found = stated_links(scan, &raw, &manifest);
+    match &link.kind {
+        LinkTagKind::ProposalD { kind, .. } => {
+            proposal_d(&scan.subject, CosignKind::parse(kind), &raw, &manifest, &mut found);
+        }
+        LinkTagKind::Cosign(kind) => cosign(*kind, &raw, &manifest, &mut found),
+        LinkTagKind::Referrers => referrers_tag(&scan.subject, &raw, &manifest, &mut found),
+    }
+    Ok(found)
+}
+
+/// What a tag points at that should be there. Registries lag: one that is missing is asked for again after a second, and until it
+/// has been missing for longer than answers are fresh, none that rests on it is remembered.
+pub(in crate::referrers) async fn expected_tag(scan: &Scan, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
+    let repository_key = &scan.context.repository_key;
+    let ask = || scan.manifests.by_tag(&scan.context, tag, recheck);
+    let mut found = ask().await?;
+    if matches!(found, Answer::Absent) {
+        let missing_for = scan.tags.is_missing(repository_key, tag);
+        if missing_for < LAG {
+            tokio::time::sleep(LAG).await;
+            found = ask().await?;
+        }
+        if matches!(found, Answer::Absent) && missing_for < scan.fresh_for {
+            scan.is_unsettled.store(true, Ordering::Relaxed);
+        }
+    }
+    if matches!(found, Answer::Found(_)) {
+        scan.tags.is_there(repository_key, tag);
+    }
+    Ok(found)
+}
+
+fn is_index(raw: &RawManifest) -> bool {
+    ManifestKind::of(&raw.media_type) == Some(ManifestKind::Index)
+}
+
+/// The links to this subject that the manifest itself states.
+fn stated_links(scan: &Scan, raw: &Arc<RawManifest>, manifest: &Manifest) -> Candidates {
+    let mut found = Candidates::default();
+    for link in manifest.links(&raw.digest) {
+        if link.subject == scan.subject && scan.reads(link.source) {
+            found.add_link(&link.target, raw, link.source);
+        }
+    }
+    found
+}
+
+/// The tag points at the artifact, or at an index: of one with annotated entries these count, of the originator's own
+/// multi-platform index (which holds the subject) nothing else does. `kind` tells what an artifact is that, as cosign's, claims
+/// to be a runnable image.
+fn proposal_d(
+    subject: &Digest,
+    kind: Option<CosignKind>,
+    raw: &Arc<RawManifest>,
+    manifest: &Manifest,
+    found: &mut Candidates,
+) {
+    if manifest.kind == ManifestKind::Index {
+        let listed = manifest.links(&raw.digest);
+        let annotated: Vec<_> = listed
+            .iter()
+            .filter(|link| !matches!(link.target, LinkTarget::This))
+            .collect();
+        for link in annotated.iter().filter(|link| link.subject == *subject) {
+            found.add_link(&link.target, raw, LinkSource::ProposalDTag);
+        }
+        if !annotated.is_empty() || manifest.manifests.iter().any(|d| d.digest == *subject) {
+            return;
+        }
+    }
+    found.add(CandidateContent::Read(raw.clone()), LinkSource::ProposalDTag, kind);
+}
+
+/// What the tag resolves to; of an index each of its manifests.
+fn cosign(kind: CosignKind, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
+    if manifest.kind != ManifestKind::Index {
+        found.add(CandidateContent::Read(raw.clone()), LinkSource::CosignTag, Some(kind));
+        return;
+    }
+    for listed in &manifest.manifests {
+        found.add(
+            CandidateContent::Named(listed.clone()),
+            LinkSource::CosignTag,
+            Some(kind),
+        );
+    }
+}
+
+/// Every descriptor of the index, but those annotated for another subject only; of an originator's own index (which holds
+/// the subject among annotated entries) only what is annotated counts, and that is found already. Anything but an index
+/// under this name is a user's own.
+fn referrers_tag(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
+    if manifest.kind != ManifestKind::Index {
+        return;
+    }
+    let links = manifest.links(&raw.digest);
+    let holds_subject = manifest.manifests.iter().any(|listed| listed.digest == *subject);
+    let is_originators = holds_subject && links.iter().any(|link| link.target != LinkTarget::This);
+    for listed in &manifest.manifests {
+        let subjects = links
+            .iter()
+            .filter(|link| is_target(&link.target, listed))
+            .map(|link| &link.subject);
+        let subjects: Vec<&Digest> = subjects.collect();
+        if subjects.contains(&subject) || (subjects.is_empty() && !is_originators) {
+            let kind = listed.artifact_type.as_deref().and_then(CosignKind::of_artifact_type);
+            found.add(CandidateContent::Named(listed.clone()), LinkSource::ReferrersTag, kind);
+        }
+    }
+}
+
+fn is_target(target: &LinkTarget, listed: &Descriptor) -> bool {
+    matches!(target, LinkTarget::Manifest(named) if named.digest == listed.digest)
+}

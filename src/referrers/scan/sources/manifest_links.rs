@@ -1,0 +1,272 @@
+//! What stands behind one manifest that an ordinary tag points at. Manifests are immutable, so it is read once and remembered
+//! under the manifest's digest.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cached, Key, from_json, to_json};
+use crate::oci::media_type::ManifestKind;
+use crate::oci::weight::{allocated, shared_text, tree};
+use crate::oci::{Descriptor, Digest, LinkSource, LinkTarget, Manifest, Tag};
+use crate::registry::{Answer, RawManifest, Refusal, UpstreamError};
+
+use crate::referrers::error::ResolveError;
+use crate::referrers::scan::candidates::{CandidateContent, Candidates};
+use crate::referrers::scan::run::{PARALLEL, Scan};
+
+/// Indexes inside indexes are followed this far.
+const NESTING: usize = 4;
+/// Digests kept of what stands behind one tag. One manifest of 4 MiB lists half as many.
+const MOST_DIGESTS: usize = 1 << 16;
+
+/// One link behind an ordinary tag. `This` in the target is the manifest with digest `holder`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::referrers) struct OrdinaryTagLink {
+    pub subject: Digest,
+    target: LinkTarget,
+    holder: Digest,
+    #[serde(rename = "dialect")]
+    source: LinkSource,
+}
+
+impl OrdinaryTagLink {
+    /// Bytes that it takes up beside its own.
+    pub fn held(&self) -> usize {
+        shared_text(self.subject.as_str()) + shared_text(self.holder.as_str()) + self.target.held()
+    }
+
+    /// Adds what the link names. `vouched`: something that was just asked says that it still stands there.
+    pub fn add_to(&self, found: &mut Candidates, verified: bool) {
+        let what = match &self.target {
+            LinkTarget::This => CandidateContent::Named(Descriptor::new("", self.holder.clone(), 0)),
+            LinkTarget::Manifest(listed) => CandidateContent::Named(listed.clone()),
+            LinkTarget::Blob(listed) => CandidateContent::Blob(listed.clone()),
+        };
+        match verified {
+            true => found.add(what, self.source, None),
+            false => found.add_remembered(what, self.source),
+        }
+    }
+}
+
+/// Everything behind one manifest, itself included.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(in crate::referrers) struct LinksBehind {
+    pub links: Vec<OrdinaryTagLink>,
+    /// Every manifest that is read or listed: of those it is known what, behind this tag, refers to them.
+    pub mentioned: BTreeSet<Digest>,
+    /// False where an index lists what the registry does not hold: it may come.
+    is_whole: bool,
+}
+
+impl Cached for LinksBehind {
+    fn weight(&self) -> usize {
+        let mentioned = self.mentioned.iter().map(|digest| shared_text(digest.as_str()));
+        size_of::<Self>()
+            + allocated(self.links.capacity() * size_of::<OrdinaryTagLink>())
+            + self.links.iter().map(OrdinaryTagLink::held).sum::<usize>()
+            + tree(self.mentioned.len(), size_of::<Digest>())
+            + mentioned.sum::<usize>()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json(&bytes)
+    }
+}
+
+/// What a tag points at.
+pub(in crate::referrers) enum TaggedManifest {
+    /// A manifest that was read before.
+    Known(Digest),
+    /// One that was read just now, because the tag was not known or has moved.
+    Read(Arc<RawManifest>),
+}
+
+impl TaggedManifest {
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Known(digest) => digest,
+            Self::Read(raw) => &raw.digest,
+        }
+    }
+}
+
+/// What one manifest of an index turned out to be.
+enum Listed {
+    Read(Arc<RawManifest>),
+    /// The registry does not hold it.
+    Absent,
+    /// It is no manifest, or not the one that it is called.
+    Skipped,
+    /// Why it cannot be read, which leaves out the tag and fails no list.
+    LeftOut(String),
+}
+
+/// What is remembered of the manifest `root`. Costs the upstream nothing.
+pub(in crate::referrers) async fn known(scan: &Scan, root: &Digest) -> Option<Arc<LinksBehind>> {
+    let key = Key::behind(&scan.context.repository_key, root);
+    let found = scan.manifests.cache.get::<LinksBehind>(&key).await?;
+    (found.value.is_whole || found.within(scan.deep_refresh)).then_some(found.value)
+}
+
+/// Every link in what `tag` was just seen to point at, and in the indexes and artifacts inside it.
+pub(in crate::referrers) async fn read(
+    scan: &Scan,
+    tag: &Tag,
+    target: &TaggedManifest,
+) -> Result<Arc<LinksBehind>, ResolveError> {
+    let root = target.digest();
+    if let Some(known) = known(scan, root).await {
+        return Ok(known);
+    }
+    let mut reading = LinksReading {
+        found: LinksBehind {
+            is_whole: true,
+            ..LinksBehind::default()
+        },
+        seen: HashSet::from([root.clone()]),
+        cut: None,
+        fails: false,
+    };
+    let mut level = match target {
+        TaggedManifest::Known(digest) => vec![digest.clone()],
+        TaggedManifest::Read(raw) => reading.take_in(scan, raw),
+    };
+    let levels = match target {
+        TaggedManifest::Known(_) => NESTING,
+        TaggedManifest::Read(_) => NESTING - 1,
+    };
+    for _ in 0..levels {
+        level = reading.read_level(scan, level).await?;
+        if level.is_empty() || reading.cut.is_some() {
+            break;
+        }
+    }
+    if !level.is_empty() {
+        let too_deep = || format!("more than {NESTING} manifests inside one another");
+        reading.cut.get_or_insert_with(too_deep);
+    }
+    if let Some(reason) = &reading.cut {
+        scan.manifests.cut_short(tag, reason);
+    }
+    let behind = Arc::new(reading.found);
+    if !reading.fails && root.is_computable() {
+        let key = Key::behind(&scan.context.repository_key, root);
+        scan.manifests.cache.put(key, behind.clone()).await;
+    }
+    Ok(behind)
+}
+
+/// Platform images inside an index are not worth a request; indexes and artifacts may point somewhere. What is no manifest
+/// cannot: a BuildKit cache is an index of layers.
+pub(in crate::referrers) fn may_hold_links(listed: &Descriptor) -> bool {
+    match ManifestKind::of(&listed.media_type) {
+        Some(ManifestKind::Image) => listed.artifact_type.is_some(),
+        Some(ManifestKind::Index | ManifestKind::Artifact | ManifestKind::OrasArtifact | ManifestKind::Node) => true,
+        None => false,
+    }
+}
+
+struct LinksReading {
+    found: LinksBehind,
+    seen: HashSet<Digest>,
+    /// Why not everything is read.
+    cut: Option<String>,
+    /// Whether that is the registry's failure, which may pass.
+    fails: bool,
+}
+
+impl LinksReading {
+    /// Reads the manifests of one level; what they list is the next.
+    async fn read_level(&mut self, scan: &Scan, level: Vec<Digest>) -> Result<Vec<Digest>, ResolveError> {
+        let mut next = Vec::new();
+        let mut reads = stream::iter(level)
+            .map(|digest| read_listed(scan, digest))
+            .buffer_unordered(PARALLEL);
+        while let Some(listed) = reads.try_next().await? {
+            match listed {
+                Listed::Read(raw) => next.extend(self.take_in(scan, &raw)),
+                Listed::Absent => self.found.is_whole = false,
+                Listed::Skipped => {}
+                Listed::LeftOut(reason) => {
+                    self.cut = Some(reason);
+                    self.fails = true;
+                    break;
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Takes in one manifest; what it lists that may hold more links.
+    fn take_in(&mut self, scan: &Scan, raw: &RawManifest) -> Vec<Digest> {
+        self.found.mentioned.insert(raw.digest.clone());
+        // Old schema1 images and the like hold no links.
+        let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
+            return Vec::new();
+        };
+        let links = manifest.links(&raw.digest).into_iter();
+        self.found.links.extend(
+            links
+                .filter(|link| scan.reads(link.source))
+                .map(|link| OrdinaryTagLink {
+                    subject: link.subject,
+                    target: link.target,
+                    holder: raw.digest.clone(),
+                    source: link.source,
+                }),
+        );
+        let listed = manifest.manifests.iter();
+        self.found.mentioned.extend(listed.map(|listed| listed.digest.clone()));
+        if self.found.mentioned.len() + self.found.links.len() > MOST_DIGESTS {
+            self.cut = Some(format!("more than {MOST_DIGESTS} manifests and links"));
+            return Vec::new();
+        }
+        let inside = manifest.manifests.into_iter().filter(may_hold_links);
+        inside
+            .map(|listed| listed.digest)
+            .filter(|digest| self.seen.insert(digest.clone()))
+            .collect()
+    }
+}
+
+/// Whether a policy blocks this one manifest, for every caller alike: Harbor's scanner answers 412, a court's order is 451.
+pub(in crate::referrers) fn is_blocked(refusal: &Refusal) -> bool {
+    matches!(refusal.status.as_u16(), 412 | 451)
+}
+
+async fn read_listed(scan: &Scan, digest: Digest) -> Result<Listed, ResolveError> {
+    let context = &scan.context;
+    let absences = &scan.absences;
+    if absences
+        .stated(&context.repository_key, &context.epoch, &digest, scan.deep_refresh)
+        .is_some()
+    {
+        return Ok(Listed::Absent);
+    }
+    let opened = match scan.manifests.by_digest(context, &digest).await {
+        Ok(Answer::Found(raw)) => scan.manifests.open(context, raw).await,
+        other => other,
+    };
+    match opened {
+        Ok(Answer::Found(raw)) => Ok(Listed::Read(raw)),
+        Ok(Answer::Absent) => {
+            absences.note(&context.repository_key, &context.epoch, &digest);
+            Ok(Listed::Absent)
+        }
+        Ok(Answer::Refused(refusal)) if is_blocked(&refusal) => {
+            Ok(Listed::LeftOut(format!("{digest}: HTTP {}", refusal.status)))
+        }
+        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+        Err(UpstreamError::Failed(status)) => Ok(Listed::LeftOut(format!("{digest}: HTTP {status}"))),
+        Err(error) => scan.manifests.skip(error, digest.as_str()).map(|()| Listed::Skipped),
+    }
+}

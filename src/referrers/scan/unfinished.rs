@@ -1,0 +1,100 @@
+//! Searches that made all the requests that one may make, and go on with the next question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use crate::cache::{Epoch, RepositoryKey};
+use crate::oci::Digest;
+
+/// Requests for manifests and blobs of one search. At 100 ms each and 16 at once they take 12 s.
+pub(in crate::referrers) const REQUESTS: usize = 2000;
+/// A search that nobody goes on with for so long begins anew: what it read first may have changed.
+const KEPT: Duration = Duration::from_secs(60);
+const MOST: u64 = 10_000;
+
+type SearchKey = (RepositoryKey, Epoch, Digest);
+
+/// When each unfinished search began, by repository and subject. What the registry said since then counts as said in this
+/// search, however many questions it takes: otherwise the first answers would be asked for again before the last are known.
+#[derive(Clone)]
+pub(in crate::referrers) struct UnfinishedSearches(Arc<Cache<SearchKey, Instant>>);
+
+impl Default for UnfinishedSearches {
+    fn default() -> Self {
+        Self(Arc::new(Cache::builder().max_capacity(MOST).time_to_live(KEPT).build()))
+    }
+}
+
+impl UnfinishedSearches {
+    /// Goes on with the search for what refers to `subject`, or begins it.
+    pub fn go_on(&self, repository_key: &RepositoryKey, epoch: &Epoch, subject: &Digest) -> Search {
+        let key = (repository_key.clone(), epoch.clone(), subject.clone());
+        let begun = self.0.remove(&key);
+        Search {
+            goes_on: begun.is_some(),
+            began: begun.unwrap_or_else(Instant::now),
+            left: Some((self.clone(), key)),
+        }
+    }
+}
+
+/// A search that is under way. Unless it is finished, the next question goes on with it, also where this one is dropped: it
+/// ran out of time, or nobody waited any more.
+pub(in crate::referrers) struct Search {
+    began: Instant,
+    /// Whether an earlier question began it.
+    goes_on: bool,
+    left: Option<(UnfinishedSearches, SearchKey)>,
+}
+
+impl Search {
+    /// How long before this question it began.
+    pub fn since(&self) -> Duration {
+        match self.goes_on {
+            true => self.began.elapsed(),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// There is nothing to go on with.
+    pub fn finish(mut self) {
+        self.left = None;
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        if let Some((searches, key)) = self.left.take() {
+            searches.0.insert(key, self.began);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_that_is_dropped_is_gone_on_with() {
+        let (searches, repository_key, epoch) = (
+            UnfinishedSearches::default(),
+            RepositoryKey::new("u", "r"),
+            Epoch::unknown(),
+        );
+        let go_on = || searches.go_on(&repository_key, &epoch, &Digest::sha256(b"s"));
+        let first = go_on();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(
+            searches.go_on(&repository_key, &epoch, &Digest::sha256(b"t")).since(),
+            Duration::ZERO
+        );
+        drop(first);
+        let second = go_on();
+        assert_eq!(second.since(), Duration::from_secs(5));
+        second.finish();
+        assert_eq!(go_on().since(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,93 @@
+//! Tags that were seen to resolve. A listing that began later and lacks one is not the whole truth: proxy caches list only what
+//! they hold.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::cache::{Clock, RepositoryKey};
+use crate::oci::{Digest, Tag, tag_scheme};
+use crate::registry::TagNames;
+
+/// Repositories of which something is remembered.
+const REPOSITORIES: u64 = 10_000;
+/// Tags of one repository, the first that were seen since a listing had them all.
+const TAGS: usize = 16;
+
+struct SeenTag {
+    tag: Tag,
+    /// Time since 1970.
+    at: Duration,
+}
+
+pub(super) struct SeenTags {
+    seen: Cache<RepositoryKey, Arc<Mutex<Vec<SeenTag>>>>,
+    clock: Clock,
+}
+
+impl Default for SeenTags {
+    fn default() -> Self {
+        Self {
+            seen: Cache::new(REPOSITORIES),
+            clock: Clock::default(),
+        }
+    }
+}
+
+impl SeenTags {
+    /// The registry just gave a manifest by this tag, where it says so with this digest.
+    pub fn note(&self, repository_key: &RepositoryKey, tag: &Tag, digest: Option<&Digest>) {
+        if digest.is_some_and(|digest| names_itself(tag, digest)) {
+            return;
+        }
+        let seen = self.seen.get_with_by_ref(repository_key, Arc::default);
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < TAGS && seen.iter().all(|known| known.tag != *tag) {
+            let (tag, at) = (tag.clone(), self.clock.now());
+            seen.push(SeenTag { tag, at });
+        }
+    }
+
+    /// The tags that a listing which began at `began` should have and lacks. What it has is forgotten, and so is what is returned:
+    /// whoever asks finds out what has become of it.
+    pub fn lacking(&self, repository_key: &RepositoryKey, listed: &TagNames, began: Duration) -> Vec<Tag> {
+        let Some(seen) = self.seen.get(repository_key) else {
+            return Vec::new();
+        };
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, after) = seen.drain(..).partition(|seen| seen.at < began);
+        *seen = after;
+        let before: Vec<SeenTag> = before;
+        let lacking = before.into_iter().filter(|seen| !listed.contains(seen.tag.as_str()));
+        lacking.map(|seen| seen.tag).collect()
+    }
+}
+
+/// Whether a tag that is named after a subject resolves to the subject itself, as GitLab's do without being there.
+pub(super) fn names_itself(tag: &Tag, digest: &Digest) -> bool {
+    tag_scheme::parse(tag.as_str()).is_some_and(|link| link.subject.digest().as_ref() == Some(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_that_began_later_should_have_what_was_seen() {
+        let (seen, repository_key) = (SeenTags::default(), RepositoryKey::new("u", "r"));
+        let tag = |name: &str| Tag::parse(name).unwrap();
+        let subject = Digest::sha256(b"subject");
+        let itself = tag(&subject.to_string().replace(':', "-"));
+        seen.note(&repository_key, &itself, Some(&subject));
+        for name in ["listed", "hidden"] {
+            seen.note(&repository_key, &tag(name), Some(&subject));
+        }
+        let listed = TagNames::from_iter(["listed"]);
+        let began = seen.clock.now();
+        assert!(seen.lacking(&repository_key, &listed, began).is_empty());
+        let later = began + Duration::from_secs(1);
+        assert_eq!(seen.lacking(&repository_key, &listed, later), [tag("hidden")]);
+        assert!(seen.lacking(&repository_key, &listed, later).is_empty());
+    }
+}

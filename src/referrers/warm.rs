@@ -1,0 +1,41 @@
+//! Reading a repository's links before anybody asks.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::context::RepositoryContext;
+use super::error::ResolveError;
+use super::manifest_store::{ManifestStore, Recheck};
+use super::scan::run::PARALLEL;
+use super::tag_listings::TagListings;
+use crate::oci::{Tag, tag_scheme};
+use crate::registry::Answer;
+
+/// Lists the tags and reads what link tags point at. Returns how many there are.
+pub(super) async fn warm(
+    listings: &TagListings,
+    manifests: &ManifestStore,
+    context: &RepositoryContext,
+) -> Result<usize, ResolveError> {
+    let names = match listings.now(context).await? {
+        Answer::Found(listing) => listing.names,
+        Answer::Absent => return Ok(0),
+        Answer::Refused(refusal) => return Err(refusal.into()),
+    };
+    let links = names.iter().filter(|name| tag_scheme::parse(name).is_some());
+    let links: Vec<Tag> = links.filter_map(|name| Tag::parse(name).ok()).collect();
+    let count = links.len();
+    stream::iter(links)
+        .map(|tag| read(manifests, context, tag))
+        .buffer_unordered(PARALLEL)
+        .try_collect::<()>()
+        .await?;
+    Ok(count)
+}
+
+async fn read(manifests: &ManifestStore, context: &RepositoryContext, tag: Tag) -> Result<(), ResolveError> {
+    match manifests.by_tag(context, &tag, Recheck::Always).await {
+        Ok(Answer::Found(_) | Answer::Absent) => Ok(()),
+        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+        Err(error) => manifests.skip(error, tag.as_str()),
+    }
+}

@@ -1,0 +1,89 @@
+//! What the upstream said.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::UpstreamError;
+use crate::oci::{Descriptor, Digest, ErrorBody};
+
+/// An upstream's answer to a question that has one.
+#[derive(Clone, Debug)]
+pub enum Answer<T> {
+    Found(T),
+    /// A 404 that says so in the registry's own words ([`ErrorBody::states_absence`]). Any other 404 (a load balancer's, a web
+    /// page, another code) is an [`super::UpstreamError`]: it says nothing about the registry's content.
+    Absent,
+    /// 401, 403, or another final refusal, to be relayed as it is.
+    Refused(Refusal),
+}
+
+impl<T> Answer<T> {
+    /// Makes something else of what was found.
+    pub fn try_map<U>(self, f: impl FnOnce(T) -> Result<U, UpstreamError>) -> Result<Answer<U>, UpstreamError> {
+        Ok(match self {
+            Self::Found(found) => Answer::Found(f(found)?),
+            Self::Absent => Answer::Absent,
+            Self::Refused(refusal) => Answer::Refused(refusal),
+        })
+    }
+}
+
+/// A response that is relayed byte for byte. Hop-by-hop headers are gone already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Refusal {
+    /// What the registry says in it (distribution-spec, "Error Codes"); `None` when the body is no registry's error.
+    pub fn error(&self) -> Option<ErrorBody> {
+        ErrorBody::parse(&self.body)
+    }
+}
+
+/// A manifest as it was served; its bytes were checked against the digest that it was asked by, where that was one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawManifest {
+    pub digest: Digest,
+    /// `Content-Type` without parameters.
+    pub media_type: String,
+    pub bytes: Bytes,
+}
+
+/// What a HEAD tells of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestHead {
+    pub digest: Digest,
+    pub media_type: String,
+    pub size: Option<u64>,
+    pub etag: Option<HeaderValue>,
+}
+
+/// What a HEAD alone says of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadOutcome {
+    Found(ManifestHead),
+    /// A 404. It has no body that states what is absent, so no absence may be concluded from it.
+    NotFound,
+    /// Neither: refused, not supported, or without a digest. A GET decides.
+    Unclear,
+}
+
+/// A response that is looked at as it is, whatever its status.
+pub type RegistryResponse = Refusal;
+
+/// What the upstream's own referrers API says. Everything that is none of this is an error.
+#[derive(Clone, Debug)]
+pub enum Native {
+    /// An image index, whatever its content type, read to its last page.
+    Entries(Vec<Descriptor>),
+    /// It holds no such repository or subject.
+    Nothing,
+    /// As registries answer that have no such API: a page for people with 404 or 403, a redirect out of the API, 405, 501. What
+    /// was seen.
+    NoRoute(String),
+    /// 401 or 403, to be relayed as it is.
+    Refused(Refusal),
+}

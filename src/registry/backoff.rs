@@ -1,0 +1,315 @@
+//! When searches leave the upstream alone: for as long as it asks for (`Retry-After`), and in growing pauses while it fails.
+//!
+//! What one search was told, the next need not be told again. It is about one repository asked with one credential; only when
+//! several repositories say so without one that answers in between, all searches of the credential wait, and with several
+//! credentials everybody's. A caller's own request, an access check and what a push needs are never refused by what a search met.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::UpstreamError;
+use super::asker::Asker;
+use super::counts::{BackoffCounts, BackoffOutcome};
+use super::retry::{ReadFailure, is_transient};
+
+/// No `Retry-After` keeps searches away for longer: after that, asking is the only way to know.
+const LONGEST_ASKED: Duration = Duration::from_secs(10 * 60);
+/// A pause that ends sooner is waited out; with a later end, the search fails at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A pause that ends sooner is no reason for an old answer: GHCR asks for less than a millisecond.
+const MOMENT: Duration = Duration::from_millis(100);
+/// The mean first pause of an upstream that fails; doubles with each failure.
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(30);
+/// One artifact that cannot be read, between others that can, must not slow down every search: it takes this many failures in
+/// a row, and no success between them, until the next one means a pause.
+const FREE_FAILURES: u32 = 2;
+/// So many repositories, or so many credentials, make what they meet the upstream's.
+const SEVERAL_REPOSITORIES: usize = 3;
+const SEVERAL_CREDENTIALS: usize = 2;
+/// Pauses that are remembered. Forgetting one costs a request.
+const MOST_PAUSES: u64 = 20_000;
+
+/// Whom a pause is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum BackoffOwner {
+    Asker(Asker),
+    /// Holds nobody back: it says whether somebody's searches in the repository wait.
+    Repository(u64),
+    Credential(u64),
+    Everybody,
+}
+
+#[derive(Clone)]
+struct BackoffPeriod {
+    until: Instant,
+    /// The part of it that the upstream asked for.
+    asked: Instant,
+    /// Who failed since one last succeeded: as many different ones as it takes to be several.
+    repositories: Several<SEVERAL_REPOSITORIES>,
+    credentials: Several<SEVERAL_CREDENTIALS>,
+    /// When it was last made longer.
+    since: Instant,
+    /// In a row.
+    failures: u32,
+    cause: UpstreamError,
+}
+
+/// Up to `N` different ones.
+#[derive(Clone, Copy)]
+struct Several<const N: usize>([Option<u64>; N]);
+
+impl<const N: usize> Several<N> {
+    const NONE: Self = Self([None; N]);
+
+    fn add(&mut self, one: u64) {
+        if !self.0.contains(&Some(one))
+            && let Some(free) = self.0.iter_mut().find(|place| place.is_none())
+        {
+            *free = Some(one);
+        }
+    }
+
+    fn are_there(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+}
+
+impl BackoffPeriod {
+    fn new(now: Instant, cause: UpstreamError) -> Self {
+        Self {
+            until: now,
+            asked: now,
+            repositories: Several::NONE,
+            credentials: Several::NONE,
+            since: now,
+            failures: 0,
+            cause,
+        }
+    }
+
+    /// Whether enough of them met it to hold back `whom`.
+    fn concerns(&self, whom: BackoffOwner) -> bool {
+        match whom {
+            BackoffOwner::Asker(_) | BackoffOwner::Repository(_) => true,
+            BackoffOwner::Credential(_) => self.repositories.are_there(),
+            BackoffOwner::Everybody => self.repositories.are_there() && self.credentials.are_there(),
+        }
+    }
+}
+
+impl From<BackoffPeriod> for UpstreamError {
+    fn from(pause: BackoffPeriod) -> Self {
+        Self::Paused {
+            cause: Arc::new(pause.cause),
+            seconds: whole_seconds(pause.until.saturating_duration_since(Instant::now())),
+        }
+    }
+}
+
+/// What one upstream's searches have to wait for.
+pub(super) struct Backoff {
+    backoff: Cache<BackoffOwner, BackoffPeriod>,
+    /// All callers are one to the upstream.
+    one_credential: bool,
+    counts: BackoffCounts,
+    changed: Notify,
+}
+
+impl Backoff {
+    /// `one_credential`: refshim's own credentials are sent, not the callers'.
+    pub(super) fn new(one_credential: bool) -> Self {
+        let backoff = Cache::builder().max_capacity(MOST_PAUSES);
+        Self {
+            backoff: backoff.time_to_idle(2 * LONGEST_ASKED).build(),
+            one_credential,
+            counts: BackoffCounts::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> &BackoffCounts {
+        &self.counts
+    }
+
+    /// Waits until `asker`'s searches may go on. Fails when that is not soon.
+    pub(super) async fn pass(&self, asker: Asker) -> Result<(), UpstreamError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut waited = false;
+        while let Some(pause) = self.current(asker) {
+            if pause.until > deadline {
+                self.counts.add(BackoffOutcome::GivenUp);
+                return Err(pause.into());
+            }
+            if !std::mem::replace(&mut waited, true) {
+                self.counts.add(BackoffOutcome::Waited);
+            }
+            sleep_until(pause.until).await;
+        }
+        Ok(())
+    }
+
+    /// Whether `asker`'s searches are to wait.
+    pub(super) fn holds_back(&self, asker: Asker) -> bool {
+        self.current(asker).is_some()
+    }
+
+    /// Back once `asker`'s searches are to wait for more than a moment, with the reason. Until then, never.
+    pub(super) async fn held_back(&self, asker: Asker) -> UpstreamError {
+        self.begins(|| self.current(asker)).await
+    }
+
+    /// The same for the searches of anybody in the asker's repository.
+    pub(super) async fn anybody_held_back(&self, asker: Asker) -> UpstreamError {
+        let whom = BackoffOwner::Repository(asker.repository);
+        self.begins(|| self.longest([whom]).or_else(|| self.current(asker)))
+            .await
+    }
+
+    async fn begins(&self, current: impl Fn() -> Option<BackoffPeriod>) -> UpstreamError {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(pause) = current()
+                && pause.until > Instant::now() + MOMENT
+            {
+                return pause.into();
+            }
+            changed.await;
+        }
+    }
+
+    /// The pause that ends last of those that `asker` is in.
+    fn current(&self, asker: Asker) -> Option<BackoffPeriod> {
+        let asker = self.sent(asker);
+        self.longest([
+            BackoffOwner::Asker(asker),
+            BackoffOwner::Credential(asker.credential),
+            BackoffOwner::Everybody,
+        ])
+    }
+
+    fn longest(&self, whom: impl IntoIterator<Item = BackoffOwner>) -> Option<BackoffPeriod> {
+        let now = Instant::now();
+        let backoff = whom.into_iter().filter_map(|whom| {
+            let pause = self.backoff.get(&whom)?;
+            (now < pause.until && pause.concerns(whom)).then_some(pause)
+        });
+        backoff.max_by_key(|pause| pause.until)
+    }
+
+    /// An attempt failed, after which the upstream perhaps asked to be left alone.
+    pub(super) fn asked(&self, asker: Asker, failure: &ReadFailure) {
+        let Some(asked) = failure.wait else { return };
+        self.change(asker, &failure.error, |pause, now| {
+            pause.asked = pause.asked.max(now + asked.min(LONGEST_ASKED));
+            pause.until = pause.until.max(pause.asked);
+        });
+    }
+
+    /// A request that began at `begun` came to nothing, its repetitions included.
+    pub(super) fn failed(&self, asker: Asker, error: &UpstreamError, begun: Instant) {
+        if !is_transient(error) {
+            return;
+        }
+        let free = if is_limit(error) { 0 } else { FREE_FAILURES };
+        self.change(asker, error, |pause, now| {
+            // Many requests that fail together are one failure.
+            if pause.failures > 0 && begun <= pause.since {
+                return;
+            }
+            pause.since = now;
+            pause.failures = pause.failures.saturating_add(1);
+            if pause.failures > free {
+                // Jitter: replicas that failed together do not come back together.
+                let mean = FIRST.saturating_mul(1 << (pause.failures - free - 1).min(16));
+                let wait = mean.min(LONGEST).mul_f64(rand::random_range(0.5..1.0));
+                pause.until = pause.until.max(now + wait);
+            }
+        });
+    }
+
+    /// The upstream answered `asker`'s search: failures are counted anew. What it asked for in this repository stays.
+    pub(super) fn succeeded(&self, asker: Asker) {
+        let asker = self.sent(asker);
+        let now = Instant::now();
+        for whom in [BackoffOwner::Asker(asker), BackoffOwner::Repository(asker.repository)] {
+            if self.backoff.contains_key(&whom) {
+                // In one step: a pause that is put in between stays.
+                self.backoff.entry(whom).and_compute_with(|known| match known {
+                    None => Op::Nop,
+                    Some(known) if known.value().asked <= now => Op::Remove,
+                    Some(known) => {
+                        let pause = known.into_value();
+                        Op::Put(BackoffPeriod {
+                            until: pause.asked,
+                            failures: 0,
+                            ..pause
+                        })
+                    }
+                });
+            }
+        }
+        self.answered(asker);
+    }
+
+    /// The upstream answered something else: it does not fail as a whole.
+    pub(super) fn answered(&self, asker: Asker) {
+        let asker = self.sent(asker);
+        for whom in [BackoffOwner::Credential(asker.credential), BackoffOwner::Everybody] {
+            if self.backoff.contains_key(&whom) {
+                self.backoff.invalidate(&whom);
+            }
+        }
+    }
+
+    fn change(&self, asker: Asker, error: &UpstreamError, change: impl Fn(&mut BackoffPeriod, Instant)) {
+        let asker = self.sent(asker);
+        let now = Instant::now();
+        let one = [
+            BackoffOwner::Asker(asker),
+            BackoffOwner::Repository(asker.repository),
+            BackoffOwner::Credential(asker.credential),
+        ];
+        // A limit is about whoever asked.
+        let all = (!is_limit(error)).then_some(BackoffOwner::Everybody);
+        for whom in one.into_iter().chain(all) {
+            self.backoff.entry(whom).and_upsert_with(|known| {
+                let mut pause =
+                    known.map_or_else(|| BackoffPeriod::new(now, error.clone()), |known| known.into_value());
+                pause.cause = error.clone();
+                pause.repositories.add(asker.repository);
+                pause.credentials.add(asker.credential);
+                change(&mut pause, now);
+                pause
+            });
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Who asks as the upstream sees it.
+    fn sent(&self, asker: Asker) -> Asker {
+        match self.one_credential {
+            true => Asker { credential: 0, ..asker },
+            false => asker,
+        }
+    }
+}
+
+/// 429 is about whoever asked.
+fn is_limit(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Limited { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS)
+}
+
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+#[path = "backoff_tests.rs"]
+mod tests;

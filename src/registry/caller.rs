@@ -1,0 +1,128 @@
+//! On whose behalf the upstream is asked, whether in a search for links, as part of which trace, and by way of which proxies.
+
+use std::fmt;
+
+use http::header::{AUTHORIZATION, VIA};
+use http::{HeaderMap, HeaderValue};
+
+use super::UpstreamError;
+use super::counts::RequestKind;
+use super::search_budget::SearchBudget;
+use crate::http::trace_context::TraceContext;
+use crate::http::via;
+
+/// The caller's own credentials, trace and `Via`, passed on as they came.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    authorization: Option<HeaderValue>,
+    trace: Option<TraceContext>,
+    /// Without it, requests made for others would go round in a loop of proxies for ever.
+    via: Option<HeaderValue>,
+    searches: bool,
+    budget: Option<SearchBudget>,
+    lists_for_others: bool,
+}
+
+impl Caller {
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The `Authorization`, the trace and the `Via` of a request.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self {
+            authorization: Self::with(headers.get(AUTHORIZATION).cloned()).authorization,
+            ..Self::of_trace(headers)
+        }
+    }
+
+    /// The trace and the `Via` of a request, without its `Authorization`.
+    pub fn of_trace(headers: &HeaderMap) -> Self {
+        Self {
+            trace: TraceContext::of(headers),
+            via: via::of(headers),
+            ..Self::anonymous()
+        }
+    }
+
+    pub fn with(authorization: Option<HeaderValue>) -> Self {
+        let authorization = authorization.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        Self {
+            authorization,
+            ..Self::default()
+        }
+    }
+
+    /// The same caller, for a search for links: its reads wait where the upstream wants to be left alone, and take no place from
+    /// other reads.
+    pub fn searching(&self) -> Self {
+        Self {
+            searches: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same caller, for a search that ends as [`UpstreamError::Unfinished`] rather than ask for more than `limit` manifests.
+    pub fn within(&self, limit: usize) -> Self {
+        Self {
+            budget: Some(SearchBudget::new(limit)),
+            ..self.clone()
+        }
+    }
+
+    /// Takes one request out of what its search may make.
+    pub(super) fn spend(&self, kind: RequestKind) -> Result<(), UpstreamError> {
+        self.budget.as_ref().map_or(Ok(()), |budget| budget.spend(kind))
+    }
+
+    /// The account that lists on behalf of this caller, where there is one ([`super::Upstream::has_listing_account`]).
+    pub fn listing_account(&self) -> Self {
+        Self {
+            authorization: None,
+            lists_for_others: true,
+            ..self.clone()
+        }
+    }
+
+    pub fn is_listing_account(&self) -> bool {
+        self.lists_for_others
+    }
+
+    pub fn searches(&self) -> bool {
+        self.searches
+    }
+
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// What a request to the upstream needs to be this caller's.
+    pub(super) fn sign(&self, headers: &mut HeaderMap) {
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(trace) = &self.trace {
+            trace.write(headers);
+        }
+        if let Some(via) = &self.via {
+            headers.insert(VIA, via.clone());
+        }
+    }
+}
+
+/// Credentials never reach a log.
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.lists_for_others {
+            "Caller(listing account)"
+        } else if self.authorization.is_some() {
+            "Caller(credentials)"
+        } else {
+            "Caller(anonymous)"
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Blobs: small ones read whole, and written.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, LOCATION};
+use http::{Method, Uri};
+
+use super::manifest_calls::check;
+use super::write::WriteRequest;
+use crate::oci::{Digest, RepositoryName};
+use crate::registry::counts::RequestKind;
+use crate::registry::origin::resolve;
+use crate::registry::reader::{ReadRequest, Redirects, classify, failure_of};
+use crate::registry::retry::{ReadFailure, Retry};
+use crate::registry::{Answer, Caller, RegistryResponse, Upstream, UpstreamError};
+
+const OCTETS: &str = "application/octet-stream";
+
+impl Upstream {
+    /// A blob of at most `limit` bytes, checked against its digest.
+    pub async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        limit: usize,
+        caller: &Caller,
+    ) -> Result<Answer<Bytes>, UpstreamError> {
+        let ask = self.ask_blob(Method::GET, Redirects::Elsewhere, repository, digest, caller)?;
+        let reply = self.ask(&ask, limit).await?;
+        classify(reply, &ask.uri)?.try_map(|reply| {
+            check(digest, &reply.body)?;
+            Ok(reply.body)
+        })
+    }
+
+    /// Writes a blob unless it is there. An upload is named by its content, so it can be begun again when it fails.
+    pub async fn put_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        bytes: Bytes,
+        caller: &Caller,
+    ) -> Result<Answer<()>, UpstreamError> {
+        if self.has_blob(repository, digest, Some(bytes.len()), caller).await? {
+            return Ok(Answer::Found(()));
+        }
+        let mut retry = Retry::new(self.retries);
+        loop {
+            match self.upload(repository, digest, bytes.clone(), caller).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    pub async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, UpstreamError> {
+        let uri = self.origin.uri(&format!("/v2/{repository}/blobs/{digest}"))?;
+        self.write(WriteRequest::empty(RequestKind::BlobWrite, Method::DELETE, uri), caller)
+            .await
+    }
+
+    /// Whether the upstream has the blob, of `size` bytes where that is known. Only a plain yes counts. A redirect is followed nowhere: signed URLs refuse HEAD; and a blob that is there may be
+    /// written again.
+    pub async fn has_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: Option<usize>,
+        caller: &Caller,
+    ) -> Result<bool, UpstreamError> {
+        let ask = self.ask_blob(Method::HEAD, Redirects::Own, repository, digest, caller)?;
+        let reply = self.ask(&ask, 0).await?;
+        let length = reply.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let same_size = length.is_none_or(|length| size.is_none() || length.parse().ok() == size);
+        Ok(reply.status == http::StatusCode::OK && same_size)
+    }
+
+    fn ask_blob<'a>(
+        &self,
+        method: Method,
+        redirects: Redirects,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &'a Caller,
+    ) -> Result<ReadRequest<'a>, UpstreamError> {
+        Ok(ReadRequest {
+            kind: RequestKind::Blob,
+            method,
+            uri: self.origin.uri(&format!("/v2/{repository}/blobs/{digest}"))?,
+            accept: "*/*",
+            redirects,
+            caller,
+        })
+    }
+
+    /// POST, then PUT: Distribution 2.8 ignores a POST that brings the content along.
+    async fn upload(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        bytes: Bytes,
+        caller: &Caller,
+    ) -> Result<Answer<()>, ReadFailure> {
+        let kind = RequestKind::BlobWrite;
+        let begin = self.origin.uri(&format!("/v2/{repository}/blobs/uploads/"))?;
+        let begun = self
+            .write(WriteRequest::empty(kind, Method::POST, begin.clone()), caller)
+            .await?;
+        match begun.status.as_u16() {
+            202 => {}
+            201 => return Ok(Answer::Found(())),
+            _ => return unwritten(begun, &begin),
+        }
+        let session = self.session(&begun, &begin, digest)?;
+        let put = self
+            .write(
+                WriteRequest {
+                    media_type: OCTETS,
+                    bytes,
+                    ..WriteRequest::empty(kind, Method::PUT, session.clone())
+                },
+                caller,
+            )
+            .await?;
+        match put.status.as_u16() {
+            201 | 204 => Ok(Answer::Found(())),
+            _ => unwritten(put, &session),
+        }
+    }
+
+    /// The URL that finishes an upload: `Location`, its query kept as it is, and the digest.
+    fn session(&self, begun: &RegistryResponse, asked: &Uri, digest: &Digest) -> Result<Uri, UpstreamError> {
+        let location = begun.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let session = location.and_then(|location| self.origin.own(&resolve(asked, location)?));
+        let session =
+            session.ok_or_else(|| UpstreamError::Invalid("an upload without a Location of its own".into()))?;
+        let separator = if session.query().is_some() { '&' } else { '?' };
+        // Of a digest's characters only `+`, in an algorithm's name, means something else in a query.
+        let digest = digest.as_str().replace('+', "%2B");
+        let finished = format!("{session}{separator}digest={digest}");
+        finished
+            .parse()
+            .map_err(|e| UpstreamError::Invalid(format!("an upload's Location: {e}")))
+    }
+}
+
+fn unwritten(reply: RegistryResponse, asked: &Uri) -> Result<Answer<()>, ReadFailure> {
+    if reply.status == http::StatusCode::TOO_MANY_REQUESTS || reply.status.is_server_error() {
+        return Err(failure_of(&reply));
+    }
+    match classify(reply, asked)? {
+        Answer::Found(_) => Err(UpstreamError::Invalid("HTTP 200 to an upload".into()).into()),
+        Answer::Absent => Ok(Answer::Absent),
+        Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+    }
+}

@@ -1,0 +1,295 @@
+//! Reading one page of `tags/list`: whole, or only its beginning where that tells enough.
+
+use std::io::{self, BufReader, Read};
+
+use bytes::{Buf as _, Bytes};
+use http::{Method, StatusCode, Uri};
+use tokio::sync::mpsc;
+
+use super::tag_page;
+use crate::http::link_header;
+use crate::registry::counts::RequestKind;
+use crate::registry::idle_timeout::IdleBody;
+use crate::registry::origin::resolve;
+use crate::registry::reader::{ReadRequest, Redirects, classify};
+use crate::registry::retry::{ReadFailure, Retry};
+use crate::registry::tag_names::TagNamesBuilder;
+use crate::registry::{Answer, Caller, Upstream, UpstreamError, collect};
+
+/// Up to this many bytes a page is parsed where it was read; above, on a thread for blocking work.
+const SMALL_PAGE: usize = 256 << 10;
+
+/// How much of a page is read.
+#[derive(Clone, Copy)]
+pub(in crate::registry) enum Extent<'a> {
+    Whole,
+    /// Until this many names are there: a registry that ignores `n` need not send its whole listing again.
+    Names(usize),
+    /// Whole, unless it begins with a name that is no news after these.
+    After(&'a TagNamesBuilder),
+}
+
+impl Extent<'_> {
+    /// Whether these first names of a page are enough.
+    fn is_reached(self, beginning: &TagNamesBuilder) -> bool {
+        match self {
+            Self::Whole => false,
+            Self::Names(count) => beginning.len() >= count,
+            Self::After(known) => !beginning.is_empty() && repeats(known, beginning.get(0)),
+        }
+    }
+
+    fn is_decided(self, beginning: &TagNamesBuilder) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Names(count) => beginning.len() >= count,
+            Self::After(_) => !beginning.is_empty(),
+        }
+    }
+}
+
+/// Whether a page that follows `known` cannot begin with `name`.
+pub(in crate::registry) fn repeats(known: &TagNamesBuilder, name: &str) -> bool {
+    match known.is_ascending() {
+        true => known.last().is_some_and(|last| name <= last),
+        false => (0..known.len()).any(|index| known.get(index) == name),
+    }
+}
+
+/// What a page was, besides its names.
+#[derive(Debug)]
+pub(in crate::registry) struct ReadTagPage {
+    /// Where its `Link` leads.
+    pub(in crate::registry) next: Option<Uri>,
+    /// It has links, none of which leads to a next page.
+    pub(in crate::registry) links_otherwise: bool,
+    /// How many names it has, as far as it was read.
+    pub(in crate::registry) count: usize,
+}
+
+/// Where names that are read go.
+#[derive(Default)]
+pub(in crate::registry) struct PageNames {
+    pub(in crate::registry) names: TagNamesBuilder,
+    /// Bytes read so far, of this page and those before it.
+    pub(in crate::registry) bytes: usize,
+}
+
+impl Upstream {
+    /// Reads one page, and once more where it broke off.
+    pub(in crate::registry) async fn read_page(
+        &self,
+        uri: Uri,
+        extent: Extent<'_>,
+        into: &mut PageNames,
+        caller: &Caller,
+    ) -> Result<Answer<ReadTagPage>, UpstreamError> {
+        let ask = ReadRequest {
+            kind: RequestKind::Tags,
+            method: Method::GET,
+            uri,
+            accept: "application/json",
+            redirects: Redirects::Elsewhere,
+            caller,
+        };
+        let mut retry = Retry::new(self.retries);
+        let (mark, bytes) = (into.names.mark(), into.bytes);
+        loop {
+            match self.read_page_once(&ask, extent, into).await {
+                Ok(answer) => {
+                    self.went_well(&ask);
+                    return Ok(answer);
+                }
+                Err(failure) => self.again(&mut retry, &ask, failure).await?,
+            }
+            into.names.rewind(mark);
+            into.bytes = bytes;
+        }
+    }
+
+    async fn read_page_once(
+        &self,
+        ask: &ReadRequest<'_>,
+        extent: Extent<'_>,
+        into: &mut PageNames,
+    ) -> Result<Answer<ReadTagPage>, ReadFailure> {
+        let mut heard = self.attempt(ask).await?;
+        if heard.response.status() != StatusCode::OK {
+            let reply = collect::refusal(heard.response).await?;
+            // Only 200 is ever found, and this is something else.
+            let nothing = |_| Err(UpstreamError::Invalid("a page without content".into()));
+            return Ok(classify(reply, &ask.uri)?.try_map(nothing)?);
+        }
+        let headers = heard.response.headers();
+        let invalid = |error: link_header::NotUnderstood| UpstreamError::Invalid(error.to_string());
+        let link = link_header::next(headers).map_err(invalid)?;
+        let links_otherwise = link.is_none() && link_header::has_links(headers);
+        let next = match link {
+            Some(link) => Some(self.page_link(&heard.uri, &link)?),
+            None => None,
+        };
+        let before = into.names.len();
+        self.read_names(heard.response.body_mut(), extent, into).await?;
+        Ok(Answer::Found(ReadTagPage {
+            next,
+            links_otherwise,
+            count: into.names.len() - before,
+        }))
+    }
+
+    /// Where a page's `Link` leads. Pages of the upstream link to the upstream; those of a host that it redirects to, which
+    /// get no credentials, to that host.
+    fn page_link(&self, from: &Uri, link: &str) -> Result<Uri, UpstreamError> {
+        if self.origin.holds(from) {
+            return self.own_link(from, link);
+        }
+        let stays = |target: &Uri| {
+            let port = |uri: &Uri| uri.port_u16();
+            target.scheme() == from.scheme() && target.host() == from.host() && port(target) == port(from)
+        };
+        let target = resolve(from, link).filter(stays);
+        target.ok_or_else(|| UpstreamError::Invalid("a Link from a page elsewhere to yet another host".into()))
+    }
+
+    /// A link must lead to the upstream itself: credentials go with it. Artifactory and Nexus write paths of their inside; what
+    /// tells a page from the next is the query.
+    pub(in crate::registry) fn own_link(&self, asked: &Uri, link: &str) -> Result<Uri, UpstreamError> {
+        let target = resolve(asked, link).and_then(|target| self.origin.own(&target));
+        let next = match target {
+            Some(target) if !self.origin.is_api(&target) => {
+                self.origin.same_path(asked, target.query().unwrap_or_default())
+            }
+            target => target,
+        };
+        next.ok_or_else(|| UpstreamError::Invalid("a Link to somewhere else".into()))
+    }
+
+    async fn read_names(
+        &self,
+        body: &mut IdleBody,
+        extent: Extent<'_>,
+        into: &mut PageNames,
+    ) -> Result<(), UpstreamError> {
+        let mut chunks = Vec::new();
+        let (mut size, mut tried) = (0, 0);
+        let mut decided = extent.is_decided(&TagNamesBuilder::default());
+        while size <= SMALL_PAGE {
+            let Some(chunk) = self.next_chunk(body, into).await? else {
+                return parse(chunks.into_iter(), &mut into.names);
+            };
+            size += chunk.len();
+            chunks.push(chunk);
+            if decided || size < 2 * tried {
+                continue;
+            }
+            tried = size;
+            let beginning = beginning(&chunks);
+            if extent.is_reached(&beginning) {
+                return append(&beginning, &mut into.names);
+            }
+            decided = extent.is_decided(&beginning);
+        }
+        self.read_large(chunks, body, into).await
+    }
+
+    /// Parses on another thread while the body still arrives.
+    async fn read_large(
+        &self,
+        begun: Vec<Bytes>,
+        body: &mut IdleBody,
+        into: &mut PageNames,
+    ) -> Result<(), UpstreamError> {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let mut names = std::mem::take(&mut into.names);
+        let parsing = tokio::task::spawn_blocking(move || {
+            let arriving = std::iter::from_fn(|| receiver.blocking_recv());
+            let result = parse(begun.into_iter().chain(arriving), &mut names);
+            (names, result)
+        });
+        let fed = self.feed(sender, body, into).await;
+        let (names, parsed) = parsing
+            .await
+            .map_err(|error| UpstreamError::Invalid(error.to_string()))?;
+        into.names = names;
+        // A body that broke off parses badly too; why it did is what matters.
+        fed.and(parsed)
+    }
+
+    /// Passes the body on until it ends, or until the parser has seen enough.
+    async fn feed(
+        &self,
+        parser: mpsc::Sender<Bytes>,
+        body: &mut IdleBody,
+        into: &mut PageNames,
+    ) -> Result<(), UpstreamError> {
+        while let Some(chunk) = self.next_chunk(body, into).await? {
+            if parser.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_chunk(&self, body: &mut IdleBody, into: &mut PageNames) -> Result<Option<Bytes>, UpstreamError> {
+        let chunk = collect::next_chunk(body).await?;
+        into.bytes += chunk.as_ref().map_or(0, Bytes::len);
+        self.check_bytes(into)?;
+        Ok(chunk)
+    }
+
+    /// Fails where more was read than may be.
+    pub(in crate::registry) fn check_bytes(&self, read: &PageNames) -> Result<(), UpstreamError> {
+        match read.bytes > self.tag_list_bytes {
+            true => Err(UpstreamError::Invalid(format!(
+                "its tag listing is larger than {} bytes",
+                self.tag_list_bytes
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The names that the beginning of a page holds.
+fn beginning(chunks: &[Bytes]) -> TagNamesBuilder {
+    let mut names = TagNamesBuilder::default();
+    // It breaks off, so that parsing fails at its end.
+    let _ = parse(chunks.iter().cloned(), &mut names);
+    names
+}
+
+pub(in crate::registry) fn append(page: &TagNamesBuilder, names: &mut TagNamesBuilder) -> Result<(), UpstreamError> {
+    for index in 0..page.len() {
+        let pushed = names.push(page.get(index));
+        pushed.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn parse(chunks: impl Iterator<Item = Bytes>, names: &mut TagNamesBuilder) -> Result<(), UpstreamError> {
+    let reader = ChunkReader {
+        chunks,
+        current: Bytes::new(),
+    };
+    tag_page::parse(BufReader::new(reader), names)
+        .map_err(|error| UpstreamError::Invalid(format!("a page of tags that cannot be read: {error}")))
+}
+
+/// Reads pieces as one text.
+struct ChunkReader<I> {
+    chunks: I,
+    current: Bytes,
+}
+
+impl<I: Iterator<Item = Bytes>> Read for ChunkReader<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.next() {
+                Some(chunk) => self.current = chunk,
+                None => return Ok(0),
+            }
+        }
+        let length = self.current.len().min(buffer.len());
+        self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}

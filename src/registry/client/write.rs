@@ -1,0 +1,71 @@
+//! refshim's own writes. What the upstream answers is the answer; nothing is repeated here.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
+use http::{HeaderValue, Method, Request, Uri};
+
+use super::manifest_calls::media_type;
+use crate::http::body::Body;
+use crate::registry::counts::RequestKind;
+use crate::registry::reader::OWN_USER_AGENT;
+use crate::registry::{Caller, RegistryResponse, Upstream, UpstreamError, collect};
+
+/// One write to a `uri` of the upstream's own.
+#[derive(Clone)]
+pub(in crate::registry) struct WriteRequest<'a> {
+    pub kind: RequestKind,
+    pub method: Method,
+    pub uri: Uri,
+    /// Empty: none.
+    pub media_type: &'a str,
+    pub bytes: Bytes,
+    /// The ETag that must still be current.
+    pub if_match: Option<&'a HeaderValue>,
+}
+
+impl WriteRequest<'_> {
+    /// A write without content.
+    pub fn empty(kind: RequestKind, method: Method, uri: Uri) -> Self {
+        Self {
+            kind,
+            method,
+            uri,
+            media_type: "",
+            bytes: Bytes::new(),
+            if_match: None,
+        }
+    }
+}
+
+impl Upstream {
+    pub(in crate::registry) async fn write(
+        &self,
+        write: WriteRequest<'_>,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, UpstreamError> {
+        let (kind, content_type) = (write.kind, write.media_type);
+        let length = write.bytes.len();
+        let mut request = Request::new(Body::from(write.bytes));
+        *request.method_mut() = write.method;
+        *request.uri_mut() = write.uri;
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, OWN_USER_AGENT);
+        // hyper says nothing of an empty body, and some servers insist (411).
+        headers.insert(CONTENT_LENGTH, length.into());
+        if !content_type.is_empty() {
+            let invalid = |_| UpstreamError::Invalid(format!("'{}' is no media type", content_type.escape_default()));
+            headers.insert(CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(invalid)?);
+        }
+        if let Some(etag) = write.if_match {
+            headers.insert(IF_MATCH, etag.clone());
+        }
+        caller.sign(headers);
+        let response = self.send_own(kind, request).await?;
+        let reply = collect::refusal(response).await?;
+        if reply.status.is_success() {
+            // Whoever answers with a web page has stored nothing.
+            media_type(&reply.headers)?;
+        }
+        Ok(reply)
+    }
+}

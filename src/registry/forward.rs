@@ -1,0 +1,92 @@
+//! Pass-through: a caller's request as it is, to the upstream, and the answer back. Streams both ways.
+
+use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http_body::Body as _;
+
+use super::counts::RequestKind;
+use super::idle_timeout::IdleBody;
+use super::retry::Retry;
+use super::{Upstream, UpstreamError, blob_redirect};
+use crate::http::body::Body;
+
+impl Upstream {
+    /// Passes `request` on. Its URI is origin-form and stays byte-exact behind the upstream's own path prefix; hop-by-hop headers
+    /// are gone already. A GET or HEAD without a body is tried again while no answer has begun. Where the configuration says
+    /// so, a blob is fetched from where the upstream redirects to. Dropping the future or the body of the response cancels
+    /// the request.
+    pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = self.origin.below(parts.uri.path_and_query())?;
+        // ALPN decides what is spoken; how the caller spoke is no matter.
+        parts.version = Version::HTTP_11;
+        clean(&mut parts.headers);
+        let idempotent = matches!(parts.method, Method::GET | Method::HEAD) && body.is_end_stream();
+        if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) && body.is_end_stream() {
+            // Over HTTP/2 an empty body needs no length; over HTTP/1.1 some servers insist (411).
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        if !idempotent {
+            let request = Request::from_parts(parts, body);
+            return self.send_own(RequestKind::Forward, request).await.map(relay_response);
+        }
+        let mut retry = Retry::new(self.retries);
+        loop {
+            let mut again = Request::new(Body::empty());
+            again.method_mut().clone_from(&parts.method);
+            again.uri_mut().clone_from(&parts.uri);
+            again.headers_mut().clone_from(&parts.headers);
+            match self.send_own(RequestKind::Forward, again).await {
+                Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => {
+                    retry.after(error.into()).await?
+                }
+                Ok(response) if parts.uri.path().contains("/manifests/") => {
+                    self.saw_manifest(&parts.method, &response);
+                    return Ok(relay_response(response));
+                }
+                Ok(response) if self.streams_blobs && blob_redirect::is_away(&parts, &response) => {
+                    return Box::pin(self.fetch_stored(&parts, response)).await;
+                }
+                other => return other.map(relay_response),
+            }
+        }
+    }
+}
+
+/// The upstream gets its own `Host`, and nothing that would make it build URLs of the caller's view: those are rewritten here,
+/// and Distribution believes `Forwarded` before all. `Expect` is met between the caller and refshim.
+fn clean(headers: &mut HeaderMap) {
+    let forwarded = |name: &HeaderName| *name == FORWARDED || name.as_str().starts_with("x-forwarded-");
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| forwarded(name)).cloned().collect();
+    for name in unwanted.iter().chain(&[HOST, EXPECT]) {
+        headers.remove(name);
+    }
+}
+
+pub(super) fn relay_response(response: Response<IdleBody>) -> Response<Body> {
+    let mut response = response.map(Body::stream);
+    *response.version_mut() = Version::HTTP_11;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_view_of_the_proxy_stays_here() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "host",
+            "forwarded",
+            "x-forwarded-host",
+            "X-Forwarded-Proto",
+            "expect",
+            "accept",
+        ] {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), "x".parse().unwrap());
+        }
+        clean(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["accept"]);
+    }
+}

@@ -1,0 +1,316 @@
+//! Promise: the configuration is merged from file, environment and flags, everything that is wrong is said at once, and
+//! `config.example.toml` shows every key with its default.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use refshim::testing::config::{Config, Depth, LogFormat, Overrides, UpstreamConfig, load_with};
+use refshim::testing::oci::LinkSource;
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.toml");
+
+fn load(file: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Vec<String>> {
+    let mut on_disk = tempfile::NamedTempFile::new().unwrap();
+    on_disk.write_all(file.as_bytes()).unwrap();
+    load_file(on_disk.path(), environment, overrides)
+}
+
+fn load_file(file: &Path, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Vec<String>> {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    load_with(Some(file), environment, overrides).map_err(|errors| errors.0.iter().map(ToString::to_string).collect())
+}
+
+fn problems(file: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    load(file, environment, &Overrides::default()).unwrap_err()
+}
+
+#[test]
+fn the_example_holds_the_defaults() {
+    let example = load_file(Path::new(EXAMPLE), &[], &Overrides::default()).unwrap();
+    let defaults = Config {
+        upstreams: vec![UpstreamConfig::new("https://ghcr.io".parse().unwrap())],
+        ..Config::default()
+    };
+    assert_eq!(format!("{example:#?}"), format!("{defaults:#?}"));
+}
+
+/// The keys of `section`, as the error about an unknown one lists them.
+fn keys_of(section: &str) -> BTreeSet<String> {
+    let file = match section {
+        "" => "no-such-key = 1\n[[upstream]]\nurl = 'http://r'".to_owned(),
+        "upstream" => "[[upstream]]\nurl = 'http://r'\nno-such-key = 1".to_owned(),
+        "upstream.credentials" => "[[upstream]]\nurl = 'http://r'\n[upstream.credentials]\nno-such-key = 1".to_owned(),
+        _ => format!("[{section}]\nno-such-key = 1\n[[upstream]]\nurl = 'http://r'"),
+    };
+    let problems = problems(&file, &[]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (_, list) = problems[0].split_once("expected ").unwrap();
+    let list = list.trim_start_matches("one of ").replace(" or ", ", ");
+    list.split(", ").map(str::to_owned).collect()
+}
+
+/// The keys of each section of the example, those that are commented out included.
+fn keys_of_the_example() -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let mut section = String::new();
+    let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+            keys.entry(section.clone()).or_default().insert(key.to_owned());
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let example = keys_of_the_example();
+    let inside = |section: &str| -> BTreeSet<String> {
+        let sections = example.keys();
+        let nested = sections.filter_map(|name| match name.rsplit_once('.') {
+            Some((parent, name)) => (parent == section).then(|| name.to_owned()),
+            None => section.is_empty().then(|| name.to_owned()),
+        });
+        nested.collect()
+    };
+    assert_eq!(inside(""), keys_of(""));
+    // What stands below links.credentials are names of upstreams.
+    for (section, keys) in example.iter().filter(|(section, _)| *section != "links.credentials") {
+        let all: BTreeSet<String> = keys.union(&inside(section)).cloned().collect();
+        assert_eq!(all, keys_of(section), "[{section}]");
+    }
+}
+
+#[test]
+fn the_commented_keys_of_the_example_are_right_too() {
+    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| rest.contains(" = "))
+                .unwrap_or(line)
+        })
+        // Files that are not there, and what only makes sense with another kind of credentials.
+        .filter(|line| {
+            let of_another_kind = ["username", "password", "region", "endpoint", "otlp_endpoint"];
+            let key = line.split_once(" = ").map_or("", |(key, _)| key);
+            !line.contains("file = ") && !of_another_kind.contains(&key)
+        })
+        .collect();
+    let config = load(&lines.join("\n"), &[], &Overrides::default()).unwrap();
+    assert_eq!(config.server.public_url.unwrap().as_str(), "https://refs.example.org/");
+}
+
+#[test]
+fn flags_beat_environment_beats_file() {
+    let file =
+        "[server]\nlisten = '127.0.0.1:1'\n[log]\nformat = 'text'\n[[upstream]]\nurl = 'http://file'\nretries = 7";
+    let environment = [
+        ("REFSHIM_SERVER__LISTEN", "127.0.0.1:2"),
+        ("REFSHIM_UPSTREAM__0__URL", "http://environment"),
+        ("REFSHIM_ADMIN__LISTEN", "127.0.0.1:3"),
+        ("REFSHIM_CACHE__FRESH_FOR", "1m 30s"),
+        ("REFSHIM_CACHE__MANIFEST_BYTES", "1048576"),
+        ("REFSHIM_LINKS__SOURCES", "subject, cosign-tag"),
+        ("REFSHIM_WRITING__MAINTAIN_FALLBACK_TAG", "true"),
+    ];
+    let overrides = Overrides {
+        upstream: Some("http://flag".into()),
+        log_format: Some(LogFormat::Json),
+        ..Overrides::default()
+    };
+    let config = load(file, &environment, &overrides).unwrap();
+    assert_eq!(config.upstreams[0].url.as_str(), "http://flag/");
+    assert_eq!(
+        (config.upstreams[0].name.as_str(), config.upstreams[0].retries),
+        ("default", 7)
+    );
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.admin.listen.port(), 3);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.cache.fresh_for, Duration::from_secs(90));
+    assert_eq!(config.cache.manifest_bytes, 1 << 20);
+    assert_eq!(
+        config.links.sources,
+        [LinkSource::Subject, LinkSource::CosignTag].into()
+    );
+    assert_eq!(config.links.depth, Depth::Auto);
+    assert!(config.writing.maintain_fallback_tag);
+}
+
+#[test]
+fn one_upstream_from_a_flag_is_enough() {
+    let overrides = Overrides {
+        upstream: Some("https://ghcr.io".into()),
+        ..Overrides::default()
+    };
+    let config = load_with(None, [], &overrides).unwrap();
+    assert_eq!(config.upstreams.len(), 1);
+    assert_eq!(config.upstreams[0].name, "default");
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_and_names_its_key() {
+    let file = r#"
+        unknown = 1
+        [server]
+        listen = "nowhere"
+        lisen = "127.0.0.1:1"
+        rewrite_realm = "perhaps"
+        [log]
+        format = "xml"
+        level = "loud"
+        [[upstream]]
+        url = "ftp://x"
+        idle_timeout = "5 parsecs"
+        retries = -1
+        scan_concurrency = 0
+        [[upstream]]
+        name = "two"
+        ca_file = "/no/such/file.pem"
+        [cache]
+        access_for = "2m"
+        list_bytes = "4MB"
+        [links]
+        sources = ["subject", "psychic", "telepathic"]
+        [tags]
+        hide = ["none", "cosign"]
+    "#;
+    let found = problems(
+        file,
+        &[("REFSHIM_ADMIN__LISTEN", "nowhere"), ("REFSHIM_ADMIN_LISTEN", "x")],
+    );
+    for expected in [
+        "unknown: unknown key, expected one of server, admin",
+        "server.listen: 'nowhere' is not an address: write it like 127.0.0.1:5100",
+        "server.lisen: unknown key, expected one of listen",
+        "server.rewrite_realm: ",
+        "log.format: 'xml' is not one of text, json",
+        "log.level: 'loud' is not a log level",
+        "upstream[0].url: 'ftp://x' must start with http:// or https://",
+        "upstream[0].idle_timeout: '5 parsecs' is not a duration: write it like 30s",
+        "upstream[0].retries: ",
+        "upstream[0].scan_concurrency: must be at least 1",
+        "upstream[1].url: is missing",
+        "upstream[1].ca_file: '/no/such/file.pem' is not a file",
+        "cache.access_for: must be at most 60s",
+        "cache.list_bytes: '4MB' is not a size in bytes",
+        "links.sources: 'psychic', 'telepathic' not among subject, ",
+        "tags.hide: 'none' stands alone",
+        "REFSHIM_ADMIN_LISTEN: is no known variable",
+        "admin.listen: 'nowhere' is not an address: write it like 127.0.0.1:5100 or [::]:5100 (set by REFSHIM_ADMIN__LISTEN)",
+    ] {
+        assert!(
+            found.iter().any(|line| line.starts_with(expected)),
+            "{expected}\nnot in\n{found:#?}"
+        );
+    }
+    assert_eq!(found.len(), 18, "{found:#?}");
+    assert!(found.iter().all(|line| !line.contains('\n')), "{found:#?}");
+}
+
+#[test]
+fn sections_of_the_wrong_shape_are_named() {
+    let found = problems("server = 1\nupstream = [5, { url = 'http://r' }]", &[]);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with("server: ") || found[1].starts_with("server: "),
+        "{found:#?}"
+    );
+    assert!(found.iter().any(|line| line.starts_with("upstream[0]: ")), "{found:#?}");
+}
+
+#[test]
+fn broken_toml_and_missing_files_are_one_line() {
+    let found = problems("[server\nlisten = 1", &[]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("line 1") && !found[0].contains('\n'), "{found:#?}");
+    let found = load_file(Path::new("/no/such/refshim.toml"), &[], &Overrides::default()).unwrap_err();
+    assert!(
+        found[0].starts_with("/no/such/refshim.toml: cannot be read"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn upstreams_need_names_of_their_own_and_listeners_addresses() {
+    let file = "[[upstream]]\nurl='http://a'\n[[upstream]]\nurl='http://b:1'\n[[upstream]]\nurl='http://c'\nname='default'\n\
+                [admin]\nlisten='127.0.0.1:5100'";
+    let found = problems(file, &[]);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with("upstream[2].name: 'default' is taken"),
+        "{found:#?}"
+    );
+    assert!(found[1].starts_with("admin.listen: "), "{found:#?}");
+    let found = load_with(None, [], &Overrides::default()).unwrap_err();
+    assert!(
+        found
+            .to_string()
+            .starts_with("upstream: is missing: give --upstream URL"),
+        "{found}"
+    );
+}
+
+#[test]
+fn half_of_a_key_pair_is_refused() {
+    let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let file = |table: &str, key: &str| format!("[{table}]\n{key} = '{there}'\n[[upstream]]\nurl = 'http://r'");
+    for (table, key, missing) in [
+        ("server.tls", "cert_file", &["server.tls.key_file"][..]),
+        ("server.tls", "key_file", &["server.tls.cert_file"]),
+        ("admin.tls", "client_ca_file", &["admin.tls.cert_file"]),
+    ] {
+        let problems = problems(&file(table, key), &[]);
+        let keys: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.split(':').next().unwrap())
+            .collect();
+        assert_eq!(keys, missing, "{problems:?}");
+    }
+}
+
+#[cfg(not(feature = "ecr"))]
+#[test]
+fn what_this_build_lacks_is_said_in_one_line() {
+    let file = "[[upstream]]\nurl = 'https://a.dkr.ecr.b.amazonaws.com'\n[upstream.credentials]\nkind = 'ecr'\n";
+    let problems = problems(file, &[]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("upstream[0].credentials.kind: "),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("--features ecr"), "{problems:?}");
+}
+
+#[test]
+fn a_region_without_ecr_is_refused() {
+    let file = "[[upstream]]\nurl = 'https://ghcr.io'\n[upstream.credentials]\nregion = 'eu-west-1'\n";
+    let problems = problems(file, &[]);
+    assert!(problems[0].contains("must be \"ecr\""), "{problems:?}");
+}
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_collector_needs_a_build_that_can_send_to_it() {
+    let problems = problems(
+        "[telemetry]\notlp_endpoint = 'http://127.0.0.1:4318'\n[[upstream]]\nurl = 'https://ghcr.io'\n",
+        &[],
+    );
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("--features otel"), "{problems:?}");
+}
+
+#[test]
+fn no_blob_may_be_remembered() {
+    let file = "[cache]\nsmall_blob = 0\n[[upstream]]\nurl = 'http://r'";
+    let config = load(file, &[], &Overrides::default()).unwrap();
+    assert_eq!(config.cache.small_blob, 0);
+}

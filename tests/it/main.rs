@@ -1,0 +1,61 @@
+//! All that refshim promises, tested from outside: a module per promise (`tests/README.md` is the index).
+//!
+//! One program, so that what the tests stand on (`support`) is compiled once. Nothing here may change the process: no variables of the
+//! environment, no working folder, no limits.
+
+mod admin;
+mod authorisation;
+mod blob_redirects;
+mod budget;
+mod cli;
+mod clients;
+mod clients_write;
+mod config;
+mod conformance;
+mod credentials;
+mod deletes;
+mod demo;
+mod deploy;
+mod documents;
+mod envelopes;
+mod events;
+mod fakes_work;
+mod gc;
+mod hostile_bytes;
+mod hostile_caller;
+mod hostile_upstream;
+mod inspect;
+mod kill;
+mod layering;
+mod limits;
+mod link_sources;
+mod manners;
+mod materialize;
+mod matrix;
+mod names;
+mod none_is_proof;
+mod outage;
+mod paging;
+mod passthrough;
+mod properties;
+mod proposal_d;
+mod proposals;
+mod push;
+mod quirks;
+mod quirky_pushes;
+mod reading_golden;
+mod referrers;
+mod referrers_tag;
+mod registry_client;
+mod render_golden;
+mod replicas;
+mod soak;
+mod support;
+mod support_works;
+mod synthesised_tag;
+mod tag_pages;
+mod tags;
+mod tls;
+mod transfers;
+mod ui;
+mod upstreams;

@@ -1,0 +1,137 @@
+//! TLS to the upstream: trusted authorities only, the protocol by ALPN.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use refshim::testing::http::body::Body;
+use refshim::testing::registry::{SetupError, Upstream, UpstreamError};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::registry_client::{anyone, upstream_with};
+
+/// A certificate of 127.0.0.1 in `folder`, its own authority: `cert.pem` and `key.pem`.
+fn certificate(folder: &Path) {
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=tests"])
+        .args([
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .current_dir(folder)
+        .output()
+        .expect("openssl runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Serves under the certificate in `folder`; tells each request's version.
+async fn serve(folder: &Path, alpn: &[&str]) -> (String, mpsc::UnboundedReceiver<Version>, JoinSet<()>) {
+    let chain = vec![CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let (seen, versions) = mpsc::unbounded_channel();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust the certificate breaks off.
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let seen = seen.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let _ = seen.send(request.version());
+                std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Body::empty())))
+            });
+            tokio::spawn(async move {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (url, versions, server)
+}
+
+fn trusting(url: &str, file: &Path) -> Upstream {
+    upstream_with(url, |config, _| config.ca_file = Some(file.to_owned()))
+}
+
+#[tokio::test]
+async fn alpn_decides_what_is_spoken() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path());
+    for (alpn, expected) in [
+        (&["h2", "http/1.1"][..], Version::HTTP_2),
+        (&["http/1.1"], Version::HTTP_11),
+        (&[], Version::HTTP_11),
+    ] {
+        let (url, mut versions, _server) = serve(folder.path(), alpn).await;
+        let upstream = trusting(&url, &folder.path().join("cert.pem"));
+        upstream.get("/v2/", &anyone(), 100).await.unwrap();
+        let head = Request::builder().uri("/v2/").body(Body::empty()).unwrap();
+        upstream.forward(head).await.unwrap();
+        assert_eq!(
+            (versions.recv().await, versions.recv().await),
+            (Some(expected), Some(expected))
+        );
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_not_trusted() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certificate(folder.path());
+    certificate(other.path());
+    let (url, _versions, _server) = serve(folder.path(), &["h2"]).await;
+    let answer = trusting(&url, &other.path().join("cert.pem"))
+        .get("/v2/", &anyone(), 100)
+        .await;
+    assert!(
+        matches!(&answer, Err(UpstreamError::Connect(reason)) if reason.contains("certificate")),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_told_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for file in [empty, folder.path().join("missing.pem")] {
+        let mut config = refshim::testing::config::UpstreamConfig::new("https://r.example".parse().unwrap());
+        config.ca_file = Some(file);
+        let setup = Upstream::new(&config, &Default::default());
+        assert!(matches!(setup.map(drop), Err(SetupError::Authorities { .. })));
+    }
+}

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::cache::{Key, RepositoryKey};
 use crate::config::{Depth, ListingKind};
 use crate::oci::{Reference, SubjectKey, Tag, tag_scheme};
-use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
+use crate::registry::{Answer, HeadOutcome, Refusal, TagNames, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
@@ -308,6 +308,22 @@ async fn is_any_there(scan: &Scan, tags: impl IntoIterator<Item = Tag>) -> Resul
     Ok(found.contains(&true))
 }
 
+/// The same for tags that a listing perhaps lacks. Nothing rests on a 404 to a HEAD here, so no GET has to confirm it.
+async fn is_any_unlisted(scan: &Scan, tags: impl IntoIterator<Item = Tag>) -> Result<bool, UpstreamError> {
+    let asked = tags.into_iter().map(|tag| async move {
+        let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+        let reference = Reference::Tag(tag.clone());
+        let head = upstream.head_only(&context.repository, &reference, &context.caller);
+        match head.await? {
+            HeadOutcome::Found(head) => Ok(!names_itself(&tag, &head.digest)),
+            HeadOutcome::NotFound => Ok(false),
+            HeadOutcome::Unclear => is_there(scan, &tag).await,
+        }
+    });
+    let found = futures_util::future::try_join_all(asked).await?;
+    Ok(found.contains(&true))
+}
+
 /// Whether the registry gives a manifest by this tag that is not the subject which the tag names.
 async fn is_there(scan: &Scan, tag: &Tag) -> Result<bool, UpstreamError> {
     let context = &scan.context;
@@ -355,7 +371,7 @@ async fn lacks_what_is_there(scan: &Scan, names: &ScannedNames) -> Result<bool, 
             .seen
             .lacking(&scan.context.repository_key, &listing.names, names.began);
         let lacking = lacking.into_iter().filter(|tag| !names.written.contains(tag));
-        if is_any_there(scan, lacking.take(ASKED_FOR)).await? {
+        if is_any_unlisted(scan, lacking.take(ASKED_FOR)).await? {
             return Ok(true);
         }
     }
@@ -363,7 +379,7 @@ async fn lacks_what_is_there(scan: &Scan, names: &ScannedNames) -> Result<bool, 
     // A subject that a caller made up would show nothing.
     if !scan.tags.was_tried(repository_key) && scan.subject_is_given().await? {
         scan.tags.tried.insert(repository_key.clone(), Instant::now());
-        return Ok(is_any_there(scan, computed(scan, names, TRIED)).await?);
+        return Ok(is_any_unlisted(scan, computed(scan, names, TRIED)).await?);
     }
     Ok(false)
 }

@@ -1,4 +1,4 @@
-//! WrittenTags that refshim itself wrote a while ago. They lie over every listing, because a registry's may lag behind what it
+//! Tags that refshim itself wrote a while ago. They lie over every listing, because a registry's may lag behind what it
 //! acknowledged: until one that began later shows them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,9 +14,9 @@ use crate::oci::{SubjectKey, tag_scheme};
 
 /// No registry's listing lags longer.
 const REMEMBERED_FOR: Duration = Duration::from_secs(10 * 60);
-/// WrittenTags remembered of all repositories; beyond, the oldest go.
+/// Tags remembered of all repositories; beyond, the oldest go.
 const REMEMBERED: usize = 100_000;
-/// WrittenTags that replicas share of one subject, and of all ordinary tags of a repository; beyond, the oldest go.
+/// Tags that replicas share of one subject, and of all ordinary tags of a repository; beyond, the oldest go.
 const SHARED: usize = 1000;
 
 /// One tag, and what refshim did with it last.
@@ -27,6 +27,9 @@ pub(super) struct WrittenTag {
     pub at: Duration,
     /// Whether it was deleted, or found to be gone.
     gone: bool,
+    /// The manifest that it was written for; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Arc<str>>,
 }
 
 /// What replicas tell each other of one subject's tags, or of a repository's ordinary ones.
@@ -84,13 +87,21 @@ pub(super) struct OwnWrites {
 
 impl OwnWrites {
     /// The tag was written; back when other replicas can know it.
-    pub async fn written(&self, cache: &Cache, repository_key: &RepositoryKey, name: &str) {
-        self.note(cache, repository_key, name, false).await;
+    pub async fn written(&self, cache: &Cache, repository_key: &RepositoryKey, name: &str, digest: Option<&str>) {
+        self.note(cache, repository_key, name, false, digest).await;
     }
 
     /// The tag was deleted, or needs to be remembered no longer.
     pub async fn gone(&self, cache: &Cache, repository_key: &RepositoryKey, name: &str) {
-        self.note(cache, repository_key, name, true).await;
+        self.note(cache, repository_key, name, true, None).await;
+    }
+
+    /// A manifest was deleted: many registries delete the tags with what they name, and a listing tells where one does not.
+    pub async fn gone_with(&self, cache: &Cache, repository_key: &RepositoryKey, digest: &str) {
+        let tags = self.all(cache, repository_key).await.into_iter();
+        for tag in tags.filter(|tag| tag.digest.as_deref() == Some(digest)) {
+            self.gone(cache, repository_key, &tag.name).await;
+        }
     }
 
     /// A listing shows it: this process needs to remember it no longer.
@@ -106,11 +117,12 @@ impl OwnWrites {
         }
     }
 
-    async fn note(&self, cache: &Cache, repository_key: &RepositoryKey, name: &str, gone: bool) {
+    async fn note(&self, cache: &Cache, repository_key: &RepositoryKey, name: &str, gone: bool, digest: Option<&str>) {
         let tag = WrittenTag {
             name: name.into(),
             at: self.clock.now(),
             gone,
+            digest: digest.map(Arc::from),
         };
         self.remember(repository_key, &tag);
         if cache.shared_health().is_none() {
@@ -227,7 +239,7 @@ mod tests {
         let (key, of_other) = (SubjectKey::of(&one), format!("{}.sig", SubjectKey::of(&other)));
         let link = format!("{key}.sig");
         for name in [&*link, &*of_other, "v1"] {
-            writes.written(&cache, &repository_key, name).await;
+            writes.written(&cache, &repository_key, name, None).await;
         }
         assert_eq!(names(&writes.of(&cache, &repository_key, &key).await), [&*link, "v1"]);
         assert_eq!(writes.all(&cache, &repository_key).await.len(), 3);
@@ -237,7 +249,7 @@ mod tests {
         assert_eq!(names(&writes.of(&cache, &repository_key, &key).await), [&*link]);
         tokio::time::advance(REMEMBERED_FOR).await;
         assert!(writes.all(&cache, &repository_key).await.is_empty());
-        writes.written(&cache, &repository_key, "v2").await;
+        writes.written(&cache, &repository_key, "v2", None).await;
         let remembered = writes.remembered.lock().unwrap();
         assert_eq!((remembered.tags.len(), remembered.order.len()), (1, 1));
     }
@@ -248,6 +260,7 @@ mod tests {
             name: name.into(),
             at: Duration::from_secs(at),
             gone,
+            digest: None,
         };
         let one = SharedTags(vec![tag("a", 1, false), tag("b", 5, false)]);
         let other = SharedTags(vec![tag("a", 2, true), tag("b", 4, true)]);

@@ -192,12 +192,23 @@ impl Resolver {
         self.access.forget(&self.outside(repository, caller));
     }
 
-    /// A tag was written: it lies over every listing until one shows it. To be told before [`Resolver::wrote`].
-    pub async fn tag_written(&self, repository: &RepositoryName, tag: &Tag) {
+    /// A tag was written, of the manifest `digest` where that is known: it lies over every listing until one shows it. To be told
+    /// before [`Resolver::wrote`].
+    pub async fn tag_written(&self, repository: &RepositoryName, tag: &Tag, digest: Option<&Digest>) {
+        let repository_key = self.repository_key(repository);
+        let digest = digest.map(Digest::as_str);
+        self.tags
+            .written
+            .written(&self.cache, &repository_key, tag.as_str(), digest)
+            .await;
+    }
+
+    /// A manifest was deleted. To be told before [`Resolver::wrote`].
+    pub async fn manifest_deleted(&self, repository: &RepositoryName, digest: &Digest) {
         let repository_key = self.repository_key(repository);
         self.tags
             .written
-            .written(&self.cache, &repository_key, tag.as_str())
+            .gone_with(&self.cache, &repository_key, digest.as_str())
             .await;
     }
 

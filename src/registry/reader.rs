@@ -134,8 +134,12 @@ impl Upstream {
         again
     }
 
-    /// The read was answered.
+    /// The read was answered. A router that has no referrers API says so although the registry behind it fails, so what it says
+    /// ends nothing.
     pub(super) fn went_well(&self, ask: &ReadRequest<'_>) {
+        if ask.kind == RequestKind::Referrers {
+            return;
+        }
         if ask.tells() {
             self.backoff.succeeded(self.asker_of(ask));
         } else {

@@ -327,12 +327,7 @@ async fn native() {
 /// What some registries answer on `/referrers` is a page or a redirect to one: no API, and no failure either.
 #[tokio::test]
 async fn what_is_not_really_native_is_not_believed() {
-    for answer in [
-        Fault::answer(200, &[("content-type", "text/html")], "<html>Sign in</html>"),
-        Fault::answer(200, &[("content-type", "application/json")], "{}"),
-        Fault::answer(303, &[("location", "http://127.0.0.2:9/login")], ""),
-        Fault::answer(404, &[("content-type", "text/plain")], "404 page not found"),
-    ] {
+    let setup = async |answer: Fault| {
         let registry = Registry::v2().await;
         let proxy = CountingProxy::in_front_of(&registry.url()).await;
         let refshim = Refshim::in_front_of(proxy.url()).await;
@@ -340,9 +335,21 @@ async fn what_is_not_really_native_is_not_believed() {
         let image = straight.push_image("app", "v1", "image").await;
         let sbom = straight.attach("app", &image, TYPE, "sbom").await;
         proxy.fail(answer, |seen| seen.path.contains("/referrers/"));
-        assert_eq!(
-            refshim.endpoint().referrer_digests("app", &image.digest).await,
-            [sbom.digest]
-        );
+        let reply = refshim.endpoint().referrers_reply("app", &image.digest).await;
+        (reply, sbom)
+    };
+    // No sign of an API, and no sign of a missing one.
+    for answer in [
+        Fault::answer(200, &[("content-type", "text/html")], "<html>Sign in</html>"),
+        Fault::answer(200, &[("content-type", "application/json")], "{}"),
+    ] {
+        setup(answer).await.0.expect_status(502);
+    }
+    for answer in [
+        Fault::answer(303, &[("location", "http://127.0.0.2:9/login")], ""),
+        Fault::answer(404, &[("content-type", "text/plain")], "404 page not found"),
+    ] {
+        let (reply, sbom) = setup(answer).await;
+        assert_eq!(reply.expect_status(200).json()["manifests"][0]["digest"], *sbom.digest);
     }
 }

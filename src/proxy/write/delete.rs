@@ -105,6 +105,7 @@ impl Writer {
         };
         if reply.status.is_success() {
             // Many registries delete the tags with what they name.
+            self.resolver.manifest_deleted(repository, own).await;
             for tag in doomed.link_tags() {
                 self.resolver.tag_deleted(repository, &tag).await;
             }

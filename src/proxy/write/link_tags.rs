@@ -84,7 +84,9 @@ impl Writer {
             )
             .await?;
         if reply.status.is_success() || self.is_already(linked, &reference, &reply).await? {
-            self.resolver.tag_written(linked.repository, tag).await;
+            self.resolver
+                .tag_written(linked.repository, tag, Some(linked.digest))
+                .await;
             return Ok(());
         }
         Err(reply.into())

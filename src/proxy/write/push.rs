@@ -41,7 +41,8 @@ impl Writer {
         if let (Ok(reply), Reference::Tag(tag)) = (&pushed, &push.reference)
             && reply.status.is_success()
         {
-            self.resolver.tag_written(&push.repository, tag).await;
+            let own = push.own_digest().ok();
+            self.resolver.tag_written(&push.repository, tag, own.as_ref()).await;
         }
         // Whoever may not write, or cannot, takes nothing from those who read: during an outage, what is remembered is all that
         // they have.

@@ -257,7 +257,7 @@ impl Writer {
         };
         let reply = put(wanted.print()).await?;
         if reply.status.is_success() {
-            self.resolver.tag_written(target.repository, &target.tag).await;
+            self.resolver.tag_written(target.repository, &target.tag, None).await;
         }
         if reply.status.is_success() || reply.status == http::StatusCode::PRECONDITION_FAILED {
             return Ok(());
@@ -273,7 +273,7 @@ impl Writer {
         }
         let reply = put(pruned.print()).await?;
         if reply.status.is_success() {
-            self.resolver.tag_written(target.repository, &target.tag).await;
+            self.resolver.tag_written(target.repository, &target.tag, None).await;
             Ok(())
         } else {
             Err(reply.into())

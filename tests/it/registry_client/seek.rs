@@ -16,6 +16,9 @@ use crate::support::{CountingProxy, Registry};
 
 const TAGS: [&str; 6] = ["1.0", "1.1", "Beta", "latest", "v1", "v2"];
 
+/// What a registry that no longer seeks answers, of all its tags, to `last`.
+type Turn = fn(&[&str], &str) -> Response<Body>;
+
 /// Answers a listing that begins with `tags`; `more` is its link.
 fn page(tags: &[&str], more: bool) -> Response<Body> {
     let link = format!(
@@ -213,7 +216,7 @@ async fn a_subjects_tags_are_read_to_their_end_over_pages() {
 #[tokio::test]
 async fn where_a_registry_seeks_no_longer_the_whole_listing_decides() {
     let key = SubjectKey::of(&digest("subject"));
-    let turns: [fn(&[&str], &str) -> Response<Body>; 6] = [
+    let turns: [Turn; 6] = [
         // zot
         |_, _| page(&[], false),
         // 2.8.2

@@ -39,8 +39,10 @@ pub(super) struct TagMemory {
     settled_after: Duration,
     /// Repositories whose listing was compared lately with what can be computed.
     tried: Memory<RepositoryKey, Instant>,
-    /// When tags were first missing although they are listed, or were just written.
-    missing: Memory<(RepositoryKey, Tag), Instant>,
+    /// When tags and manifests were first missing although something names them, or they were just written.
+    missing: Memory<(RepositoryKey, Reference), Instant>,
+    /// Held while what is remembered of tags with links is changed.
+    pub writing_linked: tokio::sync::Mutex<()>,
 }
 
 impl TagMemory {
@@ -53,17 +55,18 @@ impl TagMemory {
             kind,
             tried: Memory::new(REMEMBERED),
             missing: Memory::new(REMEMBERED),
+            writing_linked: tokio::sync::Mutex::default(),
         }
     }
 
-    /// A tag that should be there is missing: for how long that has been so.
-    pub fn is_missing(&self, repository_key: &RepositoryKey, tag: &Tag) -> Duration {
-        let key = (repository_key.clone(), tag.clone());
+    /// What should be there is missing: for how long that has been so.
+    pub fn is_missing(&self, repository_key: &RepositoryKey, what: &Reference) -> Duration {
+        let key = (repository_key.clone(), what.clone());
         self.missing.get_with(key, Instant::now).elapsed()
     }
 
-    pub fn is_there(&self, repository_key: &RepositoryKey, tag: &Tag) {
-        let key = (repository_key.clone(), tag.clone());
+    pub fn is_there(&self, repository_key: &RepositoryKey, what: &Reference) {
+        let key = (repository_key.clone(), what.clone());
         if self.missing.contains_key(&key) {
             self.missing.invalidate(&key);
         }

@@ -16,6 +16,8 @@ pub(in crate::referrers) struct Candidate {
     pub cosign: Option<CosignKind>,
     /// Something that was just read at the upstream names it, rather than memory alone.
     pub verified: bool,
+    /// Whether the registry just said that it is there: by its own API, or by a tag. What a stored index says proves nothing.
+    pub is_expected: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -28,7 +30,20 @@ pub(in crate::referrers) enum CandidateContent {
     Blob(Descriptor),
 }
 
+impl Candidate {
+    pub fn digest(&self) -> &Digest {
+        self.what.digest()
+    }
+}
+
 impl CandidateContent {
+    fn digest(&self) -> &Digest {
+        match self {
+            Self::Read(raw) => &raw.digest,
+            Self::Named(descriptor) | Self::Blob(descriptor) => &descriptor.digest,
+        }
+    }
+
     fn says_more_than(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Read(_), _) => true,
@@ -55,17 +70,16 @@ impl Candidates {
     }
 
     fn insert(&mut self, what: CandidateContent, source: LinkSource, cosign: Option<CosignKind>, verified: bool) {
-        let digest = match &what {
-            CandidateContent::Read(raw) => raw.digest.clone(),
-            CandidateContent::Named(descriptor) | CandidateContent::Blob(descriptor) => descriptor.digest.clone(),
-        };
+        let digest = what.digest().clone();
         let candidate = self.0.entry(digest).or_insert_with(|| Candidate {
             what: what.clone(),
             sources: BTreeSet::new(),
             cosign,
             verified,
+            is_expected: false,
         });
         candidate.verified |= verified;
+        candidate.is_expected |= verified && source == LinkSource::Native;
         candidate.sources.insert(source);
         candidate.cosign = candidate.cosign.or(cosign);
         if what.says_more_than(&candidate.what) {
@@ -88,6 +102,16 @@ impl Candidates {
             for source in &candidate.sources {
                 self.insert(candidate.what.clone(), *source, candidate.cosign, candidate.verified);
             }
+            if candidate.is_expected {
+                self.expect(candidate.digest());
+            }
+        }
+    }
+
+    /// A tag was just seen to point at this candidate.
+    pub fn expect(&mut self, digest: &Digest) {
+        if let Some(candidate) = self.0.get_mut(digest) {
+            candidate.is_expected = true;
         }
     }
 

@@ -9,8 +9,9 @@ use crate::oci::{Descriptor, Digest, Manifest, Referrer, ReferrerList, timestamp
 use crate::registry::{Answer, RawManifest};
 
 use super::candidates::{Candidate, CandidateContent, Candidates};
+use super::lag::{ASKED_AGAIN, LAG};
 use super::run::{PARALLEL, Scan};
-use super::unverified;
+use super::unverified::{self, UnverifiedEntry};
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::ManifestResult;
 
@@ -24,7 +25,7 @@ const IMAGE_CONFIGS: [&str; 3] = [
 /// The finished list, and what else the candidates turned out to be.
 pub(in crate::referrers) struct VerifiedEntries {
     pub links: ReferrerList,
-    /// Candidates that the upstream does not have.
+    /// Candidates that the upstream has not had for longer than answers are fresh.
     pub gone: Vec<Digest>,
     /// How long ago the upstream said so of the one that it was asked for first.
     pub age: Duration,
@@ -33,10 +34,23 @@ pub(in crate::referrers) struct VerifiedEntries {
 /// What became of a candidate.
 enum VerifiedCandidate {
     Entry(Referrer),
-    /// The upstream does not have it, as it said so long ago.
-    Gone(Digest, Duration),
+    /// The upstream does not have it.
+    Missing(MissingCandidate),
     /// It is broken, or refers to something else.
     Skipped,
+}
+
+struct MissingCandidate {
+    candidate: Candidate,
+    /// How long ago the upstream said so.
+    ago: Duration,
+    /// Since when it says so.
+    missing_for: Duration,
+}
+
+/// Whether it should be there and was not missing a second ago.
+fn is_lately_missing(missing: &MissingCandidate) -> bool {
+    missing.candidate.is_expected && missing.missing_for < LAG
 }
 
 /// Reads what is not read yet, drops what is gone or refers to something else, and orders the rest.
@@ -47,17 +61,28 @@ pub(in crate::referrers) async fn verified_entries(
     let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
     let mut entries = BTreeMap::new();
     let (mut gone, mut age) = (Vec::new(), Duration::ZERO);
-    let mut outcomes = stream::iter(candidates)
-        .map(|candidate| verify(scan, candidate))
-        .buffer_unordered(PARALLEL);
-    while let Some(outcome) = outcomes.try_next().await? {
-        match outcome {
-            VerifiedCandidate::Entry(entry) => merge(&mut entries, entry),
-            VerifiedCandidate::Gone(digest, ago) => {
-                gone.push(digest);
-                age = age.max(ago);
-            }
-            VerifiedCandidate::Skipped => {}
+    let mut missing = verify_all(scan, candidates, &mut entries).await?;
+    let (again, others) = missing.into_iter().partition(is_lately_missing);
+    missing = others;
+    let mut again: Vec<MissingCandidate> = again;
+    if !again.is_empty() {
+        tokio::time::sleep(LAG).await;
+        missing.extend(again.split_off(again.len().min(ASKED_AGAIN)));
+        let again = again.into_iter().map(|missing| missing.candidate);
+        missing.extend(verify_all(scan, again.collect(), &mut entries).await?);
+    }
+    for MissingCandidate {
+        candidate,
+        ago,
+        missing_for,
+    } in missing
+    {
+        age = age.max(ago);
+        match scan.may_come(missing_for) {
+            true if candidate.is_expected => scan.unsettle(),
+            // Nor is it forgotten what memory says of it.
+            true => {}
+            false => gone.push(candidate.digest().clone()),
         }
     }
     let mut referrers: Vec<Referrer> = entries.into_values().collect();
@@ -67,6 +92,26 @@ pub(in crate::referrers) async fn verified_entries(
         gone,
         age,
     })
+}
+
+/// Puts the entries of these into `entries`; returned are those that are missing.
+async fn verify_all(
+    scan: &Scan,
+    candidates: Vec<Candidate>,
+    entries: &mut BTreeMap<Digest, Referrer>,
+) -> Result<Vec<MissingCandidate>, ResolveError> {
+    let mut missing = Vec::new();
+    let mut outcomes = stream::iter(candidates)
+        .map(|candidate| verify(scan, candidate))
+        .buffer_unordered(PARALLEL);
+    while let Some(outcome) = outcomes.try_next().await? {
+        match outcome {
+            VerifiedCandidate::Entry(entry) => merge(entries, entry),
+            VerifiedCandidate::Missing(candidate) => missing.push(candidate),
+            VerifiedCandidate::Skipped => {}
+        }
+    }
+    Ok(missing)
 }
 
 /// An envelope and its original can both be candidates; they are one entry.
@@ -80,21 +125,27 @@ fn merge(entries: &mut BTreeMap<Digest, Referrer>, entry: Referrer) {
 }
 
 async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, ResolveError> {
-    if let CandidateContent::Named(descriptor) = &candidate.what
-        && let Some(ago) = absent_ago(scan, &descriptor.digest)
+    if let CandidateContent::Named(_) = &candidate.what
+        && let Some(ago) = absent_ago(scan, &candidate)
     {
-        return Ok(VerifiedCandidate::Gone(descriptor.digest.clone(), ago));
+        return Ok(missing(scan, candidate, ago));
     }
     let raw = match &candidate.what {
         CandidateContent::Blob(descriptor) => return Ok(VerifiedCandidate::Entry(blob_entry(&candidate, descriptor))),
         CandidateContent::Read(raw) => raw.clone(),
         CandidateContent::Named(descriptor) if !descriptor.digest.is_computable() => {
-            let listed = unverified::entry(scan, &candidate, descriptor).await?;
-            return Ok(listed.map_or(VerifiedCandidate::Skipped, VerifiedCandidate::Entry));
+            return Ok(match unverified::entry(scan, &candidate, descriptor).await? {
+                UnverifiedEntry::Listed(entry) => VerifiedCandidate::Entry(entry),
+                UnverifiedEntry::Absent => missing_now(scan, candidate),
+                UnverifiedEntry::Unsupported => VerifiedCandidate::Skipped,
+            });
         }
         CandidateContent::Named(descriptor) => match read(scan, descriptor, candidate.verified).await {
-            Ok(Answer::Found(raw)) => raw,
-            Ok(Answer::Absent) => return Ok(gone(scan, descriptor)),
+            Ok(Answer::Found(raw)) => {
+                scan.manifest_is_there(&descriptor.digest);
+                raw
+            }
+            Ok(Answer::Absent) => return Ok(missing_now(scan, candidate)),
             Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
             Err(error) => {
                 scan.manifests.skip(error, descriptor.digest.as_str())?;
@@ -118,17 +169,29 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
 }
 
 /// How long ago the upstream said that it has no such manifest, where it need not be asked again.
-fn absent_ago(scan: &Scan, digest: &Digest) -> Option<Duration> {
+fn absent_ago(scan: &Scan, candidate: &Candidate) -> Option<Duration> {
     let (context, max_age) = (&scan.context, scan.fresh_for.max(scan.since));
-    scan.absences
-        .stated(&context.repository_key, &context.epoch, digest, max_age)
+    let ago = scan
+        .absences
+        .stated(&context.repository_key, &context.epoch, candidate.digest(), max_age)?;
+    let may_come = candidate.is_expected && scan.may_come(scan.manifest_missing_for(candidate.digest()));
+    (!may_come || ago < scan.since).then_some(ago)
 }
 
 /// The upstream just said that it has no such manifest.
-fn gone(scan: &Scan, descriptor: &Descriptor) -> VerifiedCandidate {
-    let (context, digest) = (&scan.context, &descriptor.digest);
-    scan.absences.note(&context.repository_key, &context.epoch, digest);
-    VerifiedCandidate::Gone(digest.clone(), Duration::ZERO)
+fn missing_now(scan: &Scan, candidate: Candidate) -> VerifiedCandidate {
+    let context = &scan.context;
+    scan.absences
+        .note(&context.repository_key, &context.epoch, candidate.digest());
+    missing(scan, candidate, Duration::ZERO)
+}
+
+fn missing(scan: &Scan, candidate: Candidate, ago: Duration) -> VerifiedCandidate {
+    VerifiedCandidate::Missing(MissingCandidate {
+        missing_for: scan.manifest_missing_for(candidate.digest()),
+        candidate,
+        ago,
+    })
 }
 
 /// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened.

@@ -3,6 +3,7 @@
 pub(crate) mod absences;
 pub(crate) mod candidates;
 pub(crate) mod entries;
+pub(crate) mod lag;
 pub(crate) mod run;
 pub(crate) mod sources;
 pub(crate) mod unfinished;

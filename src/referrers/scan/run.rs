@@ -151,7 +151,7 @@ impl Scan {
             (Some(listing), Depth::Auto) if self.reads_deep(&listing).await => {
                 ordinary_tags::find(self, &listing).await
             }
-            _ => tags_with_links::find(self).await,
+            (listing, _) => tags_with_links::find(self, listing.as_ref()).await,
         }
     }
 

@@ -5,18 +5,27 @@
 use http::StatusCode;
 
 use crate::oci::{Descriptor, Reference, Referrer, timestamp};
-use crate::registry::{Answer, UpstreamError};
+use crate::registry::{Answer, Refusal, UpstreamError};
 
 use super::candidates::Candidate;
 use super::run::Scan;
 use crate::referrers::error::ResolveError;
 
-/// The entry of what `descriptor` names, where the registry holds it. `None` where it does not.
+/// What became of a referrer that nobody here can check.
+pub(in crate::referrers) enum UnverifiedEntry {
+    Listed(Referrer),
+    /// The registry states that it does not hold it.
+    Absent,
+    /// The registry states that it knows no such digest, so that it cannot hold it.
+    Unsupported,
+}
+
+/// The entry of what `descriptor` names, unless the registry states that it does not hold it.
 pub(in crate::referrers) async fn entry(
     scan: &Scan,
     candidate: &Candidate,
     descriptor: &Descriptor,
-) -> Result<Option<Referrer>, ResolveError> {
+) -> Result<UnverifiedEntry, ResolveError> {
     let (upstream, context) = (&scan.manifests.upstream, &scan.context);
     let reference = Reference::Digest(descriptor.digest.clone());
     let head = upstream
@@ -33,19 +42,23 @@ pub(in crate::referrers) async fn entry(
             reference: None,
             ..descriptor.clone()
         },
-        Ok(Answer::Absent) if is_absent(scan, &reference).await? => return Ok(None),
-        Ok(Answer::Absent) => Descriptor {
+        Ok(Answer::Absent) if is_absent(scan, &reference).await? => return Ok(UnverifiedEntry::Absent),
+        Ok(Answer::Refused(refusal)) if refusal.status == StatusCode::BAD_REQUEST && is_unsupported(&refusal) => {
+            tracing::warn!(digest = %descriptor.digest, "the registry knows no such digest algorithm; skipped");
+            scan.manifests.counts.skipped();
+            return Ok(UnverifiedEntry::Unsupported);
+        }
+        Ok(Answer::Refused(refusal)) if refusal.status != StatusCode::BAD_REQUEST => return Err(refusal.into()),
+        // A GET found what a HEAD did not, or says no more than that such a digest is not understood: Distribution 2.8 fails (500).
+        Ok(Answer::Absent | Answer::Refused(_))
+        | Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR) | UpstreamError::Content(_)) => Descriptor {
             data: None,
             reference: None,
             ..descriptor.clone()
         },
-        Ok(Answer::Refused(refusal)) if is_about_access(refusal.status) => return Err(refusal.into()),
-        // Registries that know the algorithm as little as refshim does say so in many ways.
-        Ok(Answer::Refused(refusal)) => return Ok(left_out(scan, descriptor, refusal.status)),
-        Err(UpstreamError::Failed(status)) => return Ok(left_out(scan, descriptor, status)),
         Err(error) => return Err(error.into()),
     };
-    Ok(Some(Referrer {
+    Ok(UnverifiedEntry::Listed(Referrer {
         created: timestamp::created(&listed.annotations),
         descriptor: listed,
         sources: candidate.sources.clone(),
@@ -70,12 +83,7 @@ async fn is_absent(scan: &Scan, reference: &Reference) -> Result<bool, ResolveEr
     }
 }
 
-fn is_about_access(status: StatusCode) -> bool {
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-}
-
-fn left_out(scan: &Scan, descriptor: &Descriptor, status: StatusCode) -> Option<Referrer> {
-    tracing::warn!(digest = %descriptor.digest, %status, "a referrer by an unknown digest algorithm is not found; skipped");
-    scan.manifests.counts.skipped();
-    None
+fn is_unsupported(refusal: &Refusal) -> bool {
+    let error = refusal.error();
+    error.is_some_and(|error| error.says_only(&["DIGEST_INVALID", "UNSUPPORTED"]))
 }

@@ -1,8 +1,6 @@
 //! Links that tag names announce: Proposal D, cosign, the OCI 1.1 referrers tag.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -15,10 +13,8 @@ use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::{ManifestResult, Recheck};
 use crate::referrers::names::ScannedNames;
 use crate::referrers::scan::candidates::{CandidateContent, Candidates};
+use crate::referrers::scan::lag::LAG;
 use crate::referrers::scan::run::{PARALLEL, Scan};
-
-/// How long after it was missing a tag is asked for again.
-const LAG: Duration = Duration::from_secs(1);
 
 /// Whether a tag should be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,21 +114,20 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
 /// What a tag points at that should be there. Registries lag: one that is missing is asked for again after a second, and until it
 /// has been missing for longer than answers are fresh, none that rests on it is remembered.
 pub(in crate::referrers) async fn expected_tag(scan: &Scan, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
-    let repository_key = &scan.context.repository_key;
     let ask = || scan.manifests.by_tag(&scan.context, tag, recheck);
     let mut found = ask().await?;
     if matches!(found, Answer::Absent) {
-        let missing_for = scan.tags.is_missing(repository_key, tag);
+        let missing_for = scan.tag_missing_for(tag);
         if missing_for < LAG {
             tokio::time::sleep(LAG).await;
             found = ask().await?;
         }
-        if matches!(found, Answer::Absent) && missing_for < scan.fresh_for {
-            scan.is_unsettled.store(true, Ordering::Relaxed);
+        if matches!(found, Answer::Absent) && scan.may_come(missing_for) {
+            scan.unsettle();
         }
     }
     if matches!(found, Answer::Found(_)) {
-        scan.tags.is_there(repository_key, tag);
+        scan.tag_is_there(tag);
     }
     Ok(found)
 }

@@ -1,8 +1,9 @@
 //! What stands behind one manifest that an ordinary tag points at. Manifests are immutable, so it is read once and remembered
 //! under the manifest's digest.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -16,6 +17,7 @@ use crate::registry::{Answer, RawManifest, Refusal, UpstreamError};
 
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::candidates::{CandidateContent, Candidates};
+use crate::referrers::scan::lag::{ASKED_AGAIN, LAG};
 use crate::referrers::scan::run::{PARALLEL, Scan};
 
 /// Indexes inside indexes are followed this far.
@@ -39,7 +41,7 @@ impl OrdinaryTagLink {
         shared_text(self.subject.as_str()) + shared_text(self.holder.as_str()) + self.target.held()
     }
 
-    /// Adds what the link names. `vouched`: something that was just asked says that it still stands there.
+    /// Adds what the link names. `verified`: something that was just asked says that it still stands there.
     pub fn add_to(&self, found: &mut Candidates, verified: bool) {
         let what = match &self.target {
             LinkTarget::This => CandidateContent::Named(Descriptor::new("", self.holder.clone(), 0)),
@@ -47,7 +49,12 @@ impl OrdinaryTagLink {
             LinkTarget::Blob(listed) => CandidateContent::Blob(listed.clone()),
         };
         match verified {
-            true => found.add(what, self.source, None),
+            true => {
+                found.add(what, self.source, None);
+                if matches!(self.target, LinkTarget::This) {
+                    found.expect(&self.holder);
+                }
+            }
             false => found.add_remembered(what, self.source),
         }
     }
@@ -61,6 +68,9 @@ pub(in crate::referrers) struct LinksBehind {
     pub mentioned: BTreeSet<Digest>,
     /// False where an index lists what the registry does not hold: it may come.
     is_whole: bool,
+    /// True where that was missing only a moment ago: this is not remembered.
+    #[serde(skip)]
+    pub is_unsettled: bool,
 }
 
 impl Cached for LinksBehind {
@@ -102,8 +112,8 @@ impl TaggedManifest {
 /// What one manifest of an index turned out to be.
 enum Listed {
     Read(Arc<RawManifest>),
-    /// The registry does not hold it.
-    Absent,
+    /// The registry does not hold it, and has not for so long.
+    Absent(Digest, Duration),
     /// It is no manifest, or not the one that it is called.
     Skipped,
     /// Why it cannot be read, which leaves out the tag and fails no list.
@@ -158,7 +168,7 @@ pub(in crate::referrers) async fn read(
         scan.manifests.cut_short(tag, reason);
     }
     let behind = Arc::new(reading.found);
-    if !reading.fails && root.is_computable() {
+    if !reading.fails && !behind.is_unsettled && root.is_computable() {
         let key = Key::behind(&scan.context.repository_key, root);
         scan.manifests.cache.put(key, behind.clone()).await;
     }
@@ -188,13 +198,37 @@ impl LinksReading {
     /// Reads the manifests of one level; what they list is the next.
     async fn read_level(&mut self, scan: &Scan, level: Vec<Digest>) -> Result<Vec<Digest>, ResolveError> {
         let mut next = Vec::new();
-        let mut reads = stream::iter(level)
-            .map(|digest| read_listed(scan, digest))
+        let mut missing = self.read_all(scan, level, false, &mut next).await?;
+        let lately = missing.iter().filter(|(_, missing_for)| **missing_for < LAG);
+        let lately: Vec<Digest> = lately.map(|(digest, _)| digest.clone()).take(ASKED_AGAIN).collect();
+        if !lately.is_empty() && self.cut.is_none() {
+            tokio::time::sleep(LAG).await;
+            missing.retain(|digest, _| !lately.contains(digest));
+            missing.extend(self.read_all(scan, lately, true, &mut next).await?);
+        }
+        self.found.is_whole &= missing.is_empty();
+        self.found.is_unsettled |= missing.values().any(|missing_for| scan.may_come(*missing_for));
+        Ok(next)
+    }
+
+    /// Reads these; what they list goes into `next`. Returned is what is missing, and for how long it has been.
+    async fn read_all(
+        &mut self,
+        scan: &Scan,
+        digests: Vec<Digest>,
+        again: bool,
+        next: &mut Vec<Digest>,
+    ) -> Result<BTreeMap<Digest, Duration>, ResolveError> {
+        let mut missing = BTreeMap::new();
+        let mut reads = stream::iter(digests)
+            .map(|digest| read_listed(scan, digest, again))
             .buffer_unordered(PARALLEL);
         while let Some(listed) = reads.try_next().await? {
             match listed {
                 Listed::Read(raw) => next.extend(self.take_in(scan, &raw)),
-                Listed::Absent => self.found.is_whole = false,
+                Listed::Absent(digest, missing_for) => {
+                    missing.insert(digest, missing_for);
+                }
                 Listed::Skipped => {}
                 Listed::LeftOut(reason) => {
                     self.cut = Some(reason);
@@ -203,7 +237,7 @@ impl LinksReading {
                 }
             }
         }
-        Ok(next)
+        Ok(missing)
     }
 
     /// Takes in one manifest; what it lists that may hold more links.
@@ -243,24 +277,30 @@ pub(in crate::referrers) fn is_blocked(refusal: &Refusal) -> bool {
     matches!(refusal.status.as_u16(), 412 | 451)
 }
 
-async fn read_listed(scan: &Scan, digest: Digest) -> Result<Listed, ResolveError> {
+/// `again`: it was missing a moment ago.
+async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed, ResolveError> {
     let context = &scan.context;
     let absences = &scan.absences;
-    if absences
-        .stated(&context.repository_key, &context.epoch, &digest, scan.deep_refresh)
-        .is_some()
-    {
-        return Ok(Listed::Absent);
+    let stated = absences.stated(&context.repository_key, &context.epoch, &digest, scan.deep_refresh);
+    if let Some(age) = stated.filter(|_| !again) {
+        let missing_for = scan.manifest_missing_for(&digest);
+        if !scan.may_come(missing_for) || age < scan.since {
+            return Ok(Listed::Absent(digest, missing_for));
+        }
     }
     let opened = match scan.manifests.by_digest(context, &digest).await {
         Ok(Answer::Found(raw)) => scan.manifests.open(context, raw).await,
         other => other,
     };
     match opened {
-        Ok(Answer::Found(raw)) => Ok(Listed::Read(raw)),
+        Ok(Answer::Found(raw)) => {
+            scan.manifest_is_there(&digest);
+            Ok(Listed::Read(raw))
+        }
         Ok(Answer::Absent) => {
             absences.note(&context.repository_key, &context.epoch, &digest);
-            Ok(Listed::Absent)
+            let missing_for = scan.manifest_missing_for(&digest);
+            Ok(Listed::Absent(digest, missing_for))
         }
         Ok(Answer::Refused(refusal)) if is_blocked(&refusal) => {
             Ok(Listed::LeftOut(format!("{digest}: HTTP {}", refusal.status)))

@@ -156,7 +156,10 @@ pub(in crate::referrers) async fn find(scan: &Scan) -> Result<(Candidates, HashS
         found.add_remembered(what, link.source);
     }
     let gone = asked.into_iter().filter(|(_, holder)| *holder == HolderState::Gone);
-    Ok((found, gone.map(|(digest, _)| digest).collect()))
+    let gone = gone.map(|(digest, _)| digest);
+    // One that is missing only for a moment is not forgotten.
+    let gone = gone.filter(|digest| !scan.may_come(scan.manifest_missing_for(digest)));
+    Ok((found, gone.collect()))
 }
 
 /// What the upstream says of a manifest that holds links to others.

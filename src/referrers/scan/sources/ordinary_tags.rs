@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, Epoch, Key, RepositoryKey, SingleFlight, from_json, to_json};
@@ -22,6 +23,7 @@ use super::tags_with_links::{self, LinkedTags};
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::Recheck;
 use crate::referrers::scan::candidates::Candidates;
+use crate::referrers::scan::lag::{ASKED_AGAIN, LAG};
 use crate::referrers::scan::run::{PARALLEL, Scan};
 use crate::referrers::tag_listings::AgedTagNames;
 
@@ -33,6 +35,9 @@ pub(in crate::referrers) struct OrdinaryTagLinks {
     mentioned: HashSet<Digest>,
     /// How long before this was put together the tag was asked that was asked longest ago.
     oldest_tag: Duration,
+    /// Whether something that should be there was missing a moment ago: this is not remembered.
+    #[serde(skip)]
+    is_unsettled: bool,
 }
 
 impl Cached for OrdinaryTagLinks {
@@ -65,6 +70,7 @@ impl OrdinaryTagLinks {
     }
 
     fn add(&mut self, behind: &LinksBehind) {
+        self.is_unsettled |= behind.is_unsettled;
         for link in &behind.links {
             self.links.entry(link.subject.clone()).or_default().push(link.clone());
         }
@@ -94,16 +100,19 @@ pub(in crate::referrers) async fn find(
     listing: &AgedTagNames,
 ) -> Result<OrdinaryTagCandidates, ResolveError> {
     let Some((mut links, mut age)) = all(scan, listing, false).await? else {
-        return tags_with_links::find(scan).await;
+        return tags_with_links::find(scan, Some(listing)).await;
     };
     if links.may_lack(&scan.subject) && links.oldest_tag + age > scan.fresh_for {
         match all(scan, listing, true).await? {
             Some(again) => (links, age) = again,
-            None => return tags_with_links::find(scan).await,
+            None => return tags_with_links::find(scan, Some(listing)).await,
         }
     }
     if links.may_lack(&scan.subject) {
         age += links.oldest_tag;
+    }
+    if links.is_unsettled {
+        scan.unsettle();
     }
     let mut candidates = Candidates::default();
     for link in links.links.get(&scan.subject).into_iter().flatten() {
@@ -149,13 +158,48 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
 struct Collected {
     ordinary_tags: OrdinaryTagLinks,
     linked: LinkedTags,
+    /// Tags that are listed and behind which nothing could be read.
+    unread: HashSet<Tag>,
+    missing: Vec<Tag>,
+    /// Whether the registry answered what a tag points at.
+    answered: bool,
+    /// A tag that was not asked.
+    unasked: Option<Tag>,
+    /// How the registry failed at a tag of which nothing is known.
+    failed: Option<StatusCode>,
 }
 
 impl Collected {
-    fn add(&mut self, read: TagRead) {
+    fn add(&mut self, scan: &Scan, read: TagRead) {
         self.ordinary_tags.add(&read.behind);
         self.ordinary_tags.oldest_tag = self.ordinary_tags.oldest_tag.max(read.asked_ago);
         self.linked.add(&read);
+        match read.outcome {
+            TagOutcome::Unasked => self.unasked = Some(read.tag),
+            TagOutcome::Answered => {
+                self.answered = true;
+                scan.tag_is_there(&read.tag);
+            }
+            TagOutcome::Unread => {
+                self.answered = true;
+                self.unread.insert(read.tag);
+            }
+            TagOutcome::Missing => {
+                self.answered = true;
+                self.missing.push(read.tag);
+            }
+            TagOutcome::FailedAndKnown => {}
+            TagOutcome::Failed(status) => {
+                self.failed = Some(status);
+                self.is_not_there(scan, read.tag);
+            }
+        }
+    }
+
+    /// Nothing is known of a tag that is listed. For a while, no answer that rests on that is remembered.
+    fn is_not_there(&mut self, scan: &Scan, tag: Tag) {
+        self.ordinary_tags.is_unsettled |= scan.may_come(scan.tag_missing_for(&tag));
+        self.unread.insert(tag);
     }
 }
 
@@ -173,10 +217,12 @@ async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration, again: bool) 
         return Ok(None);
     }
     read?;
-    collected.linked.remember(&scan).await;
+    collected.linked.remember(&scan, &collected.unread).await;
     let ordinary_tags = Arc::new(collected.ordinary_tags);
-    let key = Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch);
-    scan.manifests.cache.put_aged(key, ordinary_tags.clone(), age).await;
+    if !ordinary_tags.is_unsettled {
+        let key = Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch);
+        scan.manifests.cache.put_aged(key, ordinary_tags.clone(), age).await;
+    }
     Ok(Some((ordinary_tags, age)))
 }
 
@@ -189,15 +235,60 @@ async fn read_tags(scan: &Scan, names: &TagNames, again: bool, collected: &mut C
     if counts_pulls(scan).is_none()
         && let Some((tag, recheck)) = tags.next()
     {
-        collected.add(behind_tag(scan, tag, recheck).await?);
+        collected.add(scan, behind_tag(scan, tag, recheck).await?);
     }
+    read_each(scan, tags.collect(), collected).await?;
+    if counts_pulls(scan) == Some(true) {
+        let missing = std::mem::take(&mut collected.missing);
+        collected.unread.extend(missing);
+        return Ok(());
+    }
+    read_missing_again(scan, collected).await?;
+    no_outage(scan, collected).await
+}
+
+/// Registries lag: tags that are listed and missing are asked for again after a moment.
+async fn read_missing_again(scan: &Scan, collected: &mut Collected) -> Result<(), ResolveError> {
+    let missing = std::mem::take(&mut collected.missing);
+    let (mut again, mut others): (Vec<Tag>, Vec<Tag>) =
+        missing.into_iter().partition(|tag| scan.tag_missing_for(tag) < LAG);
+    if !again.is_empty() {
+        others.extend(again.split_off(again.len().min(ASKED_AGAIN)));
+        tokio::time::sleep(LAG).await;
+        let again = again.into_iter().map(|tag| (tag, Duration::ZERO));
+        read_each(scan, again.collect(), collected).await?;
+    }
+    others.append(&mut collected.missing);
+    for tag in others {
+        collected.is_not_there(scan, tag);
+    }
+    Ok(())
+}
+
+/// Where the registry fails at one tag, that is left out. Where it fails at all that were asked, nothing is known of what is new.
+async fn no_outage(scan: &Scan, collected: &mut Collected) -> Result<(), ResolveError> {
+    let Some(status) = collected.failed.filter(|_| !collected.answered) else {
+        return Ok(());
+    };
+    if let Some(tag) = collected.unasked.take() {
+        let read = behind_tag(scan, tag, Duration::ZERO).await?;
+        let failed = matches!(read.outcome, TagOutcome::Failed(_) | TagOutcome::FailedAndKnown);
+        if !failed {
+            return Ok(());
+        }
+    }
+    Err(UpstreamError::Failed(status).into())
+}
+
+/// Reads behind these tags, each asked where it was asked longer ago than stands with it, until it turns out that pulls are counted.
+async fn read_each(scan: &Scan, tags: Vec<(Tag, Duration)>, collected: &mut Collected) -> Result<(), ResolveError> {
     let mut reads = stream::iter(tags)
         .map(|(tag, recheck)| behind_tag(scan, tag, recheck))
         .buffer_unordered(PARALLEL);
     while counts_pulls(scan) != Some(true)
         && let Some(read) = reads.try_next().await?
     {
-        collected.add(read);
+        collected.add(scan, read);
     }
     Ok(())
 }
@@ -251,12 +342,30 @@ pub(in crate::referrers) struct TagRead {
     pub behind: Arc<LinksBehind>,
     /// How long ago the tag was asked what it points at.
     asked_ago: Duration,
+    outcome: TagOutcome,
+}
+
+/// What came of asking what a tag points at.
+#[derive(Clone, Copy)]
+enum TagOutcome {
+    /// It was asked before, lately enough.
+    Unasked,
+    Answered,
+    /// The registry gives something that cannot be read, or withholds it from everybody.
+    Unread,
+    /// The registry states that there is no such tag.
+    Missing,
+    /// The registry failed; what stood behind the tag when it was last read counts.
+    FailedAndKnown,
+    /// The registry failed, and nothing is known.
+    Failed(StatusCode),
 }
 
 impl TagRead {
     /// Nothing stands behind the tag that could be read.
-    fn nothing(tag: Tag) -> Self {
+    fn nothing(tag: Tag, outcome: TagOutcome) -> Self {
         Self {
+            outcome,
             tag,
             root: None,
             behind: Arc::default(),
@@ -270,43 +379,49 @@ async fn behind_tag(scan: &Scan, tag: Tag, recheck: Duration) -> Result<TagRead,
     let asked_ago = scan.manifests.asked_ago(&scan.context, &tag).await;
     let target = match target(scan, &tag, recheck).await {
         Ok(Answer::Found(target)) => target,
-        Ok(Answer::Absent) => return Ok(TagRead::nothing(tag)),
+        Ok(Answer::Absent) => return Ok(TagRead::nothing(tag, TagOutcome::Missing)),
         // A policy that blocks this one manifest for everybody.
         Ok(Answer::Refused(refusal)) if manifest_links::is_blocked(&refusal) => {
             scan.manifests.cut_short(&tag, &format!("HTTP {}", refusal.status));
-            return Ok(TagRead::nothing(tag));
+            return Ok(TagRead::nothing(tag, TagOutcome::Unread));
         }
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
         // One tag that the registry fails at fails nobody's list.
         Err(UpstreamError::Failed(status)) => {
             scan.manifests.cut_short(&tag, &format!("HTTP {status}"));
-            return Ok(last_known(scan, tag).await);
+            return Ok(last_known(scan, tag, status).await);
         }
         Err(error) => {
             scan.manifests.skip(error, tag.as_str())?;
-            return Ok(TagRead::nothing(tag));
+            return Ok(TagRead::nothing(tag, TagOutcome::Unread));
         }
     };
+    let asked_ago = asked_ago.filter(|age| *age < recheck);
     Ok(TagRead {
         behind: manifest_links::read(scan, &tag, &target).await?,
         root: Some(target.digest().clone()),
-        asked_ago: asked_ago.filter(|age| *age < recheck).unwrap_or_default(),
+        outcome: match asked_ago {
+            Some(_) => TagOutcome::Unasked,
+            None => TagOutcome::Answered,
+        },
+        asked_ago: asked_ago.unwrap_or_default(),
         tag,
     })
 }
 
-/// What stood behind a tag when it was last read.
-async fn last_known(scan: &Scan, tag: Tag) -> TagRead {
+/// What stood behind a tag when it was last read. The registry failed at it with `status`.
+async fn last_known(scan: &Scan, tag: Tag, status: StatusCode) -> TagRead {
+    let failed = TagOutcome::Failed(status);
     let Some(root) = scan.manifests.last_target(&scan.context, &tag).await else {
-        return TagRead::nothing(tag);
+        return TagRead::nothing(tag, failed);
     };
     match manifest_links::known(scan, &root).await {
         Some(behind) => TagRead {
             root: Some(root),
             behind,
-            ..TagRead::nothing(tag)
+            ..TagRead::nothing(tag, TagOutcome::FailedAndKnown)
         },
-        None => TagRead::nothing(tag),
+        None => TagRead::nothing(tag, failed),
     }
 }
 

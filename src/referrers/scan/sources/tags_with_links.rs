@@ -1,7 +1,7 @@
 //! The ordinary tags behind which links were found. They stay known where the others are not read any more: in a repository
 //! that outgrew `deep_limit`, or where reading a manifest counts as a pull.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +17,14 @@ use crate::registry::{Answer, UpstreamError};
 use super::manifest_links::{self, LinksBehind, TaggedManifest};
 use super::ordinary_tags::{OrdinaryTagCandidates, TagRead, counts_pulls};
 use crate::referrers::error::ResolveError;
-use crate::referrers::manifest_store::Recheck;
+use crate::referrers::manifest_store::{ManifestResult, Recheck};
 use crate::referrers::scan::candidates::Candidates;
+use crate::referrers::scan::lag::LAG;
 use crate::referrers::scan::run::{PARALLEL, Scan};
+use crate::referrers::tag_listings::AgedTagNames;
+
+/// Where nothing lists whole repositories, a tag that has been missing for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(600);
 
 /// Names of ordinary tags with links behind them, and the digests that they point at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,50 +61,96 @@ impl LinkedTags {
         known.map(|known| Self::clone(&known.value)).unwrap_or_default()
     }
 
-    /// Remembers these and no others: every ordinary tag was read.
-    pub async fn remember(self, scan: &Scan) {
-        if self != Self::known(scan).await {
-            let key = Key::linked_tags(&scan.context.repository_key);
-            scan.manifests.cache.put(key, Arc::new(self)).await;
+    /// Remembers these and no others, but those `unread`: every other ordinary tag was read.
+    pub async fn remember(mut self, scan: &Scan, unread: &HashSet<Tag>) {
+        let _writing = scan.tags.writing_linked.lock().await;
+        let known = Self::known(scan).await;
+        for (name, root) in &known.0 {
+            if !self.0.contains_key(name) && Tag::parse(name).is_ok_and(|tag| unread.contains(&tag)) {
+                self.0.insert(name.clone(), root.clone());
+            }
         }
+        self.replace(scan, &known).await;
     }
 
     /// Remembers these too.
     pub async fn remember_more(self, scan: &Scan) {
-        let mut all = Self::known(scan).await;
+        let _writing = scan.tags.writing_linked.lock().await;
+        let known = Self::known(scan).await;
+        let mut all = known.clone();
         all.0.extend(self.0);
-        all.remember(scan).await;
+        all.replace(scan, &known).await;
+    }
+
+    /// Remembers what became of those that were asked: where they point now, or that they are gone, unless somebody else found
+    /// something else meanwhile.
+    async fn remember_changes(before: &Self, now: Self, gone: &[Tag], scan: &Scan) {
+        let _writing = scan.tags.writing_linked.lock().await;
+        let known = Self::known(scan).await;
+        let mut all = known.clone();
+        let is_unchanged = |name: &str| known.0.get(name) == before.0.get(name);
+        for tag in gone.iter().filter(|tag| is_unchanged(tag.as_str())) {
+            all.0.remove(tag.as_str());
+        }
+        all.0.extend(now.0.into_iter().filter(|(name, _)| is_unchanged(name)));
+        all.replace(scan, &known).await;
+    }
+
+    /// Only while nobody else writes.
+    async fn replace(self, scan: &Scan, known: &Self) {
+        if self != *known {
+            let key = Key::linked_tags(&scan.context.repository_key);
+            scan.manifests.cache.put(key, Arc::new(self)).await;
+        }
     }
 }
 
 /// The candidates for the scan's subject behind tags that are known to have links. A tag costs a HEAD every `deep_refresh`.
-pub(in crate::referrers) async fn find(scan: &Scan) -> Result<OrdinaryTagCandidates, ResolveError> {
-    let known = LinkedTags::known(scan).await;
-    let tags = known.0.into_iter();
-    let tags = tags.filter_map(|(name, root)| Some((Tag::parse(&name).ok()?, root)));
-    let (candidates, left) = stream::iter(tags.collect::<Vec<_>>())
-        .map(|(tag, root)| verify_tag(scan, tag, root))
+/// `listing`: what tags the registry lists, where it does.
+pub(in crate::referrers) async fn find(
+    scan: &Scan,
+    listing: Option<&AgedTagNames>,
+) -> Result<OrdinaryTagCandidates, ResolveError> {
+    let before = LinkedTags::known(scan).await;
+    let tags = before.0.iter();
+    let tags = tags.filter_map(|(name, root)| Some((Tag::parse(name).ok()?, root.clone())));
+    let (candidates, left, gone) = stream::iter(tags.collect::<Vec<_>>())
+        .map(|(tag, root)| verify_tag(scan, listing, tag, root))
         .buffer_unordered(PARALLEL)
         .try_fold(
-            (Candidates::default(), LinkedTags::default()),
-            |(mut candidates, mut left), (tag, known)| async move {
-                if let Some(known) = known {
+            (Candidates::default(), LinkedTags::default(), Vec::new()),
+            |(mut candidates, mut left, mut gone), (tag, found)| async move {
+                if let LinkedTag::Known(known) = found {
+                    if known.behind.as_ref().is_some_and(|behind| behind.is_unsettled) {
+                        scan.unsettle();
+                    }
                     let links = known.behind.iter().flat_map(|behind| &behind.links);
                     for link in links.filter(|link| link.subject == scan.subject) {
                         link.add_to(&mut candidates, known.verified);
                     }
                     left.0.insert(tag.as_str().to_owned(), known.root);
+                } else if let LinkedTag::Gone = found {
+                    gone.push(tag);
                 }
-                Ok((candidates, left))
+                Ok((candidates, left, gone))
             },
         )
         .await?;
-    left.remember(scan).await;
+    LinkedTags::remember_changes(&before, left, &gone, scan).await;
     Ok(OrdinaryTagCandidates {
         candidates,
         age: Duration::ZERO,
         is_whole: false,
     })
+}
+
+/// What became of a tag that was known to have links.
+enum LinkedTag {
+    Known(KnownTag),
+    /// It is not there, and a listing that began after that was first said lacks it.
+    Gone,
+    /// It is not there, and the listing that lacks it began before that was said: it counts for nothing, and stays remembered.
+    PerhapsGone,
 }
 
 /// What stands behind a tag, as far as that is known.
@@ -111,15 +162,34 @@ struct KnownTag {
     verified: bool,
 }
 
-/// `None`: the tag is gone. `root` is what it pointed at when its links were read.
-async fn verify_tag(scan: &Scan, tag: Tag, root: Digest) -> Result<(Tag, Option<KnownTag>), ResolveError> {
+/// `root` is what it pointed at when its links were read.
+async fn verify_tag(
+    scan: &Scan,
+    listing: Option<&AgedTagNames>,
+    tag: Tag,
+    root: Digest,
+) -> Result<(Tag, LinkedTag), ResolveError> {
     let recheck = Recheck::After(scan.deep_refresh);
     let (target, verified) = match scan.manifests.known_target(&scan.context, &tag, recheck).await {
         Ok(Some(digest)) => (TaggedManifest::Known(digest), true),
         Ok(None) if counts_pulls(scan) == Some(true) => (TaggedManifest::Known(root), false),
-        Ok(None) => match scan.manifests.by_tag_anew(&scan.context, &tag).await {
+        Ok(None) => match read_tag(scan, listing, &tag).await {
             Ok(Answer::Found(raw)) => (TaggedManifest::Read(raw), true),
-            Ok(Answer::Absent) => return Ok((tag, None)),
+            Ok(Answer::Absent) => {
+                let missing_for = scan.tag_missing_for(&tag);
+                if scan.may_come(missing_for) {
+                    scan.unsettle();
+                }
+                let missing_since = scan.manifests.cache.now().saturating_sub(missing_for);
+                match listing {
+                    Some(listing) if listing.names.contains(tag.as_str()) => {}
+                    Some(listing) if missing_since < listing.began => return Ok((tag, LinkedTag::Gone)),
+                    Some(_) => return Ok((tag, LinkedTag::PerhapsGone)),
+                    None if missing_for >= GONE_AFTER => return Ok((tag, LinkedTag::Gone)),
+                    None => {}
+                }
+                (TaggedManifest::Known(root), false)
+            }
             Ok(Answer::Refused(refusal)) if manifest_links::is_blocked(&refusal) => {
                 (TaggedManifest::Known(root), false)
             }
@@ -142,5 +212,19 @@ async fn verify_tag(scan: &Scan, tag: Tag, root: Digest) -> Result<(Tag, Option<
         scan.manifests.cut_short(&tag, reason);
     }
     let root = target.digest().clone();
-    Ok((tag, Some(KnownTag { root, behind, verified })))
+    Ok((tag, LinkedTag::Known(KnownTag { root, behind, verified })))
+}
+
+/// What the tag points at now. One that is listed and missing is asked for again after a moment.
+async fn read_tag(scan: &Scan, listing: Option<&AgedTagNames>, tag: &Tag) -> ManifestResult {
+    let mut found = scan.manifests.by_tag_anew(&scan.context, tag).await?;
+    let is_unlisted = listing.is_some_and(|listing| !listing.names.contains(tag.as_str()));
+    if matches!(found, Answer::Absent) && !is_unlisted && scan.tag_missing_for(tag) < LAG {
+        tokio::time::sleep(LAG).await;
+        found = scan.manifests.by_tag_anew(&scan.context, tag).await?;
+    }
+    if matches!(found, Answer::Found(_)) {
+        scan.tag_is_there(tag);
+    }
+    Ok(found)
 }

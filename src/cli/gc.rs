@@ -91,6 +91,9 @@ pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
     let verdict = judge::judge(&snapshot, &exists);
     let (outcomes, ended) = match args.delete {
         true => {
+            if !verdict.dead.is_empty() || !verdict.stale.is_empty() {
+                read::settle().await;
+            }
             let deletion = Deletion::new(&session, &snapshot, &verdict, &exists);
             let (mut outcomes, mut ended) = deletion.run().await;
             for stale in &verdict.stale {

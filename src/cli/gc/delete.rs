@@ -95,7 +95,7 @@ impl<'a> Deletion<'a> {
 
     async fn is_alive(&self, dead: &DeadTag) -> Result<bool, CliError> {
         let gone: BTreeSet<Digest> = dead.gone.digests().cloned().collect();
-        let is_back = !read::existing(self.session, gone).await?.is_empty();
+        let is_back = !read::existing_now(self.session, gone).await?.is_empty();
         Ok(is_back || self.content_is_back(dead).await?)
     }
 

@@ -18,6 +18,10 @@ pub(super) struct Keep {
     unread: BTreeSet<Digest>,
     /// What an index lists under a type that is no manifest's, such as the layers of a BuildKit cache.
     may_be_blobs: BTreeSet<Digest>,
+    /// What tags that are no links point at, and the manifests that this lists: users' own content.
+    owned: BTreeSet<Digest>,
+    /// What was asked for and is not there.
+    absent: BTreeSet<Digest>,
     needed: BTreeSet<Digest>,
 }
 
@@ -29,6 +33,8 @@ impl Keep {
             reached: BTreeSet::new(),
             unread: BTreeSet::new(),
             may_be_blobs: BTreeSet::new(),
+            owned: snapshot.roots(),
+            absent: BTreeSet::new(),
             needed: BTreeSet::new(),
         };
         for (_, link, target) in snapshot.link_tags() {
@@ -51,6 +57,16 @@ impl Keep {
         self.may_be_blobs.contains(digest)
     }
 
+    /// Whether a tagged image or index is, or lists, this manifest.
+    pub(super) fn must_be_there(&self, digest: &Digest) -> bool {
+        self.owned.contains(digest) && !self.may_be_blob(digest)
+    }
+
+    /// A manifest that must be there and is not, once everything is read.
+    pub(super) fn missing(&self) -> Option<&Digest> {
+        self.absent.iter().find(|digest| self.must_be_there(digest))
+    }
+
     /// Takes in one digest that was asked for: what it holds, `None` when it is gone, and what the registry itself lists as
     /// referring to it.
     pub(super) fn read(&mut self, digest: &Digest, held: Option<&ReadManifest>, native: Vec<Digest>) {
@@ -61,7 +77,12 @@ impl Keep {
                 self.needed.insert(listed.clone());
                 self.may_be_blobs.insert(listed.clone());
             }
+            if self.owned.contains(digest) {
+                self.owned.extend(held.listed().cloned());
+            }
             self.reach(held.listed().cloned().collect());
+        } else {
+            self.absent.insert(digest.clone());
         }
         self.reach(native.into_iter().collect());
         let tagged = self.by_key.get(&SubjectKey::of(digest)).cloned().unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) async fn mend(session: &Session, stale: &Stale) -> Result<DeletionOut
     let index = raw
         .zip(link)
         .and_then(|(raw, link)| ReferrersTagIndex::of_tag(&link.subject, &raw.media_type, &raw.bytes));
-    let back = read::existing(session, stale.entries.clone()).await?;
+    let back = read::existing_now(session, stale.entries.clone()).await?;
     let (Some(mut index), true) = (index, back.is_empty()) else {
         return Ok(DeletionOutcome::Alive);
     };

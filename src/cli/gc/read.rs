@@ -19,6 +19,8 @@ use super::snapshot::{EnvelopeContent, EnvelopedManifest, ReadManifest, Snapshot
 const PARALLEL: usize = 16;
 /// How long a listing may be ahead of the manifests that it names.
 const LAG: Duration = Duration::from_secs(1);
+/// How long before a deletion everything that speaks for it was seen.
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// A registry that hides tags cannot be tidied up through that veil.
 pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), CliError> {
@@ -98,8 +100,24 @@ pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<ReadMan
     Ok(held)
 }
 
-/// Those of `digests` that the registry holds.
+/// Lets a registry that lags catch up, before anything is deleted for being gone.
+pub(super) async fn settle() {
+    tokio::time::sleep(SETTLES).await;
+}
+
+/// Those of `digests` that the registry holds. Those that it does not hold are asked for again after a moment.
 pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, CliError> {
+    let mut found = existing_now(session, digests.clone()).await?;
+    let missing: BTreeSet<Digest> = digests.difference(&found).cloned().collect();
+    if !missing.is_empty() {
+        tokio::time::sleep(LAG).await;
+        found.extend(existing_now(session, missing).await?);
+    }
+    Ok(found)
+}
+
+/// Those of `digests` that the registry holds at this moment.
+pub(super) async fn existing_now(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, CliError> {
     let bar = progress::bar("looking for subjects", digests.len());
     stream::iter(digests)
         .map(|digest| async {
@@ -127,11 +145,15 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
     loop {
         let unread = keep.unread();
         if unread.is_empty() {
-            return Ok(keep.needed());
+            break;
         }
         let read: BTreeMap<Digest, (Option<ReadManifest>, Vec<Digest>)> = stream::iter(unread)
             .map(|digest| async {
-                let held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
+                let mut held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
+                if held.is_none() && keep.must_be_there(&digest) {
+                    tokio::time::sleep(LAG).await;
+                    held = one(session, snapshot, &digest, false).await?;
+                }
                 let native = native(session, &digest, held.is_some()).await?;
                 Ok::<_, CliError>((digest, (held, native)))
             })
@@ -141,6 +163,14 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
         for (digest, (held, native)) in read {
             keep.read(&digest, held.as_ref(), native);
         }
+    }
+    match keep.missing() {
+        Some(digest) => Err(CliError::failed(format!(
+            "{}: a tagged index lists {digest} and the registry has no such manifest, so what it needs is not known; push it, or delete \
+             the tag, or run this again",
+            session.name()
+        ))),
+        None => Ok(keep.needed()),
     }
 }
 

@@ -162,12 +162,16 @@ impl Snapshot {
         })
     }
 
-    /// Everything that is known to exist: what was read, and the originals in envelopes.
+    /// Everything that is known to exist: what was read, the originals in envelopes, and what tagged indexes list: that the registry
+    /// does not give one of those is its fault, or lag.
     pub(super) fn known(&self) -> BTreeSet<Digest> {
         let sealed = self.manifests.values().filter_map(|held| held.sealed.as_ref());
         let originals = sealed
             .filter(|sealed| sealed.original.is_some())
             .map(|sealed| &sealed.digest);
-        self.manifests.keys().chain(originals).cloned().collect()
+        let roots = self.roots();
+        let roots = roots.iter().filter_map(|root| self.manifests.get(root));
+        let listed = roots.flat_map(ReadManifest::listed);
+        self.manifests.keys().chain(originals).chain(listed).cloned().collect()
     }
 }

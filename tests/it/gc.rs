@@ -375,6 +375,27 @@ async fn tags_that_no_link_leads_to_are_kept_too() {
 }
 
 #[tokio::test]
+async fn what_a_tagged_index_lists_is_not_taken_for_gone() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "", "platform");
+    fake.put("app", "v1", INDEX, &content::index([image.descriptor()]));
+    let signature = format!("{}.sig", image.referrers_tag());
+    fake.image("app", &signature, "signature");
+    let absent = || Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown");
+    let path = format!("/v2/app/manifests/{}", image.digest);
+    let target = format!("{}/app", fake.endpoint().authority());
+    let asked = path.clone();
+    fake.trouble_times(1, absent(), move |seen| seen.path == asked);
+    let listed = refshim(&["gc", &target, "--keep-list"]).await.ok();
+    assert!(listed.contains(&image.digest), "a registry that lags: {listed}");
+    fake.trouble(absent(), move |seen| seen.path == path);
+    let refused = refshim(&["gc", &target, "--keep-list"]).await.refused(1);
+    assert!(refused.contains(&image.digest), "{refused}");
+    refshim(&["gc", &target, "--delete"]).await.ok();
+    assert_eq!(tags(&fake.endpoint()).await, set(["v1", &signature]));
+}
+
+#[tokio::test]
 async fn a_keep_list_is_made_only_where_every_listed_tag_has_its_manifest() {
     let fake = Fake::start(Knobs::default()).await;
     let image = fake.image("app", "v1", "kept");

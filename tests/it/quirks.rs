@@ -1,6 +1,7 @@
 //! What real registries do besides their tag pages, and what comes of it.
 
 mod depth;
+mod lag;
 mod listings;
 mod own_api;
 mod pushers;

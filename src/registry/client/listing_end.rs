@@ -1,11 +1,12 @@
 //! Where a tag listing ends. A page without `Link` proves nothing by itself: the distribution-spec lets a registry leave it out,
 //! and registries cut pages without saying so. A wrong end is a wrong "no signatures".
 
-use super::page_reader::{Extent, PageNames, ReadTagPage, append, repeats};
+use super::page_reader::{Beginning, Extent, PageNames, ReadTagPage, append, beginning_of};
 use super::paging::Paging;
 use super::tag_listing::{PAGE_SIZE, PartialListing, vanished};
 use crate::oci::RepositoryName;
-use crate::registry::{Answer, Caller, Upstream, UpstreamError};
+use crate::registry::reader::not_understood;
+use crate::registry::{Answer, Caller, Refusal, Upstream, UpstreamError};
 
 /// What `n=1` brought, of a repository with more than one tag.
 enum OneAskedFor {
@@ -23,7 +24,7 @@ enum After {
     More(ReadTagPage),
     /// An empty page.
     Nothing,
-    /// Names that are known already, or a refusal: `last` is of no use.
+    /// The listing from its beginning, or that no such question is understood: `last` is of no use.
     NoNews,
 }
 
@@ -43,6 +44,10 @@ fn links_elsewhere() -> UpstreamError {
     UpstreamError::Invalid("its tag listing has a Link to no next page, and cannot be continued by 'last'".into())
 }
 
+fn repeats_names() -> UpstreamError {
+    UpstreamError::Invalid("its tag listing repeats names instead of going on after 'last'".into())
+}
+
 impl Upstream {
     /// Reads what follows `page`, and proves that nothing follows then.
     pub(in crate::registry) async fn read_to_its_end(
@@ -58,8 +63,10 @@ impl Upstream {
             Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
         };
         // With fewer than two names there is nothing to cut.
-        if listing.names().is_empty() || listing.names().len() < 2 && !last.links_otherwise {
-            return Ok(Answer::Found(()));
+        match listing.names().len() {
+            0 if last.links_otherwise => return Err(links_elsewhere()),
+            0 | 1 if !last.links_otherwise => return Ok(Answer::Found(())),
+            _ => {}
         }
         let known = self.paging.of(repository);
         let paging = match listing.followed_links {
@@ -125,10 +132,11 @@ impl Upstream {
                 self.must_keep_its_order(repository, listing, caller).await?;
                 Paging::ByLast
             }
-            Ended::Empty => match self.must_keep_its_order(repository, listing, caller).await {
-                Ok(_) => Paging::ByLast,
-                Err(UpstreamError::Invalid(_)) => Paging::AllAtOnce,
-                Err(error) => return Err(error),
+            Ended::Empty => match self.keeps_its_order(repository, listing, caller).await? {
+                Answer::Found(false) => Paging::AllAtOnce,
+                Answer::Found(true) => Paging::ByLast,
+                Answer::Absent => return Err(vanished()),
+                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             },
         };
         self.paging.of(repository).learn_paging(paging);
@@ -217,10 +225,7 @@ impl Upstream {
                 Answer::Found(After::NoNews) if self.starts_over(repository, listing, caller).await? => {
                     return Ok(Answer::Found(ended));
                 }
-                Answer::Found(After::NoNews) => {
-                    let reason = "its tag listing repeats names instead of going on after 'last'";
-                    return Err(UpstreamError::Invalid(reason.into()));
-                }
+                Answer::Found(After::NoNews) => return Err(repeats_names()),
                 Answer::Absent => return Err(vanished()),
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
@@ -261,22 +266,34 @@ impl Upstream {
         listing.visit(&uri)?;
         let mut read = PageNames::default();
         let extent = Extent::After(listing.names());
-        let page = match self.read_page(uri, extent, &mut read, caller).await? {
+        let page = match self.read_page(uri.clone(), extent, &mut read, caller).await? {
             Answer::Found(page) => page,
             Answer::Absent => return Ok(Answer::Absent),
             Answer::Refused(refusal) if is_about_access(refusal.status) => return Ok(Answer::Refused(refusal)),
-            Answer::Refused(_) => return Ok(Answer::Found(After::NoNews)),
+            Answer::Refused(refusal) if is_about_the_question(&refusal) => return Ok(Answer::Found(After::NoNews)),
+            // It says nothing of `last`, and the next question may go well.
+            Answer::Refused(refusal) => return Err(UpstreamError::Invalid(not_understood(&refusal, &uri))),
         };
-        if page.count == 0 && page.next.is_none() {
-            return Ok(Answer::Found(After::Nothing));
-        }
-        if page.count > 0 && repeats(listing.names(), read.names.get(0)) {
-            return Ok(Answer::Found(After::NoNews));
-        }
+        let ends = page.next.is_none() && !page.links_otherwise;
+        let known = match page.count {
+            0 if ends => return Ok(Answer::Found(After::Nothing)),
+            0 if page.next.is_none() => return Err(links_elsewhere()),
+            0 => 0,
+            count => match beginning_of(listing.names(), read.names.get(0)) {
+                Beginning::New => 0,
+                Beginning::Anew => return Ok(Answer::Found(After::NoNews)),
+                // Where pages hold one name alone, it may have been cut behind it.
+                Beginning::Last if count == 1 && ends && listing.has_long_pages() => {
+                    return Ok(Answer::Found(After::Nothing));
+                }
+                Beginning::Last if count > 1 || page.next.is_some() => 1,
+                Beginning::Last | Beginning::Known => return Err(repeats_names()),
+            },
+        };
         listing.read.bytes += read.bytes;
         self.check_bytes(&listing.read)?;
         let was_ascending = listing.names().is_ascending();
-        append(&read.names, &mut listing.read.names)?;
+        append(&read.names, known, &mut listing.read.names)?;
         if was_ascending && !listing.names().is_ascending() {
             return Err(UpstreamError::Invalid("its tag listing is not in order".into()));
         }
@@ -293,6 +310,23 @@ impl Upstream {
         listing: &PartialListing,
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
+        self.keeps_its_order(repository, listing, caller)
+            .await?
+            .try_map(|keeps| match keeps {
+                true => Ok(()),
+                false => {
+                    let reason = "its tag listing has pages without Link, in no order that 'last' goes by";
+                    Err(UpstreamError::Invalid(reason.into()))
+                }
+            })
+    }
+
+    async fn keeps_its_order(
+        &self,
+        repository: &RepositoryName,
+        listing: &PartialListing,
+        caller: &Caller,
+    ) -> Result<Answer<bool>, UpstreamError> {
         let names = listing.names();
         let pairs = names.len().saturating_sub(1);
         let falls = |&index: &usize| names.get(index) > names.get(index + 1);
@@ -303,21 +337,26 @@ impl Upstream {
             .find(falls)
             .or_else(|| pairs.checked_sub(1).filter(|_| is_number));
         let Some(before) = doubtful else {
-            return Ok(Answer::Found(()));
+            return Ok(Answer::Found(true));
         };
         let uri = self.tags_uri(repository, Some(names.get(before)), 1)?;
         let mut read = PageNames::default();
-        match self.read_page(uri, Extent::Names(1), &mut read, caller).await? {
-            Answer::Found(page) if page.count > 0 && read.names.get(0) == names.get(before + 1) => {
-                Ok(Answer::Found(()))
+        match self.read_page(uri.clone(), Extent::Names(1), &mut read, caller).await? {
+            Answer::Found(page) => {
+                let follows = page.count > 0 && read.names.get(0) == names.get(before + 1);
+                Ok(Answer::Found(follows))
             }
+            Answer::Absent => Err(vanished()),
             Answer::Refused(refusal) if is_about_access(refusal.status) => Ok(Answer::Refused(refusal)),
-            _ => {
-                let reason = "its tag listing has pages without Link, in no order that 'last' goes by";
-                Err(UpstreamError::Invalid(reason.into()))
-            }
+            Answer::Refused(refusal) if is_about_the_question(&refusal) => Ok(Answer::Found(false)),
+            Answer::Refused(refusal) => Err(UpstreamError::Invalid(not_understood(&refusal, &uri))),
         }
     }
+}
+
+/// 400 and 422: a registry that knows no `last`. Any other refusal may be of this one moment.
+fn is_about_the_question(refusal: &Refusal) -> bool {
+    matches!(refusal.status.as_u16(), 400 | 422)
 }
 
 /// 401 and 403 are about the caller, not about the question.

@@ -35,7 +35,10 @@ impl Extent<'_> {
         match self {
             Self::Whole => false,
             Self::Names(count) => beginning.len() >= count,
-            Self::After(known) => !beginning.is_empty() && repeats(known, beginning.get(0)),
+            Self::After(known) => {
+                let is_known = |name| matches!(beginning_of(known, name), Beginning::Anew | Beginning::Known);
+                !beginning.is_empty() && is_known(beginning.get(0))
+            }
         }
     }
 
@@ -48,11 +51,31 @@ impl Extent<'_> {
     }
 }
 
-/// Whether a page that follows `known` cannot begin with `name`.
-pub(in crate::registry) fn repeats(known: &TagNamesBuilder, name: &str) -> bool {
-    match known.is_ascending() {
-        true => known.last().is_some_and(|last| name <= last),
-        false => (0..known.len()).any(|index| known.get(index) == name),
+/// What a page begins with that was asked for after the last of the names that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::registry) enum Beginning {
+    New,
+    /// That last name itself.
+    Last,
+    /// The first name, or one before it: the listing begins anew.
+    Anew,
+    /// A name somewhere among those that are known.
+    Known,
+}
+
+pub(in crate::registry) fn beginning_of(known: &TagNamesBuilder, name: &str) -> Beginning {
+    let Some(last) = known.last() else {
+        return Beginning::New;
+    };
+    let (first, ascends) = (known.get(0), known.is_ascending());
+    if name == first || ascends && name < first {
+        Beginning::Anew
+    } else if name == last {
+        Beginning::Last
+    } else if ascends && name < last || !ascends && (0..known.len()).any(|index| known.get(index) == name) {
+        Beginning::Known
+    } else {
+        Beginning::New
     }
 }
 
@@ -139,7 +162,7 @@ impl Upstream {
 
     /// Where a page's `Link` leads. Pages of the upstream link to the upstream; those of a host that it redirects to, which
     /// get no credentials, to that host.
-    fn page_link(&self, from: &Uri, link: &str) -> Result<Uri, UpstreamError> {
+    pub(in crate::registry) fn page_link(&self, from: &Uri, link: &str) -> Result<Uri, UpstreamError> {
         if self.origin.holds(from) {
             return self.own_link(from, link);
         }
@@ -185,7 +208,7 @@ impl Upstream {
             tried = size;
             let beginning = beginning(&chunks);
             if extent.is_reached(&beginning) {
-                return append(&beginning, &mut into.names);
+                return append(&beginning, 0, &mut into.names);
             }
             decided = extent.is_decided(&beginning);
         }
@@ -257,8 +280,13 @@ fn beginning(chunks: &[Bytes]) -> TagNamesBuilder {
     names
 }
 
-pub(in crate::registry) fn append(page: &TagNamesBuilder, names: &mut TagNamesBuilder) -> Result<(), UpstreamError> {
-    for index in 0..page.len() {
+/// Adds the names of `page` but the first `known`.
+pub(in crate::registry) fn append(
+    page: &TagNamesBuilder,
+    known: usize,
+    names: &mut TagNamesBuilder,
+) -> Result<(), UpstreamError> {
+    for index in known..page.len() {
         let pushed = names.push(page.get(index));
         pushed.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
     }

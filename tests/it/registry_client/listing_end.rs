@@ -21,6 +21,8 @@ enum Last {
     Ignored,
     /// The names that are greater.
     Greater,
+    /// That name itself, and those that are greater.
+    Inclusive,
     /// The names after that one's place.
     Place,
     /// It is a number of names to leave out.
@@ -65,6 +67,7 @@ impl Form {
         let rest: Vec<&String> = match (self.last, last) {
             (_, None) | (Last::Ignored, _) => all.iter().collect(),
             (Last::Greater, Some(last)) => all.iter().filter(|name| name.as_str() > last).collect(),
+            (Last::Inclusive, Some(last)) => all.iter().filter(|name| name.as_str() >= last).collect(),
             (Last::Place, Some(_)) => all.iter().skip(place.map_or(all.len(), |place| place + 1)).collect(),
             (Last::Number, Some(last)) => all.iter().skip(last.parse().unwrap_or(0)).collect(),
             (Last::Refused, Some(_)) => return oci_error(400, "UNSUPPORTED"),
@@ -139,6 +142,24 @@ async fn a_page_without_a_link_is_not_taken_for_the_last() {
                 ..ALL_AT_ONCE
             },
             unsorted(300),
+        ),
+        (
+            "last is on the page after it, a cap whatever n is",
+            Form {
+                last: Last::Inclusive,
+                cap: 100,
+                ..ALL_AT_ONCE
+            },
+            sorted(150),
+        ),
+        (
+            "last is on the page after it, links but not from a full page",
+            Form {
+                last: Last::Inclusive,
+                links_below: 1000,
+                ..CRANE
+            },
+            sorted(1050),
         ),
         (
             "links with tokens of its own",
@@ -407,6 +428,55 @@ async fn pages_elsewhere_lead_nowhere_else() {
         });
         let reason = invalid(trusting.tags(&repository(), &alice()).await);
         assert!(reason.contains("yet another host"), "{reason}");
+    }
+}
+
+/// Only 400 and 422 say that `last` is of no use; what else refuses the question may be of one moment.
+#[tokio::test]
+async fn a_refusal_of_the_question_after_the_last_name_is_no_end() {
+    for (honours_n, cap) in [(false, 100), (true, 1000)] {
+        for status in [402, 404, 408, 409, 412, 418, 421, 423, 425] {
+            let form = Form {
+                honours_n,
+                cap,
+                links_below: 1000,
+                ..CRANE
+            };
+            let server = Scripted::start(move |request| match parameter(&request, "last") {
+                Some(_) => oci_error(status, "DENIED"),
+                None => form.answer(&sorted(cap + 50), &request),
+            })
+            .await;
+            let reason = invalid(listed(&server).await);
+            assert!(reason.contains(&status.to_string()), "{reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_from_amidst_the_listing_are_no_end() {
+    let all = sorted(150);
+    let server = Scripted::start(move |request| {
+        let page = match parameter(&request, "last") {
+            None => &all[..100],
+            Some(_) => &all[50..],
+        };
+        reply(200, &[], serde_json::json!({ "tags": page }).to_string())
+    })
+    .await;
+    assert!(invalid(listed(&server).await).contains("repeats"));
+}
+
+#[tokio::test]
+async fn an_empty_page_with_a_link_to_anything_is_no_end() {
+    for tags in ["[]", "null", r#"["a"]"#] {
+        let registry = Scripted::start(move |_| {
+            let link = "</v2/team/app/tags/list?page=2>; rel=\"last\"";
+            reply(200, &[("link", link)], format!(r#"{{"tags":{tags}}}"#))
+        })
+        .await;
+        let reason = invalid(upstream(&registry.url()).tags(&repository(), &anyone()).await);
+        assert!(reason.contains("Link"), "{tags}: {reason}");
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Doubt {
     Nothing,
     /// See [`Native::NoRoute`].
     NoRoute,
+    /// See [`Native::Silence`], of an API that has answered in this repository: believed where there is no such repository.
+    Silence(String),
 }
 
 /// What is known of the API in this repository, by this process or by one that shares its cache.
@@ -62,38 +64,52 @@ pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer
         (Native::Refused(refusal), _) => return Err(refusal.into()),
         (Native::Nothing, NativeSupport::Answers) => FirstAnswer::Complete(Candidates::default()),
         (Native::NoRoute(seen), NativeSupport::Answers) => return Err(gone(&seen).into()),
-        (Native::Nothing, _) => FirstAnswer::Doubtful(Doubt::Nothing),
+        (Native::Silence(seen), NativeSupport::Answers) => FirstAnswer::Doubtful(Doubt::Silence(seen)),
+        (Native::Nothing | Native::Silence(_), _) => FirstAnswer::Doubtful(Doubt::Nothing),
         (Native::NoRoute(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
     })
 }
 
 /// Decides a doubt, after a listing that was asked for later than the API has succeeded. Costs a HEAD of the subject and a second
-/// question, once per repository and ten minutes.
-pub(super) async fn settle(scan: &Scan, mark_unverified: Doubt) -> Result<Candidates, ResolveError> {
+/// question, once per repository and ten minutes; the HEAD alone where several repositories lack it. `is_absent`: the listing says
+/// that there is no such repository.
+pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result<Candidates, ResolveError> {
+    if let Doubt::Silence(seen) = doubt {
+        return nothing_if_absent(&seen, is_absent);
+    }
     let (upstream, repository) = (&scan.manifests.upstream, &scan.context.repository);
     let _proof = upstream.native_proof(repository).await;
     let known = support(scan).await;
-    if known != NativeSupport::Unknown {
+    if matches!(known, NativeSupport::Answers | NativeSupport::Missing) {
         // Another question proved it meanwhile.
         return match ask(scan, known).await? {
             FirstAnswer::Complete(found) => Ok(found),
+            FirstAnswer::Doubtful(Doubt::Silence(seen)) => nothing_if_absent(&seen, is_absent),
             FirstAnswer::NotAsked | FirstAnswer::Doubtful(_) => Ok(Candidates::default()),
         };
     }
     let is_given = scan.subject_is_given().await?;
-    if !is_given && matches!(mark_unverified, Doubt::Nothing) {
+    if !is_given && matches!(doubt, Doubt::Nothing) {
         return Ok(Candidates::default());
     }
-    match question(scan).await? {
-        Native::Entries(listed) => Ok(answered(scan, listed).await),
-        Native::Refused(refusal) => Err(refusal.into()),
-        Native::Nothing | Native::NoRoute(_) => {
-            if is_given {
-                tracing::debug!(upstream = upstream.name(), %repository, "the registry has no referrers API here");
-                upstream.native_missing(repository);
-            }
-            Ok(Candidates::default())
+    if known == NativeSupport::Unknown {
+        match question(scan).await? {
+            Native::Entries(listed) => return Ok(answered(scan, listed).await),
+            Native::Refused(refusal) => return Err(refusal.into()),
+            Native::Nothing | Native::Silence(_) | Native::NoRoute(_) => {}
         }
+    }
+    if is_given {
+        tracing::debug!(upstream = upstream.name(), %repository, "the registry has no referrers API here");
+        upstream.native_missing(repository);
+    }
+    Ok(Candidates::default())
+}
+
+fn nothing_if_absent(seen: &str, is_absent: bool) -> Result<Candidates, ResolveError> {
+    match is_absent {
+        true => Ok(Candidates::default()),
+        false => Err(gone(seen).into()),
     }
 }
 

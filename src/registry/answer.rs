@@ -81,6 +81,9 @@ pub enum Native {
     Entries(Vec<Descriptor>),
     /// It holds no such repository or subject.
     Nothing,
+    /// A 404 without a word about a digest that every registry knows: zot's, where it has no such repository, and as well that of
+    /// whoever stands between. What was seen.
+    Silence(String),
     /// As registries answer that have no such API: a page for people with 404 or 403, a redirect out of the API, 405, 501. What
     /// was seen.
     NoRoute(String),

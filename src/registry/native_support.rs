@@ -14,7 +14,7 @@ use crate::oci::RepositoryName;
 
 /// A proven absence is believed for this long: registries are updated and reconfigured.
 const MISSING_FOR: Duration = Duration::from_secs(10 * 60);
-/// Repositories without the API that make the whole upstream one without it.
+/// Repositories without the API after which one answer proves that another lacks it too.
 const ENOUGH_REPOSITORIES: usize = 3;
 /// Repositories of which something is remembered.
 const REMEMBERED: u64 = 50_000;
@@ -26,8 +26,10 @@ const LOCKS: usize = 64;
 pub enum NativeSupport {
     /// It has answered here: an answer that looks like a missing route is a failure.
     Answers,
-    /// It was proven to be missing, here or in several repositories of an upstream that has it nowhere.
+    /// It was proven to be missing here.
     Missing,
+    /// It was proven to be missing in several repositories of an upstream that was never seen to have it: one question tells.
+    MissingElsewhere,
     Unknown,
 }
 
@@ -65,12 +67,12 @@ impl NativeKnowledge {
         match self.repositories.get(repository) {
             Some(Seen::Answering) => NativeSupport::Answers,
             Some(Seen::MissingUntil(end)) if Instant::now() < end => NativeSupport::Missing,
-            _ if self.is_missing_everywhere() => NativeSupport::Missing,
+            _ if self.is_missing_elsewhere() => NativeSupport::MissingElsewhere,
             _ => NativeSupport::Unknown,
         }
     }
 
-    fn is_missing_everywhere(&self) -> bool {
+    fn is_missing_elsewhere(&self) -> bool {
         if self.answers_somewhere.load(Ordering::Relaxed) {
             return false;
         }
@@ -111,7 +113,8 @@ impl Upstream {
     }
 
     /// The API was proven to be missing in `repository`: two answers of registries that lack it, about a subject that the
-    /// registry itself gave, and a listing that succeeded between them. Remembered for ten minutes.
+    /// registry itself gave, and a listing that succeeded between them; or one such answer, where it is missing elsewhere.
+    /// Remembered for ten minutes.
     pub fn native_missing(&self, repository: &RepositoryName) {
         self.native.missed(repository);
     }
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_absence_is_believed_of_one_repository_and_of_all_after_three() {
+    async fn an_absence_is_believed_of_one_repository_and_expected_of_others_after_three() {
         let known = NativeKnowledge::default();
         for repository in ["a", "b", "b"] {
             known.missed(&name(repository));
@@ -141,6 +144,8 @@ mod tests {
         assert_eq!(known.of(&name("a")), NativeSupport::Missing);
         assert_eq!(known.of(&name("other")), NativeSupport::Unknown);
         known.missed(&name("c"));
+        assert_eq!(known.of(&name("other")), NativeSupport::MissingElsewhere);
+        known.missed(&name("other"));
         assert_eq!(known.of(&name("other")), NativeSupport::Missing);
         tokio::time::advance(MISSING_FOR).await;
         assert_eq!(known.of(&name("a")), NativeSupport::Unknown);

@@ -97,6 +97,15 @@ impl Upstream {
     /// Asks until there is an answer that can be used, and reads it: a success of at most `limit` bytes, or a beginning of
     /// something else.
     pub(super) async fn ask(&self, ask: &ReadRequest<'_>, limit: usize) -> Result<RegistryResponse, UpstreamError> {
+        Ok(self.ask_wherever(ask, limit).await?.0)
+    }
+
+    /// The same, and where the answer came from, after redirects.
+    pub(super) async fn ask_wherever(
+        &self,
+        ask: &ReadRequest<'_>,
+        limit: usize,
+    ) -> Result<(RegistryResponse, Uri), UpstreamError> {
         ask.caller.spend(ask.kind)?;
         let mut retry = Retry::new(self.retries);
         loop {
@@ -104,7 +113,7 @@ impl Upstream {
                 Ok(heard) => match collect::reply(heard.response, limit).await {
                     Ok(Some(reply)) => {
                         self.went_well(ask);
-                        return Ok(reply);
+                        return Ok((reply, heard.uri));
                     }
                     Ok(None) => ask.too_large(limit).into(),
                     Err(error) => error.into(),

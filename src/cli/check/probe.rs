@@ -122,9 +122,9 @@ impl UpstreamProbe<'_> {
         Ok(
             match self.upstream.native_referrers(repository, &subject, caller).await? {
                 Native::Entries(_) => Some(true),
-                Native::Nothing if is_given => Some(false),
+                Native::Nothing | Native::Silence(_) if is_given => Some(false),
                 Native::NoRoute(_) => Some(false),
-                Native::Nothing | Native::Refused(_) => None,
+                Native::Nothing | Native::Silence(_) | Native::Refused(_) => None,
             },
         )
     }

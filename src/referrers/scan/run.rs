@@ -75,7 +75,7 @@ impl Scan {
         let (tagged, ordinary_tags, native) = tokio::try_join!(
             link_tags::find(self, &names),
             self.ordinary_tags(&names),
-            self.settled(own_api)
+            self.settled(own_api, &names)
         )?;
         let (mut candidates, mut gone) = match is_seen {
             true => observed::find(self).await?,
@@ -124,11 +124,14 @@ impl Scan {
         }
     }
 
-    async fn settled(&self, own_api: FirstAnswer) -> Result<Candidates, ResolveError> {
+    async fn settled(&self, own_api: FirstAnswer, names: &ScannedNames) -> Result<Candidates, ResolveError> {
         match own_api {
             FirstAnswer::NotAsked => Ok(Candidates::default()),
             FirstAnswer::Complete(found) => Ok(found),
-            FirstAnswer::Doubtful(mark_unverified) => own_api::settle(self, mark_unverified).await,
+            FirstAnswer::Doubtful(doubt) => {
+                let is_absent = matches!(names.listed, ListingAnswer::NoRepository);
+                own_api::settle(self, doubt, is_absent).await
+            }
         }
     }
 

@@ -29,9 +29,14 @@ const REFUSALS: &[&str] = &["DENIED", "UNAUTHORIZED"];
 /// One answer.
 enum ReferrersApiPage {
     /// Entries, and the next page.
-    Entries(Vec<Descriptor>, Option<Uri>),
+    Entries {
+        listed: Vec<Descriptor>,
+        next: Option<Uri>,
+        bytes: usize,
+    },
     /// See [`Native`].
     Nothing,
+    Silence(String),
     NoRoute(String),
     Refused(RegistryResponse),
 }
@@ -45,21 +50,30 @@ impl Upstream {
         subject: &Digest,
         caller: &Caller,
     ) -> Result<Native, UpstreamError> {
-        let mut all = Vec::new();
+        let (mut all, mut read) = (Vec::new(), 0);
         let mut uri = self.origin.uri(&format!("/v2/{repository}/referrers/{subject}"))?;
         for page in 0..MOST_PAGES {
             match self.native_page(uri, subject, caller).await? {
-                ReferrersApiPage::Entries(mut entries, next) => {
-                    all.append(&mut entries);
+                ReferrersApiPage::Entries {
+                    mut listed,
+                    next,
+                    bytes,
+                } => {
+                    all.append(&mut listed);
+                    read += bytes;
                     match next {
-                        Some(next) => uri = next,
+                        Some(next) if read <= self.tag_list_bytes => uri = next,
+                        Some(_) => break,
                         None => return Ok(Native::Entries(all)),
                     }
                 }
                 ReferrersApiPage::Refused(refusal) => return Ok(Native::Refused(refusal)),
                 // Half a list is none.
-                ReferrersApiPage::Nothing | ReferrersApiPage::NoRoute(_) if page > 0 => break,
+                ReferrersApiPage::Nothing | ReferrersApiPage::Silence(_) | ReferrersApiPage::NoRoute(_) if page > 0 => {
+                    break;
+                }
                 ReferrersApiPage::Nothing => return Ok(Native::Nothing),
+                ReferrersApiPage::Silence(seen) => return Ok(Native::Silence(seen)),
                 ReferrersApiPage::NoRoute(seen) => return Ok(Native::NoRoute(seen)),
             }
         }
@@ -77,29 +91,44 @@ impl Upstream {
         let ask = ReadRequest {
             kind: RequestKind::Referrers,
             method: Method::GET,
-            uri: uri.clone(),
+            uri,
             accept: OCI_IMAGE_INDEX,
             redirects: Redirects::OwnApi,
             caller,
         };
-        match self.ask(&ask, PAGE_BYTES).await {
-            Ok(reply) => self.judge(reply, &uri, subject),
+        match self.ask_wherever(&ask, PAGE_BYTES).await {
+            Ok((reply, from)) => self.judge(reply, &ask.uri, &from, subject),
             Err(UpstreamError::Failed(StatusCode::NOT_IMPLEMENTED)) => Ok(ReferrersApiPage::NoRoute("HTTP 501".into())),
             Err(error) => Err(error),
         }
     }
 
-    fn judge(&self, reply: RegistryResponse, asked: &Uri, subject: &Digest) -> Result<ReferrersApiPage, UpstreamError> {
+    /// What `reply` to a question at `asked`, which came from `from`, says.
+    fn judge(
+        &self,
+        reply: RegistryResponse,
+        asked: &Uri,
+        from: &Uri,
+        subject: &Digest,
+    ) -> Result<ReferrersApiPage, UpstreamError> {
         let stated = reply.error();
         let says = |understood: &[&str]| stated.as_ref().is_some_and(|stated| stated.says_only(understood));
         let no_route = || Ok(ReferrersApiPage::NoRoute(not_understood(&reply, asked)));
         match reply.status.as_u16() {
             200 => {
-                let entries = entries(&reply.body).ok_or_else(|| not_an_answer(&reply, asked))?;
+                let manifests = manifests(&reply.body).ok_or_else(|| not_an_answer(&reply, asked))?;
+                let listed = entries(&manifests).ok_or_else(|| unreadable(asked))?;
                 let next = link_header::next(&reply.headers);
                 let next = next.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
-                let next = next.map(|link| self.own_link(asked, &link)).transpose()?;
-                Ok(ReferrersApiPage::Entries(entries, next))
+                if next.is_none() && link_header::has_links(&reply.headers) {
+                    return Err(leads_nowhere(asked));
+                }
+                let next = next.map(|link| self.page_link(from, &link)).transpose()?;
+                Ok(ReferrersApiPage::Entries {
+                    listed,
+                    next,
+                    bytes: reply.body.len(),
+                })
             }
             // Redirects from one place of the API to another were followed.
             _ if is_redirect(reply.status) && reply.headers.contains_key(LOCATION) => no_route(),
@@ -110,7 +139,8 @@ impl Upstream {
             400 if says(NOT_HELD) || !is_common(subject) && says(NO_SUCH_ALGORITHM) => Ok(ReferrersApiPage::Nothing),
             404 if says(UNKNOWN) => Ok(ReferrersApiPage::Nothing),
             // zot, without a word: a repository that it does not have, a digest of an algorithm that it does not know.
-            404 if reply.body.is_empty() => Ok(ReferrersApiPage::Nothing),
+            404 if reply.body.is_empty() && !is_common(subject) => Ok(ReferrersApiPage::Nothing),
+            404 if reply.body.is_empty() => Ok(ReferrersApiPage::Silence(not_understood(&reply, asked))),
             404 if says(NO_SUCH_API) || is_page(&reply) => no_route(),
             405 => no_route(),
             _ => Err(not_an_answer(&reply, asked)),
@@ -144,14 +174,38 @@ fn not_an_answer(reply: &RegistryResponse, asked: &Uri) -> UpstreamError {
     ))
 }
 
-/// The entries of an image index; what names no digest is left out. `None` when the body is something else, or calls itself
-/// something else.
-fn entries(body: &[u8]) -> Option<Vec<Descriptor>> {
-    let index: Value = serde_json::from_slice(body).ok()?;
+/// A list with an entry that cannot be read is not all of it.
+fn unreadable(asked: &Uri) -> UpstreamError {
+    UpstreamError::Invalid(format!(
+        "its referrers API lists something without a digest that can be read, for {}",
+        asked.path()
+    ))
+}
+
+/// A `Link` may lead to more entries whatever its relation says, as with tags; here nothing else tells.
+fn leads_nowhere(asked: &Uri) -> UpstreamError {
+    UpstreamError::Invalid(format!(
+        "its referrers API gives a Link to no next page, for {}",
+        asked.path()
+    ))
+}
+
+/// What an image index lists; `null` is Go's empty list. `None` when the body is something else, or calls itself something else.
+fn manifests(body: &[u8]) -> Option<Vec<Value>> {
+    let mut index: Value = serde_json::from_slice(body).ok()?;
     let is_index = index.get("mediaType").is_none_or(|stated| stated == OCI_IMAGE_INDEX);
     let is_second = index.get("schemaVersion").is_none_or(|stated| stated == 2);
-    let manifests = index.get("manifests")?.as_array().filter(|_| is_index && is_second)?;
-    Some(manifests.iter().filter_map(Descriptor::from_json).collect())
+    match index.get_mut("manifests")?.take() {
+        _ if !is_index || !is_second => None,
+        Value::Array(manifests) => Some(manifests),
+        Value::Null => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+/// The entries; `None` where one of them names no digest.
+fn entries(manifests: &[Value]) -> Option<Vec<Descriptor>> {
+    manifests.iter().map(Descriptor::from_json).collect()
 }
 
 #[cfg(test)]
@@ -161,19 +215,25 @@ mod tests {
     #[test]
     fn entries_are_read_from_an_image_index_only() {
         let digest = Digest::sha256(b"x");
-        let list = format!(r#""manifests":[{{"digest":"{digest}","size":1}},{{"digest":"no"}},7]"#);
+        let list = format!(r#""manifests":[{{"digest":"{digest}","size":1}}]"#);
+        let read = |body: &str| entries(&manifests(body.as_bytes())?);
         for stated in ["", r#""schemaVersion":2,"#] {
-            assert_eq!(entries(format!("{{{stated}{list}}}").as_bytes()).unwrap().len(), 1);
+            assert_eq!(read(&format!("{{{stated}{list}}}")).unwrap().len(), 1);
         }
-        for body in ["", "{}", "[]", r#"{"manifests":null}"#, r#"{"manifests":{}}"#, "<html>"] {
-            assert!(entries(body.as_bytes()).is_none(), "{body}");
+        assert_eq!(read(r#"{"manifests":null}"#).unwrap(), []);
+        for body in ["", "{}", "[]", r#"{"manifests":{}}"#, "<html>"] {
+            assert!(read(body).is_none(), "{body}");
+        }
+        for odd in [r#"{"digest":"no"}"#, r#"{"size":1}"#, "7", "null"] {
+            let body = format!(r#"{{"manifests":[{{"digest":"{digest}","size":1}},{odd}]}}"#);
+            assert!(read(&body).is_none(), "{body}");
         }
         for stated in [
             r#""schemaVersion":1,"#,
             r#""mediaType":"application/json","#,
             r#""mediaType":7,"#,
         ] {
-            assert!(entries(format!("{{{stated}{list}}}").as_bytes()).is_none(), "{stated}");
+            assert!(read(&format!("{{{stated}{list}}}")).is_none(), "{stated}");
         }
     }
 }

@@ -155,7 +155,7 @@ async fn where_the_api_has_answered_a_missing_route_is_a_failure() {
     }
 }
 
-/// Two questions, once per repository and ten minutes, and none of an upstream where three repositories lack the API.
+/// Two questions, once per repository and ten minutes, and one of an upstream where three repositories lack the API.
 #[tokio::test]
 async fn a_proven_absence_is_remembered() {
     for knobs in [
@@ -182,7 +182,7 @@ async fn a_proven_absence_is_remembered() {
                 asked.push(fake.count(asks_native));
             }
         }
-        assert_eq!(asked, [2, 0, 2, 0, 2, 0, 0, 0], "{name}");
+        assert_eq!(asked, [2, 0, 2, 0, 2, 0, 1, 0], "{name}");
     }
 }
 
@@ -203,6 +203,44 @@ async fn repositories_of_one_host_are_judged_one_by_one() {
     }
     let (image, referrer) = untagged(&fake, "also");
     assert_eq!(through.referrer_digests("also", &image.digest).await, [referrer.digest]);
+}
+
+/// The same, where those without the API are asked first.
+#[tokio::test]
+async fn repositories_without_the_api_hide_none_that_has_it() {
+    let fake = Fake::start(with_api()).await;
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    for repository in ["a", "b", "c"] {
+        fake.turn(|knobs| {
+            knobs.referrers_in.insert(repository, Referrers::PageNotFound);
+        });
+        let image = fake.image(repository, "v1", "image");
+        assert_eq!(through.referrers(repository, &image.digest).await, [] as [Value; 0]);
+    }
+    let (image, referrer) = untagged(&fake, "with");
+    for made_up in [true, false] {
+        let made_up_digest = format!("sha256:{}", "ab".repeat(32));
+        let (subject, listed) = match made_up {
+            true => (&made_up_digest, vec![]),
+            false => (&image.digest, vec![referrer.digest.clone()]),
+        };
+        assert_eq!(through.referrer_digests("with", subject).await, listed);
+    }
+}
+
+/// zot is silent about a repository that it does not have. Whoever stands between may be silent about any.
+#[tokio::test]
+async fn a_404_without_a_word_is_believed_where_there_is_no_such_repository() {
+    let fake = Fake::start(with_api()).await;
+    let (image, referrer) = untagged(&fake, "x");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    assert_eq!(through.referrer_digests("x", &image.digest).await, [referrer.digest]);
+    fake.trouble(Trouble::answer(404, &[], ""), asks_about_x);
+    assert_eq!(status(&through, "x", &image.digest).await, 502);
+    let of_another_algorithm = format!("sha512:{}", "ab".repeat(64));
+    assert_eq!(status(&through, "x", &of_another_algorithm).await, 200);
 }
 
 #[tokio::test]

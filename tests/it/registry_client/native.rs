@@ -122,23 +122,35 @@ async fn a_missing_route_is_told_by_what_registries_without_the_api_say() {
 async fn nothing_is_told_by_its_code() {
     let odd = Digest::parse("foo:bar").unwrap();
     let common = digest("subject");
-    let answers: [(Answer, &Digest); 6] = [
+    let answers: [(Answer, &Digest); 7] = [
         (|| oci_error(404, "NAME_UNKNOWN"), &common),
         (|| oci_error(404, "MANIFEST_UNKNOWN"), &common),
         (|| oci_error(404, "NOT_FOUND"), &common),
         (|| oci_error(400, "MANIFEST_INVALID"), &common),
-        (|| reply(404, &[], ""), &common),
+        (|| reply(404, &[], ""), &odd),
         (|| oci_error(400, "DIGEST_INVALID"), &odd),
+        (|| oci_error(400, "UNSUPPORTED"), &odd),
     ];
     for (number, (answer, subject)) in answers.into_iter().enumerate() {
         let judged = judged(answer, subject).await;
         assert!(matches!(judged, Ok(Native::Nothing)), "{number}: {judged:?}");
     }
+    let silent = judged(|| reply(404, &[], ""), &common).await;
+    assert!(
+        matches!(&silent, Ok(Native::Silence(seen)) if seen.contains("404")),
+        "{silent:?}"
+    );
+    let null = || reply(200, &[], r#"{"schemaVersion":2,"manifests":null}"#);
+    let empty = judged(null, &common).await;
+    assert!(
+        matches!(&empty, Ok(Native::Entries(list)) if list.is_empty()),
+        "{empty:?}"
+    );
 }
 
 #[tokio::test]
 async fn whatever_else_comes_is_a_failure_that_says_what() {
-    let answers: [(Answer, &str); 20] = [
+    let answers: [(Answer, &str); 23] = [
         (|| oci_error(404, "DENIED"), "DENIED"),
         (|| oci_error(404, "BLOB_UNKNOWN"), "BLOB_UNKNOWN"),
         (|| oci_error(404, "UNAVAILABLE"), "UNAVAILABLE"),
@@ -168,16 +180,13 @@ async fn whatever_else_comes_is_a_failure_that_says_what() {
             || reply(200, &[("content-type", OCI_IMAGE_INDEX)], "{}"),
             OCI_IMAGE_INDEX,
         ),
+        (|| index(&["a"], &[("link", "<?page=2>; rel=last")]), "Link"),
         (
-            || {
-                reply(
-                    200,
-                    &[("content-type", OCI_IMAGE_INDEX)],
-                    r#"{"schemaVersion":2,"manifests":null}"#,
-                )
-            },
-            "200",
+            || index(&["a"], &[("link", "<?page=2>; rel=\"https://r.example/next\"")]),
+            "Link",
         ),
+        (|| reply(200, &[], r#"{"manifests":[{"size":1}]}"#), "digest"),
+        (|| reply(200, &[], r#"{"manifests":[{"digest":"x:"}]}"#), "digest"),
         (|| reply(200, &[("content-type", OCI_IMAGE_INDEX)], ""), "200"),
         (|| reply(500, &[], ""), "500"),
     ];
@@ -234,6 +243,42 @@ async fn the_api_may_be_elsewhere() {
     assert!(asked.len() == 1 && asked[0].header("authorization").is_none());
     // A host inside that nobody named is not asked, and what it would say is not taken for nothing.
     assert!(ask(&upstream(&server.url())).await.is_err());
+}
+
+#[tokio::test]
+async fn pages_elsewhere_link_to_where_they_are() {
+    let elsewhere = Scripted::start_at("127.0.0.2", |request| match request.uri().query() {
+        None => {
+            let host = request.headers()["host"].to_str().unwrap_or_default();
+            let link = format!("<http://{host}{}?page=2>; rel=next", request.uri().path());
+            index(&["a"], &[("link", &link)])
+        }
+        Some(_) => index(&["b"], &[]),
+    })
+    .await;
+    let target = format!("{}/v2/mirror/referrers/{}", elsewhere.url(), digest("subject"));
+    let server = Scripted::start(move |_| reply(307, &[("location", &target)], "")).await;
+    let listed = upstream_with(&server.url(), |config, _| {
+        config.redirect_hosts.insert("127.0.0.2".into());
+    });
+    let judged = ask(&listed).await;
+    assert!(
+        matches!(&judged, Ok(Native::Entries(list)) if list.len() == 2),
+        "{judged:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_is_bounded_by_its_bytes() {
+    let server = Scripted::start(|request| {
+        let page: u32 = request.uri().query().map_or(0, |query| query.parse().unwrap_or(0));
+        index(&["a"], &[("link", &format!("<?{}>; rel=next", page + 1))])
+    })
+    .await;
+    let bounded = upstream_with(&server.url(), |_, limits| limits.tag_list_bytes = 1000);
+    assert!(ask(&bounded).await.is_err());
+    let asked = server.lines().len();
+    assert!(asked < 10, "{asked}");
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ pub struct Native {
     pub media_type: &'static str,
     /// An unknown subject is refused (Quay) instead of having an empty list.
     pub refuses_unknown: bool,
-    /// An unknown subject is 404 without a word (zot).
+    /// An unknown repository is 404 without a word, and so is a digest of another algorithm than sha256 (zot).
     pub unknown_is_empty_404: bool,
     /// Entries on a page. `None`: all.
     pub page: Option<usize>,

@@ -44,7 +44,8 @@ fn list(asked: &Asked<'_>, native: &Native, name: &str, digest: &str) -> Option<
         let message = "manifest invalid";
         return Some(refused(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message));
     }
-    if native.unknown_is_empty_404 && unknown {
+    let no_repository = || !store.repositories().any(|held| *held == name);
+    if native.unknown_is_empty_404 && (digest.algorithm() != "sha256" || no_repository()) {
         return Some(plain(StatusCode::NOT_FOUND, "text/plain", ""));
     }
     let mut listed: Vec<_> = store

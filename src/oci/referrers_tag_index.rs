@@ -57,6 +57,14 @@ impl ReferrersTagIndex {
         (is_list && !subject.names(bytes)).then_some(index)
     }
 
+    /// What a client writes under the referrers tag of `subject`, if it is an image index, whatever it lists. An entry that is not
+    /// understood must not cost those that others wrote.
+    pub fn of_client(subject: &SubjectKey, media_type: &str, bytes: &[u8]) -> Option<Self> {
+        let manifest = Manifest::parse(bytes, media_type).ok()?;
+        let is_index = manifest.media_type == OCI_IMAGE_INDEX && !subject.names(bytes);
+        Self::parse(bytes).filter(|_| is_index)
+    }
+
     /// Whether it has no members but those of every list of referrers.
     fn says_nothing_of_itself(&self) -> bool {
         let is_one_of_a_list = |(member, value): (&String, &Value)| match member.as_str() {

@@ -102,7 +102,7 @@ async fn opened(
 }
 
 /// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest; every time where the answer names
-/// no digest.
+/// no digest. Where that fails, the registry's own answer stands.
 async fn opened_head(
     asked: &ManifestRequest<'_>,
     response: Response<Body>,
@@ -110,10 +110,8 @@ async fn opened_head(
     tag: &Tag,
 ) -> Result<Response<Body>, ProxyError> {
     let resolver = &asked.backend.resolver;
-    let original = match digest {
-        Some(digest) => Box::pin(resolver.original(asked.repository, digest, &asked.caller)).await?,
-        None => Box::pin(resolver.original_of_tag(asked.repository, tag, &asked.caller)).await?,
-    };
+    let named = (tag, digest);
+    let original = Box::pin(resolver.original_for_head(asked.repository, named, &asked.caller)).await?;
     Ok(match original {
         Some(original) => instead_of(&response, serve(&original, asked.request)),
         None => response,

@@ -165,8 +165,11 @@ impl AccessList {
             return Ok(RepositoryAccess::Allowed);
         }
         let access = proof::of_reading(&upstream, &context, &known).await?;
-        if matches!(access, RepositoryAccess::Allowed) {
-            self.allow(&context);
+        match access {
+            RepositoryAccess::Allowed => self.allow(&context),
+            // Nor is anything given to this caller during an outage any more.
+            RepositoryAccess::Refused(_) | RepositoryAccess::Unseen => self.forget(&context),
+            RepositoryAccess::Empty => {}
         }
         Ok(access)
     }

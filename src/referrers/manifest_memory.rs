@@ -1,6 +1,7 @@
 //! What is remembered of manifests, and when the registry last gave them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::{CacheEntry, Key};
 use crate::oci::Digest;
@@ -20,8 +21,19 @@ impl ManifestStore {
 
     /// The upstream just said of this very digest that it is there, to a caller who may read it.
     pub async fn confirm(&self, context: &RepositoryContext, digest: &Digest, known: Arc<RememberedManifest>) {
+        self.confirm_as_of(context, digest, known, Some(self.cache.now())).await;
+    }
+
+    /// The same of what the upstream said at the time `given`.
+    pub async fn confirm_as_of(
+        &self,
+        context: &RepositoryContext,
+        digest: &Digest,
+        known: Arc<RememberedManifest>,
+        given: Option<Duration>,
+    ) {
         let confirmed = RememberedManifest {
-            given: Some(self.cache.now()),
+            given,
             ..(*known).clone()
         };
         let key = Key::manifest(&context.repository_key, &context.epoch, digest);

@@ -86,9 +86,22 @@ impl ManifestStore {
 
     /// The manifest with this digest; remembered ones cost nothing.
     pub async fn by_digest(&self, context: &RepositoryContext, digest: &Digest) -> ManifestResult {
+        let dated = self.dated_by_digest(context, digest).await?;
+        dated.try_map(|(manifest, _)| Ok(manifest))
+    }
+
+    /// The same, and when the registry gave it by its digest.
+    pub async fn dated_by_digest(
+        &self,
+        context: &RepositoryContext,
+        digest: &Digest,
+    ) -> Result<Answer<(Arc<RawManifest>, Option<Duration>)>, UpstreamError> {
         match self.find(context, digest).await {
-            Some(found) => Ok(Answer::Found(found.value.manifest.clone())),
-            None => self.ask_by_digest(context, digest).await,
+            Some(found) => Ok(Answer::Found((found.value.manifest.clone(), found.value.given))),
+            None => {
+                let asked = self.ask_by_digest(context, digest).await?;
+                asked.try_map(|manifest| Ok((manifest, Some(self.cache.now()))))
+            }
         }
     }
 
@@ -161,8 +174,8 @@ impl ManifestStore {
     /// What the tag points at, envelopes opened. A tag that was never asked costs one GET, a known one at most a HEAD.
     pub async fn by_tag(&self, context: &RepositoryContext, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
         if let Some(digest) = self.known_target(context, tag, recheck).await? {
-            match self.by_digest(context, &digest).await? {
-                Answer::Found(raw) => return self.open(context, raw).await,
+            match self.dated_by_digest(context, &digest).await? {
+                Answer::Found((raw, given)) => return self.open(context, raw, given).await,
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
                 // Moved meanwhile: the tag itself says where to.
                 Answer::Absent => {}
@@ -187,7 +200,7 @@ impl ManifestStore {
             Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
         };
         let digest = raw.digest.clone();
-        let opened = self.open(context, raw).await?;
+        let opened = self.open(context, raw, Some(self.cache.now())).await?;
         // A digest that cannot be computed is the registry's word alone: it is asked for again.
         if let Answer::Found(original) = &opened
             && digest.is_computable()
@@ -248,15 +261,22 @@ impl ManifestStore {
         }
     }
 
-    /// The original when `raw` is an envelope, else `raw`.
-    pub async fn open(&self, context: &RepositoryContext, raw: Arc<RawManifest>) -> ManifestResult {
+    /// The original when `raw` is an envelope, else `raw`. `given`: when the registry gave `raw`, and with it what it holds.
+    pub async fn open(
+        &self,
+        context: &RepositoryContext,
+        raw: Arc<RawManifest>,
+        given: Option<Duration>,
+    ) -> ManifestResult {
         let parsed = Manifest::parse(&raw.bytes, &raw.media_type).ok();
         let Some(original) = parsed.as_ref().and_then(envelope::open) else {
             return Ok(Answer::Found(raw));
         };
         if let Some(found) = self.find(context, &original.digest).await {
-            // What holds it was given.
-            self.confirm(context, &original.digest, found.value.clone()).await;
+            if given > found.value.given {
+                self.confirm_as_of(context, &original.digest, found.value.clone(), given)
+                    .await;
+            }
             return Ok(Answer::Found(found.value.manifest.clone()));
         }
         let blob = self
@@ -289,7 +309,7 @@ impl ManifestStore {
         {
             Answer::Found(raw) => {
                 self.access.allow(context);
-                match self.open(context, Arc::new(raw)).await? {
+                match self.open(context, Arc::new(raw), Some(self.cache.now())).await? {
                     Answer::Found(original) if original.digest != *digest => Ok(Answer::Absent),
                     opened => Ok(opened),
                 }

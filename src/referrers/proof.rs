@@ -24,23 +24,23 @@ pub(super) async fn of_reading(
     context: &RepositoryContext,
     known: &[Reference],
 ) -> Result<RepositoryAccess, UpstreamError> {
-    let mut refused = None;
-    if let Some(access) = first_given(upstream, context, known, Word::Heads, &mut refused).await? {
+    let mut unproven = Unproven::default();
+    if let Some(access) = first_given(upstream, context, known, Word::Heads, &mut unproven).await? {
         return Ok(access);
     }
     let names = match upstream.some_tags(&context.repository, &context.caller).await? {
         Answer::Found(names) if names.is_empty() => {
-            return Ok(refused.map_or(RepositoryAccess::Empty, RepositoryAccess::Refused));
+            return unless_given(upstream, context, known, RepositoryAccess::Empty).await;
         }
         Answer::Found(names) => names,
-        Answer::Absent => return Ok(RepositoryAccess::Unseen),
+        Answer::Absent => return unless_given(upstream, context, known, RepositoryAccess::Unseen).await,
         Answer::Refused(refusal) => return Ok(RepositoryAccess::Refused(refusal)),
     };
     let listed = spread(names.len()).filter_map(|at| Some(Reference::Tag(Tag::parse(&names[at]).ok()?)));
     let listed: Vec<Reference> = listed.collect();
-    match first_given(upstream, context, &listed, Word::Gets, &mut refused).await? {
+    match first_given(upstream, context, &listed, Word::Gets, &mut unproven).await? {
         Some(access) => Ok(access),
-        None => refused.map(RepositoryAccess::Refused).ok_or_else(|| {
+        None => unproven.refused.map(RepositoryAccess::Refused).ok_or_else(|| {
             UpstreamError::Invalid(format!(
                 "the registry lists tags of {} to this caller, but gives none of {} manifests that were asked for",
                 context.repository,
@@ -50,25 +50,55 @@ pub(super) async fn of_reading(
     }
 }
 
-/// The first manifest that is given, or the registry's refusal; `None` where none of them is there. A refusal that is about one
-/// manifest, such as a policy's against vulnerable images, is put into `refused`.
+/// `otherwise`, where the registry states of each of `known` that it is not there. Caches answer HEADs with 404 until somebody reads, and
+/// with 500 while what they stand before is down: neither says that there is nothing.
+async fn unless_given(
+    upstream: &Upstream,
+    context: &RepositoryContext,
+    known: &[Reference],
+    otherwise: RepositoryAccess,
+) -> Result<RepositoryAccess, UpstreamError> {
+    let mut unproven = Unproven::default();
+    if let Some(access) = first_given(upstream, context, known, Word::Gets, &mut unproven).await? {
+        return Ok(access);
+    }
+    match (unproven.failed, unproven.refused) {
+        (Some(error), _) => Err(error),
+        (None, Some(refusal)) => Ok(RepositoryAccess::Refused(refusal)),
+        (None, None) => Ok(otherwise),
+    }
+}
+
+/// What kept manifests from being given without saying that they are not there.
+#[derive(Default)]
+struct Unproven {
+    /// A refusal that is about one manifest, such as a policy's against vulnerable images.
+    refused: Option<Refusal>,
+    /// A failure that may be about one manifest.
+    failed: Option<UpstreamError>,
+}
+
+/// The first manifest that is given, or the registry's refusal; `None` where none of them was given. Why not, as far as it is about
+/// one manifest, is put into `unproven`.
 async fn first_given(
     upstream: &Upstream,
     context: &RepositoryContext,
     references: &[Reference],
     word: Word,
-    refused: &mut Option<Refusal>,
+    unproven: &mut Unproven,
 ) -> Result<Option<RepositoryAccess>, UpstreamError> {
     for reference in references {
         match given(upstream, context, reference, word).await {
             Ok(Answer::Found(())) => return Ok(Some(RepositoryAccess::Allowed)),
             Ok(Answer::Refused(refusal)) if is_about_one_manifest(&refusal) => {
-                refused.get_or_insert(refusal);
+                unproven.refused.get_or_insert(refusal);
             }
             Ok(Answer::Refused(refusal)) => return Ok(Some(RepositoryAccess::Refused(refusal))),
             // Distribution 2.8 fails at the digest of what is in an envelope, and other bytes than its digest's prove nothing.
-            Ok(Answer::Absent)
-            | Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR) | UpstreamError::Content(_)) => {}
+            Err(error @ (UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR) | UpstreamError::Content(_))) => {
+                unproven.failed.get_or_insert(error);
+            }
+            Ok(Answer::Absent) => {}
             Err(error) => return Err(error),
         }
     }

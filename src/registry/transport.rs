@@ -34,7 +34,7 @@ pub(super) struct Timeouts {
 const MOST_STALE: usize = 5;
 
 impl Upstream {
-    /// Sends `request`, whose URI is absolute, through `client`. Without a body, and but for deletions, it is sent again where the registry closed the
+    /// Sends `request`, whose URI is absolute, through `client`. Without a body, and but for deletions and ends of uploads, it is sent again where the registry closed the
     /// connection just as it was used again: it has seen nothing of it.
     pub(super) async fn send(
         &self,
@@ -107,9 +107,10 @@ impl From<UpstreamError> for Unanswered {
     }
 }
 
-/// The same request, where it has no body. A deletion that was made after all would be answered 404 the second time.
+/// The same request, where it has no body. A deletion, or the end of an upload, that was made after all would be answered 404 the
+/// second time.
 fn copy_without_body(request: &Request<Body>) -> Option<Request<Body>> {
-    if *request.method() == Method::DELETE {
+    if matches!(*request.method(), Method::DELETE | Method::PUT) {
         return None;
     }
     let mut copy = Request::new(request.body().is_end_stream().then(Body::empty)?);

@@ -92,8 +92,9 @@ impl Writer {
             read,
         };
         let envelope = self.envelope_of(&doomed).await?;
+        let is_leftover = unreadable.is_some();
         if let Some(error) = unreadable
-            && (envelope.is_some() || !self.delete_leftover(&doomed).await?)
+            && (envelope.is_some() || !self.is_leftover(&doomed).await?)
         {
             return Err(error.into());
         }
@@ -103,6 +104,9 @@ impl Writer {
             None => self.delete_stored(&doomed, own).await?,
             Some(envelope) => self.delete_sealed(&doomed, envelope, &mut original_deleted).await?,
         };
+        if is_leftover && (reply.status.is_success() || states_absence(&reply)) {
+            self.delete_blob(&doomed).await;
+        }
         if reply.status.is_success() {
             // Many registries delete the tags with what they name.
             self.resolver.manifest_deleted(repository, own).await;
@@ -205,18 +209,14 @@ impl Writer {
         }
     }
 
-    /// Deletes the blob of a manifest whose envelope is gone: what a deletion leaves that ended between the two. Distribution 2.8 fails
-    /// (500) when it is asked for such a manifest. Whether it was one.
-    async fn delete_leftover(&self, doomed: &ManifestDeletion) -> Result<bool, WriteError> {
+    /// Whether it is the blob of a manifest whose envelope is gone: what a deletion leaves that ended between the two. Distribution 2.8
+    /// fails (500) when it is asked for such a manifest.
+    async fn is_leftover(&self, doomed: &ManifestDeletion) -> Result<bool, WriteError> {
         let limit = self.upstream.manifest_bytes();
         let blob = self
             .upstream
             .blob(&doomed.repository, &doomed.own, limit, &doomed.caller);
-        let is_manifest = matches!(blob.await?, Answer::Found(bytes) if Manifest::parse(&bytes, "").is_ok());
-        if is_manifest {
-            self.delete_blob(doomed).await;
-        }
-        Ok(is_manifest)
+        Ok(matches!(blob.await?, Answer::Found(bytes) if Manifest::parse(&bytes, "").is_ok()))
     }
 
     /// Deletes the blob that was the original, unless its envelope is being pushed again; whether it may be gone. Distribution 2.8
@@ -259,6 +259,11 @@ impl Writer {
             .delete_one(&doomed.repository, &reference, kept, &doomed.caller)
             .await?)
     }
+}
+
+/// Whether it is a 404 in the registry's own words.
+fn states_absence(reply: &RegistryResponse) -> bool {
+    reply.status == StatusCode::NOT_FOUND && reply.error().is_some_and(|stated| stated.states_absence())
 }
 
 impl ManifestDeletion {

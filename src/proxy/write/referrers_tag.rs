@@ -132,6 +132,10 @@ impl Writer {
             StoredIndex::Other => return Ok(None),
         };
         let unknown: Vec<Digest> = known.into_iter().filter(|digest| !theirs.holds(digest)).collect();
+        let is_list = ReferrersTagIndex::of_tag(&target.subject, &push.media_type, &push.bytes).is_some();
+        if !is_list && unknown.is_empty() {
+            return Ok(None);
+        }
         // What the client left out may have been deleted by it.
         let existing = self.existing(&target, unknown.clone()).await;
         let existing = existing.map_err(WriteError::untouched)?;
@@ -164,7 +168,7 @@ impl Writer {
         };
         let link = tag_scheme::parse(tag.as_str()).filter(|link| link.kind == LinkTagKind::Referrers);
         let link = link.filter(|_| self.maintain_fallback_tag)?;
-        let list = ReferrersTagIndex::of_tag(&link.subject, &push.media_type, &push.bytes)?;
+        let list = ReferrersTagIndex::of_client(&link.subject, &push.media_type, &push.bytes)?;
         let target = TagToUpdate {
             repository: &push.repository,
             subject: link.subject,
@@ -187,6 +191,8 @@ impl Writer {
             let (stored, digest) = match self.read(target).await? {
                 StoredIndex::Nothing => (ReferrersTagIndex::default(), None),
                 StoredIndex::List { index, digest } => (index, Some(digest)),
+                // What was written, where that is no list in our eyes, or what somebody put there since.
+                StoredIndex::Other if updated == Updated::Written => return Ok(updated),
                 StoredIndex::Other => return Ok(Updated::Taken),
             };
             let mut wanted = stored.clone();

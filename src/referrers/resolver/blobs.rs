@@ -24,7 +24,7 @@ impl Resolver {
     ) -> Option<Known<Bytes>> {
         let context = self.outside(repository, caller);
         let is_allowed = self.access.is_allowed(&context);
-        if !is_allowed && !self.access.anyone_was_allowed(&context, self.freshness.stale_if_error) {
+        if !self.may_be_given_stale(&context) {
             return None;
         }
         let found = self
@@ -66,11 +66,11 @@ impl Resolver {
         }
     }
 
-    /// The upstream just did not give the blob to the caller: it is gone, or withheld. A caller who is not known to may read takes
-    /// nothing from those who do.
+    /// The upstream just did not give the blob to the caller: it is gone, or withheld. Whoever may still be given it, if only during
+    /// an outage, ends what is known of it; everybody else takes nothing from those who read.
     pub async fn withheld_blob(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
         let context = self.outside(repository, caller);
-        if self.access.is_allowed(&context) {
+        if self.may_be_given_stale(&context) {
             self.cache.remove(&Key::blob(&context.repository_key, digest)).await;
         }
     }

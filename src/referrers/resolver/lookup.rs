@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cache::{CacheEntry, Ends, Epoch, Key, Outcome, RepositoryKey};
-use crate::oci::{Digest, ReferrerList, RepositoryName};
+use crate::oci::{Digest, Reference, ReferrerList, RepositoryName};
 use crate::registry::{Caller, Permit, UpstreamError};
 
 use super::{Resolver, SCAN_DEADLINE};
@@ -15,6 +15,7 @@ use crate::referrers::access::{RepositoryAccess, probable};
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::counts::AnsweredFrom;
 use crate::referrers::error::ResolveError;
+use crate::referrers::proof::spread;
 use crate::referrers::scan::run::{Scan, Scanned};
 use crate::referrers::scan::unfinished;
 
@@ -77,7 +78,7 @@ impl Resolver {
             Ok(ReadRight::ReadNone) => return self.none_for(&context, subject, known).await,
             Ok(ReadRight::Unseen) => {
                 self.access.is_hidden(&context);
-                return Ok(nothing(subject));
+                return self.none_for(&context, subject, known).await;
             }
             Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&context, known, error),
             Err(refused) => return Err(refused),
@@ -152,11 +153,9 @@ impl Resolver {
         if known.is_none() && listed.is_none() {
             return Ok(ReadRight::Unasked);
         }
-        match self
-            .access
-            .check(&self.upstream, context, probable(Some(subject), listed.as_deref()))
-            .await?
-        {
+        let mut probable = probable(Some(subject), listed.as_deref());
+        probable.extend(known.iter().flat_map(|known| some_entries(&known.value)));
+        match self.access.check(&self.upstream, context, probable).await? {
             RepositoryAccess::Allowed => Ok(ReadRight::Read),
             RepositoryAccess::Empty => Ok(ReadRight::ReadNone),
             RepositoryAccess::Unseen => Ok(ReadRight::Unseen),
@@ -164,7 +163,7 @@ impl Resolver {
         }
     }
 
-    /// The answer to a caller to whom the repository is empty: a fresh list without entries, else what its own scan finds.
+    /// The answer to a caller to whom the repository is empty, or does not exist: a fresh list without entries, else what its own scan finds.
     async fn none_for(
         &self,
         context: &RepositoryContext,
@@ -208,8 +207,8 @@ impl Resolver {
             Err(ResolveError::Upstream(error)) => Err(error.into()),
             Err(refused) if landed.leader => Err(refused),
             // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
-            Ok((links, true)) => self.ask_alone(context, subject, Some(links)).await,
-            _ => self.ask_alone(context, subject, None).await,
+            Ok((links, true)) => self.ask_alone(context, subject, Some(links), landed.leader).await,
+            _ => self.ask_alone(context, subject, None, landed.leader).await,
         }
     }
 
@@ -246,31 +245,48 @@ impl Resolver {
     }
 
     /// The list for a caller of whom no right is known. `found` is what a scan just found, which this caller may see if it may
-    /// read; where it may not, but the registry shows it an empty repository, only that nothing was found.
+    /// read. Where the registry shows it no repository, or an empty one, its own search decides; `is_own`: it was that just now.
     async fn ask_alone(
         &self,
         context: &RepositoryContext,
         subject: &Digest,
         found: Option<Arc<ReferrerList>>,
+        is_own: bool,
     ) -> Result<Lookup, ResolveError> {
         let listed = self.listings.remembered(context).await;
         let names = listed.map(|listed| listed.value.names.clone());
         let mut probable = probable(Some(subject), names.as_deref());
-        let entry = found.as_ref().and_then(|links| links.referrers.first());
-        probable.extend(entry.map(|entry| entry.descriptor.digest.clone().into()));
+        probable.extend(found.iter().flat_map(|links| some_entries(links)));
         match self.access.check(&self.upstream, context, probable).await? {
             RepositoryAccess::Refused(refusal) => Err(refusal.into()),
             RepositoryAccess::Allowed => match found {
                 Some(links) => Ok(from_scan(links)),
                 None => self.scan_alone(context, subject).await,
             },
-            RepositoryAccess::Empty => Ok(nothing(subject)),
-            RepositoryAccess::Unseen => {
-                if found.is_some() {
+            unseen @ (RepositoryAccess::Empty | RepositoryAccess::Unseen) => {
+                if found.is_some() && matches!(unseen, RepositoryAccess::Unseen) {
                     self.access.is_hidden(context);
                 }
-                Ok(nothing(subject))
+                match found.is_some() && is_own {
+                    true => Ok(nothing(subject)),
+                    false => self.scan_unproven(context, subject).await,
+                }
             }
+        }
+    }
+
+    /// What the own search of a caller finds to whom the repository seems to be empty, or not to exist. Entries, some of which only
+    /// memory may have named, are shown where the registry gives it one of them.
+    async fn scan_unproven(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
+        let links = self.scan_by_itself(context, subject).await?;
+        let entries: Vec<Reference> = some_entries(&links).collect();
+        if entries.is_empty() || self.access.is_allowed(context) {
+            return Ok(from_scan(links));
+        }
+        match self.access.check(&self.upstream, context, entries).await? {
+            RepositoryAccess::Allowed => Ok(from_scan(links)),
+            RepositoryAccess::Refused(refusal) => Err(refusal.into()),
+            RepositoryAccess::Empty | RepositoryAccess::Unseen => Ok(nothing(subject)),
         }
     }
 
@@ -281,11 +297,17 @@ impl Resolver {
         {
             return Ok(remembered(&known, AnsweredFrom::Fresh));
         }
+        self.scan_by_itself(context, subject).await.map(from_scan)
+    }
+
+    async fn scan_by_itself(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+    ) -> Result<Arc<ReferrerList>, ResolveError> {
         let scan = self.queue_scan(context, subject)?;
         let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
-        scanned
-            .map_err(|_| ResolveError::lost())?
-            .map(|(links, _)| from_scan(links))
+        scanned.map_err(|_| ResolveError::lost())?.map(|(links, _)| links)
     }
 
     async fn scan_and_remember(self, context: RepositoryContext, subject: Digest, _permit: Permit) -> ScanResult {
@@ -407,6 +429,12 @@ fn remembered(known: &CacheEntry<ReferrerList>, from: AnsweredFrom) -> Lookup {
         from,
         age: Some(known.age),
     }
+}
+
+/// Up to three entries of a list: whoever is given one of them may read.
+fn some_entries(links: &ReferrerList) -> impl Iterator<Item = Reference> {
+    let entries = &links.referrers;
+    spread(entries.len()).filter_map(|at| Some(entries.get(at)?.descriptor.digest.clone().into()))
 }
 
 /// To this caller the repository does not exist, so nothing in it refers to anything.

@@ -60,11 +60,54 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
         let context = self.context(repository, caller).await;
-        let Answer::Found(raw) = self.manifests.by_digest(&context, digest).await? else {
+        let Answer::Found((raw, given)) = self.manifests.dated_by_digest(&context, digest).await? else {
             return Ok(None);
         };
-        match self.manifests.open(&context, raw).await? {
-            Answer::Found(original) if original.digest != *digest => Ok(Some(original)),
+        self.opened(&context, raw, given).await
+    }
+
+    /// The same for a HEAD of a tag, which the registry answered: that answer stands where the manifest cannot be read. Where
+    /// reading counts as a pull, it is not read for a HEAD; only what is remembered tells then.
+    pub async fn original_for_head(
+        &self,
+        repository: &RepositoryName,
+        (tag, digest): (&Tag, Option<&Digest>),
+        caller: &Caller,
+    ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
+        let context = self.context(repository, caller).await;
+        let raw = match (digest, self.upstream.counts_pulls() == Some(true)) {
+            (Some(digest), true) => self.manifests.find(&context, digest).await.map(|found| {
+                let given = found.value.given;
+                Ok(Answer::Found((found.value.manifest.clone(), given)))
+            }),
+            (None, true) => None,
+            (Some(digest), false) => Some(self.manifests.dated_by_digest(&context, digest).await),
+            (None, false) => {
+                let reference = Reference::Tag(tag.clone());
+                let asked = self.upstream.manifest(repository, &reference, caller).await;
+                Some(asked.and_then(|answer| answer.try_map(|raw| Ok((Arc::new(raw), Some(self.cache.now()))))))
+            }
+        };
+        match raw {
+            Some(Ok(Answer::Found((raw, given)))) => self.opened(&context, raw, given).await,
+            Some(Ok(Answer::Absent | Answer::Refused(_))) | None => Ok(None),
+            Some(Err(error)) => {
+                tracing::debug!(upstream = self.upstream.name(), %tag, %error, "not read behind a HEAD");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The original, where `raw` is an envelope, which the registry gave at the time `given`.
+    async fn opened(
+        &self,
+        context: &RepositoryContext,
+        raw: Arc<RawManifest>,
+        given: Option<Duration>,
+    ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
+        let envelope = raw.digest.clone();
+        match self.manifests.open(context, raw, given).await? {
+            Answer::Found(original) if original.digest != envelope => Ok(Some(original)),
             Answer::Found(_) | Answer::Absent => Ok(None),
             Answer::Refused(refusal) => Err(refusal.into()),
         }
@@ -84,21 +127,6 @@ impl Resolver {
         }
     }
 
-    /// The original behind the tag, where that is an envelope. For registries whose answer does not name a digest.
-    pub async fn original_of_tag(
-        &self,
-        repository: &RepositoryName,
-        tag: &Tag,
-        caller: &Caller,
-    ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
-        let reference = Reference::Tag(tag.clone());
-        match self.upstream.manifest(repository, &reference, caller).await? {
-            Answer::Found(raw) => self.original(repository, &raw.digest, caller).await,
-            Answer::Absent => Ok(None),
-            Answer::Refused(refusal) => Err(refusal.into()),
-        }
-    }
-
     /// What is remembered of a manifest, for a caller of whom it is known that it may read the repository. Costs the upstream
     /// nothing. What is not current may be given only when the upstream does not answer, or says that it is the same still.
     pub async fn known_manifest(
@@ -109,7 +137,7 @@ impl Resolver {
     ) -> Option<Known<Arc<RawManifest>>> {
         let context = self.context(repository, caller).await;
         let is_allowed = self.access.is_allowed(&context);
-        if !is_allowed && !self.access.anyone_was_allowed(&context, self.freshness.stale_if_error) {
+        if !self.may_be_given_stale(&context) {
             return None;
         }
         let found = self.manifests.find(&context, digest).await?;
@@ -140,11 +168,16 @@ impl Resolver {
         }
     }
 
-    /// The upstream just did not give this digest to the caller: it is gone, or withheld. A caller who is not known to may read
-    /// takes nothing from those who do.
+    /// Whether what is remembered may be given to this caller at least while the upstream fails.
+    pub(super) fn may_be_given_stale(&self, context: &RepositoryContext) -> bool {
+        self.access.is_allowed(context) || self.access.anyone_was_allowed(context, self.freshness.stale_if_error)
+    }
+
+    /// The upstream just did not give this digest to the caller: it is gone, or withheld. Whoever may still be given it, if only during
+    /// an outage, ends what is known of it; everybody else takes nothing from those who read.
     pub async fn withheld(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
         let context = self.context(repository, caller).await;
-        if self.access.is_allowed(&context) {
+        if self.may_be_given_stale(&context) {
             self.recently_parsed.forget(&context.repository_key, digest);
             self.manifests.forget(&context, digest).await;
         }

@@ -216,7 +216,11 @@ async fn read(scan: &Scan, descriptor: &Descriptor, verified: bool) -> ManifestR
         .still_there(&scan.context, &descriptor.digest, recheck)
         .await?
     {
-        Answer::Found(raw) => manifests.open(&scan.context, raw).await,
+        Answer::Found(raw) => {
+            let known = manifests.find(&scan.context, &raw.digest).await;
+            let given = known.and_then(|known| known.value.given);
+            manifests.open(&scan.context, raw, given).await
+        }
         other => Ok(other),
     }
 }

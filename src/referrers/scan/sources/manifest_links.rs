@@ -288,9 +288,11 @@ async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed,
             return Ok(Listed::Absent(digest, missing_for));
         }
     }
-    let opened = match scan.manifests.by_digest(context, &digest).await {
-        Ok(Answer::Found(raw)) => scan.manifests.open(context, raw).await,
-        other => other,
+    let opened = match scan.manifests.dated_by_digest(context, &digest).await {
+        Ok(Answer::Found((raw, given))) => scan.manifests.open(context, raw, given).await,
+        Ok(Answer::Absent) => Ok(Answer::Absent),
+        Ok(Answer::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+        Err(error) => Err(error),
     };
     match opened {
         Ok(Answer::Found(raw)) => {

@@ -58,10 +58,16 @@ impl Scan {
     async fn is_given_manifest(&self, digest: &Digest) -> Result<bool, UpstreamError> {
         let (upstream, context) = (&self.manifests.upstream, &self.context);
         let reference = Reference::Digest(digest.clone());
-        match upstream
-            .head_manifest(&context.repository, &reference, &context.caller)
-            .await
-        {
+        let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
+        let asked = match head.await.and_then(|answer| answer.try_map(|_| Ok(()))) {
+            // Some fail at HEADs alone.
+            Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => {
+                let get = upstream.manifest(&context.repository, &reference, &context.caller);
+                get.await.and_then(|answer| answer.try_map(|_| Ok(())))
+            }
+            asked => asked,
+        };
+        match asked {
             Ok(Answer::Found(_)) => {
                 self.listings.allow(context);
                 Ok(true)

@@ -74,10 +74,11 @@ impl ManifestStore {
                 .or_else(|| Some(before.as_ref()?.headers.clone()))
                 .unwrap_or_default(),
             given: match given {
-                Given::ByDigest | Given::Sealed => Some(self.cache.now()),
+                Given::ByDigest => Some(self.cache.now()),
+                Given::Sealed(given) => given,
                 Given::ByTag => before.as_ref().and_then(|before| before.given),
             },
-            is_sealed: given == Given::Sealed,
+            is_sealed: matches!(given, Given::Sealed(_)),
         };
         self.cache.put(key, Arc::new(remembered)).await;
         manifest

@@ -289,7 +289,7 @@ impl ManifestStore {
                     media_type: original.media_type,
                     bytes,
                 };
-                Answer::Found(self.remember(context, raw, Given::Sealed).await)
+                Answer::Found(self.remember(context, raw, Given::Sealed(given)).await)
             }
             Answer::Absent => Answer::Absent,
             Answer::Refused(refusal) => Answer::Refused(refusal),

@@ -106,8 +106,8 @@ pub enum Given {
     ByDigest,
     /// By a tag. A policy that withholds the digest may let the tag resolve.
     ByTag,
-    /// In an envelope.
-    Sealed,
+    /// In an envelope, which the registry gave then, as time since 1970.
+    Sealed(Option<Duration>),
 }
 
 /// A manifest in memory.

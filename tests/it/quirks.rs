@@ -5,6 +5,7 @@ mod lag;
 mod listings;
 mod own_api;
 mod pushers;
+mod told;
 
 use crate::support;
 use crate::support::content::{IMAGE, INDEX, index};

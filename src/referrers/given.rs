@@ -10,6 +10,32 @@ use super::names::{ListingAnswer, ScannedNames};
 use super::own_api::FirstAnswer;
 use super::scan::run::Scan;
 
+/// What the registry answers where this caller asks for the manifest of a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DigestAnswer {
+    Given,
+    /// It is there, and a policy keeps it from being read: Harbor's 412, 451.
+    Blocked,
+    Absent,
+    /// It does not say: 401, 403, or another refusal.
+    Refused,
+    /// 500, with which Distribution 2.8 fails at the digest of what is in an envelope.
+    Failed,
+}
+
+impl DigestAnswer {
+    pub fn of<T>(answer: &Answer<T>) -> Self {
+        match answer {
+            Answer::Found(_) => Self::Given,
+            Answer::Absent => Self::Absent,
+            Answer::Refused(refusal) => match refusal.status.as_u16() {
+                412 | 451 => Self::Blocked,
+                _ => Self::Refused,
+            },
+        }
+    }
+}
+
 impl Scan {
     /// Whether this caller may be shown what others' questions and pushes taught: not where the registry shows it no such
     /// repository, or does not let it list and gives it nothing. Without a listing there must be the registry's own API.
@@ -20,7 +46,7 @@ impl Scan {
     ) -> Result<bool, ResolveError> {
         let refusal = match &names.listed {
             ListingAnswer::All(_) | ListingAnswer::OfSubject(_) => return Ok(true),
-            ListingAnswer::NoRepository => return Ok(!names.written.is_empty() || self.is_given() == Some(true)),
+            ListingAnswer::NoRepository => return Ok(!names.written.is_empty() || self.is_given()),
             ListingAnswer::Refused(refusal) => refusal,
         };
         let FirstAnswer::Complete(listed) = own_api else {
@@ -33,29 +59,39 @@ impl Scan {
             names.written.clear();
             return Ok(false);
         };
-        match self.is_given_manifest(entry).await? {
-            true => Ok(true),
-            false => Err(refusal.clone().into()),
+        match self.ask_by_digest(entry).await? {
+            DigestAnswer::Given => Ok(true),
+            _ => Err(refusal.clone().into()),
         }
     }
 
-    /// Whether the registry gives this caller the subject. Asked once; clients ping with a digest of zeros, which never exists.
-    pub async fn subject_is_given(&self) -> Result<bool, UpstreamError> {
-        let given = self.given.get_or_try_init(|| async {
+    /// What the registry answers where this caller asks for the subject. Asked once; clients ping with a digest of zeros, which
+    /// never exists.
+    pub async fn subject_answer(&self) -> Result<DigestAnswer, UpstreamError> {
+        let answer = self.subject_answer.get_or_try_init(|| async {
             match self.subject.encoded().bytes().all(|byte| byte == b'0') {
-                true => Ok(false),
-                false => self.is_given_manifest(&self.subject).await,
+                true => Ok(DigestAnswer::Absent),
+                false => self.ask_by_digest(&self.subject).await,
             }
         });
-        given.await.copied()
+        answer.await.copied()
+    }
+
+    pub async fn subject_is_given(&self) -> Result<bool, UpstreamError> {
+        Ok(self.subject_answer().await? == DigestAnswer::Given)
     }
 
     /// The same, where it was asked already.
-    fn is_given(&self) -> Option<bool> {
-        self.given.get().copied()
+    fn is_given(&self) -> bool {
+        self.subject_answer.get() == Some(&DigestAnswer::Given)
     }
 
-    async fn is_given_manifest(&self, digest: &Digest) -> Result<bool, UpstreamError> {
+    /// Whether the registry refused this caller the subject, so that what was found may be less than others would find.
+    pub fn subject_is_refused(&self) -> bool {
+        self.subject_answer.get() == Some(&DigestAnswer::Refused)
+    }
+
+    async fn ask_by_digest(&self, digest: &Digest) -> Result<DigestAnswer, UpstreamError> {
         let (upstream, context) = (&self.manifests.upstream, &self.context);
         let reference = Reference::Digest(digest.clone());
         let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
@@ -68,13 +104,13 @@ impl Scan {
             asked => asked,
         };
         match asked {
-            Ok(Answer::Found(_)) => {
-                self.listings.allow(context);
-                Ok(true)
+            Ok(answer) => {
+                if matches!(answer, Answer::Found(())) {
+                    self.listings.allow(context);
+                }
+                Ok(DigestAnswer::of(&answer))
             }
-            Ok(Answer::Absent | Answer::Refused(_)) => Ok(false),
-            // Distribution 2.8 fails at the digest of what is in an envelope.
-            Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => Ok(false),
+            Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => Ok(DigestAnswer::Failed),
             Err(error) => Err(error),
         }
     }

@@ -20,9 +20,11 @@ mod context;
 mod manifest_memory;
 mod manifest_store;
 mod marker;
+mod missing_tags;
 mod names;
 mod own_api;
 mod own_writes;
+mod partial_listings;
 mod proof;
 mod tag_listings;
 

@@ -1,46 +1,50 @@
 //! The names of a repository's tags as a scan needs them: what the registry lists, what refshim wrote over it, and the names that
 //! can be computed where a listing is known to lack some.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use moka::sync::Cache as Memory;
 use tokio::time::Instant;
 
-use crate::cache::{Key, RepositoryKey};
+use crate::cache::RepositoryKey;
 use crate::config::{Depth, ListingKind};
 use crate::oci::{Reference, SubjectKey, Tag, tag_scheme};
-use crate::registry::{Answer, HeadOutcome, Refusal, TagNames, UpstreamError};
+use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
 use super::manifest_store::ManifestStore;
-use super::marker::Marker;
+use super::missing_tags::{MISSING_FOR, MissingTags};
 use super::own_writes::{OwnWrites, WrittenTag};
+use super::partial_listings::{PARTIAL_FOR, lacks_names};
+use super::scan::lag::LAG;
 use super::scan::run::Scan;
 use super::seen_tags::{SeenTags, names_itself};
 use super::tag_listings::{AgedTagNames, Sought};
 
-/// How long a repository is taken to list only a part of its tags, and how often a whole one is looked at again.
-const PARTIAL_FOR: Duration = Duration::from_secs(3600);
-/// Tags that a listing lacks and that are asked for to find out whether they are there.
-const ASKED_FOR: usize = 3;
+/// Tags that were written and that are asked for to find out whether a repository is hidden.
+const ASKED_FOR: usize = 16;
+/// So long after a write its manifest may lag.
+const LAGS_FOR: Duration = Duration::from_secs(60);
 const REMEMBERED: u64 = 10_000;
 /// What may stand behind a subject's key in a tag whose name says nothing more: the referrers tag, and cosign's.
 const SUFFIXES: [&str; 4] = ["", ".sig", ".att", ".sbom"];
-/// Those of them by which a repository is tried.
-const TRIED: usize = 2;
 
 /// What is known of tags beside the registry's listings.
 pub(super) struct TagMemory {
     pub written: OwnWrites,
     pub seen: SeenTags,
-    kind: ListingKind,
+    /// Tags that are missing although they are listed or were just written.
+    pub missing: MissingTags,
+    pub kind: ListingKind,
     settled_after: Duration,
     /// Repositories whose listing was compared lately with what can be computed.
-    tried: Memory<RepositoryKey, Instant>,
-    /// When tags and manifests were first missing although something names them, or they were just written.
-    missing: Memory<(RepositoryKey, Reference), Instant>,
+    pub tried: Memory<RepositoryKey, Instant>,
+    /// When ordinary tags and manifests were first missing although something names them.
+    lagging: Memory<(RepositoryKey, Reference), Instant>,
     /// Held while what is remembered of tags with links is changed.
     pub writing_linked: tokio::sync::Mutex<()>,
 }
@@ -54,21 +58,25 @@ impl TagMemory {
             seen: SeenTags::default(),
             kind,
             tried: Memory::new(REMEMBERED),
-            missing: Memory::new(REMEMBERED),
+            missing: MissingTags::new(settled_after),
+            lagging: Memory::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(MISSING_FOR)
+                .build(),
             writing_linked: tokio::sync::Mutex::default(),
         }
     }
 
     /// What should be there is missing: for how long that has been so.
-    pub fn is_missing(&self, repository_key: &RepositoryKey, what: &Reference) -> Duration {
+    pub fn lags_since(&self, repository_key: &RepositoryKey, what: &Reference) -> Duration {
         let key = (repository_key.clone(), what.clone());
-        self.missing.get_with(key, Instant::now).elapsed()
+        self.lagging.get_with(key, Instant::now).elapsed()
     }
 
-    pub fn is_there(&self, repository_key: &RepositoryKey, what: &Reference) {
+    pub fn has_come(&self, repository_key: &RepositoryKey, what: &Reference) {
         let key = (repository_key.clone(), what.clone());
-        if self.missing.contains_key(&key) {
-            self.missing.invalidate(&key);
+        if self.lagging.contains_key(&key) {
+            self.lagging.invalidate(&key);
         }
     }
 
@@ -121,7 +129,7 @@ impl TagMemory {
         })
     }
 
-    fn was_tried(&self, repository_key: &RepositoryKey) -> bool {
+    pub fn was_tried(&self, repository_key: &RepositoryKey) -> bool {
         self.tried
             .get(repository_key)
             .is_some_and(|at| at.elapsed() < PARTIAL_FOR)
@@ -144,7 +152,7 @@ pub(super) enum ListingAnswer {
 pub(super) struct ScannedNames {
     pub listed: ListingAnswer,
     /// When the listing began, as time since 1970.
-    began: Duration,
+    pub began: Duration,
     /// What refshim wrote and the listing lacks. To be there, as if it were listed.
     pub written: Vec<Tag>,
     /// What may be there although nobody says so.
@@ -201,7 +209,7 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
         listed,
         began,
     };
-    if matches!(names.listed, ListingAnswer::Refused(_)) || is_partial(scan, &names).await? {
+    if matches!(names.listed, ListingAnswer::Refused(_)) || lacks_names(scan, &names).await? {
         let computed = computed(scan, &names, SUFFIXES.len());
         return Ok(ScannedNames { computed, ..names });
     }
@@ -269,7 +277,11 @@ async fn written(scan: &Scan, listed: &ListingAnswer, began: Duration) -> Result
     let (cache, repository_key) = (&scan.manifests.cache, &scan.context.repository_key);
     let key = SubjectKey::of(&scan.subject);
     let mut lacking = Vec::new();
-    for tag in scan.tags.written.of(cache, repository_key, &key).await {
+    let mut tags = scan.tags.written.of(cache, repository_key, &key).await;
+    // Those that are asked for first: the subject's own, then the newest.
+    tags.sort_unstable_by_key(|tag| (!tag.name.starts_with(key.as_str()), Reverse(tag.at)));
+    let mut newest = Duration::ZERO;
+    for tag in tags {
         let shown = match listed {
             ListingAnswer::All(listing) => listing.names.contains(&tag.name),
             // It says nothing of other tags, and they are not needed.
@@ -286,18 +298,27 @@ async fn written(scan: &Scan, listed: &ListingAnswer, began: Duration) -> Result
                 .await?
         {
             lacking.extend(Tag::parse(&tag.name));
+            newest = newest.max(tag.at);
         }
     }
-    if matches!(listed, ListingAnswer::NoRepository) && !is_shown(scan, &lacking).await? {
+    if matches!(listed, ListingAnswer::NoRepository) && !is_shown(scan, &lacking, newest).await? {
         lacking.clear();
     }
     Ok(lacking)
 }
 
 /// Whether the registry gives this caller one of `tags`, where its listing says that there is no such repository: perhaps it hides
-/// it from this caller.
-async fn is_shown(scan: &Scan, tags: &[Tag]) -> Result<bool, UpstreamError> {
-    let shown = is_any_there(scan, tags.iter().take(ASKED_FOR).cloned()).await?;
+/// it from this caller. Manifests lag, too: soon after the `newest` was written they are asked for again.
+async fn is_shown(scan: &Scan, tags: &[Tag], newest: Duration) -> Result<bool, UpstreamError> {
+    let ask = || is_any_there(scan, tags.iter().take(ASKED_FOR).cloned());
+    let mut shown = ask().await?;
+    if !shown && !tags.is_empty() && scan.manifests.cache.now() < newest + LAGS_FOR {
+        tokio::time::sleep(LAG).await;
+        shown = ask().await?;
+        if !shown {
+            scan.is_unsettled.store(true, Ordering::Relaxed);
+        }
+    }
     if shown {
         scan.listings.allow(&scan.context);
     }
@@ -311,24 +332,8 @@ async fn is_any_there(scan: &Scan, tags: impl IntoIterator<Item = Tag>) -> Resul
     Ok(found.contains(&true))
 }
 
-/// The same for tags that a listing perhaps lacks. Nothing rests on a 404 to a HEAD here, so no GET has to confirm it.
-async fn is_any_unlisted(scan: &Scan, tags: impl IntoIterator<Item = Tag>) -> Result<bool, UpstreamError> {
-    let asked = tags.into_iter().map(|tag| async move {
-        let (upstream, context) = (&scan.manifests.upstream, &scan.context);
-        let reference = Reference::Tag(tag.clone());
-        let head = upstream.head_only(&context.repository, &reference, &context.caller);
-        match head.await? {
-            HeadOutcome::Found(head) => Ok(!names_itself(&tag, &head.digest)),
-            HeadOutcome::NotFound => Ok(false),
-            HeadOutcome::Unclear => is_there(scan, &tag).await,
-        }
-    });
-    let found = futures_util::future::try_join_all(asked).await?;
-    Ok(found.contains(&true))
-}
-
 /// Whether the registry gives a manifest by this tag that is not the subject which the tag names.
-async fn is_there(scan: &Scan, tag: &Tag) -> Result<bool, UpstreamError> {
+pub(super) async fn is_there(scan: &Scan, tag: &Tag) -> Result<bool, UpstreamError> {
     let context = &scan.context;
     let reference = Reference::Tag(tag.clone());
     let head = scan
@@ -338,57 +343,8 @@ async fn is_there(scan: &Scan, tag: &Tag) -> Result<bool, UpstreamError> {
     Ok(matches!(head.await?, Answer::Found(head) if !names_itself(tag, &head.digest)))
 }
 
-/// Whether the repository's listing is known to lack tags that are there.
-async fn is_partial(scan: &Scan, names: &ScannedNames) -> Result<bool, ResolveError> {
-    match scan.tags.kind {
-        ListingKind::Partial => return Ok(true),
-        ListingKind::Complete => return Ok(false),
-        ListingKind::Auto => {}
-    }
-    let (cache, context) = (&scan.manifests.cache, &scan.context);
-    let marked = cache.get::<Marker>(&Key::partial(&context.repository_key)).await;
-    if marked.is_some_and(|marked| marked.age < PARTIAL_FOR) {
-        return Ok(true);
-    }
-    let found = lacks_what_is_there(scan, names).await?;
-    if found {
-        let (upstream, repository) = (scan.manifests.upstream.name(), &context.repository);
-        tracing::info!(upstream, %repository, "the tag listing lacks tags that are there: names are asked for one by one");
-        cache.put(Key::partial(&context.repository_key), Arc::new(Marker)).await;
-    }
-    Ok(found)
-}
-
-async fn lacks_what_is_there(scan: &Scan, names: &ScannedNames) -> Result<bool, ResolveError> {
-    let is_empty = match &names.listed {
-        ListingAnswer::All(listing) => listing.names.is_empty(),
-        ListingAnswer::NoRepository => true,
-        ListingAnswer::OfSubject(_) | ListingAnswer::Refused(_) => false,
-    };
-    if is_empty && names.written.is_empty() {
-        return Ok(scan.subject_is_given().await?);
-    }
-    if let ListingAnswer::All(listing) = &names.listed {
-        let lacking = scan
-            .tags
-            .seen
-            .lacking(&scan.context.repository_key, &listing.names, names.began);
-        let lacking = lacking.into_iter().filter(|tag| !names.written.contains(tag));
-        if is_any_unlisted(scan, lacking.take(ASKED_FOR)).await? {
-            return Ok(true);
-        }
-    }
-    let repository_key = &scan.context.repository_key;
-    // A subject that a caller made up would show nothing.
-    if !scan.tags.was_tried(repository_key) && scan.subject_is_given().await? {
-        scan.tags.tried.insert(repository_key.clone(), Instant::now());
-        return Ok(is_any_unlisted(scan, computed(scan, names, TRIED)).await?);
-    }
-    Ok(false)
-}
-
 /// The first `count` names that can be computed, without those that are known.
-fn computed(scan: &Scan, names: &ScannedNames, count: usize) -> Vec<Tag> {
+pub(super) fn computed(scan: &Scan, names: &ScannedNames, count: usize) -> Vec<Tag> {
     let key = SubjectKey::of(&scan.subject);
     let all = SUFFIXES.iter().take(count).map(|suffix| format!("{key}{suffix}"));
     let unknown = all.filter(|name| !names.listed().is_some_and(|listed| listed.contains(name)));

@@ -197,6 +197,7 @@ impl Resolver {
     pub async fn tag_written(&self, repository: &RepositoryName, tag: &Tag, digest: Option<&Digest>) {
         let repository_key = self.repository_key(repository);
         let digest = digest.map(Digest::as_str);
+        self.tags.missing.is_there(&repository_key, tag);
         self.tags
             .written
             .written(&self.cache, &repository_key, tag.as_str(), digest)

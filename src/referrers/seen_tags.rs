@@ -49,18 +49,23 @@ impl SeenTags {
         }
     }
 
-    /// The tags that a listing which began at `began` should have and lacks. What it has is forgotten, and so is what is returned:
-    /// whoever asks finds out what has become of it.
+    /// The tags that a listing which began at `began` should have and lacks. What it has is forgotten.
     pub fn lacking(&self, repository_key: &RepositoryKey, listed: &TagNames, began: Duration) -> Vec<Tag> {
         let Some(seen) = self.seen.get(repository_key) else {
             return Vec::new();
         };
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, after) = seen.drain(..).partition(|seen| seen.at < began);
-        *seen = after;
-        let before: Vec<SeenTag> = before;
-        let lacking = before.into_iter().filter(|seen| !listed.contains(seen.tag.as_str()));
-        lacking.map(|seen| seen.tag).collect()
+        seen.retain(|seen| seen.at >= began || !listed.contains(seen.tag.as_str()));
+        let lacking = seen.iter().filter(|seen| seen.at < began);
+        lacking.map(|seen| seen.tag.clone()).collect()
+    }
+
+    /// The registry gives nothing by this tag any more.
+    pub fn gone(&self, repository_key: &RepositoryKey, tag: &Tag) {
+        if let Some(seen) = self.seen.get(repository_key) {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.retain(|seen| seen.tag != *tag);
+        }
     }
 }
 
@@ -88,6 +93,9 @@ mod tests {
         assert!(seen.lacking(&repository_key, &listed, began).is_empty());
         let later = began + Duration::from_secs(1);
         assert_eq!(seen.lacking(&repository_key, &listed, later), [tag("hidden")]);
+        // Until the registry was asked for it.
+        assert_eq!(seen.lacking(&repository_key, &listed, later), [tag("hidden")]);
+        seen.gone(&repository_key, &tag("hidden"));
         assert!(seen.lacking(&repository_key, &listed, later).is_empty());
     }
 }

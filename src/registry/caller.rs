@@ -79,6 +79,11 @@ impl Caller {
         self.budget.as_ref().map_or(Ok(()), |budget| budget.spend(kind))
     }
 
+    /// How many requests its search has made for manifests and blobs.
+    pub fn spent(&self) -> usize {
+        self.budget.as_ref().map_or(0, SearchBudget::spent)
+    }
+
     /// The account that lists on behalf of this caller, where there is one ([`super::Upstream::has_listing_account`]).
     pub fn listing_account(&self) -> Self {
         Self {

@@ -30,6 +30,11 @@ impl SearchBudget {
         }
     }
 
+    /// How many requests it was spent on.
+    pub(super) fn spent(&self) -> usize {
+        self.limit - self.left.load(Ordering::Relaxed)
+    }
+
     /// Takes one request of `kind`. Tag listings are not counted: how long they are is bounded elsewhere.
     pub(super) fn spend(&self, kind: RequestKind) -> Result<(), UpstreamError> {
         if !matches!(
@@ -57,5 +62,6 @@ mod tests {
         assert!(budget.clone().spend(RequestKind::Manifest).is_ok());
         let spent = budget.spend(RequestKind::ManifestHead);
         assert!(matches!(spent, Err(UpstreamError::Unfinished { requests: 1 })));
+        assert_eq!(budget.spent(), 1);
     }
 }

@@ -312,7 +312,9 @@ impl Resolver {
 
     async fn scan_and_remember(self, context: RepositoryContext, subject: Digest, _permit: Permit) -> ScanResult {
         let context = context.searching_within(unfinished::REQUESTS);
-        let search = self.unfinished.go_on(&context.repository_key, &context.epoch, &subject);
+        let search = self
+            .unfinished
+            .go_on(&context.repository_key, &context.epoch, &subject, &context.caller);
         let scan = Scan {
             absences: self.absences.clone(),
             since: search.since(),
@@ -325,7 +327,7 @@ impl Resolver {
             subject: subject.clone(),
             context: context.clone(),
             tags: self.tags.clone(),
-            given: Arc::default(),
+            subject_answer: Arc::default(),
             is_unsettled: Arc::default(),
         };
         let begun = Instant::now();

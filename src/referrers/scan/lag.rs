@@ -25,17 +25,17 @@ impl Scan {
     }
 
     fn missing_for(&self, what: &Reference) -> Duration {
-        self.tags.is_missing(&self.context.repository_key, what)
+        self.tags.lags_since(&self.context.repository_key, what)
     }
 
     pub fn tag_is_there(&self, tag: &Tag) {
         let reference = Reference::Tag(tag.clone());
-        self.tags.is_there(&self.context.repository_key, &reference);
+        self.tags.has_come(&self.context.repository_key, &reference);
     }
 
     pub fn manifest_is_there(&self, digest: &Digest) {
         let reference = Reference::Digest(digest.clone());
-        self.tags.is_there(&self.context.repository_key, &reference);
+        self.tags.has_come(&self.context.repository_key, &reference);
     }
 
     /// Whether what has been missing for so long may still come.

@@ -20,6 +20,7 @@ use super::sources::ordinary_tags::{self, OrdinaryTagCandidates, OrdinaryTagFlig
 use super::sources::tags_with_links;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
+use crate::referrers::given::DigestAnswer;
 use crate::referrers::manifest_store::ManifestStore;
 use crate::referrers::names::{self, ListingAnswer, ScannedNames, TagMemory};
 use crate::referrers::own_api::{self, FirstAnswer};
@@ -44,8 +45,8 @@ pub(in crate::referrers) struct Scan {
     /// said since then is not asked for again.
     pub since: Duration,
     pub tags: Arc<TagMemory>,
-    /// Whether the registry gives this caller the subject, once that was asked.
-    pub given: Arc<OnceCell<bool>>,
+    /// What the registry answered to this caller for the subject, once it was asked.
+    pub subject_answer: Arc<OnceCell<DigestAnswer>>,
     /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
     pub is_unsettled: Arc<AtomicBool>,
 }
@@ -56,7 +57,7 @@ pub(in crate::referrers) struct Scanned {
     /// How long ago it was so: the age of the oldest listing that went into it.
     pub age: Duration,
     /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
-    /// be listed.
+    /// be listed, or the subject not be read.
     pub shareable: bool,
     /// False where the next question may find more, so that the answer is not remembered.
     pub lasting: bool,
@@ -94,7 +95,7 @@ impl Scan {
             links: pulled.links,
             gone,
             age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
-            shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)),
+            shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
             lasting: !self.is_unsettled.load(Ordering::Relaxed),
         })
     }

@@ -11,6 +11,7 @@ use crate::registry::{Answer, RawManifest, UpstreamError};
 
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::{ManifestResult, Recheck};
+use crate::referrers::missing_tags::MISSING_FOR;
 use crate::referrers::names::ScannedNames;
 use crate::referrers::scan::candidates::{CandidateContent, Candidates};
 use crate::referrers::scan::lag::LAG;
@@ -28,6 +29,10 @@ enum Expected {
 /// Reads every tag that begins with the subject's key.
 pub(in crate::referrers) async fn find(scan: &Scan, names: &ScannedNames) -> Result<Candidates, ResolveError> {
     let key = SubjectKey::of(&scan.subject);
+    if let Some(listed) = names.listed() {
+        let is_expected = |tag: &Tag| listed.contains(tag.as_str()) || names.written.contains(tag);
+        scan.tags.missing.keep(&scan.context.repository_key, &key, is_expected);
+    }
     let listed = names
         .listed()
         .into_iter()
@@ -114,20 +119,22 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
 /// What a tag points at that should be there. Registries lag: one that is missing is asked for again after a second, and until it
 /// has been missing for longer than answers are fresh, none that rests on it is remembered.
 pub(in crate::referrers) async fn expected_tag(scan: &Scan, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
+    let repository_key = &scan.context.repository_key;
     let ask = || scan.manifests.by_tag(&scan.context, tag, recheck);
     let mut found = ask().await?;
     if matches!(found, Answer::Absent) {
-        let missing_for = scan.tag_missing_for(tag);
+        let subject = SubjectKey::of(&scan.subject);
+        let missing_for = scan.tags.missing.is_missing(repository_key, &subject, tag);
         if missing_for < LAG {
             tokio::time::sleep(LAG).await;
             found = ask().await?;
         }
-        if matches!(found, Answer::Absent) && scan.may_come(missing_for) {
+        if matches!(found, Answer::Absent) && missing_for < scan.fresh_for.min(MISSING_FOR / 2) {
             scan.unsettle();
         }
     }
     if matches!(found, Answer::Found(_)) {
-        scan.tag_is_there(tag);
+        scan.tags.missing.is_there(repository_key, tag);
     }
     Ok(found)
 }

@@ -283,7 +283,8 @@ impl Draw {
         self.errors.is_empty()
             && (all_at_once || linked && form || asked)
             && stated
-            && self.knobs.pull_limit.is_none_or(|limit| limit >= 50)
+            // `gc` reads all tags, and nobody may pull any more.
+            && self.knobs.pull_limit.is_none_or(|limit| limit >= 50 && !self.steps.contains(&Step::KeepList))
             && (self.knobs.rights.listing.is_none() || native)
             && (self.depth != Depth::Manifests || self.filler <= 150)
             && !matches!(pages.shown, Shown::Except(_))

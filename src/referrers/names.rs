@@ -167,6 +167,15 @@ impl ScannedNames {
         }
     }
 
+    /// Whether the registry lists no name at all, whatever refshim wrote.
+    pub fn lists_nothing(&self) -> bool {
+        match &self.listed {
+            ListingAnswer::All(listing) => listing.names.is_empty(),
+            ListingAnswer::NoRepository => true,
+            ListingAnswer::OfSubject(_) | ListingAnswer::Refused(_) => false,
+        }
+    }
+
     /// The names that are listed.
     pub fn listed(&self) -> Option<&TagNames> {
         match &self.listed {

@@ -37,7 +37,9 @@ pub(super) async fn lacks_names(scan: &Scan, names: &ScannedNames) -> Result<boo
         return Ok(true);
     }
     let lacks = what_is_lacking(scan, names).await?;
-    if lacks == Lacks::Something {
+    // Of a repository that refshim just began, the listing may only lag: its names are asked for while they are not listed.
+    let may_lag = names.lists_nothing() && !names.written.is_empty();
+    if lacks == Lacks::Something && !may_lag {
         let (upstream, repository) = (scan.manifests.upstream.name(), &context.repository);
         tracing::info!(upstream, %repository, "the tag listing lacks tags that are there: names are asked for one by one");
         cache.put(Key::partial(&context.repository_key), Arc::new(Marker)).await;
@@ -55,12 +57,7 @@ enum Lacks {
 }
 
 async fn what_is_lacking(scan: &Scan, names: &ScannedNames) -> Result<Lacks, ResolveError> {
-    let is_empty = match &names.listed {
-        ListingAnswer::All(listing) => listing.names.is_empty(),
-        ListingAnswer::NoRepository => true,
-        ListingAnswer::OfSubject(_) | ListingAnswer::Refused(_) => false,
-    };
-    if is_empty && names.written.is_empty() {
+    if names.lists_nothing() {
         return lacking_of_none(scan).await;
     }
     if is_any_seen_unlisted(scan, names).await? || is_any_computed_unlisted(scan, names).await? {

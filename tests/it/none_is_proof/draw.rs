@@ -260,7 +260,11 @@ impl Draw {
     /// Whether the registry behaves: then there must be an answer.
     pub fn is_healthy(&self) -> bool {
         let pages = self.pages();
-        let all_at_once = pages.page.is_none() && pages.greatest_n.is_none() && !pages.always_links;
+        let leads_astray = matches!(
+            pages.link,
+            Link::Loop | Link::Elsewhere | Link::Internal | Link::Endless
+        );
+        let all_at_once = pages.page.is_none() && pages.greatest_n.is_none() && !pages.always_links && !leads_astray;
         let linked = match pages.link {
             // Always a next page, and the first one behind the last: that goes round in circles.
             Link::Relative | Link::Absolute if pages.last == Last::SeeksOrStartsOver => !pages.always_links,

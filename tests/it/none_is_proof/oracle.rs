@@ -64,6 +64,11 @@ impl Oracle<'_> {
         !hidden && self.draw.pages().shown.shows(tag, false)
     }
 
+    /// Whether the registry may say that there is no listing: what refshim itself wrote may be all that is known then.
+    pub fn may_list_nothing(&self, repository: Repository) -> bool {
+        self.listing_is_absent(repository)
+    }
+
     /// Whether the registry may say, twice if about a tag, that there is nothing to be kept.
     pub fn may_keep_nothing(&self, repository: Repository) -> bool {
         let tags = self.times(repository, Class::OrdinaryTag, What::states_absence);

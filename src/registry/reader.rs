@@ -73,7 +73,9 @@ impl ReadRequest<'_> {
     /// refusal elsewhere is none of the caller's credentials.
     fn may_be_judged_at(&self, status: StatusCode) -> bool {
         match self.kind {
-            RequestKind::Manifest | RequestKind::ManifestHead | RequestKind::Tags => status == StatusCode::NOT_FOUND,
+            RequestKind::Manifest | RequestKind::ManifestHead => status == StatusCode::NOT_FOUND,
+            // `n` and `last` may be refused.
+            RequestKind::Tags => matches!(status.as_u16(), 400 | 404 | 405),
             RequestKind::Referrers => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
             _ => false,
         }

@@ -4,6 +4,7 @@ mod depth;
 mod lag;
 mod listings;
 mod own_api;
+mod partial;
 mod pushers;
 mod told;
 

@@ -1,0 +1,169 @@
+//! Listings that lack what is there, where the questions that would show it fail, are refused or come too early.
+
+use std::time::Duration;
+
+use refshim::testing::config::{Config, Depth};
+use serde_json::Value;
+
+use super::SPDX;
+use crate::support::content::{IMAGE, bare_image};
+use crate::support::fake::knobs::{Knobs, Shown, TagPages};
+use crate::support::fake::{Fake, Trouble};
+use crate::support::{Local, Pushed, Seen};
+
+const NONE: [Value; 0] = [];
+
+/// A proxy cache that lists these tags alone.
+async fn lists_only(names: &[&str]) -> Fake {
+    let shown = Shown::Only {
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        asked_join: false,
+    };
+    Fake::start(Knobs {
+        tags: Some(TagPages {
+            shown,
+            ..TagPages::default()
+        }),
+        ..Knobs::default()
+    })
+    .await
+}
+
+async fn front(fake: &Fake) -> Local {
+    Local::configured(&fake.url(), |config: &mut Config| {
+        config.links.depth = Depth::Names;
+        config.cache.stale_while_revalidate = Duration::ZERO;
+    })
+    .await
+}
+
+/// Moves the clock of this process, refshim's included.
+async fn advance(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+fn cosign_tag(image: &Pushed, suffix: &str) -> String {
+    format!("sha256-{}{suffix}", image.hex())
+}
+
+fn signed(fake: &Fake, image: &Pushed, suffix: &str) -> Pushed {
+    fake.put("app", &cosign_tag(image, suffix), IMAGE, &bare_image(suffix))
+}
+
+fn by(reference: String) -> impl Fn(&Seen) -> bool + Send + 'static {
+    move |seen| seen.path.ends_with(&format!("/manifests/{reference}"))
+}
+
+fn absent() -> Trouble {
+    Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown")
+}
+
+#[tokio::test]
+async fn a_probe_that_failed_is_made_again() {
+    let fake = lists_only(&["v1"]).await;
+    let image = fake.image("app", "v1", "image");
+    let signature = signed(&fake, &image, ".sig");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    fake.trouble(Trouble::oci(500, "UNKNOWN", "broken"), by(cosign_tag(&image, ".sig")));
+    let failed = through.referrers_reply("app", &image.digest).await;
+    assert_eq!(failed.status, 502, "{failed:?}");
+    fake.heal();
+    advance(31).await;
+    assert_eq!(through.referrer_digests("app", &image.digest).await, [signature.digest]);
+}
+
+/// Of the tags that were seen, those that are gone since or fail hide none of the others.
+#[tokio::test]
+async fn every_tag_that_was_seen_is_asked_for_until_it_answers() {
+    let fake = lists_only(&["v1"]).await;
+    let image = fake.image("app", "v1", "image");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    assert_eq!(through.referrers("app", &image.digest).await, NONE);
+    let attestation = signed(&fake, &image, ".att");
+    for tag in ["b0", "b1", "b2", "v2"] {
+        fake.image("app", tag, tag);
+        through.manifest("app", tag).await.expect_status(200);
+    }
+    for tag in ["b0", "b1", "b2"] {
+        fake.trouble(absent(), by(tag.to_owned()));
+    }
+    advance(31).await;
+    fake.trouble_times(10, Trouble::oci(500, "UNKNOWN", "broken"), by("v2".to_owned()));
+    assert_eq!(through.referrers_reply("app", &image.digest).await.status, 502);
+    fake.heal();
+    advance(31).await;
+    assert_eq!(
+        through.referrer_digests("app", &image.digest).await,
+        [attestation.digest]
+    );
+}
+
+#[tokio::test]
+async fn an_empty_listing_is_not_believed_where_the_subject_is_not_shown() {
+    for status in [500, 412, 451, 403] {
+        let fake = lists_only(&[]).await;
+        let image = fake.image("app", "v1", "image");
+        let signature = signed(&fake, &image, ".sig");
+        let refshim = front(&fake).await;
+        let through = refshim.endpoint();
+        fake.trouble(Trouble::oci(status, "DENIED", "not this one"), by(image.digest.clone()));
+        let reply = through.referrers_reply("app", &image.digest).await;
+        match status {
+            500 => assert_eq!(reply.status, 502, "{reply:?}"),
+            _ => {
+                let listed = through.referrer_digests("app", &image.digest).await;
+                assert_eq!(listed, [&*signature.digest], "{status}");
+            }
+        }
+        fake.heal();
+        advance(31).await;
+        let listed = through.referrer_digests("app", &image.digest).await;
+        assert_eq!(listed, [signature.digest], "{status}");
+    }
+}
+
+/// What dangled once, and was not listed since, gets its second question when it is written again.
+#[tokio::test]
+async fn a_tag_that_was_missing_before_is_asked_for_again() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "v1", "image");
+    let signature = signed(&fake, &image, ".sig");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    let tag = cosign_tag(&image, ".sig");
+    fake.trouble(absent(), by(tag.clone()));
+    assert_eq!(through.referrers("app", &image.digest).await, NONE);
+    fake.heal();
+    advance(601).await;
+    fake.trouble_times(1, absent(), by(tag));
+    assert_eq!(through.referrer_digests("app", &image.digest).await, [signature.digest]);
+}
+
+/// A new repository, which the registry does not list yet.
+#[tokio::test]
+async fn an_acknowledged_push_is_found_in_a_repository_that_lags() {
+    for lags in [true, false] {
+        let fake = lists_only(&[]).await;
+        let unknown = Trouble::oci(404, "NAME_UNKNOWN", "repository name not known to registry");
+        fake.trouble(unknown, |seen| seen.path.contains("/tags/list"));
+        let refshim = front(&fake).await;
+        let through = refshim.endpoint();
+        let mut image = Pushed::of(IMAGE, &bare_image("image"));
+        for tag in ["0.1", "0.2", "0.3"] {
+            image = through.push_image("app", tag, tag).await;
+            fake.trouble(absent(), by(tag.to_owned()));
+        }
+        let pushed = through.push_artifact("app", &image, SPDX, "sbom").await;
+        if lags {
+            // Once, by HEAD and by GET.
+            let read = |seen: &Seen| seen.path.contains("/manifests/sha256-") && seen.method != http::Method::PUT;
+            fake.trouble_times(2, absent(), read);
+        }
+        let listed = through.referrer_digests("app", &image.digest).await;
+        assert_eq!(listed, [pushed.digest], "lags: {lags}");
+    }
+}

@@ -14,6 +14,7 @@ use crate::config::{Depth, ListingKind};
 use crate::oci::{Reference, SubjectKey, Tag, tag_scheme};
 use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
 
+use super::access::RepositoryAccess;
 use super::context::RepositoryContext;
 use super::error::ResolveError;
 use super::manifest_store::ManifestStore;
@@ -100,7 +101,7 @@ impl TagMemory {
             .upstream
             .manifest(&context.repository, &reference, &context.caller);
         let is_there = !matches!(asked.await?, Answer::Absent);
-        if !is_there {
+        if !is_there && manifests.access.is_allowed(context) {
             self.written
                 .gone(&manifests.cache, &context.repository_key, &tag.name)
                 .await;
@@ -108,7 +109,8 @@ impl TagMemory {
         Ok(is_there)
     }
 
-    /// `listed`, by a listing that began at `began`, with every tag that refshim wrote and that it lacks.
+    /// `listed`, by a listing that began at `began`, with every tag that refshim wrote and that it lacks; without them for a
+    /// caller whom the registry gives nothing.
     pub async fn overlaid(
         &self,
         manifests: &ManifestStore,
@@ -116,10 +118,14 @@ impl TagMemory {
         listed: Arc<TagNames>,
         began: Duration,
     ) -> Result<Arc<TagNames>, UpstreamError> {
+        let mut unlisted = self.written.all(&manifests.cache, &context.repository_key).await;
+        unlisted.retain(|tag| !listed.contains(&tag.name));
+        if unlisted.is_empty() || !may_see(manifests, context, &unlisted).await? {
+            return Ok(listed);
+        }
         let mut lacking = Vec::new();
-        for tag in self.written.all(&manifests.cache, &context.repository_key).await {
-            let is_listed = listed.contains(&tag.name);
-            if !is_listed && self.still_counts(manifests, context, &tag, began).await? {
+        for tag in unlisted {
+            if self.still_counts(manifests, context, &tag, began).await? {
                 lacking.push(tag.name);
             }
         }
@@ -133,6 +139,22 @@ impl TagMemory {
         self.tried
             .get(repository_key)
             .is_some_and(|at| at.elapsed() < PARTIAL_FOR)
+    }
+}
+
+/// Whether the registry gives this caller a manifest, one of `written` or one that it lists.
+async fn may_see(
+    manifests: &ManifestStore,
+    context: &RepositoryContext,
+    written: &[WrittenTag],
+) -> Result<bool, UpstreamError> {
+    let tags = written.iter().filter_map(|tag| Tag::parse(&tag.name).ok());
+    let known = tags.take(ASKED_FOR).map(Reference::Tag).collect();
+    match manifests.access.check(&manifests.upstream, context, known).await {
+        Ok(access) => Ok(matches!(access, RepositoryAccess::Allowed)),
+        // It lists tags to this caller and gives none of them.
+        Err(UpstreamError::Invalid(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

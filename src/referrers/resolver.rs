@@ -113,6 +113,8 @@ impl Resolver {
         if matches!(listed, Answer::Found(_)) && !self.access.may_list(&context) {
             // A listing that somebody else started proves nothing about this caller.
             match self.upstream.some_tags(&context.repository, &context.caller).await? {
+                // What it lists to others, it does not list to this caller.
+                Answer::Found(names) if names.is_empty() => return Ok(Answer::Found(Arc::default())),
                 Answer::Found(_) => self.access.allow_listing(&context),
                 Answer::Absent => return Ok(Answer::Absent),
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),

@@ -205,6 +205,10 @@ impl TagListings {
             Ok(Answer::Refused(_) | Answer::Absent) if !landed.leader => {
                 self.clone().list(context.clone(), large).await
             }
+            // To whom the leader is a stranger, the registry perhaps lists more than nothing.
+            Ok(Answer::Found(ListingResult::All(listing))) if !landed.leader && listing.names.is_empty() => {
+                self.clone().list(context.clone(), large).await
+            }
             // Nor do its limits hold for others, nor a search's for what is no search.
             Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })
                 if !landed.leader && !self.upstream.holds_back(&context.repository, &context.caller) =>
@@ -255,6 +259,11 @@ impl TagListings {
         })
     }
 
+    /// Whether a listing without tags says as much to others: registries show strangers an empty repository.
+    fn says_for_all(&self, context: &RepositoryContext) -> bool {
+        context.caller.is_listing_account() || self.access.is_allowed(context)
+    }
+
     async fn list(self, context: RepositoryContext, large: Option<usize>) -> Landing {
         let _permit = self
             .upstream
@@ -277,8 +286,10 @@ impl TagListings {
                     names: listing.names.clone(),
                     took: self.cache.now().saturating_sub(listing.began),
                 };
-                let key = Key::tag_list(&context.repository_key, &context.epoch);
-                self.cache.put(key, Arc::new(remembered)).await;
+                if !listing.names.is_empty() || self.says_for_all(&context) {
+                    let key = Key::tag_list(&context.repository_key, &context.epoch);
+                    self.cache.put(key, Arc::new(remembered)).await;
+                }
                 Answer::Found(ListingResult::All(listing))
             }
             Answer::Found(Tags::Seekable) => {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::cache::{CacheEntry, Ends, Epoch, Key, Outcome, RepositoryKey};
@@ -35,8 +36,16 @@ impl Lookup {
     }
 }
 
-/// The list, and whether it may be shown to others (see [`Scanned::shareable`]).
-pub(super) type ScanResult = Result<(Arc<ReferrerList>, bool), ResolveError>;
+/// Whose what a scan found is.
+#[derive(Clone)]
+pub(super) enum ScanAnswer {
+    /// The scan's caller may read, which the registry proved by giving it a manifest: for everybody who may.
+    ForReaders(Arc<ReferrerList>),
+    /// It rests on what the registry told the credential alone that the first names: nobody else may be told the same.
+    ForCredential(Option<HeaderValue>, Result<Arc<ReferrerList>, ResolveError>),
+}
+
+pub(super) type ScanResult = Result<ScanAnswer, ResolveError>;
 
 /// What a caller may do with what is known of a repository.
 enum ReadRight {
@@ -195,27 +204,16 @@ impl Resolver {
         }
         let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
         match answered {
-            // Also of the leader only a manifest that it was given itself proves its right: it may have found what others read.
-            Ok((links, true)) if self.access.is_allowed(context) => Ok(from_scan(links)),
-            Ok((links, false)) if landed.leader => Ok(from_scan(links)),
-            // It rests on what the registry told this caller.
-            Ok((links, true))
-                if landed.leader && links.referrers.is_empty() && self.was_listed_empty(context).await =>
-            {
-                Ok(from_scan(links))
+            Ok(ScanAnswer::ForReaders(links)) if self.access.is_allowed(context) => Ok(from_scan(links)),
+            Ok(ScanAnswer::ForReaders(links)) => self.ask_alone(context, subject, Some(links)).await,
+            Ok(ScanAnswer::ForCredential(asked, found)) if landed.leader || is_of(context, asked.as_ref()) => {
+                found.map(from_scan)
             }
             Err(ResolveError::Upstream(error)) => Err(error.into()),
             Err(refused) if landed.leader => Err(refused),
             // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
-            Ok((links, true)) => self.ask_alone(context, subject, Some(links), landed.leader).await,
-            _ => self.ask_alone(context, subject, None, landed.leader).await,
+            _ => self.ask_alone(context, subject, None).await,
         }
-    }
-
-    /// Whether the registry just listed the repository to this caller, without any tag in it.
-    async fn was_listed_empty(&self, context: &RepositoryContext) -> bool {
-        let listed = self.listings.remembered(context).await;
-        self.access.may_list(context) && listed.is_some_and(|listed| listed.verified && listed.value.names.is_empty())
     }
 
     async fn scan_together(
@@ -245,19 +243,14 @@ impl Resolver {
     }
 
     /// The list for a caller of whom no right is known. `found` is what a scan just found, which this caller may see if it may
-    /// read. Where the registry shows it no repository, or an empty one, its own search decides; `is_own`: it was that just now.
+    /// read. Where the registry shows it no repository, or an empty one, its own search decides.
     async fn ask_alone(
         &self,
         context: &RepositoryContext,
         subject: &Digest,
         found: Option<Arc<ReferrerList>>,
-        is_own: bool,
     ) -> Result<Lookup, ResolveError> {
-        let listed = self.listings.remembered(context).await;
-        let names = listed.map(|listed| listed.value.names.clone());
-        let mut probable = probable(Some(subject), names.as_deref());
-        probable.extend(found.iter().flat_map(|links| some_entries(links)));
-        match self.access.check(&self.upstream, context, probable).await? {
+        match self.check(context, subject, found.as_deref()).await? {
             RepositoryAccess::Refused(refusal) => Err(refusal.into()),
             RepositoryAccess::Allowed => match found {
                 Some(links) => Ok(from_scan(links)),
@@ -267,29 +260,26 @@ impl Resolver {
                 if found.is_some() && matches!(unseen, RepositoryAccess::Unseen) {
                     self.access.is_hidden(context);
                 }
-                match found.is_some() && is_own {
-                    true => Ok(nothing(subject)),
-                    false => self.scan_unproven(context, subject).await,
-                }
+                self.scan_by_itself(context, subject).await
             }
         }
     }
 
-    /// What the own search of a caller finds to whom the repository seems to be empty, or not to exist. Entries, some of which only
-    /// memory may have named, are shown where the registry gives it one of them.
-    async fn scan_unproven(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
-        let links = self.scan_by_itself(context, subject).await?;
-        let entries: Vec<Reference> = some_entries(&links).collect();
-        if entries.is_empty() || self.access.is_allowed(context) {
-            return Ok(from_scan(links));
-        }
-        match self.access.check(&self.upstream, context, entries).await? {
-            RepositoryAccess::Allowed => Ok(from_scan(links)),
-            RepositoryAccess::Refused(refusal) => Err(refusal.into()),
-            RepositoryAccess::Empty | RepositoryAccess::Unseen => Ok(nothing(subject)),
-        }
+    /// Asks the registry whether this caller may read, by the subject, by what is listed, and by what was found.
+    async fn check(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        found: Option<&ReferrerList>,
+    ) -> Result<RepositoryAccess, UpstreamError> {
+        let listed = self.listings.remembered(context).await;
+        let names = listed.map(|listed| listed.value.names.clone());
+        let mut probable = probable(Some(subject), names.as_deref());
+        probable.extend(found.into_iter().flat_map(some_entries));
+        self.access.check(&self.upstream, context, probable).await
     }
 
+    /// Scans for a caller who may read, where what others were told is not for it: together with whoever asks now, or alone.
     async fn scan_alone(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
         let key = Key::answer(&context.repository_key, &context.epoch, subject);
         if let Some(known) = self.cache.get::<ReferrerList>(&key).await
@@ -297,21 +287,62 @@ impl Resolver {
         {
             return Ok(remembered(&known, AnsweredFrom::Fresh));
         }
-        self.scan_by_itself(context, subject).await.map(from_scan)
+        let landed = self.scan_together(context, subject, Ends::WithLastWaiter).await?;
+        match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
+            Ok(ScanAnswer::ForReaders(links)) => return Ok(from_scan(links)),
+            Ok(ScanAnswer::ForCredential(asked, found)) if landed.leader || is_of(context, asked.as_ref()) => {
+                return found.map(from_scan);
+            }
+            Err(error) if landed.leader => return Err(error),
+            Ok(ScanAnswer::ForCredential(..)) | Err(_) => {}
+        }
+        self.scan_by_itself(context, subject).await
     }
 
-    async fn scan_by_itself(
-        &self,
-        context: &RepositoryContext,
-        subject: &Digest,
-    ) -> Result<Arc<ReferrerList>, ResolveError> {
+    /// What this caller's own search finds, as it may see it.
+    async fn scan_by_itself(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
         let scan = self.queue_scan(context, subject)?;
         let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
-        scanned.map_err(|_| ResolveError::lost())?.map(|(links, _)| links)
+        match scanned.map_err(|_| ResolveError::lost())?? {
+            ScanAnswer::ForReaders(links) => Ok(from_scan(links)),
+            ScanAnswer::ForCredential(_, found) => found.map(from_scan),
+        }
     }
 
-    async fn scan_and_remember(self, context: RepositoryContext, subject: Digest, _permit: Permit) -> ScanResult {
-        let context = context.searching_within(unfinished::REQUESTS);
+    /// What a scan found, as the answer for everybody who may read, or for its caller alone.
+    async fn answer(
+        &self,
+        context: &RepositoryContext,
+        links: Arc<ReferrerList>,
+        shareable: bool,
+        listed_empty: bool,
+    ) -> ScanAnswer {
+        let alone = |found| ScanAnswer::ForCredential(context.caller.authorization().cloned(), found);
+        if !shareable {
+            return alone(Ok(links));
+        }
+        // Only a manifest that it was given itself proves its right: it may have found what others read.
+        if self.access.is_allowed(context) {
+            return ScanAnswer::ForReaders(links);
+        }
+        if links.referrers.is_empty() && listed_empty && self.access.may_list(context) {
+            return alone(Ok(links));
+        }
+        let subject = &links.subject;
+        match self.check(context, subject, Some(&links)).await {
+            Ok(RepositoryAccess::Allowed) => ScanAnswer::ForReaders(links),
+            Ok(RepositoryAccess::Empty) => alone(Ok(none(subject))),
+            Ok(RepositoryAccess::Unseen) => {
+                self.access.is_hidden(context);
+                alone(Ok(none(subject)))
+            }
+            Ok(RepositoryAccess::Refused(refusal)) => alone(Err(refusal.into())),
+            Err(error) => alone(Err(error.into())),
+        }
+    }
+
+    async fn scan_and_remember(self, asked: RepositoryContext, subject: Digest, _permit: Permit) -> ScanResult {
+        let context = asked.searching_within(unfinished::REQUESTS);
         let search = self
             .unfinished
             .go_on(&context.repository_key, &context.epoch, &subject, &context.caller);
@@ -341,20 +372,26 @@ impl Resolver {
             links,
             age,
             shareable,
+            listed_empty,
             lasting,
             gone,
         } = scanned?;
-        // What was written since may have brought them back.
-        if !gone.is_empty() && self.cache.epoch(&context.repository_key).await == context.epoch {
+        let answer = self.answer(&asked, Arc::new(links), shareable, listed_empty).await;
+        // What was written since may have brought them back, and what is not there to one who may not read is there to others.
+        if !gone.is_empty()
+            && self.access.is_allowed(&asked)
+            && self.cache.epoch(&context.repository_key).await == context.epoch
+        {
             self.forget(&context, &subject, &gone).await;
         }
-        let links = Arc::new(links);
-        if shareable && lasting {
+        if let ScanAnswer::ForReaders(links) = &answer
+            && lasting
+        {
             let key = Key::answer(&context.repository_key, &context.epoch, &subject);
             // It says what was so when it began.
             self.cache.put_aged(key, links.clone(), age.max(begun.elapsed())).await;
         }
-        Ok((links, shareable))
+        Ok(answer)
     }
 
     /// Nothing but memory may have named these: they need not be asked for again.
@@ -417,6 +454,11 @@ fn is_limited(answered: Option<&ScanResult>) -> bool {
     )
 }
 
+/// Whether the context's caller has this credential.
+fn is_of(context: &RepositoryContext, authorization: Option<&HeaderValue>) -> bool {
+    context.caller.authorization() == authorization
+}
+
 fn from_scan(links: Arc<ReferrerList>) -> Lookup {
     Lookup {
         links,
@@ -440,6 +482,6 @@ fn some_entries(links: &ReferrerList) -> impl Iterator<Item = Reference> {
 }
 
 /// To this caller the repository does not exist, so nothing in it refers to anything.
-fn nothing(subject: &Digest) -> Lookup {
-    from_scan(Arc::new(ReferrerList::new(subject.clone(), Vec::new())))
+fn none(subject: &Digest) -> Arc<ReferrerList> {
+    Arc::new(ReferrerList::new(subject.clone(), Vec::new()))
 }

@@ -181,8 +181,10 @@ fn absent_ago(scan: &Scan, candidate: &Candidate) -> Option<Duration> {
 /// The upstream just said that it has no such manifest.
 fn missing_now(scan: &Scan, candidate: Candidate) -> VerifiedCandidate {
     let context = &scan.context;
-    scan.absences
-        .note(&context.repository_key, &context.epoch, candidate.digest());
+    if scan.may_read() {
+        scan.absences
+            .note(&context.repository_key, &context.epoch, candidate.digest());
+    }
     missing(scan, candidate, Duration::ZERO)
 }
 

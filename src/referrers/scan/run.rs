@@ -59,6 +59,8 @@ pub(in crate::referrers) struct Scanned {
     /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
     /// be listed, or the subject not be read.
     pub shareable: bool,
+    /// Whether the registry listed the repository to the caller, without any tag in it.
+    pub listed_empty: bool,
     /// False where the next question may find more, so that the answer is not remembered.
     pub lasting: bool,
     /// Candidates that are not in the upstream, some of which memory alone named.
@@ -66,6 +68,12 @@ pub(in crate::referrers) struct Scanned {
 }
 
 impl Scan {
+    /// Whether the registry is known to let this caller read. What is not there to anybody else may be there to others: it is
+    /// remembered for nobody.
+    pub fn may_read(&self) -> bool {
+        self.manifests.access.is_allowed(&self.context)
+    }
+
     pub fn reads(&self, source: LinkSource) -> bool {
         self.config.sources.contains(&source)
     }
@@ -96,6 +104,7 @@ impl Scan {
             gone,
             age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
             shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
+            listed_empty: matches!(&names.listed, ListingAnswer::All(listing) if listing.names.is_empty()),
             lasting: !self.is_unsettled.load(Ordering::Relaxed),
         })
     }

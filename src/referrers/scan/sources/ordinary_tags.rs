@@ -81,8 +81,11 @@ impl OrdinaryTagLinks {
 /// The links behind ordinary tags, and how long ago those were listed. `None` where the registry turned out to count pulls.
 type OrdinaryTagResult = Result<Option<(Arc<OrdinaryTagLinks>, Duration)>, ResolveError>;
 
+/// With whether whoever read may read: what is not there to anybody else says nothing to others.
+type OrdinaryTagLanding = (OrdinaryTagResult, bool);
+
 /// The last is whether tags are asked again that were asked longer than `fresh_for` ago.
-pub(in crate::referrers) type OrdinaryTagFlights = SingleFlight<(RepositoryKey, Epoch, bool), OrdinaryTagResult>;
+pub(in crate::referrers) type OrdinaryTagFlights = SingleFlight<(RepositoryKey, Epoch, bool), OrdinaryTagLanding>;
 
 /// What stands behind ordinary tags, as far as it was read.
 pub(in crate::referrers) struct OrdinaryTagCandidates {
@@ -135,8 +138,13 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
     }
     let flight = (scan.context.repository_key.clone(), scan.context.epoch.clone(), again);
     let read = || read_all(scan.clone(), listing.names.clone(), listing.age, again);
-    let landed = scan.ordinary_tag_flights.run(flight, read()).await;
-    match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
+    let leader = scan.clone();
+    let reading = read();
+    let work = async move { (reading.await, leader.may_read()) };
+    let landed = scan.ordinary_tag_flights.run(flight, work).await;
+    let (found, may_read) = landed.value.unwrap_or_else(|| (Err(ResolveError::lost()), true));
+    match found {
+        Ok(_) if !landed.leader && !may_read => Box::pin(read()).await,
         // What the leader may not read, this caller perhaps may.
         Err(ResolveError::Refused(_)) if !landed.leader => Box::pin(read()).await,
         // Nor do its limits hold for others.
@@ -219,7 +227,7 @@ async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration, again: bool) 
     read?;
     collected.linked.remember(&scan, &collected.unread).await;
     let ordinary_tags = Arc::new(collected.ordinary_tags);
-    if !ordinary_tags.is_unsettled {
+    if !ordinary_tags.is_unsettled && scan.may_read() {
         let key = Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch);
         scan.manifests.cache.put_aged(key, ordinary_tags.clone(), age).await;
     }

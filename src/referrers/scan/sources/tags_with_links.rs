@@ -96,9 +96,9 @@ impl LinkedTags {
         all.replace(scan, &known).await;
     }
 
-    /// Only while nobody else writes.
+    /// Only while nobody else writes, and only by a caller who may read: what others are told is less than there is.
     async fn replace(self, scan: &Scan, known: &Self) {
-        if self != *known {
+        if scan.may_read() && self != *known {
             let key = Key::linked_tags(&scan.context.repository_key);
             scan.manifests.cache.put(key, Arc::new(self)).await;
         }

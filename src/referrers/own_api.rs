@@ -5,6 +5,7 @@
 //! (digests, names of repositories) switches nothing off: it gets an answer of its own and teaches nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::cache::Key;
 use crate::oci::tag_scheme::CosignKind;
@@ -30,7 +31,7 @@ pub(super) enum FirstAnswer {
 pub(super) enum Doubt {
     /// It holds no such subject, said where it was never seen to answer: without the API, some registries say the same.
     Nothing,
-    /// See [`Native::NoRoute`].
+    /// See [`Native::NoRoute`] and [`Native::Barred`].
     NoRoute,
     /// See [`Native::Silence`], of an API that has answered in this repository: believed where there is no such repository.
     Silence(String),
@@ -48,6 +49,10 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
     }
     let key = Key::native_api(&context.repository_key);
     if scan.manifests.cache.get::<Marker>(&key).await.is_none() {
+        if context.caller.authorization().is_none() && upstream.is_native_barred(&context.repository) {
+            scan.is_barred.store(true, Ordering::Relaxed);
+            return NativeSupport::Missing;
+        }
         return known;
     }
     upstream.native_answered(&context.repository);
@@ -63,10 +68,10 @@ pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer
         (Native::Entries(listed), _) => FirstAnswer::Complete(answered(scan, listed).await),
         (Native::Refused(refusal), _) => return Err(refusal.into()),
         (Native::Nothing, NativeSupport::Answers) => FirstAnswer::Complete(Candidates::default()),
-        (Native::NoRoute(seen), NativeSupport::Answers) => return Err(gone(&seen).into()),
+        (Native::NoRoute(seen) | Native::Barred(seen), NativeSupport::Answers) => return Err(gone(&seen).into()),
         (Native::Silence(seen), NativeSupport::Answers) => FirstAnswer::Doubtful(Doubt::Silence(seen)),
         (Native::Nothing | Native::Silence(_), _) => FirstAnswer::Doubtful(Doubt::Nothing),
-        (Native::NoRoute(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
+        (Native::NoRoute(_) | Native::Barred(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
     })
 }
 
@@ -96,10 +101,14 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
         match question(scan).await? {
             Native::Entries(listed) => return Ok(answered(scan, listed).await),
             Native::Refused(refusal) => return Err(refusal.into()),
-            Native::Nothing | Native::Silence(_) | Native::NoRoute(_) => {}
+            Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {}
         }
     }
-    if is_given {
+    if is_given && scan.is_barred.load(Ordering::Relaxed) {
+        if scan.context.caller.authorization().is_none() {
+            upstream.native_barred(repository);
+        }
+    } else if is_given {
         tracing::debug!(upstream = upstream.name(), %repository, "the registry has no referrers API here");
         upstream.native_missing(repository);
     }
@@ -115,9 +124,13 @@ fn nothing_if_absent(seen: &str, is_absent: bool) -> Result<Candidates, ResolveE
 
 async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
     let (upstream, context) = (&scan.manifests.upstream, &scan.context);
-    upstream
+    let answer = upstream
         .native_referrers(&context.repository, &scan.subject, &context.caller)
-        .await
+        .await?;
+    if matches!(answer, Native::Barred(_)) {
+        scan.is_barred.store(true, Ordering::Relaxed);
+    }
+    Ok(answer)
 }
 
 /// Remembers that the API answers here. From now on its silence is a failure.

@@ -84,9 +84,10 @@ pub enum Native {
     /// A 404 without a word about a digest that every registry knows: zot's, where it has no such repository, and as well that of
     /// whoever stands between. What was seen.
     Silence(String),
-    /// As registries answer that have no such API: a page for people with 404 or 403, a redirect out of the API, 405, 501. What
-    /// was seen.
+    /// As registries answer that have no such API: a page for people with 404, a redirect out of the API, 405, 501. What was seen.
     NoRoute(String),
+    /// A page for people with 403: a firewall without such a path, or one that is closed to this credential. What was seen.
+    Barred(String),
     /// 401 or 403, to be relayed as it is.
     Refused(Refusal),
 }

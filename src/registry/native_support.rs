@@ -42,6 +42,8 @@ enum Seen {
 /// What was seen of one upstream's API.
 pub(super) struct NativeKnowledge {
     repositories: Cache<RepositoryName, Seen>,
+    /// Repositories in which it is barred to callers without credentials, and until when that is believed.
+    barred: Cache<RepositoryName, Instant>,
     /// Hosts such as Artifactory and Nexus have repositories of both kinds: what is missing in some says nothing of others.
     answers_somewhere: AtomicBool,
     /// Repositories in which it is missing, and until when that is believed; at most [`ENOUGH_REPOSITORIES`].
@@ -54,6 +56,7 @@ impl Default for NativeKnowledge {
     fn default() -> Self {
         Self {
             repositories: Cache::new(REMEMBERED),
+            barred: Cache::new(REMEMBERED),
             answers_somewhere: AtomicBool::new(false),
             missing: Lock::default(),
             proving: (0..LOCKS).map(|_| Mutex::new(())).collect(),
@@ -117,6 +120,19 @@ impl Upstream {
     /// Remembered for ten minutes.
     pub fn native_missing(&self, repository: &RepositoryName) {
         self.native.missed(repository);
+    }
+
+    /// A page that forbids was all that the API was, to a caller without credentials, in a `repository` of which the registry
+    /// gave it the subject. It says nothing to callers with credentials. Remembered for ten minutes.
+    pub fn native_barred(&self, repository: &RepositoryName) {
+        let end = Instant::now() + MISSING_FOR;
+        self.native.barred.insert(repository.clone(), end);
+    }
+
+    /// Whether nothing else is known of the API in `repository` than that callers without credentials are kept out.
+    pub fn is_native_barred(&self, repository: &RepositoryName) -> bool {
+        let end = self.native.barred.get(repository);
+        end.is_some_and(|end| Instant::now() < end) && self.native_support(repository) == NativeSupport::Unknown
     }
 
     /// One proof for `repository` at a time: whoever waited finds what it brought in [`Upstream::native_support`].

@@ -123,7 +123,7 @@ impl UpstreamProbe<'_> {
             match self.upstream.native_referrers(repository, &subject, caller).await? {
                 Native::Entries(_) => Some(true),
                 Native::Nothing | Native::Silence(_) if is_given => Some(false),
-                Native::NoRoute(_) => Some(false),
+                Native::NoRoute(_) | Native::Barred(_) => Some(false),
                 Native::Nothing | Native::Silence(_) | Native::Refused(_) => None,
             },
         )

@@ -211,12 +211,12 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
     match own_list(session, subject).await? {
         Native::Entries(listed) => return Ok(answered(session, listed)),
         Native::Nothing if known == NativeSupport::Answers || !is_held => return Ok(Vec::new()),
-        Native::Silence(seen) | Native::NoRoute(seen) if known == NativeSupport::Answers => {
+        Native::Silence(seen) | Native::NoRoute(seen) | Native::Barred(seen) if known == NativeSupport::Answers => {
             return Err(session.failed(&UpstreamError::Invalid(seen)));
         }
         Native::Refused(refusal) => return Err(CliError::refused(session.name(), &refusal)),
         Native::Silence(_) if !is_held => return Ok(Vec::new()),
-        Native::Nothing | Native::Silence(_) | Native::NoRoute(_) => {}
+        Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {}
     }
     let _proof = upstream.native_proof(repository).await;
     if upstream.native_support(repository) == NativeSupport::Missing {
@@ -229,12 +229,12 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
     match own_list(session, subject).await? {
         Native::Entries(listed) => Ok(answered(session, listed)),
         Native::Refused(refusal) => Err(CliError::refused(session.name(), &refusal)),
-        Native::Silence(seen) | Native::NoRoute(seen)
+        Native::Silence(seen) | Native::NoRoute(seen) | Native::Barred(seen)
             if upstream.native_support(repository) == NativeSupport::Answers =>
         {
             Err(session.failed(&UpstreamError::Invalid(seen)))
         }
-        Native::Nothing | Native::Silence(_) | Native::NoRoute(_) => {
+        Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {
             if is_held {
                 upstream.native_missing(repository);
             }

@@ -79,7 +79,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Lookup, ResolveError> {
         let context = self.context(repository, caller).await;
-        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        let key = self.answer_key(&context, subject);
         let known = self.cache.get::<ReferrerList>(&key).await;
         match self.may_read(&context, subject, known.as_ref()).await {
             Ok(ReadRight::Read) => {}
@@ -281,7 +281,7 @@ impl Resolver {
 
     /// Scans for a caller who may read, where what others were told is not for it: together with whoever asks now, or alone.
     async fn scan_alone(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
-        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        let key = self.answer_key(context, subject);
         if let Some(known) = self.cache.get::<ReferrerList>(&key).await
             && known.within(self.freshness.fresh_for)
         {
@@ -310,27 +310,26 @@ impl Resolver {
     }
 
     /// What a scan found, as the answer for everybody who may read, or for its caller alone.
-    async fn answer(
-        &self,
-        context: &RepositoryContext,
-        links: Arc<ReferrerList>,
-        shareable: bool,
-        listed_empty: bool,
-    ) -> ScanAnswer {
+    async fn answer(&self, context: &RepositoryContext, found: &Scanned) -> ScanAnswer {
+        let links = found.links.clone();
         let alone = |found| ScanAnswer::ForCredential(context.caller.authorization().cloned(), found);
-        if !shareable {
+        let proven = |links| match found.is_barred {
+            true => alone(Ok(links)),
+            false => ScanAnswer::ForReaders(links),
+        };
+        if !found.shareable {
             return alone(Ok(links));
         }
         // Only a manifest that it was given itself proves its right: it may have found what others read.
         if self.access.is_allowed(context) {
-            return ScanAnswer::ForReaders(links);
+            return proven(links);
         }
-        if links.referrers.is_empty() && listed_empty && self.access.may_list(context) {
+        if links.referrers.is_empty() && found.listed_empty && self.access.may_list(context) {
             return alone(Ok(links));
         }
-        let subject = &links.subject;
-        match self.check(context, subject, Some(&links)).await {
-            Ok(RepositoryAccess::Allowed) => ScanAnswer::ForReaders(links),
+        let subject = &found.links.subject;
+        match self.check(context, subject, Some(&found.links)).await {
+            Ok(RepositoryAccess::Allowed) => proven(links),
             Ok(RepositoryAccess::Empty) => alone(Ok(none(subject))),
             Ok(RepositoryAccess::Unseen) => {
                 self.access.is_hidden(context);
@@ -360,6 +359,7 @@ impl Resolver {
             tags: self.tags.clone(),
             subject_answer: Arc::default(),
             is_unsettled: Arc::default(),
+            is_barred: Arc::default(),
         };
         let begun = Instant::now();
         let scanned = scan.run().await;
@@ -367,31 +367,43 @@ impl Resolver {
             search.finish();
         }
         self.counts()
-            .scanned(scanned.as_ref().ok().map(|scanned| &scanned.links));
-        let Scanned {
-            links,
-            age,
-            shareable,
-            listed_empty,
-            lasting,
-            gone,
-        } = scanned?;
-        let answer = self.answer(&asked, Arc::new(links), shareable, listed_empty).await;
+            .scanned(scanned.as_ref().ok().map(|scanned| &*scanned.links));
+        let scanned = scanned?;
+        let (answer, gone) = (self.answer(&asked, &scanned).await, &scanned.gone);
         // What was written since may have brought them back, and what is not there to one who may not read is there to others.
         if !gone.is_empty()
             && self.access.is_allowed(&asked)
             && self.cache.epoch(&context.repository_key).await == context.epoch
         {
-            self.forget(&context, &subject, &gone).await;
+            self.forget(&context, &subject, gone).await;
         }
-        if let ScanAnswer::ForReaders(links) = &answer
-            && lasting
+        let key = match answer {
+            ScanAnswer::ForReaders(_) => Some(Key::answer(&context.repository_key, &context.epoch, &subject)),
+            ScanAnswer::ForCredential(..) => self.own_answer_key(&asked, &subject),
+        };
+        if let Some(key) = key
+            && scanned.shareable
+            && scanned.lasting
+            && self.access.is_allowed(&asked)
         {
-            let key = Key::answer(&context.repository_key, &context.epoch, &subject);
             // It says what was so when it began.
-            self.cache.put_aged(key, links.clone(), age.max(begun.elapsed())).await;
+            let age = scanned.age.max(begun.elapsed());
+            self.cache.put_aged(key, scanned.links, age).await;
         }
         Ok(answer)
+    }
+
+    /// Where the answer to this caller is remembered.
+    fn answer_key(&self, context: &RepositoryContext, subject: &Digest) -> Key {
+        let own = self.own_answer_key(context, subject);
+        own.unwrap_or_else(|| Key::answer(&context.repository_key, &context.epoch, subject))
+    }
+
+    /// The place for callers without credentials, where the registry keeps them out of its own API.
+    fn own_answer_key(&self, context: &RepositoryContext, subject: &Digest) -> Option<Key> {
+        let is_barred = context.caller.authorization().is_none() && self.upstream.is_native_barred(&context.repository);
+        let detail = format!("{subject} anonymous");
+        is_barred.then(|| Key::answer(&context.repository_key, &context.epoch, detail))
     }
 
     /// Nothing but memory may have named these: they need not be asked for again.

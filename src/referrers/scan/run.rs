@@ -49,16 +49,20 @@ pub(in crate::referrers) struct Scan {
     pub subject_answer: Arc<OnceCell<DigestAnswer>>,
     /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
     pub is_unsettled: Arc<AtomicBool>,
+    /// Whether the registry's own API was a page that forbids: another credential perhaps gets more.
+    pub is_barred: Arc<AtomicBool>,
 }
 
 /// What a scan found.
 pub(in crate::referrers) struct Scanned {
-    pub links: ReferrerList,
+    pub links: Arc<ReferrerList>,
     /// How long ago it was so: the age of the oldest listing that went into it.
     pub age: Duration,
     /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
     /// be listed, or the subject not be read.
     pub shareable: bool,
+    /// See [`Scan::is_barred`].
+    pub is_barred: bool,
     /// Whether the registry listed the repository to the caller, without any tag in it.
     pub listed_empty: bool,
     /// False where the next question may find more, so that the answer is not remembered.
@@ -100,10 +104,11 @@ impl Scan {
             self.read_by_names(&pulled.links);
         }
         Ok(Scanned {
-            links: pulled.links,
+            links: Arc::new(pulled.links),
             gone,
             age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
             shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
+            is_barred: self.is_barred.load(Ordering::Relaxed),
             listed_empty: matches!(&names.listed, ListingAnswer::All(listing) if listing.names.is_empty()),
             lasting: !self.is_unsettled.load(Ordering::Relaxed),
         })

@@ -38,6 +38,7 @@ enum ReferrersApiPage {
     Nothing,
     Silence(String),
     NoRoute(String),
+    Barred(String),
     Refused(RegistryResponse),
 }
 
@@ -69,12 +70,18 @@ impl Upstream {
                 }
                 ReferrersApiPage::Refused(refusal) => return Ok(Native::Refused(refusal)),
                 // Half a list is none.
-                ReferrersApiPage::Nothing | ReferrersApiPage::Silence(_) | ReferrersApiPage::NoRoute(_) if page > 0 => {
+                ReferrersApiPage::Nothing
+                | ReferrersApiPage::Silence(_)
+                | ReferrersApiPage::NoRoute(_)
+                | ReferrersApiPage::Barred(_)
+                    if page > 0 =>
+                {
                     break;
                 }
                 ReferrersApiPage::Nothing => return Ok(Native::Nothing),
                 ReferrersApiPage::Silence(seen) => return Ok(Native::Silence(seen)),
                 ReferrersApiPage::NoRoute(seen) => return Ok(Native::NoRoute(seen)),
+                ReferrersApiPage::Barred(seen) => return Ok(Native::Barred(seen)),
             }
         }
         Err(UpstreamError::Invalid(format!(
@@ -133,7 +140,7 @@ impl Upstream {
             // Redirects from one place of the API to another were followed.
             _ if is_redirect(reply.status) && reply.headers.contains_key(LOCATION) => no_route(),
             401 => Ok(ReferrersApiPage::Refused(reply)),
-            403 if is_page(&reply) => no_route(),
+            403 if is_page(&reply) => Ok(ReferrersApiPage::Barred(not_understood(&reply, asked))),
             403 => Ok(ReferrersApiPage::Refused(reply)),
             400 if says(REFUSALS) => Ok(ReferrersApiPage::Refused(reply)),
             400 if says(NOT_HELD) || !is_common(subject) && says(NO_SUCH_ALGORITHM) => Ok(ReferrersApiPage::Nothing),

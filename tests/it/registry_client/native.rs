@@ -95,7 +95,7 @@ async fn an_image_index_counts_whatever_its_content_type() {
 
 #[tokio::test]
 async fn a_missing_route_is_told_by_what_registries_without_the_api_say() {
-    let answers: [Answer; 9] = [
+    let answers: [Answer; 8] = [
         || {
             reply(
                 404,
@@ -105,7 +105,6 @@ async fn a_missing_route_is_told_by_what_registries_without_the_api_say() {
         },
         || reply(404, &[("content-type", "text/html")], "<html>"),
         || reply(404, &[], "not found"),
-        || reply(403, &[("content-type", "text/html")], "<html>"),
         || reply(303, &[("location", "http://127.0.0.2:1/web/page")], ""),
         || reply(302, &[("location", "/login")], ""),
         || reply(405, &[], ""),
@@ -196,6 +195,13 @@ async fn whatever_else_comes_is_a_failure_that_says_what() {
             judged => panic!("{number}: {judged:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_that_forbids_is_told_apart_from_a_missing_route() {
+    let page: Answer = || reply(403, &[("content-type", "text/html")], "<html>");
+    let judged = judged(page, &digest("subject")).await;
+    assert!(matches!(judged, Ok(Native::Barred(_))), "{judged:?}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod own_api;
 mod partial;
 mod pushers;
 mod told;
+mod strangers;
 
 use crate::support;
 use crate::support::content::{IMAGE, INDEX, index};

@@ -439,7 +439,7 @@ async fn a_refusal_of_the_question_after_the_last_name_is_no_end() {
             let form = Form {
                 honours_n,
                 cap,
-                links_below: 1000,
+                links_below: cap,
                 ..CRANE
             };
             let server = Scripted::start(move |request| match parameter(&request, "last") {

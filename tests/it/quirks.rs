@@ -6,8 +6,8 @@ mod listings;
 mod own_api;
 mod partial;
 mod pushers;
-mod told;
 mod strangers;
+mod told;
 
 use crate::support;
 use crate::support::content::{IMAGE, INDEX, index};

@@ -347,15 +347,23 @@ async fn what_the_upstreams_own_list_makes_up_is_left_out() {
     let refshim = front(&fake).await;
     let case = case(&fake, "made up");
     let gone = Pushed::of(IMAGE, &bare_image("gone"));
-    let list = index([
-        gone.descriptor(),
-        json!({"digest": "../../etc/passwd"}),
-        json!(7),
-        case.subject.descriptor(),
-    ]);
+    let list = index([gone.descriptor(), case.subject.descriptor()]);
     let answer = Trouble::answer(200, &[("content-type", INDEX)], list.to_string());
     fake.trouble(answer, |seen| seen.path.contains("/referrers/"));
     case.recovers(&refshim.endpoint()).await;
+}
+
+/// It may be a signature's.
+#[tokio::test]
+async fn an_entry_of_the_upstreams_own_list_that_cannot_be_read_is_an_error() {
+    for odd in [json!({"digest": "../../etc/passwd"}), json!(7), json!({"size": 1})] {
+        let fake = Fake::start(Knobs::default()).await;
+        let refshim = front(&fake).await;
+        let case = case(&fake, "odd entry");
+        let answer = Trouble::answer(200, &[("content-type", INDEX)], index([odd]).to_string());
+        fake.trouble(answer, |seen| seen.path.contains("/referrers/"));
+        case.ask(&refshim.endpoint()).await.expect_status(502);
+    }
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
         CandidateContent::Read(raw) => raw.clone(),
         CandidateContent::Named(descriptor) if !descriptor.digest.is_computable() => {
             return Ok(match unverified::entry(scan, &candidate, descriptor).await? {
-                UnverifiedEntry::Listed(entry) => VerifiedCandidate::Entry(entry),
+                UnverifiedEntry::Listed(entry) => VerifiedCandidate::Entry(*entry),
                 UnverifiedEntry::Absent => missing_now(scan, candidate),
                 UnverifiedEntry::Unsupported => VerifiedCandidate::Skipped,
             });

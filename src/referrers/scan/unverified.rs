@@ -13,7 +13,7 @@ use crate::referrers::error::ResolveError;
 
 /// What became of a referrer that nobody here can check.
 pub(in crate::referrers) enum UnverifiedEntry {
-    Listed(Referrer),
+    Listed(Box<Referrer>),
     /// The registry states that it does not hold it.
     Absent,
     /// The registry states that it knows no such digest, so that it cannot hold it.
@@ -58,12 +58,12 @@ pub(in crate::referrers) async fn entry(
         },
         Err(error) => return Err(error.into()),
     };
-    Ok(UnverifiedEntry::Listed(Referrer {
+    Ok(UnverifiedEntry::Listed(Box::new(Referrer {
         created: timestamp::created(&listed.annotations),
         descriptor: listed,
         sources: candidate.sources.clone(),
         objects: None,
-    }))
+    })))
 }
 
 /// A HEAD's 404 has no body, so anything on the way may have said it: a GET confirms.

@@ -378,13 +378,15 @@ impl Resolver {
             self.forget(&context, &subject, gone).await;
         }
         let key = match answer {
+            // The right was proven a moment ago, however short it is remembered.
             ScanAnswer::ForReaders(_) => Some(Key::answer(&context.repository_key, &context.epoch, &subject)),
-            ScanAnswer::ForCredential(..) => self.own_answer_key(&asked, &subject),
+            ScanAnswer::ForCredential(..) => self
+                .own_answer_key(&asked, &subject)
+                .filter(|_| self.access.is_allowed(&asked)),
         };
         if let Some(key) = key
             && scanned.shareable
             && scanned.lasting
-            && self.access.is_allowed(&asked)
         {
             // It says what was so when it began.
             let age = scanned.age.max(begun.elapsed());

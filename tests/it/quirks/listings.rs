@@ -92,7 +92,7 @@ async fn what_was_pushed_is_found_before_a_listing_shows_it() {
 }
 
 #[tokio::test]
-async fn what_was_pushed_and_deleted_straight_is_asked_for_once() {
+async fn what_was_pushed_and_deleted_straight_is_asked_for_no_more_than_twice() {
     let fake = Fake::start(Knobs {
         tags: lists(Shown::All),
         delete: Delete::TagToo,
@@ -110,10 +110,13 @@ async fn what_was_pushed_and_deleted_straight_is_asked_for_once() {
     advance(60).await;
     assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
     let of_tag = |seen: &Seen| seen.path.ends_with(&tag) && seen.method == http::Method::GET;
-    assert_eq!(fake.count(of_tag), 1);
-    advance(60).await;
-    assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
-    assert_eq!(fake.count(of_tag), 1);
+    assert!(fake.count(of_tag) >= 1);
+    for _ in 0..3 {
+        advance(60).await;
+        assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
+    }
+    // Once for whoever is known to be let read, and before that perhaps once more.
+    assert!(fake.count(of_tag) <= 2, "{}", fake.count(of_tag));
 }
 
 /// Whoever is shown no repository is shown no push to it.

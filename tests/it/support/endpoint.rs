@@ -119,6 +119,10 @@ impl Endpoint {
         self.send(Method::HEAD, path, &[], Bytes::new()).await
     }
 
+    pub async fn head_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(Method::HEAD, path, headers, Bytes::new()).await
+    }
+
     pub async fn delete(&self, path: &str) -> Reply {
         self.send(Method::DELETE, path, &[], Bytes::new()).await
     }

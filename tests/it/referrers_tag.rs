@@ -362,7 +362,10 @@ async fn after_a_deletion_clients_that_keep_the_tag_go_on() {
     let plain = Refshim::in_front_of(set.link.url()).await;
     let (tools, straight) = (Tools::new(), set.registry.endpoint());
     tools.file("one.json", "{}");
-    tools.file("two.json", "[]");
+    // A file a round: oras dates what it attaches by the second, and the same twice in one would be one artifact.
+    for (file, content) in [("two.json", "[]"), ("three.json", "3")] {
+        tools.file(file, content);
+    }
     let name = straight.image("app", "v1");
     let attach = ["attach", "--plain-http", "--artifact-type", SBOM, &name];
     tools.oras(&[&attach[..], &["one.json"]].concat()).await.ok();
@@ -371,11 +374,11 @@ async fn after_a_deletion_clients_that_keep_the_tag_go_on() {
         .await;
     let listed = set.stored_digests().await;
     assert_eq!(listed.len(), 2);
-    for digest in &listed {
+    for (digest, file) in listed.iter().zip(["two.json", "three.json"]) {
         let path = format!("/v2/app/manifests/{digest}");
         plain.endpoint().delete(&path).await.expect_status(202);
         assert!(!set.stored_digests().await.contains(digest));
-        tools.oras(&[&attach[..], &["two.json"]].concat()).await.ok();
+        tools.oras(&[&attach[..], &[file]].concat()).await.ok();
         tools
             .cosign_sign_bundle(&straight.image("app", &set.image.digest))
             .await;

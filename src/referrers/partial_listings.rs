@@ -91,7 +91,7 @@ async fn is_any_seen_unlisted(scan: &Scan, names: &ScannedNames) -> Result<bool,
     let (seen, repository_key) = (&scan.tags.seen, &scan.context.repository_key);
     let mut lacking = seen.lacking(repository_key, &listing.names, names.began);
     lacking.retain(|tag| !names.written.contains(tag));
-    let answers = ask_unlisted(scan, lacking).await?;
+    let answers = ask_unlisted(scan, lacking, true).await?;
     for (tag, answer) in &answers {
         if *answer == DigestAnswer::Absent {
             seen.gone(repository_key, tag);
@@ -111,7 +111,7 @@ async fn is_any_computed_unlisted(scan: &Scan, names: &ScannedNames) -> Result<b
     if subject == DigestAnswer::Absent {
         return Ok(false);
     }
-    let answers = ask_unlisted(scan, computed(scan, names, TRIED)).await?;
+    let answers = ask_unlisted(scan, computed(scan, names, TRIED), false).await?;
     let is_subject_there = matches!(subject, DigestAnswer::Given | DigestAnswer::Blocked);
     if is_subject_there && !is_any_of(&answers, &[DigestAnswer::Refused]) {
         scan.tags.tried.insert(repository_key.clone(), Instant::now());
@@ -121,15 +121,16 @@ async fn is_any_computed_unlisted(scan: &Scan, names: &ScannedNames) -> Result<b
 
 /// What the registry answers by each of these tags, which its listing perhaps lacks. That a tag is the subject which it names
 /// counts as absence. Nothing rests on a 404 to a HEAD here, so no GET has to confirm it.
-async fn ask_unlisted(scan: &Scan, tags: Vec<Tag>) -> Result<Vec<(Tag, DigestAnswer)>, UpstreamError> {
+async fn ask_unlisted(scan: &Scan, tags: Vec<Tag>, were_seen: bool) -> Result<Vec<(Tag, DigestAnswer)>, UpstreamError> {
     let asked = tags.into_iter().map(|tag| async move {
         let (upstream, context) = (&scan.manifests.upstream, &scan.context);
         let reference = Reference::Tag(tag.clone());
         let head = upstream.head_only(&context.repository, &reference, &context.caller);
         let answer = match head.await? {
             HeadOutcome::Found(head) => Answer::Found(head),
-            HeadOutcome::NotFound => Answer::Absent,
-            HeadOutcome::Unclear => {
+            HeadOutcome::NotFound if !were_seen => Answer::Absent,
+            // The registry gave such a tag a while ago: that it is gone has to be stated.
+            HeadOutcome::NotFound | HeadOutcome::Unclear => {
                 let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
                 head.await?
             }

@@ -1,6 +1,6 @@
 //! A child process with its output kept in a file, ended by its own pid when the test ends.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -48,8 +48,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with both outputs going to `log`.
+    /// Starts `command` with both outputs going to `log`. Of the `REFSHIM_…` variables it gets those that it sets itself: neither
+    /// a developer's settings nor the tests' own variables may reach the product under test.
     pub fn start(name: &str, mut command: Command, log: &Path) -> Self {
+        let set: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        let inherited = std::env::vars_os().map(|(name, _)| name);
+        for name in inherited.filter(|name| name.to_string_lossy().starts_with("REFSHIM_") && !set.contains(name)) {
+            command.env_remove(name);
+        }
         let file = File::options()
             .create(true)
             .append(true)

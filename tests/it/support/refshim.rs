@@ -154,10 +154,6 @@ impl Refshim {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_refshim"));
-        // Nothing of the developer's own settings may reach the product under test.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("REFSHIM_")) {
-            command.env_remove(name);
-        }
         command.arg("serve").args(&self.builder.arguments);
         command.args(["--listen", &self.listen, "--admin-listen", &self.admin]);
         if self.builder.config.is_some() {

@@ -17,6 +17,7 @@ mod recently_parsed;
 mod tombstones;
 
 mod context;
+mod listing_trials;
 mod manifest_memory;
 mod manifest_store;
 mod marker;

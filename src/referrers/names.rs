@@ -17,10 +17,11 @@ use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
 use super::access::RepositoryAccess;
 use super::context::RepositoryContext;
 use super::error::ResolveError;
+use super::listing_trials::ListingTrials;
 use super::manifest_store::ManifestStore;
 use super::missing_tags::{MISSING_FOR, MissingTags};
 use super::own_writes::{OwnWrites, WrittenTag};
-use super::partial_listings::{PARTIAL_FOR, lacks_names};
+use super::partial_listings::lacks_names;
 use super::scan::lag::LAG;
 use super::scan::run::Scan;
 use super::seen_tags::{SeenTags, names_itself};
@@ -42,8 +43,8 @@ pub(super) struct TagMemory {
     pub missing: MissingTags,
     pub kind: ListingKind,
     settled_after: Duration,
-    /// Repositories whose listing was compared lately with what can be computed.
-    pub tried: Memory<RepositoryKey, Instant>,
+    /// Subjects of which the names that can be computed were compared with a listing.
+    pub trials: ListingTrials,
     /// When ordinary tags and manifests were first missing although something names them.
     lagging: Memory<(RepositoryKey, Reference), Instant>,
     /// Held while what is remembered of tags with links is changed.
@@ -58,7 +59,7 @@ impl TagMemory {
             written: OwnWrites::default(),
             seen: SeenTags::default(),
             kind,
-            tried: Memory::new(REMEMBERED),
+            trials: ListingTrials::default(),
             missing: MissingTags::new(settled_after),
             lagging: Memory::builder()
                 .max_capacity(REMEMBERED)
@@ -133,12 +134,6 @@ impl TagMemory {
             true => listed,
             false => Arc::new(listed.iter().chain(lacking.iter().map(|name| &**name)).collect()),
         })
-    }
-
-    pub fn was_tried(&self, repository_key: &RepositoryKey) -> bool {
-        self.tried
-            .get(repository_key)
-            .is_some_and(|at| at.elapsed() < PARTIAL_FOR)
     }
 }
 

@@ -1,28 +1,27 @@
 //! Whether a listing lacks tags that are there: a proxy cache lists only what it holds.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use http::StatusCode;
-use tokio::time::Instant;
 
 use crate::cache::Key;
 use crate::config::ListingKind;
-use crate::oci::{Reference, Tag, tag_scheme};
+use crate::oci::{Digest, Reference, SubjectKey, Tag, tag_scheme};
 use crate::registry::{Answer, HeadOutcome, UpstreamError};
 
 use super::error::ResolveError;
 use super::given::DigestAnswer;
+use super::listing_trials::PARTIAL_FOR;
 use super::marker::Marker;
 use super::names::{ListingAnswer, ScannedNames, computed, is_there};
 use super::scan::run::Scan;
 use super::seen_tags::names_itself;
 
-/// How long a repository is taken to list only a part of its tags, and how often a whole one is looked at again.
-pub(super) const PARTIAL_FOR: Duration = Duration::from_secs(3600);
 /// The computed tags by which a repository is tried.
 const TRIED: usize = 2;
+/// What says that a manifest is there.
+const GIVEN: [DigestAnswer; 2] = [DigestAnswer::Given, DigestAnswer::Blocked];
 
 /// Whether tags may be there that the listing lacks, so that names are asked for one by one.
 pub(super) async fn lacks_names(scan: &Scan, names: &ScannedNames) -> Result<bool, ResolveError> {
@@ -51,7 +50,7 @@ pub(super) async fn lacks_names(scan: &Scan, names: &ScannedNames) -> Result<boo
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lacks {
     Nothing,
-    /// That cannot be told to this caller.
+    /// That cannot be told to this caller, or not before another listing.
     Perhaps,
     Something,
 }
@@ -60,10 +59,14 @@ async fn what_is_lacking(scan: &Scan, names: &ScannedNames) -> Result<Lacks, Res
     if names.lists_nothing() {
         return lacking_of_none(scan).await;
     }
-    if is_any_seen_unlisted(scan, names).await? || is_any_computed_unlisted(scan, names).await? {
-        return Ok(Lacks::Something);
+    let lacks = match is_any_seen_unlisted(scan, names).await? {
+        true => Lacks::Something,
+        false => lacking_of_computed(scan, names).await?,
+    };
+    if lacks == Lacks::Something {
+        scan.tags.trials.found_unlisted();
     }
-    Ok(Lacks::Nothing)
+    Ok(lacks)
 }
 
 /// The same of a listing without any name.
@@ -91,61 +94,83 @@ async fn is_any_seen_unlisted(scan: &Scan, names: &ScannedNames) -> Result<bool,
     let (seen, repository_key) = (&scan.tags.seen, &scan.context.repository_key);
     let mut lacking = seen.lacking(repository_key, &listing.names, names.began);
     lacking.retain(|tag| !names.written.contains(tag));
-    let answers = ask_unlisted(scan, lacking, true).await?;
+    let asked = lacking.into_iter().map(|tag| ask_seen(scan, tag));
+    let answers = try_join_all(asked).await?;
     for (tag, answer) in &answers {
         if *answer == DigestAnswer::Absent {
             seen.gone(repository_key, tag);
         }
     }
-    Ok(is_any_of(&answers, &[DigestAnswer::Given, DigestAnswer::Blocked]))
+    Ok(is_any_of(&answers, &GIVEN))
 }
 
-/// Whether a computed tag is there that the listing lacks. Once one subject's were asked for, the repository counts as tried.
-async fn is_any_computed_unlisted(scan: &Scan, names: &ScannedNames) -> Result<bool, UpstreamError> {
+/// Whether computed tags of the subject are there that the listing lacks, unless enough was tried lately.
+async fn lacking_of_computed(scan: &Scan, names: &ScannedNames) -> Result<Lacks, UpstreamError> {
     let repository_key = &scan.context.repository_key;
-    if scan.tags.was_tried(repository_key) {
-        return Ok(false);
+    let key = SubjectKey::of(&scan.subject);
+    let unlisted = computed(scan, names, TRIED);
+    if unlisted.is_empty() || scan.tags.trials.suffice(repository_key, &key) {
+        return Ok(Lacks::Nothing);
     }
     let subject = scan.subject_answer().await?;
     // A subject that a caller made up would show nothing.
     if subject == DigestAnswer::Absent {
-        return Ok(false);
+        return Ok(Lacks::Nothing);
     }
-    let answers = ask_unlisted(scan, computed(scan, names, TRIED), false).await?;
-    let is_subject_there = matches!(subject, DigestAnswer::Given | DigestAnswer::Blocked);
-    if is_subject_there && !is_any_of(&answers, &[DigestAnswer::Refused]) {
-        scan.tags.tried.insert(repository_key.clone(), Instant::now());
+    let answers = try_join_all(unlisted.into_iter().map(|tag| ask_computed(scan, tag))).await?;
+    if is_any_of(&answers, &GIVEN) {
+        for (tag, _) in answers.iter().filter(|(_, answer)| GIVEN.contains(answer)) {
+            scan.tags.seen.note(repository_key, tag, None);
+        }
+        // It may be younger than a remembered listing: the next one tells.
+        return Ok(match names.age().is_zero() {
+            true => Lacks::Something,
+            false => Lacks::Perhaps,
+        });
     }
-    Ok(is_any_of(&answers, &[DigestAnswer::Given, DigestAnswer::Blocked]))
+    if GIVEN.contains(&subject) && !is_any_of(&answers, &[DigestAnswer::Refused]) {
+        scan.tags.trials.found_nothing(repository_key, &key);
+    }
+    Ok(Lacks::Nothing)
 }
 
-/// What the registry answers by each of these tags, which its listing perhaps lacks. That a tag is the subject which it names
-/// counts as absence. Nothing rests on a 404 to a HEAD here, so no GET has to confirm it.
-async fn ask_unlisted(scan: &Scan, tags: Vec<Tag>, were_seen: bool) -> Result<Vec<(Tag, DigestAnswer)>, UpstreamError> {
-    let asked = tags.into_iter().map(|tag| async move {
-        let (upstream, context) = (&scan.manifests.upstream, &scan.context);
-        let reference = Reference::Tag(tag.clone());
+/// What the registry answers by a tag that it gave a while ago: that it is gone has to be stated, which a HEAD's 404 does not.
+async fn ask_seen(scan: &Scan, tag: Tag) -> Result<(Tag, DigestAnswer), UpstreamError> {
+    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let reference = Reference::Tag(tag.clone());
+    let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
+    let answer = head.await?.try_map(|head| Ok(head.digest))?;
+    Ok(judged(scan, tag, &answer))
+}
+
+/// The same by a tag that is most probably not there, which a GET states in one request. Where pulls are counted a HEAD has to do.
+async fn ask_computed(scan: &Scan, tag: Tag) -> Result<(Tag, DigestAnswer), UpstreamError> {
+    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let reference = Reference::Tag(tag.clone());
+    if upstream.counts_pulls() == Some(true) {
         let head = upstream.head_only(&context.repository, &reference, &context.caller);
-        let answer = match head.await? {
-            HeadOutcome::Found(head) => Answer::Found(head),
-            HeadOutcome::NotFound if !were_seen => Answer::Absent,
-            // The registry gave such a tag a while ago: that it is gone has to be stated.
-            HeadOutcome::NotFound | HeadOutcome::Unclear => {
-                let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
-                head.await?
-            }
-        };
-        let answer = match answer {
-            Answer::Found(head) if names_itself(&tag, &head.digest) => DigestAnswer::Absent,
-            answer => DigestAnswer::of(&answer),
-        };
-        // Somebody else may be given it.
-        if answer == DigestAnswer::Refused {
-            scan.is_unsettled.store(true, Ordering::Relaxed);
+        match head.await? {
+            HeadOutcome::Found(head) => return Ok(judged(scan, tag, &Answer::Found(head.digest))),
+            HeadOutcome::NotFound => return Ok((tag, DigestAnswer::Absent)),
+            HeadOutcome::Unclear => {}
         }
-        Ok((tag, answer))
-    });
-    futures_util::future::try_join_all(asked).await
+    }
+    let manifest = upstream.manifest(&context.repository, &reference, &context.caller);
+    let answer = manifest.await?.try_map(|manifest| Ok(manifest.digest))?;
+    Ok(judged(scan, tag, &answer))
+}
+
+/// That a tag is the subject which it names counts as absence.
+fn judged(scan: &Scan, tag: Tag, answer: &Answer<Digest>) -> (Tag, DigestAnswer) {
+    let answer = match answer {
+        Answer::Found(digest) if names_itself(&tag, digest) => DigestAnswer::Absent,
+        answer => DigestAnswer::of(answer),
+    };
+    // Somebody else may be given it.
+    if answer == DigestAnswer::Refused {
+        scan.unsettle();
+    }
+    (tag, answer)
 }
 
 fn is_any_of(answers: &[(Tag, DigestAnswer)], sought: &[DigestAnswer]) -> bool {

@@ -12,9 +12,9 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/upstreams.md")
 const BEGIN: &str = "<!-- measured by tests/none_is_proof: begin -->\n";
 const END: &str = "<!-- measured by tests/none_is_proof: end -->\n";
 /// The most that the first question after a start may cost besides a request for each referrer: the registry's own list, twice
-/// where it says that there is none; the listing's pages (2), how it ends and whether it seeks (2); the subject, and its two
-/// tags that a listing may lack, each by HEAD and, where that is 404, by GET (6).
-const FIRST: usize = 12;
+/// where it says that there is none; the listing's pages (2), how it ends and whether it seeks (2); the subject, by HEAD and GET,
+/// and its two tags that a listing may lack (4).
+const FIRST: usize = 10;
 /// The most that a question costs when nothing is fresh any more, besides a HEAD for each tag that may have moved: the registry's
 /// own list, twice; the listing, with a seek and its proof (3); a subject that is not there, by HEAD and GET (2).
 const AGAIN: usize = 7;

@@ -92,7 +92,7 @@ async fn what_was_pushed_is_found_before_a_listing_shows_it() {
 }
 
 #[tokio::test]
-async fn what_was_pushed_and_deleted_straight_is_asked_for_no_more_than_twice() {
+async fn what_was_pushed_and_deleted_straight_is_not_asked_for_again_and_again() {
     let fake = Fake::start(Knobs {
         tags: lists(Shown::All),
         delete: Delete::TagToo,
@@ -115,8 +115,8 @@ async fn what_was_pushed_and_deleted_straight_is_asked_for_no_more_than_twice() 
         advance(60).await;
         assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
     }
-    // Once for whoever is known to be let read, and before that perhaps once more.
-    assert!(fake.count(of_tag) <= 2, "{}", fake.count(of_tag));
+    // Once for whoever is known to be let read, before that perhaps once more, and once as a name that the listing may lack.
+    assert!(fake.count(of_tag) <= 3, "{}", fake.count(of_tag));
 }
 
 /// Whoever is shown no repository is shown no push to it.

@@ -167,3 +167,99 @@ async fn an_acknowledged_push_is_found_in_a_repository_that_lags() {
         assert_eq!(listed, [pushed.digest], "lags: {lags}");
     }
 }
+
+fn asks_computed(seen: &Seen) -> bool {
+    seen.path.contains("/manifests/sha256-")
+}
+
+/// A cache answers HEADs of what it does not hold yet with 404, and fetches what it is asked for by GET.
+#[tokio::test]
+async fn that_a_computed_name_is_absent_is_not_believed_of_a_head() {
+    let fake = lists_only(&["v1"]).await;
+    let image = fake.image("app", "v1", "image");
+    let signature = signed(&fake, &image, ".sig");
+    fake.trouble(Trouble::answer(404, &[], ""), |seen| {
+        asks_computed(seen) && seen.method == http::Method::HEAD
+    });
+    let refshim = front(&fake).await;
+    let listed = refshim.endpoint().referrer_digests("app", &image.digest).await;
+    assert_eq!(listed, [signature.digest]);
+}
+
+#[tokio::test]
+async fn an_unsigned_image_hides_no_signature_of_another() {
+    let fake = lists_only(&["v1"]).await;
+    let unsigned = fake.image("app", "v1", "unsigned");
+    let image = fake.image("app", "v2", "image");
+    let signature = signed(&fake, &image, ".sig");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    assert_eq!(through.referrers("app", &unsigned.digest).await, NONE);
+    for _ in 0..2 {
+        let listed = through.referrer_digests("app", &image.digest).await;
+        assert_eq!(listed, [&*signature.digest]);
+        advance(31).await;
+    }
+}
+
+/// Where one repository of a registry lists less than there is, no number of unsigned images vouches for another.
+#[tokio::test]
+async fn no_listing_of_a_registry_with_a_cache_is_taken_for_whole() {
+    let fake = lists_only(&["v1"]).await;
+    let cached = fake.image("cache", "v1", "cached");
+    let signature = fake.put("cache", &cosign_tag(&cached, ".sig"), IMAGE, &bare_image("first"));
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    assert_eq!(
+        through.referrer_digests("cache", &cached.digest).await,
+        [signature.digest]
+    );
+    for tag in ["v1", "v2", "v3", "v4"] {
+        let unsigned = fake.image("app", tag, tag);
+        assert_eq!(through.referrers("app", &unsigned.digest).await, NONE);
+    }
+    let image = fake.image("app", "v5", "image");
+    let signature = signed(&fake, &image, ".sig");
+    assert_eq!(through.referrer_digests("app", &image.digest).await, [signature.digest]);
+}
+
+/// Two names of each of three subjects, once an hour; of a fourth, none.
+#[tokio::test]
+async fn a_listing_is_tried_by_three_subjects() {
+    let fake = Fake::start(Knobs::default()).await;
+    let images: Vec<Pushed> = ["v1", "v2", "v3", "v4"].map(|tag| fake.image("app", tag, tag)).into();
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    for _ in 0..2 {
+        through.referrers("app", &images[0].digest).await;
+        advance(31).await;
+    }
+    assert_eq!(fake.count(asks_computed), 2, "once a subject");
+    for image in &images[1..] {
+        through.referrers("app", &image.digest).await;
+    }
+    assert_eq!(fake.count(asks_computed), 6);
+    advance(3601).await;
+    through.referrers("app", &images[3].digest).await;
+    assert_eq!(fake.count(asks_computed), 8);
+}
+
+/// What was signed after the listing that is remembered is found, and the next listing shows that the registry lists it.
+#[tokio::test]
+async fn a_signature_younger_than_the_listing_makes_no_cache_of_a_registry() {
+    let fake = Fake::start(Knobs::default()).await;
+    let (unsigned, image) = (fake.image("app", "v1", "unsigned"), fake.image("app", "v2", "image"));
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    assert_eq!(through.referrers("app", &unsigned.digest).await, NONE);
+    let signature = signed(&fake, &image, ".sig");
+    let expected = std::slice::from_ref(&signature.digest);
+    assert_eq!(through.referrer_digests("app", &image.digest).await, expected);
+    advance(31).await;
+    through.referrer_digests("app", &image.digest).await;
+    advance(31).await;
+    fake.take();
+    assert_eq!(through.referrer_digests("app", &image.digest).await, expected);
+    let cost = fake.take();
+    assert_eq!(cost.len(), 2, "the listing, and a HEAD of the signature: {cost:?}");
+}

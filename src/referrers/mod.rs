@@ -36,6 +36,7 @@ mod seen_tags;
 mod subjects;
 
 mod warm;
+mod written_tags;
 
 pub use counts::{AnsweredFrom, ResolveCounts};
 pub use error::ResolveError;

@@ -1,9 +1,7 @@
 //! The names of a repository's tags as a scan needs them: what the registry lists, what refshim wrote over it, and the names that
 //! can be computed where a listing is known to lack some.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use moka::sync::Cache as Memory;
@@ -14,23 +12,17 @@ use crate::config::{Depth, ListingKind};
 use crate::oci::{Reference, SubjectKey, Tag, tag_scheme};
 use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
 
-use super::access::RepositoryAccess;
 use super::context::RepositoryContext;
 use super::error::ResolveError;
 use super::listing_trials::ListingTrials;
-use super::manifest_store::ManifestStore;
 use super::missing_tags::{MISSING_FOR, MissingTags};
-use super::own_writes::{OwnWrites, WrittenTag};
+use super::own_writes::OwnWrites;
 use super::partial_listings::lacks_names;
-use super::scan::lag::LAG;
 use super::scan::run::Scan;
 use super::seen_tags::{SeenTags, names_itself};
 use super::tag_listings::{AgedTagNames, Sought};
+use super::written_tags::{self, AskedWrites};
 
-/// Tags that were written and that are asked for to find out whether a repository is hidden.
-const ASKED_FOR: usize = 16;
-/// So long after a write its manifest may lag.
-const LAGS_FOR: Duration = Duration::from_secs(60);
 const REMEMBERED: u64 = 10_000;
 /// What may stand behind a subject's key in a tag whose name says nothing more: the referrers tag, and cosign's.
 const SUFFIXES: [&str; 4] = ["", ".sig", ".att", ".sbom"];
@@ -42,9 +34,11 @@ pub(super) struct TagMemory {
     /// Tags that are missing although they are listed or were just written.
     pub missing: MissingTags,
     pub kind: ListingKind,
-    settled_after: Duration,
+    pub asked_writes: AskedWrites,
     /// Subjects of which the names that can be computed were compared with a listing.
     pub trials: ListingTrials,
+    /// Repositories of which a listing named tags.
+    listed: Memory<RepositoryKey, ()>,
     /// When ordinary tags and manifests were first missing although something names them.
     lagging: Memory<(RepositoryKey, Reference), Instant>,
     /// Held while what is remembered of tags with links is changed.
@@ -52,15 +46,15 @@ pub(super) struct TagMemory {
 }
 
 impl TagMemory {
-    /// `settled_after`: a listing that began so much later than a write and does not show it raises doubt.
-    pub fn new(kind: ListingKind, settled_after: Duration) -> Self {
+    pub fn new(kind: ListingKind, fresh_for: Duration) -> Self {
         Self {
-            settled_after,
             written: OwnWrites::default(),
             seen: SeenTags::default(),
             kind,
+            asked_writes: AskedWrites::new(fresh_for),
             trials: ListingTrials::default(),
-            missing: MissingTags::new(settled_after),
+            listed: Memory::new(REMEMBERED),
+            missing: MissingTags::new(fresh_for),
             lagging: Memory::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(MISSING_FOR)
@@ -82,74 +76,14 @@ impl TagMemory {
         }
     }
 
-    /// Whether a tag that refshim wrote, and that a listing which began at `began` lacks, is to be taken for there. Long after the
-    /// write, the registry is asked for it.
-    async fn still_counts(
-        &self,
-        manifests: &ManifestStore,
-        context: &RepositoryContext,
-        tag: &WrittenTag,
-        began: Duration,
-    ) -> Result<bool, UpstreamError> {
-        if began < tag.at + self.settled_after {
-            return Ok(true);
-        }
-        let Ok(name) = Tag::parse(&tag.name) else {
-            return Ok(false);
-        };
-        let reference = Reference::Tag(name);
-        let asked = manifests
-            .upstream
-            .manifest(&context.repository, &reference, &context.caller);
-        let is_there = !matches!(asked.await?, Answer::Absent);
-        if !is_there && manifests.access.is_allowed(context) {
-            self.written
-                .gone(&manifests.cache, &context.repository_key, &tag.name)
-                .await;
-        }
-        Ok(is_there)
+    /// A listing of the repository named tags.
+    pub fn listed(&self, repository_key: &RepositoryKey) {
+        self.listed.insert(repository_key.clone(), ());
     }
 
-    /// `listed`, by a listing that began at `began`, with every tag that refshim wrote and that it lacks; without them for a
-    /// caller whom the registry gives nothing.
-    pub async fn overlaid(
-        &self,
-        manifests: &ManifestStore,
-        context: &RepositoryContext,
-        listed: Arc<TagNames>,
-        began: Duration,
-    ) -> Result<Arc<TagNames>, UpstreamError> {
-        let mut unlisted = self.written.all(&manifests.cache, &context.repository_key).await;
-        unlisted.retain(|tag| !listed.contains(&tag.name));
-        if unlisted.is_empty() || !may_see(manifests, context, &unlisted).await? {
-            return Ok(listed);
-        }
-        let mut lacking = Vec::new();
-        for tag in unlisted {
-            if self.still_counts(manifests, context, &tag, began).await? {
-                lacking.push(tag.name);
-            }
-        }
-        Ok(match lacking.is_empty() {
-            true => listed,
-            false => Arc::new(listed.iter().chain(lacking.iter().map(|name| &**name)).collect()),
-        })
-    }
-}
-
-/// Whether the registry gives this caller a manifest, one of `written` or one that it lists.
-async fn may_see(
-    manifests: &ManifestStore,
-    context: &RepositoryContext,
-    written: &[WrittenTag],
-) -> Result<bool, UpstreamError> {
-    let tags = written.iter().filter_map(|tag| Tag::parse(&tag.name).ok());
-    let known = tags.take(ASKED_FOR).map(Reference::Tag).collect();
-    match manifests.access.check(&manifests.upstream, context, known).await {
-        Ok(access) => Ok(matches!(access, RepositoryAccess::Allowed)),
-        // It lists tags to this caller and gives none of them.
-        Err(UpstreamError::Invalid(_)) => Ok(false),
-        Err(error) => Err(error),
+    /// Whether it ever did: then a listing that says that there is no such repository is not one that lags behind its first push.
+    pub fn was_listed(&self, repository_key: &RepositoryKey) -> bool {
+        self.listed.contains_key(repository_key)
     }
 }
 
@@ -230,11 +164,14 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
         ListingAnswer::OfSubject(_) | ListingAnswer::NoRepository | ListingAnswer::Refused(_) => asked,
     };
     let names = ScannedNames {
-        written: written(scan, &listed, began).await?,
+        written: written_tags::lacking(scan, &listed, began).await?,
         computed: Vec::new(),
         listed,
         began,
     };
+    if names.listed().is_some_and(|listed| !listed.is_empty()) {
+        scan.tags.listed(&scan.context.repository_key);
+    }
     if matches!(names.listed, ListingAnswer::Refused(_)) || lacks_names(scan, &names).await? {
         let computed = computed(scan, &names, SUFFIXES.len());
         return Ok(ScannedNames { computed, ..names });
@@ -296,66 +233,6 @@ async fn large(scan: &Scan) -> Option<usize> {
         Depth::Auto if scan.listings.is_known_large(&scan.context).await => Some(0),
         Depth::Auto => Some(scan.config.deep_limit),
     }
-}
-
-/// The tags that refshim wrote and that a listing which began at `began` lacks.
-async fn written(scan: &Scan, listed: &ListingAnswer, began: Duration) -> Result<Vec<Tag>, ResolveError> {
-    let (cache, repository_key) = (&scan.manifests.cache, &scan.context.repository_key);
-    let key = SubjectKey::of(&scan.subject);
-    let mut lacking = Vec::new();
-    let mut tags = scan.tags.written.of(cache, repository_key, &key).await;
-    // Those that are asked for first: the subject's own, then the newest.
-    tags.sort_unstable_by_key(|tag| (!tag.name.starts_with(key.as_str()), Reverse(tag.at)));
-    let mut newest = Duration::ZERO;
-    for tag in tags {
-        let shown = match listed {
-            ListingAnswer::All(listing) => listing.names.contains(&tag.name),
-            // It says nothing of other tags, and they are not needed.
-            ListingAnswer::OfSubject(_) if !tag.name.starts_with(key.as_str()) => continue,
-            ListingAnswer::OfSubject(names) => names.contains(&tag.name),
-            ListingAnswer::NoRepository | ListingAnswer::Refused(_) => false,
-        };
-        if shown && tag.at < began {
-            scan.tags.written.shown(repository_key, &tag);
-        } else if !shown
-            && scan
-                .tags
-                .still_counts(&scan.manifests, &scan.context, &tag, began)
-                .await?
-        {
-            lacking.extend(Tag::parse(&tag.name));
-            newest = newest.max(tag.at);
-        }
-    }
-    if matches!(listed, ListingAnswer::NoRepository) && !is_shown(scan, &lacking, newest).await? {
-        lacking.clear();
-    }
-    Ok(lacking)
-}
-
-/// Whether the registry gives this caller one of `tags`, where its listing says that there is no such repository: perhaps it hides
-/// it from this caller. Manifests lag, too: soon after the `newest` was written they are asked for again.
-async fn is_shown(scan: &Scan, tags: &[Tag], newest: Duration) -> Result<bool, UpstreamError> {
-    let ask = || is_any_there(scan, tags.iter().take(ASKED_FOR).cloned());
-    let mut shown = ask().await?;
-    if !shown && !tags.is_empty() && scan.manifests.cache.now() < newest + LAGS_FOR {
-        tokio::time::sleep(LAG).await;
-        shown = ask().await?;
-        if !shown {
-            scan.is_unsettled.store(true, Ordering::Relaxed);
-        }
-    }
-    if shown {
-        scan.listings.allow(&scan.context);
-    }
-    Ok(shown)
-}
-
-/// Whether the registry gives one of these, all asked for at once.
-async fn is_any_there(scan: &Scan, tags: impl IntoIterator<Item = Tag>) -> Result<bool, UpstreamError> {
-    let asked = tags.into_iter().map(|tag| async move { is_there(scan, &tag).await });
-    let found = futures_util::future::try_join_all(asked).await?;
-    Ok(found.contains(&true))
 }
 
 /// Whether the registry gives a manifest by this tag that is not the subject which the tag names.

@@ -122,13 +122,16 @@ impl Resolver {
         }
         match listed {
             Answer::Found(listing) => {
+                if !listing.names.is_empty() {
+                    self.tags.listed(&context.repository_key);
+                }
                 let overlaid = self
                     .tags
                     .overlaid(&self.manifests, &context, listing.names, listing.began);
                 Ok(Answer::Found(overlaid.await?))
             }
-            // Just pushed, and the registry's listing lags.
-            Answer::Absent if self.access.is_allowed(&context) => {
+            // Just pushed, and the registry's listing lags, unless it was there before: then refshim's own tags are not all.
+            Answer::Absent if self.access.is_allowed(&context) && !self.tags.was_listed(&context.repository_key) => {
                 let began = self.cache.now();
                 let overlaid = self.tags.overlaid(&self.manifests, &context, Arc::default(), began);
                 let names = overlaid.await?;

@@ -4,6 +4,7 @@ mod depth;
 mod lag;
 mod listings;
 mod own_api;
+mod own_writes;
 mod partial;
 mod pushers;
 mod strangers;

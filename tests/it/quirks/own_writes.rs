@@ -1,0 +1,153 @@
+//! Tags that were written through refshim and that a listing lacks: what they cost, and what an odd answer about one does.
+
+use std::time::Duration;
+
+use http::Method;
+use refshim::testing::config::{Config, Depth};
+use serde_json::Value;
+
+use super::SPDX;
+use crate::support::fake::knobs::{Knobs, Shown, TagPages};
+use crate::support::fake::{Fake, Trouble};
+use crate::support::{CountingProxy, Endpoint, Local, Pushed, Seen};
+
+/// More than are asked for at once.
+const MANY: usize = 40;
+/// Requests of one search at once.
+const PARALLEL: usize = 16;
+
+/// A registry whose listing does not show what is pushed.
+async fn lags() -> Fake {
+    let shown = Shown::Only {
+        names: ["v1".to_owned()].into(),
+        asked_join: false,
+    };
+    Fake::start(Knobs {
+        tags: Some(TagPages {
+            shown,
+            ..TagPages::default()
+        }),
+        ..Knobs::default()
+    })
+    .await
+}
+
+async fn front(upstream: &str) -> Local {
+    Local::configured(upstream, |config: &mut Config| {
+        config.links.depth = Depth::Names;
+        config.cache.stale_while_revalidate = Duration::ZERO;
+    })
+    .await
+}
+
+/// Moves the clock of this process, refshim's included.
+async fn advance(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+fn reads_written(seen: &Seen) -> bool {
+    seen.path.contains("/manifests/t") && seen.method == Method::GET
+}
+
+async fn push_many(through: &Endpoint) -> Pushed {
+    let image = through.push_image("app", "v1", "image").await;
+    for number in 0..MANY {
+        through
+            .put_bytes("app", &format!("t{number}"), &image)
+            .await
+            .expect_status(201);
+    }
+    image
+}
+
+async fn tags(through: &Endpoint) -> Vec<String> {
+    let reply = through.get("/v2/app/tags/list").await.expect_status(200);
+    let names = reply.json()["tags"].as_array().cloned().unwrap_or_default();
+    names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn written_tags_are_asked_for_at_once_and_once_while_that_is_fresh() {
+    let fake = lags().await;
+    let link = CountingProxy::in_front_of(&fake.url()).await;
+    let refshim = front(link.url()).await;
+    let through = refshim.endpoint();
+    let image = push_many(&through).await;
+    let other = fake.image("app", "v2", "other");
+    advance(60).await;
+    let gate = link.hold(reads_written);
+    let asked = {
+        let (through, digest) = (through.clone(), image.digest.clone());
+        tokio::spawn(async move { through.referrers("app", &digest).await })
+    };
+    gate.reached_by(PARALLEL).await;
+    gate.open();
+    assert_eq!(asked.await.unwrap(), [] as [Value; 0]);
+    through.referrers("app", &other.digest).await;
+    assert_eq!(tags(&through).await.len(), MANY + 1);
+    assert_eq!(fake.count(reads_written), MANY);
+    advance(31).await;
+    through.referrers("app", &image.digest).await;
+    assert_eq!(fake.count(reads_written), 2 * MANY);
+}
+
+#[tokio::test]
+async fn an_odd_answer_about_a_written_tag_fails_nobody_else() {
+    let odd = [
+        Trouble::html(502),
+        Trouble::oci(404, "UNKNOWN", "who knows"),
+        Trouble::Gzip,
+        Trouble::Close,
+    ];
+    for trouble in odd {
+        let fake = lags().await;
+        let refshim = front(&fake.url()).await;
+        let through = refshim.endpoint();
+        let image = push_many(&through).await;
+        let sbom = through.push_artifact("app", &image, SPDX, "sbom").await;
+        let what = format!("{trouble:?}");
+        fake.trouble(trouble, |seen| seen.path.ends_with("/manifests/t7"));
+        advance(120).await;
+        let listed = through.referrer_digests("app", &image.digest).await;
+        assert_eq!(listed, [sbom.digest], "{what}");
+        assert!(tags(&through).await.contains(&"t7".to_owned()), "{what}");
+    }
+}
+
+/// One that may be the subject's only link is no none.
+#[tokio::test]
+async fn an_odd_answer_about_a_written_link_is_an_error() {
+    let fake = lags().await;
+    let refshim = front(&fake.url()).await;
+    let through = refshim.endpoint();
+    let image = through.push_image("app", "v1", "image").await;
+    through.push_artifact("app", &image, SPDX, "sbom").await;
+    fake.trouble(Trouble::html(502), |seen| seen.path.contains("/manifests/sha256-"));
+    advance(120).await;
+    let reply = through.referrers_reply("app", &image.digest).await;
+    assert!(reply.status >= 500, "{reply:?}");
+}
+
+/// A listing that is suddenly not there is not all that refshim itself wrote.
+#[tokio::test]
+async fn what_was_written_is_no_listing_of_a_repository_that_had_more() {
+    for known_by in ["tags/list", "a question"] {
+        let fake = Fake::start(Knobs::default()).await;
+        let image = fake.image("app", "v1", "image");
+        let refshim = front(&fake.url()).await;
+        let through = refshim.endpoint();
+        match known_by {
+            "tags/list" => assert_eq!(tags(&through).await, ["v1"]),
+            _ => assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]),
+        }
+        through.put_bytes("app", "mine", &image).await.expect_status(201);
+        through.manifest("app", "mine").await.expect_status(200);
+        let unknown = Trouble::oci(404, "NAME_UNKNOWN", "repository name not known to registry");
+        fake.trouble(unknown, |seen| seen.path.contains("/tags/list"));
+        through.get("/v2/app/tags/list").await.expect_status(404);
+        fake.heal();
+        assert_eq!(tags(&through).await, ["mine", "v1"], "{known_by}");
+    }
+}

@@ -35,7 +35,8 @@ Examples:
   refshim gc ghcr.io/o/app --keep-list        # every digest that tagged images need, their signatures included
 
 The keep list is for the registry's own cleanup tools, which take signatures and attestations for untagged leftovers of nobody and delete
-them: exclude what it lists.")]
+them: exclude what it lists. Platforms of a tagged index that the registry does not hold (a copy of some platforms) are named on standard
+error.")]
 pub(super) struct GcArgs {
     /// host[:port]/name. Loopback hosts are spoken to without TLS unless https:// is written.
     #[arg(value_name = "REPO", value_parser = repository)]
@@ -78,10 +79,8 @@ pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
     read::must_see_all_tags(&session).await?;
     let snapshot = read::snapshot(&session).await?;
     if args.keep_list {
-        let list = KeepList {
-            repository: session.name(),
-            digests: read::needed(&session, &snapshot).await?,
-        };
+        let list = KeepList::new(session.name(), read::needed(&session, &snapshot).await?);
+        list.warn();
         return match args.output {
             Format::Json => output::print_json(&list),
             Format::Table => output::print(&list.text()),

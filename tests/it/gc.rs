@@ -389,10 +389,63 @@ async fn what_a_tagged_index_lists_is_not_taken_for_gone() {
     let listed = refshim(&["gc", &target, "--keep-list"]).await.ok();
     assert!(listed.contains(&image.digest), "a registry that lags: {listed}");
     fake.trouble(absent(), move |seen| seen.path == path);
-    let refused = refshim(&["gc", &target, "--keep-list"]).await.refused(1);
-    assert!(refused.contains(&image.digest), "{refused}");
+    let listed = refshim(&["gc", &target, "--keep-list"]).await;
+    assert!(!listed.stdout.contains(&image.digest), "{listed:?}");
     refshim(&["gc", &target, "--delete"]).await.ok();
     assert_eq!(tags(&fake.endpoint()).await, set(["v1", &signature]));
+}
+
+/// `crane copy --platform` and `skopeo copy` leave the other platforms of an index where they were.
+#[tokio::test]
+async fn a_keep_list_of_a_sparse_index_is_what_is_there_and_says_what_is_not() {
+    let fake = Fake::start(Knobs::default()).await;
+    let here = fake.image("app", "", "here");
+    let absent = ["one", "two"].map(|name| Pushed::of(IMAGE, &content::bare_image(name)));
+    let listed = [&here, &absent[0], &absent[1]].map(Pushed::descriptor);
+    let sparse = fake.put("app", "v1", INDEX, &content::index(listed));
+    // What refers to a platform that is elsewhere is kept.
+    let signature = fake.image("app", &format!("{}.sig", absent[0].referrers_tag()), "signature");
+    let target = format!("{}/app", fake.endpoint().authority());
+    let said = refshim(&["gc", &target, "--keep-list"]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(
+        set(said.stdout.lines()),
+        set([&sparse.digest, &here.digest, &signature.digest])
+    );
+    assert_eq!(said.stderr.lines().count(), 2, "{said:?}");
+    for absent in &absent {
+        assert!(said.stderr.contains(&absent.digest), "{said:?}");
+    }
+    let json = refshim(&["gc", &target, "--keep-list", "--output", "json"]).await;
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let named = json["absent"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|digest| digest.as_str().unwrap());
+    assert_eq!(set(named), set(absent.iter().map(|absent| &absent.digest)));
+    // What an index needs that is elsewhere is not known.
+    let nested = Pushed::of(INDEX, &content::index([absent[0].descriptor()]));
+    let nesting = content::index([nested.descriptor()]);
+    let nesting = fake.put("app", "v2", INDEX, &nesting);
+    let refused = refshim(&["gc", &target, "--keep-list"]).await.refused(1);
+    assert!(refused.contains(&nested.digest), "{refused}");
+    let path = format!("/v2/app/manifests/{}", nesting.digest);
+    fake.endpoint().delete(&path).await.expect_status(202);
+    // Whatever else is not an answer of the registry's that it does not hold it.
+    for trouble in [
+        Trouble::oci(404, "UNKNOWN", "unknown"),
+        Trouble::html(404),
+        Trouble::oci(403, "DENIED", "denied"),
+        Trouble::oci(500, "UNKNOWN", "unknown error"),
+    ] {
+        let path = format!("/v2/app/manifests/{}", absent[1].digest);
+        fake.trouble(trouble, move |seen| seen.path == path);
+        let ended = refshim(&["gc", &target, "--keep-list"]).await;
+        assert_eq!(ended.stdout, "");
+        ended.refused(1);
+        fake.heal();
+    }
 }
 
 #[tokio::test]

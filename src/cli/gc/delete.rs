@@ -118,7 +118,7 @@ impl<'a> Deletion<'a> {
         };
         let needed = match self.needed.take() {
             Some(needed) => needed,
-            None => read::needed(self.session, self.snapshot).await?,
+            None => read::needed(self.session, self.snapshot).await?.digests,
         };
         let kept = keeps(self.snapshot, self.verdict, self.exists, &needed, digest);
         self.needed = Some(needed);

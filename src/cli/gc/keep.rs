@@ -20,6 +20,8 @@ pub(super) struct Keep {
     may_be_blobs: BTreeSet<Digest>,
     /// What tags that are no links point at, and the manifests that this lists: users' own content.
     owned: BTreeSet<Digest>,
+    /// Of that, what is listed as an index, which lists more.
+    owned_indexes: BTreeSet<Digest>,
     /// What was asked for and is not there.
     absent: BTreeSet<Digest>,
     needed: BTreeSet<Digest>,
@@ -34,6 +36,7 @@ impl Keep {
             unread: BTreeSet::new(),
             may_be_blobs: BTreeSet::new(),
             owned: snapshot.roots(),
+            owned_indexes: BTreeSet::new(),
             absent: BTreeSet::new(),
             needed: BTreeSet::new(),
         };
@@ -62,9 +65,15 @@ impl Keep {
         self.owned.contains(digest) && !self.may_be_blob(digest)
     }
 
-    /// A manifest that must be there and is not, once everything is read.
-    pub(super) fn missing(&self) -> Option<&Digest> {
-        self.absent.iter().find(|digest| self.must_be_there(digest))
+    /// What a tagged index lists and is not there, once everything is read: platforms that were never copied.
+    pub(super) fn absent(&self) -> BTreeSet<Digest> {
+        let absent = self.absent.iter().filter(|digest| self.must_be_there(digest));
+        absent.cloned().collect()
+    }
+
+    /// An index among these: what it lists is not known, and needed all the same.
+    pub(super) fn absent_index(&self) -> Option<&Digest> {
+        self.absent.iter().find(|digest| self.owned_indexes.contains(digest))
     }
 
     /// Takes in one digest that was asked for: what it holds, `None` when it is gone, and what the registry itself lists as
@@ -79,6 +88,7 @@ impl Keep {
             }
             if self.owned.contains(digest) {
                 self.owned.extend(held.listed().cloned());
+                self.owned_indexes.extend(held.listed_indexes().cloned());
             }
             self.reach(held.listed().cloned().collect());
         } else {

@@ -131,9 +131,20 @@ pub(super) async fn existing_now(session: &Session, digests: BTreeSet<Digest>) -
         .await
 }
 
-/// Everything that live images need. Fails where a listed tag has no manifest: whatever it needs would be missing, and is deleted by
-/// whoever keeps only what is listed here.
-pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTreeSet<Digest>, CliError> {
+/// What live images need.
+pub(super) struct Needed {
+    pub(super) digests: BTreeSet<Digest>,
+    /// What tagged indexes list beside, and the registry states that it does not hold.
+    pub(super) absent: BTreeSet<Digest>,
+}
+
+/// What was found at a digest: the manifest, `None` where the registry states that it holds none, and what the registry itself lists as
+/// referring to it.
+type KeptManifest = (Option<ReadManifest>, Vec<Digest>);
+
+/// Everything that live images need. Fails where a listed tag has no manifest, or a tagged index lists an index that is not there:
+/// whatever that needs would be missing, and is deleted by whoever keeps only what is listed here.
+pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<Needed, CliError> {
     if let Some((tag, _)) = snapshot.tags.iter().find(|(_, target)| target.is_none()) {
         return Err(CliError::failed(format!(
             "{}: the registry lists the tag {tag} and has no manifest for it, so what it needs is not known; delete the tag (or, where \
@@ -147,31 +158,48 @@ pub(super) async fn needed(session: &Session, snapshot: &Snapshot) -> Result<BTr
         if unread.is_empty() {
             break;
         }
-        let read: BTreeMap<Digest, (Option<ReadManifest>, Vec<Digest>)> = stream::iter(unread)
-            .map(|digest| async {
-                let mut held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
-                if held.is_none() && keep.must_be_there(&digest) {
-                    tokio::time::sleep(LAG).await;
-                    held = one(session, snapshot, &digest, false).await?;
-                }
-                let native = native(session, &digest, held.is_some()).await?;
-                Ok::<_, CliError>((digest, (held, native)))
-            })
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await?;
+        let mut read = read_kept(session, snapshot, &keep, unread).await?;
+        let missing = read
+            .iter()
+            .filter(|(digest, (held, _))| held.is_none() && keep.must_be_there(digest));
+        let missing: BTreeSet<Digest> = missing.map(|(digest, _)| digest.clone()).collect();
+        if !missing.is_empty() {
+            // Registries lag.
+            tokio::time::sleep(LAG).await;
+            read.extend(read_kept(session, snapshot, &keep, missing).await?);
+        }
         for (digest, (held, native)) in read {
             keep.read(&digest, held.as_ref(), native);
         }
     }
-    match keep.missing() {
+    match keep.absent_index() {
         Some(digest) => Err(CliError::failed(format!(
-            "{}: a tagged index lists {digest} and the registry has no such manifest, so what it needs is not known; push it, or delete \
-             the tag, or run this again",
+            "{}: a tagged index lists the index {digest} and the registry does not hold that, so what it needs is not known; push it, or \
+             delete the tag, or run this again",
             session.name()
         ))),
-        None => Ok(keep.needed()),
+        None => Ok(Needed {
+            absent: keep.absent(),
+            digests: keep.needed(),
+        }),
     }
+}
+
+async fn read_kept(
+    session: &Session,
+    snapshot: &Snapshot,
+    keep: &Keep,
+    digests: BTreeSet<Digest>,
+) -> Result<BTreeMap<Digest, KeptManifest>, CliError> {
+    stream::iter(digests)
+        .map(|digest| async {
+            let held = one(session, snapshot, &digest, keep.may_be_blob(&digest)).await?;
+            let native = native(session, &digest, held.is_some()).await?;
+            Ok((digest, (held, native)))
+        })
+        .buffer_unordered(PARALLEL)
+        .try_collect()
+        .await
 }
 
 /// `may_be_blob`: it is kept whether or not it can be read as a manifest. Distribution 2.8 fails (500) where it is asked for a

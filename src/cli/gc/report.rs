@@ -9,6 +9,7 @@ use crate::oci::{Digest, Tag};
 
 use super::delete::DeletionOutcome;
 use super::judge::{DeadTag, MissingContent, Stale, Verdict};
+use super::read::Needed;
 
 /// Also what `--output json` prints.
 #[derive(Serialize)]
@@ -177,11 +178,33 @@ impl<'a> Became<'a> {
 /// What `--keep-list` prints.
 #[derive(Serialize)]
 pub(super) struct KeepList<'a> {
-    pub(super) repository: &'a str,
-    pub(super) digests: BTreeSet<Digest>,
+    repository: &'a str,
+    digests: BTreeSet<Digest>,
+    /// What tagged indexes list and the registry does not hold.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    absent: BTreeSet<Digest>,
 }
 
-impl KeepList<'_> {
+impl<'a> KeepList<'a> {
+    pub(super) fn new(repository: &'a str, needed: Needed) -> Self {
+        Self {
+            repository,
+            digests: needed.digests,
+            absent: needed.absent,
+        }
+    }
+
+    /// Says on standard error what the list lacks.
+    pub(super) fn warn(&self) {
+        for digest in &self.absent {
+            eprintln!(
+                "refshim: {}: a tagged index lists {digest}, which the registry states that it does not hold: it is not in the list, what \
+                 refers to it is",
+                printable(self.repository)
+            );
+        }
+    }
+
     /// One digest a line.
     pub(super) fn text(&self) -> String {
         self.digests.iter().map(|digest| format!("{digest}\n")).collect()

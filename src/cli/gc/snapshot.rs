@@ -100,9 +100,18 @@ impl ReadManifest {
 
     /// Of that, what has a type that is no manifest's.
     pub(super) fn listed_as_others(&self) -> impl Iterator<Item = &Digest> {
+        self.listed_as(None)
+    }
+
+    /// Of that, the indexes.
+    pub(super) fn listed_indexes(&self) -> impl Iterator<Item = &Digest> {
+        self.listed_as(Some(ManifestKind::Index))
+    }
+
+    fn listed_as(&self, kind: Option<ManifestKind>) -> impl Iterator<Item = &Digest> {
         let manifests = self.manifest.iter().flat_map(|manifest| &manifest.manifests);
-        let others = manifests.filter(|listed| ManifestKind::of(&listed.media_type).is_none());
-        others.map(|listed| &listed.digest)
+        let listed = manifests.filter(move |listed| ManifestKind::of(&listed.media_type) == kind);
+        listed.map(|listed| &listed.digest)
     }
 }
 

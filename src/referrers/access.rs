@@ -36,8 +36,10 @@ type AccessResult = Result<RepositoryAccess, UpstreamError>;
 /// What a credential may do in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Right {
+    /// Manifests, and what is found in them.
     Read,
     List,
+    Blobs,
 }
 
 /// What the upstream says of a caller.
@@ -89,6 +91,11 @@ impl AccessList {
         self.remember(context, Right::List);
     }
 
+    /// Remembers that the upstream just gave this caller a blob of the repository.
+    pub fn allow_blobs(&self, context: &RepositoryContext) {
+        self.remember(context, Right::Blobs);
+    }
+
     fn remember(&self, context: &RepositoryContext, right: Right) {
         let (key, now) = (self.key(context, right), self.clock.now());
         let known = self.allowed.get(&key);
@@ -104,7 +111,7 @@ impl AccessList {
 
     /// Forgets what was allowed: the upstream just refused.
     pub fn forget(&self, context: &RepositoryContext) {
-        for right in [Right::Read, Right::List] {
+        for right in [Right::Read, Right::List, Right::Blobs] {
             self.allowed.invalidate(&self.key(context, right));
         }
     }
@@ -117,6 +124,21 @@ impl AccessList {
     /// Whether the caller is known to be let list the repository's tags.
     pub fn may_list(&self, context: &RepositoryContext) -> bool {
         self.was_allowed(context, Right::List, self.allowed_for)
+    }
+
+    /// Whether the upstream gave the caller a manifest within `window`, however short rights are remembered.
+    pub fn was_proven(&self, context: &RepositoryContext, window: Duration) -> bool {
+        self.was_allowed(context, Right::Read, window + AS_GOOD_AS_NOW)
+    }
+
+    /// Whether the caller is known to be given blobs of the repository: some registries grant these apart from manifests.
+    pub fn may_have_blobs(&self, context: &RepositoryContext) -> bool {
+        self.was_allowed(context, Right::Blobs, self.allowed_for)
+    }
+
+    /// The same as [`Self::anyone_was_allowed`] of blobs.
+    pub fn anyone_had_blobs(&self, context: &RepositoryContext, window: Duration) -> bool {
+        context.caller.authorization().is_none() && self.was_allowed(context, Right::Blobs, window)
     }
 
     /// Whether a caller without credentials was allowed within `window`: during an outage, what anyone could read a while ago

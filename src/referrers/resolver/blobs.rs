@@ -10,12 +10,13 @@ use crate::registry::Caller;
 
 use super::Resolver;
 use crate::referrers::access::{RepositoryAccess, probable};
+use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
 use crate::referrers::remembered::{Known, MadeIndex, RememberedBlob, ServedHeaders, SynthesisedIndex};
 
 impl Resolver {
-    /// What is remembered of a small blob, for a caller of whom it is known that it may read the repository. Costs the upstream
-    /// nothing. What is not current may be given only when the upstream does not answer, or says that it is the same still.
+    /// What is remembered of a small blob, for a caller to whom the registry just gave this one or another of the repository. Costs the
+    /// upstream nothing. What is not current may be given only when the upstream does not answer, or says that it is the same still.
     pub async fn known_blob(
         &self,
         repository: &RepositoryName,
@@ -23,8 +24,8 @@ impl Resolver {
         caller: &Caller,
     ) -> Option<Known<Bytes>> {
         let context = self.outside(repository, caller);
-        let is_allowed = self.access.is_allowed(&context);
-        if !self.may_be_given_stale(&context) {
+        let is_allowed = self.access.may_have_blobs(&context);
+        if !self.may_be_given_blobs_stale(&context) {
             return None;
         }
         let found = self
@@ -39,6 +40,17 @@ impl Resolver {
             is_current: is_allowed && found.age < fresh_for,
             is_sealed: false,
         })
+    }
+
+    /// Whether remembered blobs may be given to this caller at least while the upstream fails.
+    fn may_be_given_blobs_stale(&self, context: &RepositoryContext) -> bool {
+        let stale_for = self.freshness.stale_if_error;
+        self.access.may_have_blobs(context) || self.access.anyone_had_blobs(context, stale_for)
+    }
+
+    /// The upstream just gave this caller a blob of the repository.
+    pub fn allow_blobs(&self, repository: &RepositoryName, caller: &Caller) {
+        self.access.allow_blobs(&self.outside(repository, caller));
     }
 
     /// Remembers a blob that the upstream just gave, whose bytes were checked against its digest.
@@ -70,7 +82,7 @@ impl Resolver {
     /// an outage, ends what is known of it; everybody else takes nothing from those who read.
     pub async fn withheld_blob(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
         let context = self.outside(repository, caller);
-        if self.may_be_given_stale(&context) {
+        if self.may_be_given_stale(&context) || self.may_be_given_blobs_stale(&context) {
             self.cache.remove(&Key::blob(&context.repository_key, digest)).await;
         }
     }

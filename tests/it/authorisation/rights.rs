@@ -251,3 +251,30 @@ async fn a_repository_that_is_hidden_from_a_caller_is_logged_once() {
     assert_eq!(warned.count(), 1, "{output}");
     assert_eq!(reader.referrers("app", &setup.image.digest).await.len(), 1);
 }
+
+/// Some registries (and what stands before them) give manifests to whom they give no layers.
+#[tokio::test]
+async fn a_right_to_manifests_is_no_right_to_blobs() {
+    const MANIFESTS_ONLY: &str = "Bearer manifests-only";
+    let setup = Setup::new(&[]).await;
+    let is_blob = |seen: &Seen| seen.path.contains("/blobs/");
+    setup
+        .fake
+        .trouble(denied(), move |seen| by(MANIFESTS_ONLY)(seen) && is_blob(seen));
+    let path = format!("/v2/app/blobs/{}", setup.blob);
+    let reader = setup.through(READER);
+    for _ in 0..2 {
+        reader.get(&path).await.expect_status(200);
+    }
+    assert_eq!(setup.fake.count(is_blob), 1, "it is remembered for whom it was given");
+    let other = setup.through(MANIFESTS_ONLY);
+    for _ in 0..2 {
+        other.manifest("app", "v1").await.expect_status(200);
+        other.get(&path).await.expect_status(403);
+    }
+    // Nor in an outage.
+    setup.fake.heal();
+    setup.fake.trouble(Trouble::html(502), is_blob);
+    other.manifest("app", "v1").await.expect_status(200);
+    other.get(&path).await.expect_status(502);
+}

@@ -56,6 +56,9 @@ pub(in crate::proxy) async fn ask(
     Ok(match response.status() {
         StatusCode::NOT_MODIFIED if question.is_conditional => {
             backend.resolver.confirm_blob(repository, digest).await;
+            if is_known_by_authorization(request) {
+                backend.resolver.allow_blobs(repository, &backend.caller(request));
+            }
             Source::Memory(memory::serve_same_blob(known, digest, response.headers(), request))
         }
         status if memory::is_outage(status) => Source::Memory(memory::serve_stale_blob(known, digest, request)),
@@ -74,6 +77,9 @@ pub(in crate::proxy) async fn learn(
     let resolver = &backend.resolver;
     let caller = backend.caller(request);
     let status = response.status();
+    if is_given(request, status) && is_known_by_authorization(request) {
+        resolver.allow_blobs(repository, &caller);
+    }
     match (&request.method, status) {
         (&Method::DELETE, status) if may_be_deleted(status, || resolver.is_allowed(repository, &caller)) => {
             resolver.forget_blob(repository, &digest).await;
@@ -112,6 +118,11 @@ pub(in crate::proxy) async fn learn(
             });
         }))
     })
+}
+
+/// Whether the registry itself gives the blob. Where it sends callers elsewhere, nobody here knows what they get there.
+fn is_given(request: &Parts, status: StatusCode) -> bool {
+    request.method == Method::GET && matches!(status.as_u16(), 200 | 206 | 304)
 }
 
 /// Whether the registry says that it does not give the blob.

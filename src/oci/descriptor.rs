@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::digest::Digest;
 use super::weight::{allocated, shared_text, tree};
 
+/// The operating system of entries that do not run (Proposal D, BuildKit).
+pub(super) const UNKNOWN_SYSTEM: &str = "unknown";
+
 /// Key to value, ordered by key, so that what is printed is stable.
 pub type Annotations = BTreeMap<String, String>;
 
@@ -86,6 +89,13 @@ impl Descriptor {
             .ok()?;
         (bytes.len() as u64 == self.size && self.digest.matches(&bytes) == Some(true)).then(|| bytes.into())
     }
+}
+
+/// Whether an entry of an index is for a platform to run on.
+pub fn is_for_platform(entry: &Value) -> bool {
+    let system = entry.get("platform").and_then(|platform| platform.get("os"));
+    let system = system.and_then(Value::as_str);
+    system.is_some_and(|system| !matches!(system, "" | UNKNOWN_SYSTEM))
 }
 
 /// The string members of a JSON object; members of other types are left out.

@@ -4,8 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::descriptor::Descriptor;
+use super::descriptor::{Annotations, Descriptor};
 use super::digest::Digest;
+use super::manifest::{ANNOTATION_REFERENCE, ANNOTATION_REFERENCE_DIGEST};
+
+const ANNOTATION_BUILDKIT_TYPE: &str = "vnd.docker.reference.type";
+const ANNOTATION_BUILDKIT_DIGEST: &str = "vnd.docker.reference.digest";
+const BUILDKIT_ATTESTATION: &str = "attestation-manifest";
 
 /// How a link was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,4 +119,36 @@ pub struct ManifestLink {
     pub target: LinkTarget,
     #[serde(rename = "dialect")]
     pub source: LinkSource,
+}
+
+impl Descriptor {
+    /// The subjects that this descriptor, in an index's `manifests`, is annotated with.
+    pub fn stated_subjects(&self) -> impl Iterator<Item = (Digest, LinkSource)> {
+        let annotations = &self.annotations;
+        let buildkit = annotations
+            .get(ANNOTATION_BUILDKIT_TYPE)
+            .is_some_and(|t| t == BUILDKIT_ATTESTATION);
+        let reference = self.reference.as_ref().map(|r| r.digest.clone());
+        [
+            (
+                digest_in(annotations, ANNOTATION_REFERENCE),
+                LinkSource::ProposalDAnnotation,
+            ),
+            (
+                digest_in(annotations, ANNOTATION_REFERENCE_DIGEST),
+                LinkSource::ProposalFAnnotation,
+            ),
+            (
+                digest_in(annotations, ANNOTATION_BUILDKIT_DIGEST).filter(|_| buildkit),
+                LinkSource::Buildkit,
+            ),
+            (reference, LinkSource::ProposalB),
+        ]
+        .into_iter()
+        .filter_map(|(subject, source)| Some((subject?, source)))
+    }
+}
+
+pub(super) fn digest_in(annotations: &Annotations, key: &str) -> Option<Digest> {
+    Digest::parse(annotations.get(key)?).ok()
 }

@@ -1,10 +1,12 @@
 //! Manifests of every dialect, read leniently: what is broken in one place hides nothing in another.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
-use super::descriptor::{Annotations, Descriptor, annotations_from_json};
+use super::descriptor::{Annotations, Descriptor, annotations_from_json, is_for_platform};
 use super::digest::Digest;
-use super::link::{LinkSource, LinkTarget, ManifestLink};
+use super::link::{LinkSource, LinkTarget, ManifestLink, digest_in};
 use super::media_type::{self, ManifestKind};
 
 /// Proposal D: the subject's digest.
@@ -13,9 +15,6 @@ pub const ANNOTATION_REFERENCE: &str = "org.opencontainers.reference";
 pub const ANNOTATION_REFERENCE_TYPE: &str = "org.opencontainers.reference.type";
 /// Proposal F: the subject's digest.
 pub const ANNOTATION_REFERENCE_DIGEST: &str = "org.opencontainers.reference.digest";
-const ANNOTATION_BUILDKIT_TYPE: &str = "vnd.docker.reference.type";
-const ANNOTATION_BUILDKIT_DIGEST: &str = "vnd.docker.reference.digest";
-const BUILDKIT_ATTESTATION: &str = "attestation-manifest";
 const ANNOTATION_DESCRIPTION: &str = "org.opencontainers.image.description";
 
 /// A manifest as far as links are concerned.
@@ -28,6 +27,10 @@ pub struct Manifest {
     pub config: Option<Descriptor>,
     pub layers: Vec<Descriptor>,
     pub manifests: Vec<Descriptor>,
+    /// Those of `manifests` that are listed for a platform to run on, and for nothing else.
+    pub platforms: BTreeSet<Digest>,
+    /// How many things `manifests` has beside, that are no descriptors: nothing is known of them.
+    pub odd_entries: usize,
     pub blobs: Vec<Descriptor>,
     pub objects: Vec<Descriptor>,
     pub subject: Option<Descriptor>,
@@ -57,10 +60,11 @@ impl Manifest {
             return Err(ManifestError::NotAnObject);
         };
         let (media_type, kind) = kind_of(&object, media_type::essence(content_type))?;
-        let list = |key: &str| -> Vec<Descriptor> {
-            let items = object.get(key).and_then(Value::as_array).into_iter().flatten();
-            items.filter_map(Descriptor::from_json).collect()
-        };
+        let all = |key: &str| object.get(key).and_then(Value::as_array).into_iter().flatten();
+        let list = |key: &str| -> Vec<Descriptor> { all(key).filter_map(Descriptor::from_json).collect() };
+        let entries =
+            all("manifests").filter_map(|entry| Some((Descriptor::from_json(entry)?, is_for_platform(entry))));
+        let entries: Vec<(Descriptor, bool)> = entries.collect();
         let one = |key: &str| object.get(key).and_then(Descriptor::from_json);
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
         let config = one("config");
@@ -73,7 +77,9 @@ impl Manifest {
             kind,
             artifact_type,
             layers: list("layers"),
-            manifests: list("manifests"),
+            platforms: platforms(&entries),
+            odd_entries: all("manifests").count() - entries.len(),
+            manifests: entries.into_iter().map(|(listed, _)| listed).collect(),
             blobs: list("blobs"),
             objects: list("objects"),
             subject: one("subject"),
@@ -97,7 +103,7 @@ impl Manifest {
             });
         }
         for listed in &self.manifests {
-            for (subject, source) in listed_subjects(listed) {
+            for (subject, source) in listed.stated_subjects() {
                 links.push(ManifestLink {
                     subject,
                     target: LinkTarget::Manifest(listed.clone()),
@@ -122,6 +128,24 @@ impl Manifest {
             *referrer != link.subject
         });
         links
+    }
+
+    /// What it lists that may point somewhere: indexes and artifacts, and images but those for a platform to run on, and those of which
+    /// it says itself what they refer to (BuildKit's attestations): these are not worth a request. What is no manifest points nowhere:
+    /// a BuildKit cache is an index of layers.
+    pub fn may_hold_links(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests
+            .iter()
+            .filter(|listed| match ManifestKind::of(&listed.media_type) {
+                Some(ManifestKind::Image) => {
+                    listed.artifact_type.is_some()
+                        || !self.platforms.contains(&listed.digest) && listed.stated_subjects().next().is_none()
+                }
+                Some(
+                    ManifestKind::Index | ManifestKind::Artifact | ManifestKind::OrasArtifact | ManifestKind::Node,
+                ) => true,
+                None => false,
+            })
     }
 
     /// The subjects that this manifest names for itself, through any of its fields or its own annotation.
@@ -197,10 +221,6 @@ fn kind_of(object: &Map<String, Value>, content_type: &str) -> Result<(String, M
     ))
 }
 
-fn digest_in(annotations: &Annotations, key: &str) -> Option<Digest> {
-    Digest::parse(annotations.get(key)?).ok()
-}
-
 fn target_of(listed: &Descriptor) -> LinkTarget {
     match ManifestKind::of(&listed.media_type) {
         Some(_) => LinkTarget::Manifest(listed.clone()),
@@ -208,30 +228,12 @@ fn target_of(listed: &Descriptor) -> LinkTarget {
     }
 }
 
-/// The subjects that a descriptor in an index's `manifests` is annotated with.
-fn listed_subjects(listed: &Descriptor) -> impl Iterator<Item = (Digest, LinkSource)> {
-    let annotations = &listed.annotations;
-    let buildkit = annotations
-        .get(ANNOTATION_BUILDKIT_TYPE)
-        .is_some_and(|t| t == BUILDKIT_ATTESTATION);
-    let reference = listed.reference.as_ref().map(|r| r.digest.clone());
-    [
-        (
-            digest_in(annotations, ANNOTATION_REFERENCE),
-            LinkSource::ProposalDAnnotation,
-        ),
-        (
-            digest_in(annotations, ANNOTATION_REFERENCE_DIGEST),
-            LinkSource::ProposalFAnnotation,
-        ),
-        (
-            digest_in(annotations, ANNOTATION_BUILDKIT_DIGEST).filter(|_| buildkit),
-            LinkSource::Buildkit,
-        ),
-        (reference, LinkSource::ProposalB),
-    ]
-    .into_iter()
-    .filter_map(|(subject, source)| Some((subject?, source)))
+/// What an index lists for a platform to run on, and nowhere without one. Each entry comes with whether it is.
+fn platforms(entries: &[(Descriptor, bool)]) -> BTreeSet<Digest> {
+    let (running, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, runs)| *runs);
+    let others: BTreeSet<&Digest> = others.into_iter().map(|(listed, _)| &listed.digest).collect();
+    let running = running.into_iter().map(|(listed, _)| &listed.digest);
+    running.filter(|digest| !others.contains(digest)).cloned().collect()
 }
 
 #[cfg(test)]

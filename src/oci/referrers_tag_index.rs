@@ -3,14 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::descriptor::Descriptor;
+use super::descriptor::{Descriptor, UNKNOWN_SYSTEM};
 use super::digest::Digest;
 use super::manifest::Manifest;
 use super::media_type::{ManifestKind, OCI_IMAGE_INDEX};
 use super::tag_scheme::SubjectKey;
-
-/// The platform of entries that do not run (Proposal D, BuildKit).
-const UNKNOWN_SYSTEM: &str = "unknown";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferrersTagIndex {

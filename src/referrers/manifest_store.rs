@@ -78,6 +78,15 @@ impl ManifestStore {
         }
     }
 
+    /// Says that `what` lists something that is no descriptor, which is left out.
+    pub fn skip_entries(&self, manifest: &Manifest, what: &str) {
+        if manifest.odd_entries > 0 {
+            let entries = manifest.odd_entries;
+            tracing::warn!(what, entries, "an index lists entries that name no digest; skipped");
+            (0..entries).for_each(|_| self.counts.skipped());
+        }
+    }
+
     /// Says that not all that stands behind a tag was read: whoever looks for a link there must see why it is not listed.
     pub fn cut_short(&self, tag: &Tag, reason: &str) {
         tracing::warn!(%tag, reason, "depth cut: not all that stands behind this ordinary tag was read");

@@ -12,7 +12,6 @@ use super::context::RepositoryContext;
 use super::error::ResolveError;
 use super::manifest_store::{ManifestStore, Recheck};
 use super::scan::run::PARALLEL;
-use super::scan::sources::manifest_links::may_hold_links;
 
 /// Digests that may be subjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +105,7 @@ impl TagSubjects {
             self.digests
                 .extend(manifest.manifests.iter().map(|listed| listed.digest.clone()));
         }
-        manifest.manifests.into_iter().filter(may_hold_links).collect()
+        manifest.may_hold_links().cloned().collect()
     }
 }
 

@@ -9,6 +9,7 @@ mod partial;
 mod pushers;
 mod strangers;
 mod told;
+mod withheld;
 
 use crate::support;
 use crate::support::content::{IMAGE, INDEX, index};

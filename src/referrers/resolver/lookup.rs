@@ -313,7 +313,11 @@ impl Resolver {
     async fn answer(&self, context: &RepositoryContext, found: &Scanned) -> ScanAnswer {
         let links = found.links.clone();
         let alone = |found| ScanAnswer::ForCredential(context.caller.authorization().cloned(), found);
-        let proven = |links| match found.is_barred {
+        if found.is_withheld {
+            // By now that may be everything: a token ends, a right is withdrawn.
+            self.access.forget(context);
+        }
+        let proven = |links| match found.is_barred || found.is_withheld {
             true => alone(Ok(links)),
             false => ScanAnswer::ForReaders(links),
         };
@@ -345,6 +349,7 @@ impl Resolver {
         let search = self
             .unfinished
             .go_on(&context.repository_key, &context.epoch, &subject, &context.caller);
+        let begun = Instant::now();
         let scan = Scan {
             absences: self.absences.clone(),
             since: search.since(),
@@ -360,8 +365,9 @@ impl Resolver {
             subject_answer: Arc::default(),
             is_unsettled: Arc::default(),
             is_barred: Arc::default(),
+            is_withheld: Arc::default(),
+            begun,
         };
-        let begun = Instant::now();
         let scanned = scan.run().await;
         if !matches!(scanned, Err(ResolveError::Upstream(UpstreamError::Unfinished { .. }))) {
             search.finish();

@@ -2,18 +2,20 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::oci::media_type::{self, ManifestKind};
-use crate::oci::{Descriptor, Digest, Manifest, Referrer, ReferrerList, timestamp};
-use crate::registry::{Answer, RawManifest};
+use crate::oci::{Descriptor, Digest, Manifest, Reference, Referrer, ReferrerList, timestamp};
+use crate::registry::{Answer, HeadOutcome, RawManifest};
 
 use super::candidates::{Candidate, CandidateContent, Candidates};
-use super::lag::{ASKED_AGAIN, LAG};
+use super::lag::LAG;
 use super::run::{PARALLEL, Scan};
 use super::unverified::{self, UnverifiedEntry};
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::ManifestResult;
+use crate::referrers::remembered::Given;
 
 /// Config media types that say "runnable image": no artifact type of a cosign entry.
 const IMAGE_CONFIGS: [&str; 3] = [
@@ -61,13 +63,10 @@ pub(in crate::referrers) async fn verified_entries(
     let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
     let mut entries = BTreeMap::new();
     let (mut gone, mut age) = (Vec::new(), Duration::ZERO);
-    let mut missing = verify_all(scan, candidates, &mut entries).await?;
-    let (again, others) = missing.into_iter().partition(is_lately_missing);
-    missing = others;
-    let mut again: Vec<MissingCandidate> = again;
+    let missing = verify_all(scan, candidates, &mut entries).await?;
+    let (again, mut missing): (Vec<MissingCandidate>, Vec<_>) = missing.into_iter().partition(is_lately_missing);
     if !again.is_empty() {
         tokio::time::sleep(LAG).await;
-        missing.extend(again.split_off(again.len().min(ASKED_AGAIN)));
         let again = again.into_iter().map(|missing| missing.candidate);
         missing.extend(verify_all(scan, again.collect(), &mut entries).await?);
     }
@@ -174,8 +173,8 @@ fn absent_ago(scan: &Scan, candidate: &Candidate) -> Option<Duration> {
     let ago = scan
         .absences
         .stated(&context.repository_key, &context.epoch, candidate.digest(), max_age)?;
-    let may_come = candidate.is_expected && scan.may_come(scan.manifest_missing_for(candidate.digest()));
-    (!may_come || ago < scan.since).then_some(ago)
+    let missing_for = scan.manifest_missing_for(candidate.digest());
+    (!candidate.is_expected || scan.need_not_be_asked(ago, missing_for)).then_some(ago)
 }
 
 /// The upstream just said that it has no such manifest.
@@ -199,15 +198,8 @@ fn missing(scan: &Scan, candidate: Candidate, ago: Duration) -> VerifiedCandidat
 /// The manifest that a descriptor names: inlined, remembered or fetched; envelopes opened.
 /// What is unverified is asked for again at every refresh: it may have been deleted behind refshim's back.
 async fn read(scan: &Scan, descriptor: &Descriptor, verified: bool) -> ManifestResult {
-    if ManifestKind::of(&descriptor.media_type).is_some()
-        && let Some(bytes) = descriptor.inlined()
-    {
-        let raw = RawManifest {
-            digest: descriptor.digest.clone(),
-            media_type: descriptor.media_type.clone(),
-            bytes,
-        };
-        return Ok(Answer::Found(raw.into()));
+    if let Some(raw) = inlined(scan, descriptor).await {
+        return Ok(Answer::Found(raw));
     }
     let recheck = match verified {
         true => scan.deep_refresh,
@@ -224,6 +216,31 @@ async fn read(scan: &Scan, descriptor: &Descriptor, verified: bool) -> ManifestR
             manifests.open(&scan.context, raw, given).await
         }
         other => Ok(other),
+    }
+}
+
+/// The manifest that stands in its descriptor, where it is not remembered and the registry says by a HEAD that it has it, and of what
+/// type: an index outlives what it lists, and may be anybody's. Whatever else the HEAD is answered, a GET decides.
+async fn inlined(scan: &Scan, descriptor: &Descriptor) -> Option<Arc<RawManifest>> {
+    let bytes = descriptor.inlined()?;
+    let (manifests, context, digest) = (&scan.manifests, &scan.context, &descriptor.digest);
+    if manifests.find(context, digest).await.is_some() {
+        return None;
+    }
+    let reference = Reference::Digest(digest.clone());
+    let head = manifests
+        .upstream
+        .head_only(&context.repository, &reference, &context.caller);
+    match head.await {
+        Ok(HeadOutcome::Found(head)) if ManifestKind::of(&head.media_type).is_some() => {
+            let raw = RawManifest {
+                digest: digest.clone(),
+                media_type: head.media_type,
+                bytes,
+            };
+            Some(manifests.remember(context, raw, Given::ByDigest).await)
+        }
+        _ => None,
     }
 }
 

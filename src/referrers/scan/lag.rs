@@ -1,6 +1,6 @@
 //! Registries lag: a tag is listed, or a manifest named, a moment before the registry gives it. What should be there and is not
-//! is asked for again after a second. Until it has been missing for longer than answers are fresh, nothing that rests on it
-//! is remembered.
+//! is asked for again after a second, however much that is: what one search may ask is bounded, and the next goes on from there. Until
+//! it has been missing for longer than answers are fresh, nothing that rests on it is remembered.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,8 +10,6 @@ use crate::oci::{Digest, Reference, Tag};
 
 /// How long after it was missing something is asked for again.
 pub(in crate::referrers) const LAG: Duration = Duration::from_secs(1);
-/// Of what is missing at the same time, so much is asked for again: an index may name thousands.
-pub(in crate::referrers) const ASKED_AGAIN: usize = 256;
 
 impl Scan {
     /// For how long a tag that should be there has been missing.
@@ -41,6 +39,12 @@ impl Scan {
     /// Whether what has been missing for so long may still come.
     pub fn may_come(&self, missing_for: Duration) -> bool {
         missing_for < self.fresh_for
+    }
+
+    /// Whether a manifest that should be there, that has been missing for so long, and of which the registry said so `ago`, need not be
+    /// asked for once more in this search: it may come no more, or was missing twice in it with a moment in between.
+    pub fn need_not_be_asked(&self, ago: Duration, missing_for: Duration) -> bool {
+        !self.may_come(missing_for) || (ago < self.since && missing_for.saturating_sub(ago) >= LAG)
     }
 
     /// The answer is given, and not remembered.

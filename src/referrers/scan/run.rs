@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::config::{Depth, LinksConfig};
 use crate::oci::{Digest, LinkSource, ReferrerList, tag_scheme};
@@ -51,6 +52,9 @@ pub(in crate::referrers) struct Scan {
     pub is_unsettled: Arc<AtomicBool>,
     /// Whether the registry's own API was a page that forbids: another credential perhaps gets more.
     pub is_barred: Arc<AtomicBool>,
+    /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
+    pub is_withheld: Arc<AtomicBool>,
+    pub begun: Instant,
 }
 
 /// What a scan found.
@@ -63,6 +67,8 @@ pub(in crate::referrers) struct Scanned {
     pub shareable: bool,
     /// See [`Scan::is_barred`].
     pub is_barred: bool,
+    /// See [`Scan::is_withheld`].
+    pub is_withheld: bool,
     /// Whether the registry listed the repository to the caller, without any tag in it.
     pub listed_empty: bool,
     /// False where the next question may find more, so that the answer is not remembered.
@@ -72,10 +78,16 @@ pub(in crate::referrers) struct Scanned {
 }
 
 impl Scan {
-    /// Whether the registry is known to let this caller read. What is not there to anybody else may be there to others: it is
-    /// remembered for nobody.
+    /// Whether the registry is known to let this caller read, if only since this scan began. What is not there to anybody else may be
+    /// there to others: it is remembered for nobody.
     pub fn may_read(&self) -> bool {
-        self.manifests.access.is_allowed(&self.context)
+        let access = &self.manifests.access;
+        access.is_allowed(&self.context) || access.was_proven(&self.context, self.begun.elapsed())
+    }
+
+    /// The answer is this caller's alone, and not remembered.
+    pub fn withhold(&self) {
+        self.is_withheld.store(true, Ordering::Relaxed);
     }
 
     pub fn reads(&self, source: LinkSource) -> bool {
@@ -103,14 +115,16 @@ impl Scan {
         if !ordinary_tags.is_whole {
             self.read_by_names(&pulled.links);
         }
+        let is_withheld = self.is_withheld.load(Ordering::Relaxed);
         Ok(Scanned {
             links: Arc::new(pulled.links),
             gone,
             age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
             shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
             is_barred: self.is_barred.load(Ordering::Relaxed),
+            is_withheld,
             listed_empty: matches!(&names.listed, ListingAnswer::All(listing) if listing.names.is_empty()),
-            lasting: !self.is_unsettled.load(Ordering::Relaxed),
+            lasting: !is_withheld && !self.is_unsettled.load(Ordering::Relaxed),
         })
     }
 

@@ -407,3 +407,28 @@ async fn an_image_in_no_index_is_its_own_and_has_none() {
         [] as [Value; 0]
     );
 }
+
+/// Only what is for a platform to run on is taken for an image without links.
+#[tokio::test]
+async fn an_artifact_in_an_index_needs_no_artifact_type_there() {
+    let platforms = [
+        (None, true),
+        (Some(json!({"os": "unknown", "architecture": "unknown"})), true),
+        (Some(json!({"os": "linux", "architecture": "arm64"})), false),
+    ];
+    for (platform, is_read) in platforms {
+        let fake = Fake::start(Knobs::default()).await;
+        let image = fake.image("app", "v1", "image");
+        let sbom = fake.artifact("app", "", &image, SBOM, "sbom");
+        let mut listed = sbom.descriptor();
+        if let Some(platform) = &platform {
+            listed["platform"] = platform.clone();
+        }
+        fake.put("app", "bundle", INDEX, &index([listed]));
+        let refshim = Refshim::in_front_of(&fake.url()).await;
+        let found = refshim.endpoint().referrer_digests("app", &image.digest).await;
+        assert_eq!(found.contains(&sbom.digest), is_read, "{platform:?}");
+        let asked = fake.count(|seen| seen.path.ends_with(&sbom.digest));
+        assert_eq!(asked > 0, is_read, "{platform:?}");
+    }
+}

@@ -1,5 +1,8 @@
 //! Registries that for a moment do not give what they name: that is asked for again, and no "none" that rests on it is remembered.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+
 use http::Method;
 
 use super::depth::{SBOM, refreshing};
@@ -105,4 +108,54 @@ async fn a_registry_that_fails_at_every_tag_it_is_asked_for_is_an_outage() {
     });
     let reply = through.referrers_reply("app", &image.digest).await;
     assert!(reply.status >= 500, "{}", reply.status);
+}
+
+/// As many artifacts as one index lists, or the registry's own API, each of which is missing when it is first asked for: they are
+/// asked for again, over as many questions as that takes, and no list is short of any.
+#[tokio::test]
+async fn however_many_lag_at_once_no_list_is_short_of_them() {
+    for (many, native) in [(300, false), (300, true), (1200, true)] {
+        let knobs = Knobs {
+            referrers: match native {
+                true => Referrers::Native(Native::default()),
+                false => Referrers::default(),
+            },
+            ..Knobs::default()
+        };
+        let fake = Fake::start(knobs).await;
+        let image = fake.image("app", "v1", "image");
+        let artifacts: Vec<Pushed> = (0..many)
+            .map(|number| fake.artifact("app", "", &image, SBOM, &number.to_string()))
+            .collect();
+        if !native {
+            let listed = artifacts.iter().map(|artifact| {
+                let mut listed = artifact.descriptor();
+                listed["artifactType"] = SBOM.into();
+                listed
+            });
+            fake.put("app", "all", INDEX, &index(listed));
+        }
+        let lagging: Mutex<HashSet<String>> = Mutex::new(
+            artifacts
+                .iter()
+                .map(|artifact| format!("/v2/app/manifests/{}", artifact.digest))
+                .collect(),
+        );
+        fake.trouble(absent(), move |seen| lagging.lock().unwrap().remove(&seen.path));
+        let refshim = Refshim::in_front_of(&fake.url()).await;
+        let mut reply = refshim.endpoint().referrers_reply("app", &image.digest).await;
+        for _ in 0..4 {
+            if reply.status == 200 {
+                break;
+            }
+            assert_eq!(
+                (reply.status, reply.header("retry-after")),
+                (503, Some("1")),
+                "{reply:?}"
+            );
+            reply = refshim.endpoint().referrers_reply("app", &image.digest).await;
+        }
+        let listed = reply.expect_status(200).json()["manifests"].as_array().map(Vec::len);
+        assert_eq!(listed, Some(many), "native: {native}");
+    }
 }

@@ -1,6 +1,9 @@
 //! Promise: whoever may push to a repository cannot break or hide what others linked (docs/security.md).
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use serde_json::{Value, json};
 
 use super::counted;
 use crate::support::content::{IMAGE, INDEX, artifact, bare_image, index};
@@ -185,5 +188,65 @@ async fn garbage_under_a_link_tag_and_wrong_sizes_hide_nothing() {
     let size = listed.iter().find(|entry| entry["digest"] == wrong.digest.as_str());
     assert_eq!(size.map(|entry| &entry["size"]), Some(&json!(wrong.size())));
     assert!(listed.iter().any(|entry| entry["digest"] == sbom.digest.as_str()));
+    assert_eq!(counted(&refshim, "refshim_manifests_skipped_total").await, 3.0);
+}
+
+/// The descriptor with the manifest itself in it.
+fn inlined(manifest: &Pushed) -> Value {
+    let mut descriptor = manifest.descriptor();
+    descriptor["data"] = STANDARD.encode(&manifest.bytes).into();
+    descriptor
+}
+
+#[tokio::test]
+async fn what_an_index_holds_itself_is_listed_only_while_the_registry_has_it() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "v1", "image");
+    let held = fake.artifact("app", "", &image, SBOM, "held");
+    let gone = Pushed::of(IMAGE, &artifact(&image, SBOM, "gone"));
+    let signature = Pushed::of(IMAGE, &bare_image("signature"));
+    let both = index([inlined(&held), inlined(&gone)]);
+    fake.put("app", &image.referrers_tag(), INDEX, &both);
+    fake.put(
+        "app",
+        &format!("{}.sig", image.referrers_tag()),
+        INDEX,
+        &index([inlined(&signature)]),
+    );
+    let refshim = front(&fake).await;
+    assert_eq!(
+        refshim.endpoint().referrer_digests("app", &image.digest).await,
+        std::slice::from_ref(&held.digest)
+    );
+    let asked = |method: Method| fake.count(|seen| seen.path.ends_with(&held.digest) && seen.method == method);
+    assert_eq!((asked(Method::HEAD), asked(Method::GET)), (1, 0), "its bytes are known");
+}
+
+#[tokio::test]
+async fn entries_that_are_no_descriptors_are_counted_and_hide_no_others() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "v1", "image");
+    let (one, other) = (
+        fake.artifact("app", "", &image, SBOM, "one"),
+        fake.artifact("app", "", &image, SBOM, "other"),
+    );
+    let mut odd = one.descriptor();
+    odd["size"] = json!(-1);
+    odd["mediaType"] = json!(7);
+    let listed = [
+        json!({"mediaType": IMAGE, "size": 5}),
+        json!({"mediaType": IMAGE, "digest": "sha256:abc", "size": 5}),
+        json!("text"),
+        odd,
+        other.descriptor(),
+    ];
+    fake.put("app", &image.referrers_tag(), INDEX, &index(listed));
+    let refshim = front(&fake).await;
+    let mut expected = [one.digest, other.digest];
+    expected.sort();
+    assert_eq!(
+        refshim.endpoint().referrer_digests("app", &image.digest).await,
+        expected
+    );
     assert_eq!(counted(&refshim, "refshim_manifests_skipped_total").await, 3.0);
 }

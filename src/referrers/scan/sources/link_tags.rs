@@ -105,6 +105,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
             return Ok(Candidates::default());
         }
     };
+    scan.manifests.skip_entries(&manifest, tag.as_str());
     let mut found = stated_links(scan, &raw, &manifest);
     match &link.kind {
         LinkTagKind::ProposalD { kind, .. } => {

@@ -10,14 +10,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, Key, from_json, to_json};
-use crate::oci::media_type::ManifestKind;
 use crate::oci::weight::{allocated, shared_text, tree};
 use crate::oci::{Descriptor, Digest, LinkSource, LinkTarget, Manifest, Tag};
 use crate::registry::{Answer, RawManifest, Refusal, UpstreamError};
 
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::candidates::{CandidateContent, Candidates};
-use crate::referrers::scan::lag::{ASKED_AGAIN, LAG};
+use crate::referrers::scan::lag::LAG;
 use crate::referrers::scan::run::{PARALLEL, Scan};
 
 /// Indexes inside indexes are followed this far.
@@ -71,6 +70,19 @@ pub(in crate::referrers) struct LinksBehind {
     /// True where that was missing only a moment ago: this is not remembered.
     #[serde(skip)]
     pub is_unsettled: bool,
+    /// Whether the registry failed at something here, which may pass: this is not remembered.
+    #[serde(skip)]
+    fails: bool,
+    /// Whether the registry withholds something here from this caller: this is not remembered, and is nobody else's answer.
+    #[serde(skip)]
+    pub is_withheld: bool,
+}
+
+impl LinksBehind {
+    /// Whether there may be more links than these, in what could not be read this time.
+    pub fn is_partial(&self) -> bool {
+        self.fails || self.is_withheld
+    }
 }
 
 impl Cached for LinksBehind {
@@ -118,6 +130,8 @@ enum Listed {
     Skipped,
     /// Why it cannot be read, which leaves out the tag and fails no list.
     LeftOut(String),
+    /// Why this caller may not read it.
+    Withheld(String),
 }
 
 /// What is remembered of the manifest `root`. Costs the upstream nothing.
@@ -144,7 +158,7 @@ pub(in crate::referrers) async fn read(
         },
         seen: HashSet::from([root.clone()]),
         cut: None,
-        fails: false,
+        withheld: None,
     };
     let mut level = match target {
         TaggedManifest::Known(digest) => vec![digest.clone()],
@@ -164,34 +178,24 @@ pub(in crate::referrers) async fn read(
         let too_deep = || format!("more than {NESTING} manifests inside one another");
         reading.cut.get_or_insert_with(too_deep);
     }
-    if let Some(reason) = &reading.cut {
+    if let Some(reason) = reading.cut.as_ref().or(reading.withheld.as_ref()) {
         scan.manifests.cut_short(tag, reason);
     }
     let behind = Arc::new(reading.found);
-    if !reading.fails && !behind.is_unsettled && root.is_computable() {
+    if !behind.is_partial() && !behind.is_unsettled && root.is_computable() {
         let key = Key::behind(&scan.context.repository_key, root);
         scan.manifests.cache.put(key, behind.clone()).await;
     }
     Ok(behind)
 }
 
-/// Platform images inside an index are not worth a request; indexes and artifacts may point somewhere. What is no manifest
-/// cannot: a BuildKit cache is an index of layers.
-pub(in crate::referrers) fn may_hold_links(listed: &Descriptor) -> bool {
-    match ManifestKind::of(&listed.media_type) {
-        Some(ManifestKind::Image) => listed.artifact_type.is_some(),
-        Some(ManifestKind::Index | ManifestKind::Artifact | ManifestKind::OrasArtifact | ManifestKind::Node) => true,
-        None => false,
-    }
-}
-
 struct LinksReading {
     found: LinksBehind,
     seen: HashSet<Digest>,
-    /// Why not everything is read.
+    /// Why no more is read.
     cut: Option<String>,
-    /// Whether that is the registry's failure, which may pass.
-    fails: bool,
+    /// Why something was not read that this caller may not read.
+    withheld: Option<String>,
 }
 
 impl LinksReading {
@@ -200,7 +204,7 @@ impl LinksReading {
         let mut next = Vec::new();
         let mut missing = self.read_all(scan, level, false, &mut next).await?;
         let lately = missing.iter().filter(|(_, missing_for)| **missing_for < LAG);
-        let lately: Vec<Digest> = lately.map(|(digest, _)| digest.clone()).take(ASKED_AGAIN).collect();
+        let lately: Vec<Digest> = lately.map(|(digest, _)| digest.clone()).collect();
         if !lately.is_empty() && self.cut.is_none() {
             tokio::time::sleep(LAG).await;
             missing.retain(|digest, _| !lately.contains(digest));
@@ -232,8 +236,12 @@ impl LinksReading {
                 Listed::Skipped => {}
                 Listed::LeftOut(reason) => {
                     self.cut = Some(reason);
-                    self.fails = true;
+                    self.found.fails = true;
                     break;
+                }
+                Listed::Withheld(reason) => {
+                    self.withheld = Some(reason);
+                    self.found.is_withheld = true;
                 }
             }
         }
@@ -264,17 +272,19 @@ impl LinksReading {
             self.cut = Some(format!("more than {MOST_DIGESTS} manifests and links"));
             return Vec::new();
         }
-        let inside = manifest.manifests.into_iter().filter(may_hold_links);
+        scan.manifests.skip_entries(&manifest, raw.digest.as_str());
+        let inside = manifest.may_hold_links().map(|listed| &listed.digest);
         inside
-            .map(|listed| listed.digest)
-            .filter(|digest| self.seen.insert(digest.clone()))
+            .filter(|digest| self.seen.insert((*digest).clone()))
+            .cloned()
             .collect()
     }
 }
 
-/// Whether a policy blocks this one manifest, for every caller alike: Harbor's scanner answers 412, a court's order is 451.
-pub(in crate::referrers) fn is_blocked(refusal: &Refusal) -> bool {
-    matches!(refusal.status.as_u16(), 412 | 451)
+/// Whether the registry keeps this one manifest from this caller, who lacks the right (401, 403, a 404 that says so), or because of a
+/// policy (Harbor's scanner: 412, a court's order: 451), which often asks who it is. Others may be given it.
+pub(in crate::referrers) fn is_withheld(refusal: &Refusal) -> bool {
+    matches!(refusal.status.as_u16(), 401 | 403 | 404 | 412 | 451)
 }
 
 /// `again`: it was missing a moment ago.
@@ -284,7 +294,7 @@ async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed,
     let stated = absences.stated(&context.repository_key, &context.epoch, &digest, scan.deep_refresh);
     if let Some(age) = stated.filter(|_| !again) {
         let missing_for = scan.manifest_missing_for(&digest);
-        if !scan.may_come(missing_for) || age < scan.since {
+        if scan.need_not_be_asked(age, missing_for) {
             return Ok(Listed::Absent(digest, missing_for));
         }
     }
@@ -300,12 +310,14 @@ async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed,
             Ok(Listed::Read(raw))
         }
         Ok(Answer::Absent) => {
-            absences.note(&context.repository_key, &context.epoch, &digest);
+            if scan.may_read() {
+                absences.note(&context.repository_key, &context.epoch, &digest);
+            }
             let missing_for = scan.manifest_missing_for(&digest);
             Ok(Listed::Absent(digest, missing_for))
         }
-        Ok(Answer::Refused(refusal)) if is_blocked(&refusal) => {
-            Ok(Listed::LeftOut(format!("{digest}: HTTP {}", refusal.status)))
+        Ok(Answer::Refused(refusal)) if is_withheld(&refusal) => {
+            Ok(Listed::Withheld(format!("{digest}: HTTP {}", refusal.status)))
         }
         Ok(Answer::Refused(refusal)) => Err(refusal.into()),
         Err(UpstreamError::Failed(status)) => Ok(Listed::LeftOut(format!("{digest}: HTTP {status}"))),

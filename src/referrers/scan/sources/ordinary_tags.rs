@@ -23,7 +23,7 @@ use super::tags_with_links::{self, LinkedTags};
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::Recheck;
 use crate::referrers::scan::candidates::Candidates;
-use crate::referrers::scan::lag::{ASKED_AGAIN, LAG};
+use crate::referrers::scan::lag::LAG;
 use crate::referrers::scan::run::{PARALLEL, Scan};
 use crate::referrers::tag_listings::AgedTagNames;
 
@@ -38,6 +38,9 @@ pub(in crate::referrers) struct OrdinaryTagLinks {
     /// Whether something that should be there was missing a moment ago: this is not remembered.
     #[serde(skip)]
     is_unsettled: bool,
+    /// Whether the registry withheld something from whoever read this: it is remembered for nobody, and others read for themselves.
+    #[serde(skip)]
+    is_withheld: bool,
 }
 
 impl Cached for OrdinaryTagLinks {
@@ -71,6 +74,7 @@ impl OrdinaryTagLinks {
 
     fn add(&mut self, behind: &LinksBehind) {
         self.is_unsettled |= behind.is_unsettled;
+        self.is_withheld |= behind.is_withheld;
         for link in &behind.links {
             self.links.entry(link.subject.clone()).or_default().push(link.clone());
         }
@@ -117,6 +121,9 @@ pub(in crate::referrers) async fn find(
     if links.is_unsettled {
         scan.unsettle();
     }
+    if links.is_withheld {
+        scan.withhold();
+    }
     let mut candidates = Candidates::default();
     for link in links.links.get(&scan.subject).into_iter().flatten() {
         link.add_to(&mut candidates, true);
@@ -145,6 +152,7 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
     let (found, may_read) = landed.value.unwrap_or_else(|| (Err(ResolveError::lost()), true));
     match found {
         Ok(_) if !landed.leader && !may_read => Box::pin(read()).await,
+        Ok(Some((links, _))) if !landed.leader && links.is_withheld => Box::pin(read()).await,
         // What the leader may not read, this caller perhaps may.
         Err(ResolveError::Refused(_)) if !landed.leader => Box::pin(read()).await,
         // Nor do its limits hold for others.
@@ -182,6 +190,9 @@ impl Collected {
         self.ordinary_tags.add(&read.behind);
         self.ordinary_tags.oldest_tag = self.ordinary_tags.oldest_tag.max(read.asked_ago);
         self.linked.add(&read);
+        if read.behind.is_partial() {
+            self.unread.insert(read.tag.clone());
+        }
         match read.outcome {
             TagOutcome::Unasked => self.unasked = Some(read.tag),
             TagOutcome::Answered => {
@@ -195,6 +206,11 @@ impl Collected {
             TagOutcome::Missing => {
                 self.answered = true;
                 self.missing.push(read.tag);
+            }
+            TagOutcome::Withheld => {
+                self.answered = true;
+                self.ordinary_tags.is_withheld = true;
+                self.unread.insert(read.tag);
             }
             TagOutcome::FailedAndKnown => {}
             TagOutcome::Failed(status) => {
@@ -227,7 +243,7 @@ async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration, again: bool) 
     read?;
     collected.linked.remember(&scan, &collected.unread).await;
     let ordinary_tags = Arc::new(collected.ordinary_tags);
-    if !ordinary_tags.is_unsettled && scan.may_read() {
+    if !ordinary_tags.is_unsettled && !ordinary_tags.is_withheld && scan.may_read() {
         let key = Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch);
         scan.manifests.cache.put_aged(key, ordinary_tags.clone(), age).await;
     }
@@ -258,10 +274,9 @@ async fn read_tags(scan: &Scan, names: &TagNames, again: bool, collected: &mut C
 /// Registries lag: tags that are listed and missing are asked for again after a moment.
 async fn read_missing_again(scan: &Scan, collected: &mut Collected) -> Result<(), ResolveError> {
     let missing = std::mem::take(&mut collected.missing);
-    let (mut again, mut others): (Vec<Tag>, Vec<Tag>) =
+    let (again, mut others): (Vec<Tag>, Vec<Tag>) =
         missing.into_iter().partition(|tag| scan.tag_missing_for(tag) < LAG);
     if !again.is_empty() {
-        others.extend(again.split_off(again.len().min(ASKED_AGAIN)));
         tokio::time::sleep(LAG).await;
         let again = again.into_iter().map(|tag| (tag, Duration::ZERO));
         read_each(scan, again.collect(), collected).await?;
@@ -359,8 +374,10 @@ enum TagOutcome {
     /// It was asked before, lately enough.
     Unasked,
     Answered,
-    /// The registry gives something that cannot be read, or withholds it from everybody.
+    /// The registry gives something that cannot be read.
     Unread,
+    /// The registry withholds it from this caller; what stood behind the tag when it was last read counts.
+    Withheld,
     /// The registry states that there is no such tag.
     Missing,
     /// The registry failed; what stood behind the tag when it was last read counts.
@@ -388,16 +405,25 @@ async fn behind_tag(scan: &Scan, tag: Tag, recheck: Duration) -> Result<TagRead,
     let target = match target(scan, &tag, recheck).await {
         Ok(Answer::Found(target)) => target,
         Ok(Answer::Absent) => return Ok(TagRead::nothing(tag, TagOutcome::Missing)),
-        // A policy that blocks this one manifest for everybody.
-        Ok(Answer::Refused(refusal)) if manifest_links::is_blocked(&refusal) => {
+        Ok(Answer::Refused(refusal)) if manifest_links::is_withheld(&refusal) => {
             scan.manifests.cut_short(&tag, &format!("HTTP {}", refusal.status));
-            return Ok(TagRead::nothing(tag, TagOutcome::Unread));
+            return Ok(TagRead {
+                outcome: TagOutcome::Withheld,
+                ..last_known(scan, tag).await
+            });
         }
         Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
         // One tag that the registry fails at fails nobody's list.
         Err(UpstreamError::Failed(status)) => {
             scan.manifests.cut_short(&tag, &format!("HTTP {status}"));
-            return Ok(last_known(scan, tag, status).await);
+            let known = last_known(scan, tag).await;
+            return Ok(TagRead {
+                outcome: match known.root {
+                    Some(_) => TagOutcome::FailedAndKnown,
+                    None => TagOutcome::Failed(status),
+                },
+                ..known
+            });
         }
         Err(error) => {
             scan.manifests.skip(error, tag.as_str())?;
@@ -417,19 +443,19 @@ async fn behind_tag(scan: &Scan, tag: Tag, recheck: Duration) -> Result<TagRead,
     })
 }
 
-/// What stood behind a tag when it was last read. The registry failed at it with `status`.
-async fn last_known(scan: &Scan, tag: Tag, status: StatusCode) -> TagRead {
-    let failed = TagOutcome::Failed(status);
-    let Some(root) = scan.manifests.last_target(&scan.context, &tag).await else {
-        return TagRead::nothing(tag, failed);
+/// What stood behind a tag when it was last read, where the registry does not give it now. Without a `root`, nothing is known.
+async fn last_known(scan: &Scan, tag: Tag) -> TagRead {
+    let nothing = TagRead::nothing(tag, TagOutcome::Unread);
+    let Some(root) = scan.manifests.last_target(&scan.context, &nothing.tag).await else {
+        return nothing;
     };
     match manifest_links::known(scan, &root).await {
         Some(behind) => TagRead {
             root: Some(root),
             behind,
-            ..TagRead::nothing(tag, TagOutcome::FailedAndKnown)
+            ..nothing
         },
-        None => TagRead::nothing(tag, failed),
+        None => nothing,
     }
 }
 

@@ -124,6 +124,9 @@ pub(in crate::referrers) async fn find(
                     if known.behind.as_ref().is_some_and(|behind| behind.is_unsettled) {
                         scan.unsettle();
                     }
+                    if known.behind.as_ref().is_some_and(|behind| behind.is_withheld) {
+                        scan.withhold();
+                    }
                     let links = known.behind.iter().flat_map(|behind| &behind.links);
                     for link in links.filter(|link| link.subject == scan.subject) {
                         link.add_to(&mut candidates, known.verified);
@@ -190,7 +193,8 @@ async fn verify_tag(
                 }
                 (TaggedManifest::Known(root), false)
             }
-            Ok(Answer::Refused(refusal)) if manifest_links::is_blocked(&refusal) => {
+            Ok(Answer::Refused(refusal)) if manifest_links::is_withheld(&refusal) => {
+                scan.withhold();
                 (TaggedManifest::Known(root), false)
             }
             Ok(Answer::Refused(refusal)) => return Err(refusal.into()),

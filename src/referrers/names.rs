@@ -14,7 +14,7 @@ use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
-use super::listing_trials::ListingTrials;
+use super::listing_trials::{ListingTrials, PARTIAL_FOR};
 use super::missing_tags::{MISSING_FOR, MissingTags};
 use super::own_writes::OwnWrites;
 use super::partial_listings::lacks_names;
@@ -37,8 +37,8 @@ pub(super) struct TagMemory {
     pub asked_writes: AskedWrites,
     /// Subjects of which the names that can be computed were compared with a listing.
     pub trials: ListingTrials,
-    /// Repositories of which a listing named tags.
-    listed: Memory<RepositoryKey, ()>,
+    /// When a listing last named tags of a repository.
+    listed: Memory<RepositoryKey, Instant>,
     /// When ordinary tags and manifests were first missing although something names them.
     lagging: Memory<(RepositoryKey, Reference), Instant>,
     /// Held while what is remembered of tags with links is changed.
@@ -78,12 +78,19 @@ impl TagMemory {
 
     /// A listing of the repository named tags.
     pub fn listed(&self, repository_key: &RepositoryKey) {
-        self.listed.insert(repository_key.clone(), ());
+        self.listed.insert(repository_key.clone(), Instant::now());
     }
 
-    /// Whether it ever did: then a listing that says that there is no such repository is not one that lags behind its first push.
+    /// Something was deleted: the next listing may rightly name nothing.
+    pub fn deleted(&self, repository_key: &RepositoryKey) {
+        self.listed.invalidate(repository_key);
+    }
+
+    /// Whether one did within the hour, and nothing was deleted through refshim since: then a listing that says that there is no
+    /// such repository does not just lag behind the first push.
     pub fn was_listed(&self, repository_key: &RepositoryKey) -> bool {
-        self.listed.contains_key(repository_key)
+        let listed = self.listed.get(repository_key);
+        listed.is_some_and(|at| at.elapsed() < PARTIAL_FOR)
     }
 }
 

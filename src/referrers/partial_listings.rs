@@ -57,7 +57,7 @@ enum Lacks {
 
 async fn what_is_lacking(scan: &Scan, names: &ScannedNames) -> Result<Lacks, ResolveError> {
     if names.lists_nothing() {
-        return lacking_of_none(scan).await;
+        return lacking_of_none(scan, names).await;
     }
     let lacks = match is_any_seen_unlisted(scan, names).await? {
         true => Lacks::Something,
@@ -70,8 +70,19 @@ async fn what_is_lacking(scan: &Scan, names: &ScannedNames) -> Result<Lacks, Res
 }
 
 /// The same of a listing without any name.
-async fn lacking_of_none(scan: &Scan) -> Result<Lacks, ResolveError> {
+async fn lacking_of_none(scan: &Scan, names: &ScannedNames) -> Result<Lacks, ResolveError> {
+    let was_listed = scan.tags.was_listed(&scan.context.repository_key);
     match scan.subject_answer().await? {
+        // Tags that cannot be computed would be missing from the list.
+        DigestAnswer::Given | DigestAnswer::Blocked
+            if was_listed && matches!(names.listed, ListingAnswer::NoRepository) =>
+        {
+            Err(UpstreamError::Invalid(format!(
+                "the registry says that it knows no repository {}, of which it listed tags before and still gives manifests",
+                scan.context.repository
+            ))
+            .into())
+        }
         DigestAnswer::Given | DigestAnswer::Blocked => Ok(Lacks::Something),
         DigestAnswer::Absent => Ok(Lacks::Nothing),
         DigestAnswer::Refused => Ok(Lacks::Perhaps),

@@ -212,6 +212,7 @@ impl Resolver {
     /// A manifest was deleted. To be told before [`Resolver::wrote`].
     pub async fn manifest_deleted(&self, repository: &RepositoryName, digest: &Digest) {
         let repository_key = self.repository_key(repository);
+        self.tags.deleted(&repository_key);
         self.tags
             .written
             .gone_with(&self.cache, &repository_key, digest.as_str())
@@ -221,6 +222,7 @@ impl Resolver {
     /// A tag was deleted. To be told before [`Resolver::wrote`].
     pub async fn tag_deleted(&self, repository: &RepositoryName, tag: &Tag) {
         let repository_key = self.repository_key(repository);
+        self.tags.deleted(&repository_key);
         self.tags.written.gone(&self.cache, &repository_key, tag.as_str()).await;
     }
 

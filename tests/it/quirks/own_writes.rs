@@ -151,3 +151,29 @@ async fn what_was_written_is_no_listing_of_a_repository_that_had_more() {
         assert_eq!(tags(&through).await, ["mine", "v1"], "{known_by}");
     }
 }
+
+/// Its tags cannot be computed, so a listing that is suddenly not there is no proof that a subject which is still given has none.
+#[tokio::test]
+async fn a_listing_that_vanishes_is_no_none_for_what_is_still_given() {
+    for vanished_at_once in [true, false] {
+        let fake = Fake::start(Knobs::default()).await;
+        let (image, other) = (fake.image("app", "v1", "image"), fake.image("app", "v2", "other"));
+        let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
+        let refshim = front(&fake.url()).await;
+        let through = refshim.endpoint();
+        assert_eq!(through.referrers("app", &other.digest).await, [] as [Value; 0]);
+        let unknown = || Trouble::oci(404, "NAME_UNKNOWN", "repository name not known to registry");
+        fake.trouble(unknown(), |seen| seen.path.contains("/tags/list"));
+        if vanished_at_once {
+            advance(31).await;
+            let reply = through.referrers_reply("app", &image.digest).await;
+            assert_eq!(reply.status, 502, "{reply:?}");
+            fake.heal();
+            assert_eq!(through.referrer_digests("app", &image.digest).await, [sbom.digest]);
+        } else {
+            // An hour later it may be that the tags were deleted, and only the manifest is left.
+            advance(3700).await;
+            assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
+        }
+    }
+}

@@ -15,7 +15,7 @@
 //! referrers ─► cache registry config oci
 //! cache     ─► oci
 //! registry  ─► auth http tls config oci
-//! auth
+//! auth      ─► http
 //! http      ─► tls config
 //! tls       ─► config
 //! telemetry ─► config

@@ -3,24 +3,29 @@
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
-/// What a registry asks for.
+/// One way in which a registry would be authenticated to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
+    /// A user and a password (RFC 7617).
     Basic,
+    /// A token of a token endpoint.
     Bearer(Bearer),
-    /// The scheme of any other.
+    /// A scheme that refshim does not know, by its name.
     Other(String),
 }
 
-/// Where a token is had, and for what.
+/// Which token endpoint gives a token, and for what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bearer {
+    /// The token endpoint's URL.
     pub realm: String,
+    /// The registry's name there.
     pub service: Option<String>,
+    /// What the refused request needs, separated by spaces.
     pub scope: Option<String>,
 }
 
-/// Every challenge of a response, in its order. What cannot be read is left out.
+/// Every challenge of a response, in its order. Header values that are not ASCII are left out.
 pub fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let texts = headers
         .get_all(WWW_AUTHENTICATE)

@@ -9,17 +9,31 @@ use serde::Deserialize;
 
 use super::{Credentials, helper};
 
-/// The key under which Docker Hub's credentials are kept, for historic reasons.
+/// The key under which `docker login` keeps Docker Hub's credentials, for historic reasons.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Names of Docker Hub in references and URLs; the first is the key under which `podman login` keeps its credentials.
 const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// Why credentials could not be had.
+/// Why credentials could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
+    /// Of a file with credentials or users.
     #[error("{file}: {problem}; mend or remove the file", file = file.display())]
-    File { file: PathBuf, problem: String },
+    File {
+        /// Its path.
+        file: PathBuf,
+        /// Completes the sentence.
+        problem: String,
+    },
+    /// Of one of Docker's credential helpers.
     #[error("the credential helper docker-credential-{name} {problem}")]
-    Helper { name: String, problem: String },
+    Helper {
+        /// As the configuration names it.
+        name: String,
+        /// Completes the sentence.
+        problem: String,
+    },
+    /// Of Amazon ECR's API.
     #[error("Amazon ECR gives no token: {0}")]
     Ecr(String),
 }
@@ -36,10 +50,11 @@ pub struct DockerConfig {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct AuthEntry {
-    /// Base64 of `user:password`.
+    /// Base64 of `user:password`; beside an identity token the user is `<token>` or a name, and the password is empty.
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    /// An OAuth2 refresh token, which counts before a password.
     identitytoken: Option<String>,
 }
 
@@ -84,12 +99,13 @@ impl DockerConfig {
 
     /// The credentials for `host` (with its port, where it has one). Order: the registry's own helper, the store, the file.
     pub async fn credentials(&self, host: &str) -> Result<Option<Credentials>, CredentialsError> {
-        let key = key_of(host);
-        if let Some(name) = self.cred_helpers.get(host).or_else(|| self.cred_helpers.get(key)) {
-            return helper::ask(name, key).await;
+        let names = names_of(host);
+        let server = names.first().copied().unwrap_or(host);
+        if let Some(helper) = names.iter().find_map(|name| self.cred_helpers.get(*name)) {
+            return helper::ask(helper, server).await;
         }
-        if let Some(name) = &self.creds_store
-            && let Some(found) = helper::ask(name, key).await?
+        if let Some(store) = &self.creds_store
+            && let Some(found) = helper::ask(store, server).await?
         {
             return Ok(Some(found));
         }
@@ -98,18 +114,18 @@ impl DockerConfig {
 
     /// What the file itself says of `host`.
     pub(crate) fn in_file(&self, host: &str) -> Option<Credentials> {
-        let key = key_of(host);
-        let spellings = [key.to_owned(), format!("https://{host}"), format!("http://{host}")];
-        let auth = spellings.iter().find_map(|spelling| self.auths.get(spelling));
+        let names = names_of(host);
+        let spelled = |scheme: &str| names.iter().find_map(|name| self.auths.get(&format!("{scheme}{name}")));
+        let auth = ["", "https://", "http://"].into_iter().find_map(spelled);
         auth.and_then(AuthEntry::credentials)
     }
 }
 
-fn key_of(host: &str) -> &str {
-    if DOCKER_HUB_HOSTS.contains(&host) {
-        DOCKER_HUB_KEY
-    } else {
-        host
+/// The keys under which the credentials for `host` may be kept, first the one that helpers are asked for: Docker Hub has several.
+fn names_of(host: &str) -> Vec<&str> {
+    match DOCKER_HUB_HOSTS.contains(&host) {
+        true => [&[DOCKER_HUB_KEY][..], &DOCKER_HUB_HOSTS].concat(),
+        false => vec![host],
     }
 }
 
@@ -165,6 +181,24 @@ mod tests {
         assert_eq!(config.credentials("empty.example").await.unwrap(), None);
         assert_eq!(config.credentials("other.example").await.unwrap(), None);
         assert!(!format!("{config:?} {hub:?}").contains("pa"));
+    }
+
+    #[tokio::test]
+    async fn docker_hub_has_one_login_by_all_its_names() {
+        for key in ["https://index.docker.io/v1/", "docker.io", "registry-1.docker.io"] {
+            let text = serde_json::json!({"auths": {key: {"auth": "dTpw"}}}).to_string();
+            let config: DockerConfig = serde_json::from_str(&text).unwrap();
+            for host in ["docker.io", "registry-1.docker.io", "index.docker.io"] {
+                assert_eq!(
+                    config.credentials(host).await.unwrap(),
+                    password("u", "p"),
+                    "{key} {host}"
+                );
+            }
+            let text = serde_json::json!({"credHelpers": {key: "no-such-helper"}}).to_string();
+            let config: DockerConfig = serde_json::from_str(&text).unwrap();
+            assert!(config.credentials("registry-1.docker.io").await.is_err(), "{key}");
+        }
     }
 
     #[tokio::test]

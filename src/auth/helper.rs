@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::Credentials;
 use super::docker_config::CredentialsError;
 
-/// Helpers may ask a keychain or a cloud, but not for ever.
+/// How long one run may take: helpers may ask a keychain, a cloud, or a person.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The user under which helpers hand out identity tokens.
 const TOKEN_USER: &str = "<token>";
@@ -23,7 +23,7 @@ struct HelperReply {
     secret: String,
 }
 
-/// What the helper `name` knows for `registry`.
+/// The credentials that the helper `name` has for `registry`; `None` where it says that it has none.
 pub(super) async fn ask(name: &str, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
     let failed = |problem: String| CredentialsError::Helper {
         name: name.to_owned(),

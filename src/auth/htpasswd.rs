@@ -1,6 +1,5 @@
-//! Users and bcrypt hashes, as Apache's `htpasswd -B` writes them.
+//! refshim's own users (`server.auth.htpasswd_file`): who they are now, and whose password was right lately.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,40 +13,34 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::CredentialsError;
+use super::htpasswd_file::{Users, parse, verify, version};
 
-/// Hashing is slow on purpose: what was right is not hashed again while it is used, and at least this often, and the file stays
-/// what it is.
+/// bcrypt is slow on purpose, so a password that was right is not hashed again as long as no hour passes without its use and the
+/// file stays the same.
 const KNOWN_WHILE_USED_WITHIN: Duration = Duration::from_secs(60 * 60);
+/// How many passwords that were right are remembered.
 const KNOWN: u64 = 10_000;
-/// How often the file is looked at, at most.
+/// The file is read again at most this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Hashes at once: guessing must not keep the machine from its work.
+/// Hashes computed at the same time: guessed passwords must not take all processors.
 const AT_ONCE: usize = 2;
-/// Hashes under way or waiting for their turn. With more, whoever is known still comes in at once; others had better come again.
+/// Hashes being computed or waiting for it. Callers beyond that are told to come again ([`Busy`]), but for those whose password is
+/// remembered.
 const QUEUE: usize = 64;
-const BCRYPT: [&str; 3] = ["$2y$", "$2b$", "$2a$"];
-
-/// The file's content.
-pub(crate) struct Users {
-    hashes: BTreeMap<String, String>,
-    /// Of the whole file.
-    version: [u8; 32],
-}
-
-/// Who may come in.
+/// The users of refshim, by the file that names them.
 pub struct Htpasswd {
     file: PathBuf,
     current: Mutex<LoadedUsers>,
-    /// Salted hashes of what was right lately.
+    /// Salted hashes of the `Authorization` headers that were right lately.
     known: Cache<[u8; 32], ()>,
-    /// The same of what is being looked at: all who bring it wait for one answer.
+    /// Salted hashes of those that are being checked: all callers with the same header wait for one answer.
     asked: Cache<[u8; 32], Arc<OnceCell<bool>>>,
     salt: [u8; 32],
     queue: Semaphore,
     checks: Arc<Semaphore>,
 }
 
-/// Too many passwords wait to be looked at.
+/// Too many passwords wait to be checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Busy;
 
@@ -82,7 +75,7 @@ impl Htpasswd {
         })
     }
 
-    /// The users as the file has them now. One that has changed but cannot be used leaves those that there were.
+    /// The users as the file has them now. A file that has changed and cannot be used leaves the users as they were.
     fn users(&self) -> Arc<Users> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
@@ -93,7 +86,9 @@ impl Htpasswd {
                     tracing::info!(file = %self.file.display(), "the users were read again");
                     current.users = Arc::new(users);
                 }
-                Err(error) => tracing::warn!(%error, "the users have changed but cannot be used"),
+                Err(error) => {
+                    tracing::warn!(%error, "the users' file has changed and cannot be used; the earlier users stay")
+                }
             }
         }
         current.users.clone()
@@ -111,7 +106,8 @@ impl Htpasswd {
         Ok(Some(users))
     }
 
-    /// Whether `authorization` is `Basic` with one of the users and the right password.
+    /// Whether `authorization` is `Basic` with one of the users and the right password. Fails where too many passwords wait to be
+    /// checked.
     pub async fn admits(&self, authorization: &HeaderValue) -> Result<bool, Busy> {
         let users = self.users();
         let key = self.key(&users.version, authorization);
@@ -143,7 +139,7 @@ impl Htpasswd {
         Ok(checked.await.unwrap_or(false))
     }
 
-    /// Of the header and of the file that it was right for: what is remembered ends with that.
+    /// The salted hash of a header and of the file's version, so that a changed file ends what is remembered.
     fn key(&self, version: &[u8; 32], authorization: &HeaderValue) -> [u8; 32] {
         let mut hasher = Sha256::new();
         hasher.update(self.salt);
@@ -153,15 +149,7 @@ impl Htpasswd {
     }
 }
 
-/// Takes as long for an unknown user as for a known one.
-fn verify(users: &Users, user: &str, password: &str) -> bool {
-    let hash = users.hashes.get(user);
-    let Some(any) = hash.or_else(|| users.hashes.values().next()) else {
-        return false;
-    };
-    bcrypt::verify(password, any).unwrap_or(false) && hash.is_some()
-}
-
+/// User and password of an HTTP Basic header.
 fn basic(authorization: &HeaderValue) -> Option<(String, String)> {
     let (scheme, pair) = authorization.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -181,31 +169,6 @@ fn failed(file: &Path, problem: String) -> CredentialsError {
         file: file.to_owned(),
         problem,
     }
-}
-
-/// What is wrong is told without the hash.
-pub(crate) fn parse(text: &[u8]) -> Result<Users, String> {
-    let version = version(text);
-    let text = std::str::from_utf8(text).map_err(|_| "is not text".to_owned())?;
-    let mut hashes = BTreeMap::new();
-    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let (user, hash) = line
-            .split_once(':')
-            .ok_or_else(|| format!("has no ':' in line {number}"))?;
-        if !BCRYPT.iter().any(|kind| hash.starts_with(kind)) || hash.parse::<bcrypt::HashParts>().is_err() {
-            return Err(format!("has no bcrypt hash in line {number} (use 'htpasswd -B')"));
-        }
-        hashes.insert(user.to_owned(), hash.to_owned());
-    }
-    if hashes.is_empty() {
-        return Err("names no user".to_owned());
-    }
-    Ok(Users { hashes, version })
-}
-
-fn version(text: &[u8]) -> [u8; 32] {
-    Sha256::digest(text).into()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! In place of `ecr` in builds without the AWS SDK. The configuration refuses `kind = "ecr"` there, so nobody comes this far.
+//! Stands in for `ecr` in builds without the AWS SDK, whose configuration refuses `kind = "ecr"` before this is reached.
 
 use super::{Credentials, CredentialsError, EcrOptions};
 
@@ -10,7 +10,9 @@ impl Ecr {
     }
 
     pub async fn get(&self) -> Result<Option<Credentials>, CredentialsError> {
-        Err(CredentialsError::Ecr("this refshim was built without it".to_owned()))
+        Err(CredentialsError::Ecr(
+            "this refshim was built without the feature 'ecr'".to_owned(),
+        ))
     }
 
     pub fn forget(&self) {}

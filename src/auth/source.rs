@@ -1,22 +1,23 @@
-//! Where refshim's own credentials for one registry come from.
+//! Where the credentials for one registry come from: the configuration, a file, Docker's configuration and its helpers, or Amazon ECR.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Credentials, CredentialsError, DockerConfig, Ecr};
 
-/// Credentials are fetched again after this long: a file may have been rewritten, a helper's secret may have ended.
+/// Credentials are read again after this long: a file may have been rewritten, a helper's secret may have ended.
 const HELD_FOR: Duration = Duration::from_secs(5 * 60);
 
-/// A helper is a process that asks who knows whom: what it just gave is not asked for again because a registry refused it.
+/// A helper is a process, which may ask a service elsewhere: credentials that it gave less than this long ago are not asked for again
+/// when a registry refuses them.
 const HELPERS_PAUSE: Duration = Duration::from_secs(30);
 
-/// Where ECR's token is had.
+/// Which ECR API gives the password.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EcrOptions {
-    /// `None`: what the AWS SDK finds.
+    /// The AWS region; `None`: the one that the AWS SDK finds.
     pub region: Option<String>,
-    /// URL of the ECR API; `None`: the region's.
+    /// The API's URL; `None`: the region's own.
     pub endpoint: Option<String>,
 }
 
@@ -34,29 +35,35 @@ impl EcrOptions {
     }
 }
 
-/// Asked again whenever they may have changed.
+/// What is asked for credentials, again whenever they may have changed.
 pub enum CredentialsSource {
+    /// The configuration itself.
     Password {
+        /// The account's name.
         user: String,
+        /// Its password.
         password: String,
     },
-    /// The password is all that stands in the file, a line's end aside.
+    /// A file with nothing in it but the password and the end of its line.
     PasswordFile {
+        /// The account's name.
         user: String,
+        /// Where its password is.
         file: PathBuf,
     },
+    /// Docker's or Podman's configuration, credential helpers included.
     DockerConfig {
         /// `None`: where `docker login` and `podman login` write.
         file: Option<PathBuf>,
         /// The registry, with its port where it has one.
         host: String,
     },
-    /// Keeps its token itself.
+    /// Amazon ECR's API, whose password is kept until shortly before it ends.
     Ecr(Ecr),
 }
 
 impl CredentialsSource {
-    /// How long what it gave may be used before it is asked again.
+    /// How long credentials may be used before the source is asked again.
     pub fn holds_for(&self) -> Duration {
         match self {
             Self::Ecr(_) => Duration::ZERO,
@@ -64,7 +71,7 @@ impl CredentialsSource {
         }
     }
 
-    /// How long what it gave is kept although it was refused.
+    /// How long credentials are kept although a registry refused them.
     pub fn trusted_for(&self) -> Duration {
         match self {
             Self::DockerConfig { .. } => HELPERS_PAUSE,
@@ -72,14 +79,14 @@ impl CredentialsSource {
         }
     }
 
-    /// What it gave was refused.
+    /// Says that a registry refused the credentials.
     pub fn forget(&self) {
         if let Self::Ecr(ecr) = self {
             ecr.forget();
         }
     }
 
-    /// What is to be had now; `None` where the source has nothing for the registry.
+    /// The credentials as they are now; `None` where the source has none for the registry.
     pub async fn get(&self) -> Result<Option<Credentials>, CredentialsError> {
         match self {
             Self::Password { user, password } => Ok(Some(Credentials::Password {

@@ -1,9 +1,9 @@
-//! What a request needs a token for, told from its method and path (Docker's token scopes). Pure.
+//! The token scopes that a request needs, told from its method and path (distribution's "Token Scope Documentation"). Pure.
 
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-/// What follows a repository's name.
+/// What follows a repository's name in a path.
 const AFTER_NAME: [&str; 5] = ["/manifests/", "/blobs/", "/tags/", "/referrers/", "/_oci/"];
 
 /// The repository that a request for `uri` below `prefix` is about.
@@ -29,11 +29,16 @@ pub(crate) fn scopes(method: &Method, uri: &Uri, prefix: &str) -> Vec<String> {
         Method::DELETE => "delete",
         _ => "pull,push",
     };
-    let from = mounted_from(uri).map(|from| format!("repository:{from}:pull"));
+    let from = mounted_from(uri).map(|from| read_scope(&from));
     [format!("repository:{name}:{actions}")]
         .into_iter()
         .chain(from)
         .collect()
+}
+
+/// The scope of everything that is read in `repository`.
+pub(crate) fn read_scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
 }
 
 /// The repository that a blob is mounted from.
@@ -41,7 +46,7 @@ fn mounted_from(uri: &Uri) -> Option<String> {
     let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
     let from = pairs.into_iter().find(|(key, _)| *key == "from")?.1;
     let from = percent_decode_str(from).decode_utf8().ok()?;
-    // A scope is a text with separators of its own.
+    // These separate the parts of a scope: with them in its name, a caller could ask for other scopes.
     (!from.contains([':', ' ', ','])).then(|| from.into_owned())
 }
 

@@ -1,4 +1,4 @@
-//! `refshim check`: is the configuration right, and what is the registry behind it like?
+//! `refshim check`: whether the configuration is right, and what the registries that it names can do.
 
 mod probe;
 mod report;

@@ -11,7 +11,6 @@ mod snapshot;
 use std::path::PathBuf;
 
 use super::error::CliError;
-use super::login::RequestedAccess;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
@@ -70,12 +69,7 @@ fn repository(text: &str) -> Result<TargetReference, String> {
 }
 
 pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
-    let access = if args.delete {
-        RequestedAccess::Delete
-    } else {
-        RequestedAccess::Read
-    };
-    let session = Session::open(Purpose::whole(args.target, args.ca_file, access)).await?;
+    let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
     read::must_see_all_tags(&session).await?;
     let snapshot = read::snapshot(&session).await?;
     if args.keep_list {

@@ -1,155 +1,107 @@
-//! From what a registry asks for and what this machine knows to an `Authorization` header.
+//! The login at a registry of the user who runs a subcommand: what `docker login` or `podman login` left on this machine.
 
-use http::HeaderValue;
-use url::Url;
+use std::fmt;
 
-use crate::auth::{Bearer, Challenge, Credentials, CredentialsError, DockerConfig, Token, basic, challenges, question};
+use crate::auth::{CredentialsSource, LoginRefusal};
 use crate::config::{LimitsConfig, UpstreamConfig};
 use crate::oci::RepositoryName;
-use crate::registry::{Caller, RegistryResponse, SetupError, Upstream, UpstreamError};
+use crate::registry::{SetupError, Upstream, UpstreamError};
 
-/// Answers of token endpoints are small, and so is what `/v2/` says.
-const MAX_REPLY: usize = 1 << 20;
+/// A registry that is asked on the user's credentials for `host` (with its port, as `docker login` was told).
+pub(super) fn upstream_of_user(
+    config: &UpstreamConfig,
+    limits: &LimitsConfig,
+    host: &str,
+) -> Result<Upstream, SetupError> {
+    let source = CredentialsSource::DockerConfig {
+        file: None,
+        host: host.to_owned(),
+    };
+    Upstream::of_user(config, limits, source)
+}
+
+/// Logs in ahead of reads of `repository`, or of the registry as such.
+pub(super) async fn log_in(
+    upstream: &Upstream,
+    host: &str,
+    repository: Option<&RepositoryName>,
+) -> Result<(), LoginError> {
+    let refused = |refusal| LoginError::Refused {
+        host: host.to_owned(),
+        refusal,
+    };
+    upstream.log_in(repository).await?.map_err(refused)
+}
 
 /// Why nobody could be logged in.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoginError {
     #[error(transparent)]
-    Credentials(#[from] CredentialsError),
-    #[error(transparent)]
-    Registry(#[from] UpstreamError),
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    #[error("the registry asks for a user and a password: run 'docker login {0}' first")]
-    Missing(String),
-    #[error("the registry's way of logging in ({0}) is not known: only Basic and Bearer are")]
-    Scheme(String),
-    #[error("the token endpoint {realm} {problem}")]
-    Token { realm: String, problem: String },
+    Upstream(#[from] UpstreamError),
+    #[error("{}", Advised { host, refusal })]
+    Refused { host: String, refusal: LoginRefusal },
 }
 
-/// What a token is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequestedAccess {
-    Read,
-    Write,
-    Delete,
+/// A refusal, and what the user can do about it.
+struct Advised<'a> {
+    host: &'a str,
+    refusal: &'a LoginRefusal,
 }
 
-impl RequestedAccess {
-    /// The actions of a token's scope (distribution-spec implementations, "Token Scope").
-    fn actions(self) -> &'static str {
-        match self {
-            Self::Read => "pull",
-            Self::Write => "pull,push",
-            Self::Delete => "pull,push,delete",
+impl fmt::Display for Advised<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, refusal } = self;
+        match refusal {
+            LoginRefusal::NoPassword => {
+                write!(
+                    f,
+                    "the registry asks for a user and a password: run 'docker login {host}' first"
+                )
+            }
+            LoginRefusal::IdentityTokenOfNoUse => write!(
+                f,
+                "the registry asks for a user and a password, and only an identity token is kept for it: run 'docker login {host}' with a user and a password"
+            ),
+            LoginRefusal::NoToken { has_credentials, .. } => {
+                let when = if *has_credentials { "again" } else { "first" };
+                write!(f, "{refusal}: run 'docker login {host}' {when}")
+            }
+            LoginRefusal::UnknownScheme(_) => write!(f, "{refusal}"),
         }
     }
 }
 
-/// On whose behalf the registry is asked from now on.
-#[derive(Debug)]
-pub(super) struct LoggedIn {
-    pub(super) caller: Caller,
-    /// Whether this machine holds credentials for the registry.
-    pub(super) has_credentials: bool,
-}
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
 
-/// A registry to log in to.
-pub(super) struct LoginRequest<'a> {
-    pub(super) upstream: &'a Upstream,
-    pub(super) config: &'a UpstreamConfig,
-    /// The key of its credentials: host and port.
-    pub(super) host: &'a str,
-    pub(super) access: RequestedAccess,
-}
+    use super::*;
 
-impl LoginRequest<'_> {
-    /// What `/v2/` says to somebody without credentials.
-    pub(super) async fn ping(&self) -> Result<RegistryResponse, UpstreamError> {
-        self.upstream.get("/v2/", &Caller::anonymous(), MAX_REPLY).await
-    }
-
-    /// Gets what `reply` to [`LoginRequest::knock`] asks for, to work on `repository` with.
-    pub(super) async fn log_in(
-        &self,
-        reply: &RegistryResponse,
-        repository: Option<&RepositoryName>,
-    ) -> Result<LoggedIn, LoginError> {
-        let known = DockerConfig::find()?.credentials(self.host).await?;
-        let challenges = challenges(&reply.headers);
-        let wanted = challenges
-            .iter()
-            .find(|challenge| !matches!(challenge, Challenge::Other(_)));
-        let authorization = match (wanted.or(challenges.first()), &known) {
-            (None, _) => None,
-            (Some(Challenge::Basic), Some(Credentials::Password { user, password })) => Some(basic(user, password)),
-            (Some(Challenge::Basic), _) => return Err(LoginError::Missing(self.host.to_owned())),
-            (Some(Challenge::Bearer(bearer)), known) => {
-                let token = self.token(bearer, repository, known.as_ref()).await?;
-                Some(format!("Bearer {token}"))
-            }
-            (Some(Challenge::Other(scheme)), _) => return Err(LoginError::Scheme(scheme.clone())),
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let no_token = |has_credentials| LoginRefusal::NoToken {
+            realm: "https://auth.example/token".to_owned(),
+            status: StatusCode::UNAUTHORIZED,
+            has_credentials,
         };
-        Ok(LoggedIn {
-            // A password or token that no header can hold is as good as none.
-            caller: Caller::with(authorization.and_then(|text| HeaderValue::try_from(text).ok())),
-            has_credentials: known.is_some(),
-        })
-    }
-
-    /// Docker's token authentication.
-    async fn token(
-        &self,
-        bearer: &Bearer,
-        repository: Option<&RepositoryName>,
-        known: Option<&Credentials>,
-    ) -> Result<String, LoginError> {
-        let failed = |problem: String| LoginError::Token {
-            realm: bearer.realm.clone(),
-            problem,
-        };
-        let realm = Url::parse(&bearer.realm).map_err(|error| failed(format!("is not a URL: {error}")))?;
-        let basic = match known {
-            None => None,
-            Some(Credentials::IdentityToken(_)) => {
-                return Err(failed(
-                    "would take an identity token, which is not supported: log in with a password".to_owned(),
-                ));
-            }
-            Some(_) if self.config.url.scheme() == "https" && realm.scheme() != "https" => {
-                return Err(failed("is not https: the credentials stay here".to_owned()));
-            }
-            Some(Credentials::Password { user, password }) => HeaderValue::try_from(basic(user, password)).ok(),
-        };
-        let endpoint = Upstream::new(&self.endpoint_config(&realm), &LimitsConfig::default())?;
-        let scope = repository.map(|repository| format!("repository:{repository}:{}", self.access.actions()));
-        let question = question(&realm, bearer, scope.as_slice());
-        let reply = endpoint.get(&question, &Caller::with(basic), MAX_REPLY).await?;
-        if !reply.status.is_success() {
-            let mend = match known {
-                Some(_) => "check the credentials".to_owned(),
-                None => format!("run 'docker login {}' first", self.host),
-            };
-            return Err(failed(format!(
-                "gives no token (HTTP {}): {mend}",
-                reply.status.as_u16()
-            )));
-        }
-        let token = Token::parse(&reply.body).map(|token| token.token);
-        token.ok_or_else(|| failed("answers without a token".to_owned()))
-    }
-
-    /// The token endpoint, trusted and waited for as the registry is.
-    fn endpoint_config(&self, realm: &Url) -> UpstreamConfig {
-        let mut origin = realm.clone();
-        origin.set_path("");
-        origin.set_query(None);
-        origin.set_fragment(None);
-        UpstreamConfig {
-            url: origin,
-            http2_prior_knowledge: false,
-            ..self.config.clone()
+        for (refusal, advice) in [
+            (LoginRefusal::NoPassword, "run 'docker login a.example' first"),
+            (
+                LoginRefusal::IdentityTokenOfNoUse,
+                "run 'docker login a.example' with a user and a password",
+            ),
+            (
+                no_token(true),
+                "gives no token (HTTP 401): run 'docker login a.example' again",
+            ),
+            (
+                no_token(false),
+                "gives no token (HTTP 401): run 'docker login a.example' first",
+            ),
+        ] {
+            let host = "a.example".to_owned();
+            let told = LoginError::Refused { host, refusal }.to_string();
+            assert!(told.ends_with(advice), "{told}");
         }
     }
 }

@@ -14,7 +14,6 @@ use serde::Serialize;
 use crate::referrers::Subjects;
 
 use super::error::CliError;
-use super::login::RequestedAccess;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
@@ -81,12 +80,7 @@ impl As {
 }
 
 pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
-    let access = if args.apply {
-        RequestedAccess::Write
-    } else {
-        RequestedAccess::Read
-    };
-    let session = Session::open(Purpose::whole(args.target, args.ca_file, access)).await?;
+    let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
     let subjects = subjects(&session).await?;
     let plans = Gather::new(&session, args.form).await?.plans(subjects.digests).await?;
     let outcomes = match args.apply {

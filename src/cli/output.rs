@@ -12,11 +12,11 @@ pub(super) enum Format {
     /// For people.
     #[default]
     Table,
-    /// For programs; fields are only ever added.
+    /// JSON for programs; later versions add fields and change none.
     Json,
 }
 
-/// Prints `text`. A reader that has seen enough (`| head`) is no failure.
+/// Prints `text`. A reader that closes the pipe early (`| head`) is no failure.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -36,7 +36,7 @@ pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     }
 }
 
-/// Foreign text without characters that would move a terminal's cursor or break the line.
+/// Text of others without the characters that would move a terminal's cursor or break the line.
 pub(super) fn printable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(clean).collect()

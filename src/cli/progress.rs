@@ -1,8 +1,8 @@
-//! How far long work is, for whoever watches a terminal.
+//! The progress of long work, shown on terminals only.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
-/// A bar on standard error, where that is a terminal; it is gone when it is dropped.
+/// A bar of `steps` steps on standard error, where that is a terminal; dropping it removes it from there.
 pub(super) fn bar(what: &'static str, steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64).with_finish(ProgressFinish::AndClear);
     // The template is right; without it there would be a bar too.

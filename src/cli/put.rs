@@ -1,4 +1,4 @@
-//! Writing a manifest to the registry, provided that nobody else did.
+//! Writing a manifest under a tag, unless somebody else wrote that tag meanwhile.
 
 use http::{HeaderValue, StatusCode};
 
@@ -7,10 +7,11 @@ use super::session::Session;
 use crate::oci::{Digest, Reference, Tag};
 use crate::registry::{RawManifest, RegistryResponse};
 
-/// What became of one write; an error is why it could not be done.
+/// The outcome of one write; an error says why the registry did not take it.
 pub(super) type Put = Result<(), String>;
 
-/// The ETag, if there is one, of a tag that still points at `digest`, or that still is not there. `None` where it was written.
+/// Whether a tag still points at `digest` (`None`: is still not there), with its `ETag` where the registry gives one. `None` where somebody
+/// wrote the tag meanwhile.
 pub(super) async fn unchanged(
     session: &Session,
     tag: &Tag,
@@ -22,7 +23,7 @@ pub(super) async fn unchanged(
     match (session.found(head)?, digest) {
         (None, None) => Ok(Some(None)),
         (Some(head), Some(digest)) if head.digest == *digest => Ok(Some(head.etag)),
-        // A tag that no listing has was made up on the way: by refshim.
+        // A refshim in front of the registry synthesises referrers tags: such a tag is in no listing.
         (Some(_), None) => {
             let names = session.upstream().tags(repository, caller).await;
             let is_listed = session.found(names)?.is_some_and(|names| names.contains(tag.as_str()));
@@ -32,7 +33,7 @@ pub(super) async fn unchanged(
     }
 }
 
-/// Writes a manifest. A refusal of the caller is a failure, any other one the outcome.
+/// Writes a manifest. A refusal of the user (401, 403) ends the work as an error; any other refusal is the outcome of this write.
 pub(super) async fn put(
     session: &Session,
     reference: &Reference,
@@ -55,7 +56,7 @@ pub(super) async fn put(
         Ok(reply) if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
             Err(CliError::refused(session.name(), &reply))
         }
-        // Locked tags are refused even where they have this content already.
+        // Registries refuse to write an immutable tag again even with the content that it has.
         Ok(reply) => Ok(match session.digest_of(reference).await? {
             Some(digest) if digest == raw.digest => Ok(()),
             _ => Err(refusal(&reply)),
@@ -64,7 +65,7 @@ pub(super) async fn put(
     }
 }
 
-/// What the registry said, for people.
+/// A refusal in the registry's own words, at most 300 characters of them.
 pub(super) fn refusal(reply: &RegistryResponse) -> String {
     let body: String = String::from_utf8_lossy(&reply.body).trim().chars().take(300).collect();
     format!("the registry refused (HTTP {}: {body})", reply.status.as_u16())

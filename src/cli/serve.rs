@@ -134,7 +134,7 @@ async fn serve(config: &Config) -> Result<(), CliError> {
     };
     tokio::select! {
         () = serving => {}
-        () = stopping => tracing::warn!("told to stop twice: transfers are cut"),
+        () = stopping => tracing::warn!("a second signal to stop came: transfers are cut"),
     }
     watching.abort();
     tracing::info!("stopped");
@@ -168,7 +168,7 @@ fn events_token(config: &Config) -> Result<Option<String>, CliError> {
 pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
         CliError::failed(format!(
-            "{key}: {address} cannot be had ({error}); choose another with {flag}"
+            "{key}: {address} cannot be listened on ({error}); choose another with {flag}"
         ))
     })
 }
@@ -180,7 +180,7 @@ fn announce(listener: &Listener, admin_listener: &TcpListener, admin_tls: bool, 
     tracing::info!("admin on {}", shown(admin_listener, admin_tls));
 }
 
-/// Who has the rights of refshim's own credentials.
+/// Logs who may use the credentials that the configuration gives refshim.
 fn announce_own_credentials(config: &Config) {
     let users = CredentialUsers::of(&config.server);
     for upstream in config

@@ -1,4 +1,4 @@
-//! Asking one registry, straight and on this machine's credentials, what refers to something.
+//! Asking one registry what refers to something: directly, without a running refshim, on the login of the user.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::referrers::{ResolveError, Resolver};
 use crate::registry::{Answer, Caller, RawManifest, Upstream, UpstreamError};
 
 use super::error::CliError;
-use super::login::{LoginRequest, RequestedAccess};
+use super::login::{log_in, upstream_of_user};
 use super::target::TargetReference;
 
-/// Longer than work on any repository takes.
+/// How long everything that was read stays valid in work on a whole repository: longer than that takes.
 const LONGEST_WORK: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How to ask; the same for every subcommand that reads one reference.
@@ -55,18 +55,17 @@ impl From<DepthFlag> for Depth {
 /// What a session is for.
 pub(super) struct Purpose {
     pub(super) target: TargetReference,
-    /// What messages call it.
+    /// How messages call the target.
     pub(super) name: String,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) depth: Depth,
-    pub(super) access: RequestedAccess,
-    /// How long what was read is taken to be so still.
+    /// How long what was read is used again without asking.
     pub(super) freshness: CacheConfig,
 }
 
 impl Purpose {
-    /// Work on what a repository holds as a whole, all of it seen as it was at one time.
-    pub(super) fn whole(target: TargetReference, ca_file: Option<PathBuf>, access: RequestedAccess) -> Self {
+    /// For work on all that a repository holds, which reads everything once.
+    pub(super) fn whole(target: TargetReference, ca_file: Option<PathBuf>) -> Self {
         Self {
             name: match target.is_bare {
                 true => target.repository(),
@@ -75,7 +74,6 @@ impl Purpose {
             target,
             ca_file,
             depth: Depth::Manifests,
-            access,
             freshness: CacheConfig {
                 fresh_for: LONGEST_WORK,
                 stale_while_revalidate: Duration::ZERO,
@@ -93,7 +91,6 @@ impl From<Options> for Purpose {
             target: options.target,
             ca_file: options.ca_file,
             depth: options.depth.into(),
-            access: RequestedAccess::Read,
             freshness: CacheConfig::default(),
         }
     }
@@ -102,19 +99,20 @@ impl From<Options> for Purpose {
 /// A registry that can be asked, and the repository in question.
 pub(super) struct Session {
     resolver: Resolver,
+    /// Without credentials: those of the user are the upstream's own ([`Upstream::of_user`]).
     caller: Caller,
     target: TargetReference,
     name: String,
 }
 
 impl Session {
+    /// Logs in at the registry of `purpose`. Fails where the user is not let in.
     pub(super) async fn open(purpose: impl Into<Purpose>) -> Result<Self, CliError> {
         let Purpose {
             target,
             name,
             ca_file,
             depth,
-            access,
             freshness,
         } = purpose.into();
         let config = UpstreamConfig {
@@ -122,17 +120,10 @@ impl Session {
             ..UpstreamConfig::new(target.registry.clone())
         };
         let limits = LimitsConfig::default();
-        let upstream = Upstream::new(&config, &limits).map_err(|error| CliError::usage(error.to_string()))?;
-        let request = LoginRequest {
-            upstream: &upstream,
-            config: &config,
-            host: &target.host,
-            access,
-        };
-        let failed = |error: &dyn std::error::Error| CliError::failed(format!("{}: {error}", target.registry));
-        let reply = request.ping().await.map_err(|error| failed(&error))?;
-        let login = request.log_in(&reply, Some(&target.repository)).await;
-        let login = login.map_err(|error| failed(&error))?;
+        let upstream = upstream_of_user(&config, &limits, &target.host);
+        let upstream = upstream.map_err(|error| CliError::usage(error.to_string()))?;
+        let login = log_in(&upstream, &target.host, Some(&target.repository)).await;
+        login.map_err(|error| CliError::failed(format!("{}: {error}", target.registry)))?;
         let cache = Cache::new(Bounds {
             manifests: freshness.manifest_bytes,
             lists: freshness.list_bytes,
@@ -144,7 +135,7 @@ impl Session {
         };
         Ok(Self {
             resolver: Resolver::new(Arc::new(upstream), Arc::new(cache), &links, &freshness, &limits),
-            caller: login.caller,
+            caller: Caller::anonymous(),
             name,
             target,
         })
@@ -154,7 +145,7 @@ impl Session {
         &self.target
     }
 
-    /// The digest of what was asked for. A digest is believed: referrers may exist without their subject.
+    /// The digest of what was asked for. One that the user wrote is not looked up: referrers may exist without their subject.
     pub(super) async fn subject(&self) -> Result<Digest, CliError> {
         let tag = match &self.target.reference {
             Reference::Digest(digest) => return Ok(digest.clone()),
@@ -182,7 +173,7 @@ impl Session {
         }
     }
 
-    /// The manifest `digest`, as far as links are concerned. `None` when it is gone or no manifest.
+    /// The manifest `digest`, as far as links are concerned. `None` when the registry does not hold it, or it is no manifest.
     pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, CliError> {
         let reference = Reference::Digest(digest.clone());
         let answer = self.resolver.manifest(self.repository(), &reference, &self.caller);
@@ -206,7 +197,7 @@ impl Session {
         &self.target.repository
     }
 
-    /// What the registry holds under `reference`, envelopes left closed.
+    /// What the registry holds under `reference`; of an envelope, the envelope itself and not the manifest in it.
     pub(super) async fn raw_manifest(&self, reference: &Reference) -> Result<Option<RawManifest>, CliError> {
         let answer = self.upstream().manifest(self.repository(), reference, &self.caller);
         self.found(answer.await)
@@ -220,7 +211,7 @@ impl Session {
         Ok(self.found(answer.await)?.map(|head| head.digest))
     }
 
-    /// What was found, `None` for what the registry says it does not hold; all else is a failure.
+    /// What was found; `None` where the registry states that it does not hold it. Refusals and errors end the work.
     pub(super) fn found<T>(&self, answer: Result<Answer<T>, UpstreamError>) -> Result<Option<T>, CliError> {
         match answer {
             Ok(Answer::Found(found)) => Ok(Some(found)),
@@ -230,6 +221,7 @@ impl Session {
         }
     }
 
+    /// Looking for referrers failed.
     pub(super) fn not_resolved(&self, error: &ResolveError) -> CliError {
         match error {
             ResolveError::Refused(refusal) => CliError::refused(&self.name, refusal),
@@ -237,11 +229,12 @@ impl Session {
         }
     }
 
-    /// What was asked for, as messages call it.
+    /// How messages call what was asked for.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
+    /// The registry stated that there is no such repository.
     pub(super) fn no_repository(&self) -> CliError {
         let repository = self.target.repository();
         CliError::failed(format!(
@@ -249,6 +242,7 @@ impl Session {
         ))
     }
 
+    /// Asking the registry failed.
     pub(super) fn failed(&self, error: &dyn std::error::Error) -> CliError {
         CliError::failed(format!("{}: {error}", self.name))
     }

@@ -1,4 +1,4 @@
-//! Who may use refshim's own credentials: said by `check` and at the start, before somebody else finds out.
+//! Who may use the credentials that the configuration gives refshim; `check` and the start of `serve` say so.
 
 use std::net::SocketAddr;
 
@@ -14,9 +14,9 @@ pub(super) enum CredentialUsers {
     Passwords,
     /// Of authorities in `server.tls.client_ca_file`.
     Certificates,
-    /// Either.
+    /// Users of that file, and holders of such a certificate.
     PasswordsOrCertificates,
-    /// Nobody is asked who they are, but they must be here.
+    /// Whoever is on this machine: refshim listens on a loopback address.
     ThisMachine,
     /// `server.allow_anonymous`
     Anybody,

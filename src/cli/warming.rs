@@ -1,4 +1,4 @@
-//! Reading the repositories of `cache.warm` at the start. It holds nothing up, and its failures only cost the first questions.
+//! Reading the repositories of `cache.warm` at the start. Callers do not wait for it, and where it fails their first questions take longer.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::oci::RepositoryName;
 use crate::referrers::Resolver;
 use crate::registry::Caller;
 
-/// Repositories at once: callers come first.
+/// Repositories read at the same time; few, so that callers' requests come first.
 const PARALLEL: usize = 2;
 
 /// Warms the configured repositories of the first upstream in the background.
@@ -24,7 +24,7 @@ pub(super) fn start(resolvers: &[Arc<Resolver>], config: &Config) {
     });
 }
 
-/// As nobody in particular.
+/// Without a caller's credentials.
 async fn warm(resolver: Arc<Resolver>, repository: RepositoryName) {
     match resolver.warm(&repository, &Caller::anonymous()).await {
         Ok(links) => tracing::info!(%repository, links, "warmed"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::two_texts;
-use crate::auth::{Bearer, Challenge, Token, challenges, question};
+use crate::auth::{Bearer, Challenge, Credentials, Token, TokenRequest, challenges};
 use crate::proxy::fuzzing::SelfView;
 use crate::registry::fuzzing::{TagNamesBuilder, next_link, parse_tag_page, retry_after as wait};
 
@@ -30,18 +30,20 @@ pub(super) fn challenge(bytes: &[u8]) {
     let Some(headers) = header(WWW_AUTHENTICATE, bytes) else {
         return;
     };
+    let identity = Credentials::IdentityToken("i".to_owned());
     for challenge in challenges(&headers) {
         let Challenge::Bearer(bearer) = challenge else {
             continue;
         };
-        if let Ok(realm) = Url::parse(&bearer.realm)
-            && matches!(realm.scheme(), "http" | "https")
-        {
-            let target = question(&realm, &bearer, &["repository:a:pull".to_owned()]);
-            assert!(
-                target.starts_with('/') && !target.contains(['\r', '\n', ' ']),
-                "{target}"
-            );
+        let scopes = ["repository:a:pull".to_owned()];
+        for credentials in [None, Some(&identity)] {
+            let Ok(request) = TokenRequest::new(&bearer, &scopes, credentials, true) else {
+                continue;
+            };
+            let realm = Url::parse(&bearer.realm).expect("a realm that can be asked is a URL");
+            assert!(credentials.is_none() || realm.scheme() == "https", "{realm}");
+            assert_eq!(request.uri.host(), realm.host_str(), "{realm}");
+            assert_eq!(request.form.is_some(), credentials.is_some());
         }
     }
 }
@@ -83,11 +85,11 @@ pub(super) fn tag_page(bytes: &[u8]) {
 pub(super) fn token(bytes: &[u8]) {
     if let Some(token) = Token::parse(bytes) {
         assert!(!token.token.is_empty());
-        let _ = question(
-            &Url::parse("http://127.0.0.1/t?a=b").expect("a URL"),
-            &Bearer::default(),
-            &[token.token],
-        );
+        let bearer = Bearer {
+            realm: "http://127.0.0.1/t?a=b".to_owned(),
+            ..Bearer::default()
+        };
+        assert!(TokenRequest::new(&bearer, &[token.token], None, false).is_ok());
     }
 }
 

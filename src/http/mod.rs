@@ -1,5 +1,6 @@
 //! What any HTTP proxy needs, and what knows nothing of registries: bodies, connections, headers, trace context.
 
+pub(crate) mod attempt_lock;
 pub mod body;
 pub(crate) mod connection_use;
 pub(crate) mod connector;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::auth::AuthProblem;
+
 /// What went wrong between refshim and the upstream.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -41,8 +43,8 @@ pub enum UpstreamError {
     /// Another 5xx.
     #[error("the registry failed (HTTP {0})")]
     Failed(http::StatusCode),
-    /// refshim's own, with which the registry is to be asked.
-    #[error("credentials for the registry cannot be had: {0}")]
+    /// Those with which the registry is to be asked are not there, or are of no use.
+    #[error("no credentials for the registry: {0}")]
     Credentials(String),
     /// One manifest or blob that is not what its digest, size or type promises. It concerns that content alone, so a scan
     /// skips it.
@@ -71,6 +73,15 @@ impl UpstreamError {
             | Self::Failed(_)
             | Self::Credentials(_) => true,
             Self::Busy | Self::Unfinished { .. } | Self::CallersBody(_) | Self::Content(_) | Self::Invalid(_) => false,
+        }
+    }
+}
+
+impl From<AuthProblem> for UpstreamError {
+    fn from(problem: AuthProblem) -> Self {
+        match problem {
+            AuthProblem::Credentials(reason) => Self::Credentials(reason),
+            AuthProblem::Realm { .. } => Self::Invalid(problem.to_string()),
         }
     }
 }

@@ -16,9 +16,8 @@ mod error;
 mod forward;
 mod search_queue;
 
-mod authenticator;
-
 mod authenticated;
+mod login;
 mod native_support;
 mod origin;
 
@@ -36,7 +35,6 @@ mod some_tags;
 mod tag_names;
 mod transport;
 
-mod attempt_lock;
 mod credential_check;
 mod idle_timeout;
 
@@ -47,15 +45,16 @@ use http::{Method, Response, StatusCode};
 use rustls::RootCertStore;
 use url::Url;
 
+use crate::auth::CredentialsSource;
 use crate::config::{Blobs, LimitsConfig, ListingKind, UpstreamConfig};
 use crate::http::connector::{ClientOptions, HttpClient};
 use crate::http::redirect_policy::RedirectPolicy;
 use crate::oci::RepositoryName;
 use crate::tls::{self, Identity};
 use asker::{Asker, Askers};
-use authenticator::Authenticator;
 use backoff::Backoff;
 use client::paging::KnownPaging;
+use login::{Login, LoginOwner};
 use native_support::NativeKnowledge;
 use origin::Origin;
 use pull_limit::PullLimit;
@@ -100,12 +99,14 @@ pub struct Upstream {
     authenticated_client: HttpClient,
     /// For redirects to other origins.
     foreign_client: HttpClient,
+    /// For token endpoints on other origins: those of a user's own login may be on any address.
+    login_client: HttpClient,
     policy: Arc<RedirectPolicy>,
     certificate_expires: Option<SystemTime>,
-    /// refshim's own credentials, where it has some.
-    login: Option<Authenticator>,
+    /// Which requests go on, instead of callers' credentials, where there is one.
+    login: Option<Login>,
     /// The account that lists tags on behalf of callers.
-    listing_account: Option<Authenticator>,
+    listing_account: Option<Login>,
     /// How much its tag listings show.
     listing_kind: ListingKind,
     /// Blobs are fetched from where the upstream redirects to.
@@ -132,8 +133,25 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads certificate authorities; connects to nothing.
+    /// A registry that is asked on the callers' credentials, or on those that the configuration gives refshim. Reads certificate
+    /// authorities; connects to nothing.
     pub fn new(config: &UpstreamConfig, limits: &LimitsConfig) -> Result<Self, SetupError> {
+        let is_tls = config.url.scheme() == "https";
+        let source = login::source(&config.credentials, config.url.authority());
+        Self::with_login(config, limits, source.map(|source| Login::of_proxy(source, is_tls)))
+    }
+
+    /// A registry that is asked on the credentials of the user who runs refshim. Otherwise as [`Upstream::new`].
+    pub fn of_user(
+        config: &UpstreamConfig,
+        limits: &LimitsConfig,
+        source: CredentialsSource,
+    ) -> Result<Self, SetupError> {
+        let is_tls = config.url.scheme() == "https";
+        Self::with_login(config, limits, Some(Login::of_user(source, is_tls)))
+    }
+
+    fn with_login(config: &UpstreamConfig, limits: &LimitsConfig, login: Option<Login>) -> Result<Self, SetupError> {
         let origin = Origin::of(&config.url).ok_or_else(|| SetupError::Url {
             name: config.name.clone(),
             url: config.url.to_string(),
@@ -147,13 +165,13 @@ impl Upstream {
             http2_only: config.http2_prior_knowledge && !origin.is_tls(),
             policy: None,
         });
-        let foreign_client = crate::http::connector::client(ClientOptions {
-            tls: client_tls(config, foreign_roots(config)?, None)?,
-            connect_timeout: config.connect_timeout.min(NEVER),
-            http2_only: false,
-            policy: Some(Arc::clone(&policy)),
-        });
-        let login = Authenticator::new(&config.credentials, config);
+        let foreign_client = other_origins_client(config, Some(Arc::clone(&policy)))?;
+        let login_client = match &login {
+            Some(login) if login.owner == LoginOwner::User => other_origins_client(config, None)?,
+            _ => foreign_client.clone(),
+        };
+        let listing_account = login::source(&config.listing_credentials, config.url.authority());
+        let listing_account = listing_account.map(|source| Login::of_proxy(source, origin.is_tls()));
         // One repository alone gets half of the permits.
         let reads = config.scan_concurrency.max(1).saturating_mul(2);
         let places = limits.connections.max(MIN_PLACES);
@@ -163,11 +181,12 @@ impl Upstream {
             origin,
             authenticated_client,
             foreign_client,
+            login_client,
             policy,
             certificate_expires,
             backoff: Backoff::new(login.is_some()),
             login,
-            listing_account: Authenticator::new(&config.listing_credentials, config),
+            listing_account,
             listing_kind: config.listing,
             streams_blobs: config.blobs == Blobs::Stream,
             timeouts: Timeouts {
@@ -310,6 +329,19 @@ impl Upstream {
         };
         self.ask(&ask, limit).await
     }
+}
+
+/// A client for hosts that are not the registry's own.
+fn other_origins_client(
+    config: &UpstreamConfig,
+    policy: Option<Arc<RedirectPolicy>>,
+) -> Result<HttpClient, SetupError> {
+    Ok(crate::http::connector::client(ClientOptions {
+        tls: client_tls(config, foreign_roots(config)?, None)?,
+        connect_timeout: config.connect_timeout.min(NEVER),
+        http2_only: false,
+        policy,
+    }))
 }
 
 fn client_tls(

@@ -132,7 +132,7 @@ async fn an_address_that_is_taken_is_one_line() {
             .unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{errors}");
-        let beginning = format!("refshim: {key}: {address} cannot be had (");
+        let beginning = format!("refshim: {key}: {address} cannot be listened on (");
         assert!(
             errors.starts_with(&beginning) && errors.lines().count() == 1,
             "{errors}"

@@ -191,6 +191,32 @@ async fn tokens_are_fetched_once_for_each_scope() {
     }
 }
 
+/// Some registries hide from nobody in particular what an account may see. What they tell nobody is then no answer to refshim's.
+#[tokio::test]
+async fn refused_credentials_do_not_become_nobodys_view() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.endpoint().push_image(APP, "v1", "x").await;
+    let realm = format!("Bearer realm=\"{}/token\",service=\"s\"", fake.url());
+    let challenge = Trouble::answer(401, &[("www-authenticate", &realm)], "");
+    fake.trouble(challenge, |seen| seen.path == "/v2/");
+    fake.trouble(Trouble::oci(401, "UNAUTHORIZED", "who?"), |seen| {
+        seen.path.starts_with("/token")
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let own = Local::configured(&fake.url(), |config| {
+        config.upstreams[0].credentials = robot(folder.path());
+    })
+    .await;
+    for path in [
+        format!("/v2/{APP}/referrers/{}", image.digest),
+        format!("/v2/{APP}/tags/list"),
+        format!("/v2/{APP}/manifests/v1"),
+    ] {
+        let said = own.endpoint().get(&path).await.expect_status(502);
+        assert!(said.text().contains("gives no token"), "{path}: {}", said.text());
+    }
+}
+
 #[tokio::test]
 async fn docker_logins_and_credential_helpers_are_used() {
     let registry = guarded().await;

@@ -1,8 +1,7 @@
 //! Promise: `refshim referrers`, `tree` and `check` say what a registry holds and what it can do, on this machine's credentials.
 
-use crate::support;
-use std::process::Output;
-
+use crate::support::cli::refshim_of;
+use crate::support::content;
 use crate::support::fake::{Fake, profiles};
 use crate::support::{Endpoint, Program, Pushed, Refshim, Registry, Tools};
 use serde_json::{Value, json};
@@ -11,34 +10,20 @@ const SPDX: &str = "application/spdx+json";
 const SIGNATURE: &str = "application/vnd.cncf.notary.signature";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Runs the program as somebody whose home is the tools' folder.
-async fn refshim(tools: &Tools, arguments: &[&str]) -> Output {
-    tokio::process::Command::new(env!("CARGO_BIN_EXE_refshim"))
-        .args(arguments)
-        .env_clear()
-        .env("HOME", tools.folder())
-        .env("PATH", tools.folder())
-        .output()
-        .await
-        .unwrap()
-}
-
 async fn said(tools: &Tools, arguments: &[&str]) -> String {
-    let output = refshim(tools, arguments).await;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && errors.is_empty(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    refshim_of(tools, arguments).await.ok()
 }
 
 async fn json_of(tools: &Tools, arguments: &[&str]) -> Value {
-    serde_json::from_str(&said(tools, &[arguments, &["--output", "json"]].concat()).await).unwrap()
+    refshim_of(tools, &[arguments, &["--output", "json"]].concat())
+        .await
+        .json()
 }
 
 async fn refused(tools: &Tools, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = refshim(tools, arguments).await;
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(errors.lines().count(), 1, "{errors}");
-    (output.status.code(), errors)
+    let ended = refshim_of(tools, arguments).await;
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    (ended.code, ended.stderr)
 }
 
 /// An image with an SBOM under a Proposal D tag, a signature of the SBOM, and a cosign tag.
@@ -161,7 +146,7 @@ async fn a_tree_shows_the_platforms_of_an_index_and_what_refers_to_them() {
     let (tools, registry) = (Tools::new(), Registry::v2().await);
     let endpoint = registry.endpoint();
     let sample = push_sample(&endpoint).await;
-    let index = support::content::index([sample.image.descriptor()]);
+    let index = content::index([sample.image.descriptor()]);
     endpoint.put_manifest("app", "multi", INDEX, &index).await;
     let tree = json_of(&tools, &["tree", &format!("{}/app:multi", registry.authority())]).await;
     assert_eq!(tree["manifests"][0]["digest"], json!(sample.image.digest));

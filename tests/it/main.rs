@@ -29,6 +29,7 @@ mod kill;
 mod layering;
 mod limits;
 mod link_sources;
+mod logins;
 mod manners;
 mod materialize;
 mod matrix;

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use super::refreshing::ExpiringCredentials;
 use crate::auth::{Credentials, CredentialsError, EcrOptions};
 
-/// Where the answer does not say; ECR's own promise.
+/// How long a password lasts when the answer does not say: what ECR's documentation promises.
 const DEFAULT_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 pub(super) struct EcrApi {
@@ -46,7 +46,7 @@ impl EcrApi {
     }
 }
 
-/// Credentials for AWS come from where the SDK looks for them: environment, profile, web identity, container, instance.
+/// The SDK's client. Credentials for AWS come from where the SDK looks for them: environment, profile, web identity, container, instance.
 async fn client(options: &EcrOptions) -> Client {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -62,6 +62,7 @@ async fn client(options: &EcrOptions) -> Client {
     Client::from_conf(config.build())
 }
 
+/// How long it is until `end`, in seconds since 1970.
 fn left(end: i64) -> Duration {
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(end.try_into().unwrap_or(0));
     end.duration_since(SystemTime::now()).unwrap_or_default()
@@ -77,7 +78,7 @@ fn parse(token: &str) -> Option<Credentials> {
     })
 }
 
-/// In one line, without the request and the response.
+/// The error in one line, without the request and the response.
 fn reason(error: &SdkError<GetAuthorizationTokenError>) -> String {
     if let (Some(code), message) = (error.code(), error.message()) {
         return match message {

@@ -15,7 +15,7 @@ pub struct Ecr {
 }
 
 impl Ecr {
-    /// Asks nobody yet.
+    /// Asks the API only when [`Ecr::get`] is called.
     pub fn new(options: EcrOptions) -> Self {
         let api = Arc::new(EcrApi::new(options));
         let refreshing = RefreshingCredentials::new(move || {
@@ -27,11 +27,12 @@ impl Ecr {
         }
     }
 
+    /// The password as it is now.
     pub async fn get(&self) -> Result<Option<Credentials>, CredentialsError> {
         self.refreshing.get().await.map(Some)
     }
 
-    /// The registry refused it.
+    /// Says that the registry refused the password.
     pub fn forget(&self) {
         self.refreshing.forget();
     }

@@ -1,4 +1,4 @@
-//! Keeps a secret that ends: another one is fetched ahead of that, once for everybody, and until it is there the old one serves.
+//! Keeps credentials that expire: new ones are fetched ahead of that, once for all callers, who go on with the old ones meanwhile.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,17 @@ use tokio::time::Instant;
 
 use crate::auth::{Credentials, CredentialsError};
 
-/// Of one fetch: the cloud's metadata service may have to be asked, and asked again.
+/// How long one fetch may take: the cloud's metadata service may have to be asked, and asked again.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// A long secret is renewed so long before its end, a short one after half its life.
+/// Credentials are renewed this long before their end, or after half their life where that is later.
 const AHEAD: Duration = Duration::from_secs(60 * 60);
-/// No secret is believed to last longer: sums with clocks must not overflow.
+/// Longer lives are cut to this, so that the end can always be computed.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Between attempts to renew one that still serves, and between two refusals of it that are believed.
+/// The pause after a failed attempt to renew credentials that still serve; and credentials younger than this are kept although a
+/// registry refuses them.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// A secret, and how much longer it is good for.
+/// Credentials, and how much longer they are good for.
 #[derive(Clone)]
 pub(super) struct ExpiringCredentials {
     pub credentials: Credentials,
@@ -29,7 +30,7 @@ type Fetching = Pin<Box<dyn Future<Output = Result<ExpiringCredentials, Credenti
 pub(super) struct RefreshingCredentials {
     fetch: Box<dyn Fn() -> Fetching + Send + Sync>,
     held: Mutex<Option<CachedPassword>>,
-    /// Held while one is fetched.
+    /// Held while new credentials are fetched.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -61,12 +62,12 @@ impl RefreshingCredentials {
         }
     }
 
-    /// It was refused: another is fetched, unless this one just was.
+    /// Drops credentials that a registry refused, unless they were fetched less than [`PAUSE`] ago.
     pub fn forget(&self) {
         self.held().take_if(|held| held.fetched.elapsed() >= PAUSE);
     }
 
-    /// What is held, as long as it lasts; renewed behind its back when it is time.
+    /// The credentials that are held, until they end. When it is time, a task renews them meanwhile.
     fn usable(self: &Arc<Self>) -> Option<Credentials> {
         let now = Instant::now();
         let held = self.held().clone().filter(|held| now < held.until)?;
@@ -76,7 +77,7 @@ impl RefreshingCredentials {
             let refreshing = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = refreshing.fetch().await {
-                    tracing::warn!(%error, "credentials cannot be renewed; the old ones serve until they end");
+                    tracing::warn!(%error, "fetching new credentials failed; the old ones serve until they end");
                     if let Some(held) = refreshing.held().as_mut() {
                         held.renew = Instant::now() + PAUSE;
                     }

@@ -1,10 +1,10 @@
-//! Finding out what an upstream is like, by reading only.
+//! Finding out what a registry can do. Nothing is written to it.
 
 use http::StatusCode;
 use http::header::LINK;
 
 use crate::auth::{Challenge, challenges};
-use crate::cli::login::{LoggedIn, LoginRequest, RequestedAccess};
+use crate::cli::login::{log_in, upstream_of_user};
 use crate::cli::users::CredentialUsers;
 use crate::config::{Config, CredentialsConfig, UpstreamConfig};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
@@ -14,10 +14,13 @@ use crate::registry::{
 
 use super::report::{Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, TagListReport};
 
-/// A full listing costs this many tags or more before advice is given about it.
+/// From this many tags on, the report says what reading all of them costs.
 const MANY_TAGS: usize = 1000;
 
-/// Why a probe ended early: what stands in the report.
+/// Of what `/v2/` says, in bytes.
+const MAX_REPLY: usize = 1 << 20;
+
+/// Why a probe ended early, as the report says it.
 struct Problem(String);
 
 impl From<UpstreamError> for Problem {
@@ -35,13 +38,16 @@ impl Problem {
     }
 }
 
-/// Asks one upstream. What fails stands in the report; an error is one of the configuration.
+/// Asks one registry. What fails is said in the report; an error is one of the configuration.
 pub(super) async fn probe(
     upstream_config: &UpstreamConfig,
     config: &Config,
     repository: Option<&RepositoryName>,
 ) -> Result<CheckReport, SetupError> {
-    let upstream = Upstream::new(upstream_config, &config.limits)?;
+    let upstream = match upstream_config.credentials.are_own() {
+        true => Upstream::new(upstream_config, &config.limits)?,
+        false => upstream_of_user(upstream_config, &config.limits, upstream_config.url.authority())?,
+    };
     let as_caller = UpstreamConfig {
         credentials: CredentialsConfig::default(),
         ..upstream_config.clone()
@@ -57,7 +63,7 @@ pub(super) async fn probe(
         bare: Upstream::new(&as_caller, &config.limits)?,
         upstream,
         config,
-        upstream_config,
+        host: upstream_config.url.authority(),
     };
     if let Err(Problem(problem)) = probe.fill(&mut report, repository).await {
         report.problem = Some(problem);
@@ -67,21 +73,23 @@ pub(super) async fn probe(
 }
 
 struct UpstreamProbe<'a> {
-    /// As `serve` asks it.
+    /// On the credentials that the configuration gives refshim, else on the user's.
     upstream: Upstream,
-    /// Without credentials of refshim's own.
+    /// Without credentials.
     bare: Upstream,
     config: &'a Config,
-    upstream_config: &'a UpstreamConfig,
+    /// The key of the user's credentials: host and port.
+    host: &'a str,
 }
 
 impl UpstreamProbe<'_> {
     async fn fill(&self, report: &mut CheckReport, repository: Option<&RepositoryName>) -> Result<(), Problem> {
-        let login = self.log_in(report, repository).await?;
+        self.log_in(report, repository).await?;
+        let nobody = &Caller::anonymous();
         let Some(repository) = repository else {
             return Ok(());
         };
-        let all = match self.upstream.tags(repository, &login.caller).await? {
+        let all = match self.upstream.tags(repository, nobody).await? {
             Answer::Found(all) => all,
             Answer::Absent => {
                 return Err(Problem(
@@ -90,20 +98,20 @@ impl UpstreamProbe<'_> {
             }
             Answer::Refused(refusal) => return Err(Problem::refused(&refusal)),
         };
-        let seeks = self.upstream.calibrate(repository, &all, &login.caller).await?;
-        let (pages, link) = self.first_page(repository, all.len(), &login).await?;
+        let seeks = self.upstream.calibrate(repository, &all, nobody).await?;
+        let (pages, link) = self.first_page(repository, all.len()).await?;
         report.tags = Some(TagListReport {
             count: all.len(),
             pages,
             link,
             seeks,
         });
-        report.native_referrers = self.has_native_referrers(repository, &all, &login.caller).await?;
+        report.native_referrers = self.has_native_referrers(repository, &all, nobody).await?;
         Ok(())
     }
 
-    /// Whether the registry has the referrers API. Some that lack it answer as if it lacked the subject: only about one that it gave
-    /// is that a no.
+    /// Whether the registry has the referrers API. Some registries without it answer as if they lacked the subject, so only the answer
+    /// about a subject that the registry just gave is believed to say no.
     async fn has_native_referrers(
         &self,
         repository: &RepositoryName,
@@ -129,14 +137,9 @@ impl UpstreamProbe<'_> {
         )
     }
 
-    async fn log_in(&self, report: &mut CheckReport, repository: Option<&RepositoryName>) -> Result<LoggedIn, Problem> {
-        let request = LoginRequest {
-            upstream: &self.bare,
-            config: self.upstream_config,
-            host: self.upstream_config.url.authority(),
-            access: RequestedAccess::Read,
-        };
-        let reply = request.ping().await?;
+    /// Logs in on the credentials that the report then names. Fails where the registry cannot be asked or refuses them.
+    async fn log_in(&self, report: &mut CheckReport, repository: Option<&RepositoryName>) -> Result<(), Problem> {
+        let reply = self.bare.get("/v2/", &Caller::anonymous(), MAX_REPLY).await?;
         report.reachable = true;
         if !reply.status.is_success() && reply.status != StatusCode::UNAUTHORIZED {
             let status = reply.status.as_u16();
@@ -147,18 +150,14 @@ impl UpstreamProbe<'_> {
         report.authentication = Some(authentication(&challenges(&reply.headers)));
         if let Some(own) = &mut report.own_credentials {
             report.has_credentials = self.try_own(own, repository).await?;
-            return Ok(LoggedIn {
-                caller: Caller::anonymous(),
-                has_credentials: report.has_credentials,
-            });
+            return Ok(());
         }
-        let login = request.log_in(&reply, repository).await;
-        let login = login.map_err(|error| Problem(error.to_string()))?;
-        report.has_credentials = login.has_credentials;
-        Ok(login)
+        report.has_credentials = self.upstream.has_credentials().await?;
+        let login = log_in(&self.upstream, self.host, repository).await;
+        login.map_err(|error| Problem(error.to_string()))
     }
 
-    /// Whether there are any; that they are of no use is a problem.
+    /// Tries the credentials that the configuration gives refshim, and says whether there are some. Fails where they are of no use.
     async fn try_own(&self, own: &mut OwnCredentials, repository: Option<&RepositoryName>) -> Result<bool, Problem> {
         let trial = self.upstream.try_own_credentials(repository).await?;
         let (outcome, problem) = match trial {
@@ -184,12 +183,11 @@ impl UpstreamProbe<'_> {
         }
     }
 
-    /// Whether one name can be asked for, and how the next page is linked.
+    /// Whether the registry gives one name when one is asked for, and how it links the next page.
     async fn first_page(
         &self,
         repository: &RepositoryName,
         count: usize,
-        login: &LoggedIn,
     ) -> Result<(Option<bool>, Option<LinkForm>), Problem> {
         if count < 2 {
             return Ok((None, None));
@@ -197,7 +195,7 @@ impl UpstreamProbe<'_> {
         let path = format!("/v2/{repository}/tags/list?n=1");
         let reply = self
             .upstream
-            .get(&path, &login.caller, self.config.limits.tag_list_bytes)
+            .get(&path, &Caller::anonymous(), self.config.limits.tag_list_bytes)
             .await?;
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let names = body["tags"].as_array().map_or(0, Vec::len);
@@ -230,7 +228,7 @@ fn authentication(challenges: &[Challenge]) -> Authentication {
     }
 }
 
-/// What the operator should know.
+/// Adds what the operator should know or change.
 fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) {
     let mut advice = Vec::new();
     if report.reachable && report.repository.is_none() {
@@ -238,7 +236,8 @@ fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) 
     }
     if upstream.url.scheme() == "http" && matches!(&report.authentication, Some(a) if *a != Authentication::None) {
         advice.push(
-            "credentials travel in clear to an http:// upstream: use https:// unless it is on this machine".to_owned(),
+            "credentials are sent unencrypted to an http:// upstream: use https:// unless it is on this machine"
+                .to_owned(),
         );
     }
     if config.upstreams.len() > 1 && matches!(report.authentication, Some(Authentication::Bearer { .. })) {
@@ -256,7 +255,9 @@ fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) 
         ));
     }
     if report.native_referrers == Some(true) {
-        advice.push("the registry has a referrers API of its own: refshim adds what that does not list".to_owned());
+        advice.push(
+            "the registry has a referrers API of its own: refshim adds the links that it does not list".to_owned(),
+        );
     }
     report.advice = advice;
 }

@@ -1,4 +1,4 @@
-//! What was found out about one upstream.
+//! The report on one registry.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ pub(super) struct CheckReport {
     pub(super) name: String,
     pub(super) url: String,
     pub(super) reachable: bool,
-    /// Why the rest could not be found out.
+    /// What kept the rest from being found out.
     pub(super) problem: Option<String>,
     pub(super) authentication: Option<Authentication>,
-    /// Whether this machine holds credentials for it.
+    /// Whether there are credentials for the registry: in `ownCredentials`, else of the user's login on this machine.
     pub(super) has_credentials: bool,
     /// Those that `serve` would use instead of its callers'. `null` where it uses callers'.
     pub(super) own_credentials: Option<OwnCredentials>,
@@ -48,14 +48,14 @@ pub(super) struct OwnCredentials {
     pub(super) listen: SocketAddr,
 }
 
-/// What the registry made of them.
+/// What became of the credentials when they were tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CredentialCheckResult {
     Accepted,
-    /// Everybody is let in.
+    /// The registry lets everybody in.
     Unneeded,
-    /// The source has none.
+    /// Their source has none for the registry.
     Missing,
     Refused,
 }

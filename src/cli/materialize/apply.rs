@@ -1,4 +1,4 @@
-//! Writing what was planned.
+//! Writing the tags of a plan.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -11,13 +11,13 @@ use crate::registry::RawManifest;
 
 use super::plan::{Content, Plan, PlannedWrite};
 
-/// Tags written at once; each is written by nobody else here.
+/// Tags written at the same time. No two plans name the same tag.
 const PARALLEL: usize = 8;
 
 /// What became of one write; an error is why it could not be done.
 pub(super) type WriteResult = crate::cli::put::Put;
 
-/// Writes everything, or says of each what went wrong. A refusal of the caller ends it.
+/// Writes every tag, or says of each why not. A refusal of the user (401, 403) ends the work as an error.
 pub(super) async fn apply(session: &Session, plans: &[Plan]) -> Result<Vec<Vec<WriteResult>>, CliError> {
     let mut outcomes = Vec::new();
     for plan in plans {
@@ -32,7 +32,7 @@ async fn apply_one(session: &Session, write: &PlannedWrite) -> Result<WriteResul
     let raw = match &write.content {
         Content::Same(same) => {
             let Some(raw) = session.raw_manifest(&Reference::Digest(same.digest.clone())).await? else {
-                return Ok(Err(format!("{} is gone meanwhile", same.digest)));
+                return Ok(Err(format!("{} was deleted meanwhile", same.digest)));
             };
             raw
         }

@@ -1,4 +1,4 @@
-//! Reading what a plan must know. Whatever cannot be read fails the whole: a plan made of half a scan would lose links.
+//! Reading what plans are made from. An error in any part is an error of the whole: a plan from half a scan would lose links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::registry::{RawManifest, TagNames, UpstreamError};
 use super::As;
 use super::plan::{self, Carrier, Existing, FoundReferrer, OtherEntry, Plan};
 
-/// Subjects looked at at once; each asks for several things.
+/// Subjects read at the same time, each with several requests.
 const PARALLEL: usize = 8;
 
 pub(super) struct Gather<'a> {
@@ -130,7 +130,7 @@ impl<'a> Gather<'a> {
         Ok(tag_scheme::proposal_d_tag(subject, &own.digest, &kind))
     }
 
-    /// The referrers tag as it is. One that no listing has was made up on the way: by refshim.
+    /// The referrers tag as the registry has it. One that is in no listing was synthesised by a refshim in front of the registry.
     async fn existing(&self, tag: &Tag, found: &[FoundReferrer]) -> Result<Existing, CliError> {
         if !self.names.contains(tag.as_str()) {
             return Ok(Existing::default());

@@ -1,4 +1,4 @@
-//! What is to be written so that links are there in another dialect. Pure: everything that it must know is given.
+//! Which tags have to be written so that links exist in another dialect. Pure: what the registry holds is passed in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,7 +161,7 @@ pub(super) fn proposal_d(subject: &Digest, found: &[FoundReferrer]) -> Plan {
     plan
 }
 
-/// One index of all referrers under `tag`. Descriptors are built from the manifests: stored ones lie.
+/// One index of all referrers under `tag`. Descriptors are built from the manifests, because stored ones may be wrong.
 pub(super) fn referrers_tag(subject: &Digest, tag: &Tag, found: &[FoundReferrer], existing: &Existing) -> Plan {
     let mut plan = Plan::new(subject);
     let stored = match (&existing.digest, &existing.index) {

@@ -1,6 +1,9 @@
 //! The subcommands that do one thing and end.
 
 use serde_json::Value;
+use tokio::process::Command;
+
+use super::Tools;
 
 /// What a run ended with.
 #[derive(Debug)]
@@ -35,11 +38,24 @@ impl Ended {
 
 /// Runs `refshim …` without anybody's settings or credentials.
 pub async fn refshim(arguments: &[&str]) -> Ended {
-    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_refshim"))
-        .args(arguments)
-        .env_clear()
-        .kill_on_drop(true)
-        .output();
+    run(arguments, &mut program()).await
+}
+
+/// Runs `refshim …` as somebody whose home, with the logins and helpers in it, is the tools' folder.
+pub async fn refshim_of(tools: &Tools, arguments: &[&str]) -> Ended {
+    let mut program = program();
+    program.env("HOME", tools.folder()).env("PATH", tools.folder());
+    run(arguments, &mut program).await
+}
+
+fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_refshim"));
+    program.env_clear().kill_on_drop(true);
+    program
+}
+
+async fn run(arguments: &[&str], program: &mut Command) -> Ended {
+    let run = program.args(arguments).output();
     let output = super::within(&format!("refshim {arguments:?}"), run).await;
     let output = output.expect("refshim runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");

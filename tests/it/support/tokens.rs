@@ -1,7 +1,6 @@
 //! A token server: it signs who may do what where, and a registry with `auth: token` believes it.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,18 +9,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use refshim::testing::demo::{Serving, serve};
-use refshim::testing::http::body::{Body, BoxError};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::certificate;
 use super::registry::Builder;
+use super::service::Service;
 
 const SERVICE: &str = "registry.tests";
 const ISSUER: &str = "tokens.tests";
@@ -34,7 +31,7 @@ pub type User = (&'static str, &'static str);
 /// A running token server.
 pub struct TokenService {
     shared: Arc<Shared>,
-    serving: Serving,
+    service: Service,
     folder: tempfile::TempDir,
 }
 
@@ -45,6 +42,8 @@ struct Shared {
 struct State {
     signer: Signer,
     passwords: HashMap<&'static str, &'static str>,
+    /// What is exchanged for tokens of whom.
+    identities: HashMap<String, &'static str>,
     /// By user (`None`: whoever gives no name) and repository, the actions.
     grants: HashMap<(Option<&'static str>, &'static str), Vec<&'static str>>,
 }
@@ -55,20 +54,17 @@ impl TokenService {
         let state = State {
             signer: Signer::new(folder.path()),
             passwords: HashMap::new(),
+            identities: HashMap::new(),
             grants: HashMap::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let answering = shared.clone();
-        let serving = serve(listener.expect("a loopback port"), move |request| {
-            let answer = answering.answer(request.uri().query().unwrap_or_default(), request.headers());
-            async move { Ok::<_, BoxError>(answer) }
-        });
+        let service = Service::start(move |request| answering.answer(request)).await;
         Self {
             shared,
-            serving: serving.expect("a listening token server"),
+            service,
             folder,
         }
     }
@@ -79,7 +75,7 @@ impl TokenService {
     }
 
     pub fn realm(&self) -> String {
-        format!("http://{}/token", self.serving.address())
+        format!("{}/token", self.service.url())
     }
 
     fn certificates(&self) -> PathBuf {
@@ -93,6 +89,14 @@ impl TokenService {
             let key = (user.map(|(name, _)| name), repository);
             state.grants.insert(key, actions.to_vec());
         });
+    }
+
+    /// What this user's clients keep in place of a password, after a login in a browser.
+    pub fn identity(&self, user: User) -> String {
+        let identity = format!("identity-{:032x}", rand::random::<u128>());
+        self.shared
+            .change(|state| state.identities.insert(identity.clone(), user.0));
+        identity
     }
 
     /// The next tokens of a user say nothing of `repository`. Those that are out there stay good.
@@ -121,27 +125,36 @@ impl Shared {
         change(&mut self.state.lock().expect("no test panics in here"))
     }
 
-    fn answer(&self, query: &str, headers: &HeaderMap) -> Response<Body> {
-        let parameters: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    /// A GET asks with a password or nobody's name (distribution's "Token Authentication"), a POST with an identity token ("OAuth2").
+    fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let is_exchange = request.method() == Method::POST;
+        let query = request.uri().query().unwrap_or_default();
+        let parameters = if is_exchange { request.body() } else { query.as_bytes() };
+        let parameters: Vec<(String, String)> = url::form_urlencoded::parse(parameters).into_owned().collect();
         let scopes = parameters.iter().filter(|(name, _)| name == "scope");
         let scopes: Vec<&str> = scopes.flat_map(|(_, scope)| scope.split(' ')).collect();
         let token = self.change(|state| {
-            let user = state.user(headers)?;
+            let user = match is_exchange {
+                true => Some(state.exchanging(&parameters)?),
+                false => state.user(request.headers())?,
+            };
             Some(state.token(user, &scopes, LIFETIME))
         });
-        let Some(token) = token else {
-            return refused();
-        };
-        let answer = json!({"token": token, "expires_in": LIFETIME}).to_string();
-        let mut response = Response::new(Body::from(Bytes::from(answer)));
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-        response
+        let field = if is_exchange { "access_token" } else { "token" };
+        token.map_or_else(refused, |token| given(field, &token))
     }
 }
 
-fn refused() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+fn given(field: &str, token: &str) -> Response<Bytes> {
+    let answer = json!({field: token, "expires_in": LIFETIME}).to_string();
+    let mut response = Response::new(Bytes::from(answer));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+fn refused() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let basic = HeaderValue::from_static("Basic realm=\"tokens\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, basic);
@@ -163,6 +176,14 @@ impl State {
         known
             .find(|&(known, right)| (*known, *right) == (name, password))
             .map(|(name, _)| Some(*name))
+    }
+
+    /// Whose identity token a form exchanges. `None` for one that is not known, and for a form that is not as the specification has it.
+    fn exchanging(&self, form: &[(String, String)]) -> Option<&'static str> {
+        let value = |name: &str| Some(form.iter().find(|(key, _)| key == name)?.1.as_str());
+        let is_whole = value("grant_type") == Some("refresh_token") && value("service") == Some(SERVICE);
+        value("client_id").filter(|id| is_whole && !id.is_empty())?;
+        self.identities.get(value("refresh_token")?).copied()
     }
 
     fn token(&self, user: Option<&'static str>, scopes: &[&str], lifetime: i64) -> String {

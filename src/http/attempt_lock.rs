@@ -7,10 +7,10 @@ use tokio::time::Instant;
 type FailedAttempt<E> = Option<(Instant, E)>;
 
 /// `E` says why there was nothing to be had.
-pub(super) struct AttemptLock<E>(Mutex<FailedAttempt<E>>);
+pub(crate) struct AttemptLock<E>(Mutex<FailedAttempt<E>>);
 
 /// Nobody else asks until it is dropped.
-pub(super) struct Attempt<'a, E>(MutexGuard<'a, FailedAttempt<E>>);
+pub(crate) struct Attempt<'a, E>(MutexGuard<'a, FailedAttempt<E>>);
 
 impl<E> Default for AttemptLock<E> {
     fn default() -> Self {
@@ -21,7 +21,7 @@ impl<E> Default for AttemptLock<E> {
 impl<E: Clone> AttemptLock<E> {
     /// Waits for a turn: then what was asked for may have been found by others. An error is that of somebody who failed while
     /// this waited; a queue in which each waits for a failure of its own could last for hours.
-    pub(super) async fn wait(&self) -> Result<Attempt<'_, E>, E> {
+    pub(crate) async fn wait(&self) -> Result<Attempt<'_, E>, E> {
         let since = Instant::now();
         let failed = self.0.lock().await;
         match &*failed {
@@ -33,7 +33,7 @@ impl<E: Clone> AttemptLock<E> {
 
 impl<E> Attempt<'_, E> {
     /// Nothing was found, also for those who wait.
-    pub(super) fn failed(mut self, error: E) {
+    pub(crate) fn failed(mut self, error: E) {
         *self.0 = Some((Instant::now(), error));
     }
 }

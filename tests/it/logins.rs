@@ -214,7 +214,6 @@ async fn a_token_that_ends_during_the_work_is_fetched_again() {
     let tools = Tools::new();
     tools.log_in(&authority, ROBOT.0, ROBOT.1);
     let challenge = format!("Bearer realm=\"{}\",service=\"registry.tests\"", tokens.realm());
-    // The listing is the second thing that is asked, and the deletion one of the last.
     let ended = || Fault::answer(401, &[("www-authenticate", &challenge)], "");
     link.fail_times(1, ended(), |seen| seen.path.contains("/tags/list"));
     link.fail_times(1, ended(), |seen| seen.method == Method::DELETE);
@@ -270,9 +269,8 @@ async fn a_scheme_that_refshim_does_not_know_is_named() {
         seen.path.starts_with("/v2/")
     });
     let authority = fake.endpoint().authority().to_owned();
-    let tools = Tools::new();
+    let (tools, image) = (Tools::new(), format!("{authority}/{APP}:v1"));
     tools.log_in(&authority, ROBOT.0, ROBOT.1);
-    let image = format!("{authority}/{APP}:v1");
     let error = refshim_of(&tools, &["referrers", &image]).await.refused(1);
     assert!(
         error.contains("Negotiate") && error.contains("Basic and Bearer"),

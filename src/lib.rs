@@ -12,9 +12,9 @@
 //! proxy     ─► ui render referrers registry auth http config metrics oci
 //! ui        ─► oci
 //! render    ─► oci
-//! referrers ─► cache registry config oci
-//! cache     ─► oci
-//! registry  ─► auth http tls config oci
+//! referrers ─► cache registry config metrics oci
+//! cache     ─► metrics oci
+//! registry  ─► auth http tls config metrics oci
 //! auth      ─► http
 //! http      ─► tls config
 //! tls       ─► config

@@ -1,43 +1,39 @@
-//! Counters as Prometheus reads them. The layers below only count; names and labels are made here, when somebody asks.
+//! What `/metrics` prints: every metric's name and help text. The layers below count, and know the labels.
 
 mod certificates;
-mod stores;
+mod redis;
 
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::info::Info;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::AdminSources;
-use crate::metrics::{Endpoint, LATENCY_BOUNDS, Metrics};
-use crate::oci::LinkSource;
-use crate::referrers::{AnsweredFrom, ResolveCounts, Resolver};
-use crate::registry::BackoffOutcome;
+use crate::metrics::{FixedFamily, LabelSet, Metrics};
+use crate::referrers::Resolver;
 use certificates::Certificates;
-use stores::Stores;
-
-const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+use redis::Redis;
 
 /// Everything that `/metrics` shows.
 pub(super) fn registry(watched: AdminSources) -> Registry {
     let mut registry = Registry::with_prefix("refshim");
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "What is running", version);
-    registry.register_collector(Box::new(RequestCollector(watched.metrics)));
-    registry.register_collector(Box::new(Stores(watched.cache)));
+    register_requests(&mut registry, &watched.metrics);
+    register_upstreams(&mut registry, &watched.resolvers);
+    let help = "Lookups in the cache, by what was looked up and which tier held it";
+    registry.register("cache_lookups", help, watched.cache.lookups().clone());
+    registry.register_collector(Box::new(Redis(watched.cache)));
     let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
     registry.register_collector(Box::new(Certificates {
         listeners: watched.listeners,
         upstreams: upstreams.collect(),
     }));
-    registry.register_collector(Box::new(UpstreamCollector(watched.resolvers)));
     registry
 }
 
@@ -48,195 +44,89 @@ pub(super) fn text(registry: &Registry) -> Result<String, fmt::Error> {
 }
 
 /// What callers asked for.
-struct RequestCollector(Arc<Metrics>);
-
-impl fmt::Debug for RequestCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Callers")
-    }
+fn register_requests(registry: &mut Registry, metrics: &Metrics) {
+    let help = "Requests answered, by endpoint and class of status";
+    registry.register("requests", help, metrics.requests.clone());
+    let help = "From a request to the head of its answer";
+    registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.latency.clone());
+    let help = "Bytes of response bodies sent to callers";
+    registry.register_with_unit("response", help, Unit::Bytes, metrics.bytes_sent.clone());
+    let help = "Requests being answered, bodies included";
+    registry.register("requests_in_flight", help, metrics.in_flight.clone());
+    registry.register(
+        "connections",
+        "Open connections of callers",
+        metrics.connections.clone(),
+    );
+    let help = "Requests that met a defect of refshim";
+    registry.register("panics", help, metrics.panics.clone());
 }
-
-impl Collector for RequestCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let metrics = &self.0;
-        self.requests(&mut encoder)?;
-        self.durations(&mut encoder)?;
-        self.bytes(&mut encoder)?;
-        let gauges = [
-            (
-                "requests_in_flight",
-                "Requests being answered, bodies included",
-                metrics.in_flight(),
-            ),
-            ("connections", "Open connections of callers", metrics.connections()),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        let panics = ConstCounter::new(metrics.panics());
-        let help = "Requests that met a defect of refshim";
-        panics.encode(encoder.encode_descriptor("panics", help, None, panics.metric_type())?)
-    }
-}
-
-impl RequestCollector {
-    fn requests(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Requests answered, by endpoint and class of status";
-        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
-        for endpoint in Endpoint::ALL {
-            let by_class = self.0.read(endpoint).by_class;
-            for (status, count) in STATUS_CLASSES.into_iter().zip(by_class).filter(|(_, count)| *count > 0) {
-                let labels = [("endpoint", endpoint.as_str()), ("status", status)];
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn durations(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "From a request to the head of its answer";
-        let mut family =
-            encoder.encode_descriptor("request_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for endpoint in Endpoint::ALL {
-            let reading = self.0.read(endpoint);
-            let count: u64 = reading.by_latency.iter().sum();
-            if count == 0 {
-                continue;
-            }
-            let bounds = LATENCY_BOUNDS.into_iter().chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(reading.by_latency).collect();
-            let labels = [("endpoint", endpoint.as_str())];
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                reading.latency_seconds,
-                count,
-                &buckets,
-                None,
-            )?;
-        }
-        Ok(())
-    }
-
-    fn bytes(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Bytes of response bodies sent to callers";
-        let mut family = encoder.encode_descriptor("response", help, Some(&Unit::Bytes), MetricType::Counter)?;
-        for endpoint in Endpoint::ALL {
-            let sent = self.0.read(endpoint).bytes_sent;
-            if sent > 0 {
-                ConstCounter::new(sent).encode(family.encode_family(&[("endpoint", endpoint.as_str())])?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One counter of a resolver.
-type Reading = fn(&ResolveCounts) -> u64;
 
 /// What the upstreams were asked, and what that told.
-struct UpstreamCollector(Vec<Arc<Resolver>>);
+fn register_upstreams(registry: &mut Registry, resolvers: &[Arc<Resolver>]) {
+    let requests = PerUpstream::of(resolvers, |resolver| resolver.upstream().requests());
+    let help = "Requests to upstreams, by what they were for and how they ended";
+    registry.register("upstream_requests", help, requests);
+    let held_back = PerUpstream::of(resolvers, |resolver| resolver.upstream().held_back());
+    let help = "Reads of scans held back from an upstream that limits requests or fails";
+    registry.register("scan_reads_held_back", help, held_back);
+    let answers = PerUpstream::of(resolvers, |resolver| &resolver.counts().answers);
+    let help = "Questions for referrers, by where the answer came from";
+    registry.register("answers", help, answers);
+    let links = PerUpstream::of(resolvers, |resolver| &resolver.counts().links);
+    registry.register("links", "Links that scans found, once for each dialect", links);
+    let scans = PerUpstream::of(resolvers, |resolver| &resolver.counts().scans);
+    registry.register("scans", "Scans for referrers, failed ones included", scans);
+    let failed = PerUpstream::of(resolvers, |resolver| &resolver.counts().failed_scans);
+    registry.register("scans_failed", "Scans that could not be finished", failed);
+    let by_names = PerUpstream::of(resolvers, |resolver| &resolver.counts().scans_by_names);
+    let help = "Scans that read link tags only, whose lists say nothing about what stands behind ordinary tags";
+    registry.register("scans_by_names", help, by_names);
+    let cuts = PerUpstream::of(resolvers, |resolver| &resolver.counts().depth_cuts);
+    let help = "Ordinary tags behind which not everything was read";
+    registry.register("depth_cuts", help, cuts);
+    let skipped = PerUpstream::of(resolvers, |resolver| &resolver.counts().skipped_manifests);
+    let help = "Manifests whose content cannot be believed";
+    registry.register("manifests_skipped", help, skipped);
+}
 
-impl fmt::Debug for UpstreamCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Upstreams")
+/// The same metric of each upstream, whose name is the first label.
+#[derive(Debug)]
+struct PerUpstream<M>(Vec<(String, M)>);
+
+impl<M: Clone> PerUpstream<M> {
+    fn of(resolvers: &[Arc<Resolver>], metric: impl Fn(&Resolver) -> &M) -> Self {
+        let named = |resolver: &Arc<Resolver>| (resolver.upstream().name().to_owned(), metric(resolver).clone());
+        Self(resolvers.iter().map(named).collect())
     }
 }
 
-impl Collector for UpstreamCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        self.requests(&mut encoder)?;
-        self.held_back(&mut encoder)?;
-        self.answers(&mut encoder)?;
-        self.links(&mut encoder)?;
-        let scans: [(_, _, Reading); 5] = [
-            (
-                "scans",
-                "Scans for referrers, failed ones included",
-                ResolveCounts::scans,
-            ),
-            (
-                "scans_failed",
-                "Scans that could not be finished",
-                ResolveCounts::failed_scans,
-            ),
-            (
-                "manifests_skipped",
-                "Manifests whose content cannot be believed",
-                ResolveCounts::skipped_manifests,
-            ),
-            (
-                "scans_by_names",
-                "Scans that read link tags only, whose lists say nothing about what stands behind ordinary tags",
-                ResolveCounts::scans_by_names,
-            ),
-            (
-                "depth_cuts",
-                "Ordinary tags behind which not everything was read",
-                ResolveCounts::depth_cuts,
-            ),
-        ];
-        for (name, help, count) in scans {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for resolver in &self.0 {
-                let labels = [("upstream", resolver.upstream().name())];
-                ConstCounter::new(count(resolver.counts())).encode(family.encode_family(&labels)?)?;
-            }
+impl EncodeMetric for PerUpstream<Counter> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (upstream, counter) in &self.0 {
+            counter.encode(encoder.encode_family(&[("upstream", upstream.as_str())])?)?;
         }
         Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
     }
 }
 
-impl UpstreamCollector {
-    fn requests(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Requests to upstreams, by what they were for and how they ended";
-        let mut family = encoder.encode_descriptor("upstream_requests", help, None, MetricType::Counter)?;
-        for upstream in self.0.iter().map(|resolver| resolver.upstream()) {
-            for (kind, outcome, count) in upstream.requests().iter().filter(|(_, _, count)| *count > 0) {
-                let labels = [
-                    ("upstream", upstream.name()),
-                    ("kind", kind.as_str()),
-                    ("outcome", outcome.as_str()),
-                ];
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+impl<L: LabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for PerUpstream<FixedFamily<L, M>> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (upstream, family) in &self.0 {
+            for (labels, metric) in family.iter() {
+                let labels = ([("upstream", upstream.as_str())], labels.pairs());
+                metric.encode(encoder.encode_family(&labels)?)?;
             }
         }
         Ok(())
     }
 
-    fn held_back(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Reads of scans held back from an upstream that limits requests or fails";
-        let mut family = encoder.encode_descriptor("scan_reads_held_back", help, None, MetricType::Counter)?;
-        for upstream in self.0.iter().map(|resolver| resolver.upstream()) {
-            for held in BackoffOutcome::ALL {
-                let labels = [("upstream", upstream.name()), ("how", held.as_str())];
-                ConstCounter::new(upstream.held_back().get(held)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn answers(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Questions for referrers, by where the answer came from";
-        let mut family = encoder.encode_descriptor("answers", help, None, MetricType::Counter)?;
-        for resolver in &self.0 {
-            for from in AnsweredFrom::ALL {
-                let labels = [("upstream", resolver.upstream().name()), ("from", from.as_str())];
-                ConstCounter::new(resolver.counts().answers(from)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn links(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let help = "Links that scans found, once for each dialect";
-        let mut family = encoder.encode_descriptor("links", help, None, MetricType::Counter)?;
-        for resolver in &self.0 {
-            for source in LinkSource::ALL {
-                let labels = [("upstream", resolver.upstream().name()), ("dialect", source.as_str())];
-                ConstCounter::new(resolver.counts().links(source)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+    fn metric_type(&self) -> MetricType {
+        M::TYPE
     }
 }
 
@@ -247,6 +137,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::metrics::Endpoint;
 
     #[test]
     fn counters_are_printed_with_their_labels() {
@@ -275,5 +166,11 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }
+        let of_others = text.lines().filter(|line| line.contains("endpoint=\"ping\""));
+        assert_eq!(
+            of_others.count(),
+            0,
+            "series appear when they are first counted:\n{text}"
+        );
     }
 }

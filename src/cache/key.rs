@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::epoch::{Epoch, WriteId};
+use crate::metrics::label;
 use crate::oci::weight::shared_text;
 
 /// One repository of one upstream: nothing is ever shared beyond it.
@@ -43,67 +44,33 @@ impl fmt::Debug for RepositoryKey {
     }
 }
 
-/// What is remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A manifest by its digest: immutable, but it can be deleted.
-    Manifest,
-    /// A small blob by its digest: immutable.
-    Blob,
-    /// The digest that a tag pointed at.
-    Tag,
-    /// All tag names of a repository.
-    TagList,
-    /// The links behind a repository's ordinary tags.
-    OrdinaryTags,
-    /// Links learned from manifests that passed through.
-    Observed,
-    /// The finished list of one subject.
-    Answer,
-    /// An index that refshim made itself, by its digest.
-    Synthesised,
-    /// That a repository has many ordinary tags.
-    Large,
-    /// That the registry's own referrers API has answered in a repository.
-    NativeApi,
-    /// That a repository's tag listing lacks tags that are there.
-    Partial,
-    /// Tags that refshim wrote a while ago, by what they link to.
-    Written,
-}
-
-impl Kind {
-    pub const ALL: [Self; 12] = [
-        Self::Manifest,
-        Self::Blob,
-        Self::Tag,
-        Self::TagList,
-        Self::OrdinaryTags,
-        Self::Observed,
-        Self::Answer,
-        Self::Synthesised,
-        Self::Large,
-        Self::NativeApi,
-        Self::Partial,
-        Self::Written,
-    ];
-
-    /// As a metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Blob => "blob",
-            Self::Tag => "tag",
-            Self::TagList => "tag_list",
-            Self::OrdinaryTags => "deep",
-            Self::Observed => "learned",
-            Self::Answer => "answer",
-            Self::Synthesised => "synthesised",
-            Self::Large => "large",
-            Self::NativeApi => "native_api",
-            Self::Partial => "partial",
-            Self::Written => "written",
-        }
+label! {
+    /// What is remembered.
+    pub enum Kind: "entry" {
+        /// A manifest by its digest: immutable, but it can be deleted.
+        Manifest = "manifest",
+        /// A small blob by its digest: immutable.
+        Blob = "blob",
+        /// The digest that a tag pointed at.
+        Tag = "tag",
+        /// All tag names of a repository.
+        TagList = "tag_list",
+        /// The links behind a repository's ordinary tags.
+        OrdinaryTags = "deep",
+        /// Links learned from manifests that passed through.
+        Observed = "learned",
+        /// The finished list of one subject.
+        Answer = "answer",
+        /// An index that refshim made itself, by its digest.
+        Synthesised = "synthesised",
+        /// That a repository has many ordinary tags.
+        Large = "large",
+        /// That the registry's own referrers API has answered in a repository.
+        NativeApi = "native_api",
+        /// That a repository's tag listing lacks tags that are there.
+        Partial = "partial",
+        /// Tags that refshim wrote a while ago, by what they link to.
+        Written = "written",
     }
 }
 

@@ -177,7 +177,7 @@ impl Cache {
             }
             _ => in_memory(own),
         };
-        self.lookups.add(key.kind(), tier);
+        self.lookups.get((key.kind(), tier)).inc();
         let found = found?;
         Some(CacheEntry {
             value: found.value,

@@ -88,7 +88,7 @@ impl Gateway {
             Err(panic) => Err(panic),
         };
         let response = answered.unwrap_or_else(|_| {
-            self.metrics.panicked();
+            self.metrics.panics.inc();
             panicked()
         });
         observer.watch(response)

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::peer::Peer;
 use crate::http::body::{Body, BoxError};
 use crate::http::trace_context::{self, TraceContext};
-use crate::metrics::{Endpoint, Gauge, Metrics};
+use crate::metrics::{Endpoint, GaugeGuard, Metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ones of callers are not taken over.
@@ -35,7 +35,7 @@ pub(super) struct Observer {
     span: tracing::Span,
     started: Instant,
     /// Raised until the body has gone out.
-    _in_flight: Gauge,
+    _in_flight: GaugeGuard,
 }
 
 impl Observer {

@@ -1,118 +1,82 @@
 //! What resolving did since start-up: how questions were answered, and what scans met.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use prometheus_client::metrics::counter::Counter;
 
+use crate::metrics::{CounterFamily, Label, label};
 use crate::oci::{LinkSource, ReferrerList};
 
-/// How a question for referrers was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnsweredFrom {
-    /// From a fresh answer: the upstream was not asked.
-    Fresh,
-    /// From an older one, which is refreshed behind it.
-    Refreshing,
-    /// From a scan, one's own or somebody else's.
-    Scan,
-    /// From an old one, because the upstream fails.
-    Stale,
-    /// Not at all: refused, or an error.
-    Nothing,
-}
-
-impl AnsweredFrom {
-    pub const ALL: [Self; 5] = [Self::Fresh, Self::Refreshing, Self::Scan, Self::Stale, Self::Nothing];
-
-    /// As a metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Refreshing => "refreshing",
-            Self::Scan => "scan",
-            Self::Stale => "stale",
-            Self::Nothing => "nothing",
-        }
+label! {
+    /// How a question for referrers was answered.
+    pub enum AnsweredFrom: "from" {
+        /// From a fresh answer: the upstream was not asked.
+        Fresh = "fresh",
+        /// From an older one, which is refreshed behind it.
+        Refreshing = "refreshing",
+        /// From a scan, one's own or somebody else's.
+        Scan = "scan",
+        /// From an old one, because the upstream fails.
+        Stale = "stale",
+        /// Not at all: refused, or an error.
+        Nothing = "nothing",
     }
 }
 
-/// Counters of one upstream's resolver.
-#[derive(Debug, Default)]
+impl Label for LinkSource {
+    const NAME: &'static str = "dialect";
+    const VALUES: &'static [Self] = &Self::ALL;
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Counters of one upstream's resolver. Clones share them.
+#[derive(Clone, Debug)]
 pub struct ResolveCounts {
-    answers: [AtomicU64; AnsweredFrom::ALL.len()],
-    links: [AtomicU64; LinkSource::ALL.len()],
-    scans: AtomicU64,
-    failed_scans: AtomicU64,
-    skipped: AtomicU64,
-    depth_cuts: AtomicU64,
-    by_names: AtomicU64,
+    pub answers: CounterFamily<AnsweredFrom>,
+    /// Links in the answers of scans, once for each dialect in which they were found.
+    pub links: CounterFamily<LinkSource>,
+    /// Scans that came to an end, failed ones included.
+    pub scans: Counter,
+    pub failed_scans: Counter,
+    /// Manifests that were left out because their content cannot be believed.
+    pub skipped_manifests: Counter,
+    /// Ordinary tags behind which not everything was read.
+    pub depth_cuts: Counter,
+    /// Scans that read link tags only: what they did not find may stand behind an ordinary tag.
+    pub scans_by_names: Counter,
+}
+
+impl Default for ResolveCounts {
+    fn default() -> Self {
+        Self {
+            answers: CounterFamily::from_zero(),
+            links: CounterFamily::from_zero(),
+            scans: Counter::default(),
+            failed_scans: Counter::default(),
+            skipped_manifests: Counter::default(),
+            depth_cuts: Counter::default(),
+            scans_by_names: Counter::default(),
+        }
+    }
 }
 
 impl ResolveCounts {
-    pub(super) fn answered(&self, from: AnsweredFrom) {
-        add(&self.answers[from as usize]);
-    }
-
+    /// Counts a scan and what it found; `None` where it failed.
     pub(super) fn scanned(&self, links: Option<&ReferrerList>) {
-        add(&self.scans);
+        self.scans.inc();
         let Some(links) = links else {
-            return add(&self.failed_scans);
+            self.failed_scans.inc();
+            return;
         };
         for source in links.referrers.iter().flat_map(|referrer| &referrer.sources) {
-            add(&self.links[*source as usize]);
+            self.links.get(*source).inc();
         }
     }
-
-    pub(super) fn skipped(&self) {
-        add(&self.skipped);
-    }
-
-    pub(super) fn depth_cut(&self) {
-        add(&self.depth_cuts);
-    }
-
-    pub(super) fn read_by_names(&self) {
-        add(&self.by_names);
-    }
-
-    pub fn answers(&self, from: AnsweredFrom) -> u64 {
-        get(&self.answers[from as usize])
-    }
-
-    /// Links in the answers of scans, once for each dialect in which they were found.
-    pub fn links(&self, source: LinkSource) -> u64 {
-        get(&self.links[source as usize])
-    }
-
-    /// Scans that came to an end, failed ones included.
-    pub fn scans(&self) -> u64 {
-        get(&self.scans)
-    }
-
-    pub fn failed_scans(&self) -> u64 {
-        get(&self.failed_scans)
-    }
-
-    /// Manifests that were left out because their content cannot be believed.
-    pub fn skipped_manifests(&self) -> u64 {
-        get(&self.skipped)
-    }
-
-    /// Ordinary tags behind which not everything was read.
-    pub fn depth_cuts(&self) -> u64 {
-        get(&self.depth_cuts)
-    }
-
-    /// Scans that read link tags only: what they did not find may stand behind an ordinary tag.
-    pub fn scans_by_names(&self) -> u64 {
-        get(&self.by_names)
-    }
-}
-
-fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-fn get(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -120,12 +84,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_stand_where_their_counters_are() {
-        for (position, from) in AnsweredFrom::ALL.into_iter().enumerate() {
-            assert_eq!(from as usize, position);
-        }
-        for (position, source) in LinkSource::ALL.into_iter().enumerate() {
-            assert_eq!(source as usize, position);
+    fn dialects_stand_where_their_counters_are() {
+        for (place, source) in LinkSource::ALL.into_iter().enumerate() {
+            assert_eq!(source as usize, place);
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct ManifestStore {
     pub cache: Arc<Cache>,
     /// A manifest that the upstream gives proves its caller's right to read.
     pub access: Arc<AccessList>,
-    pub counts: Arc<ResolveCounts>,
+    pub counts: ResolveCounts,
     /// Largest original in an envelope, in bytes.
     pub limit: usize,
 }
@@ -71,7 +71,7 @@ impl ManifestStore {
         match error {
             UpstreamError::Content(reason) => {
                 tracing::warn!(what, reason, "content that cannot be believed; skipped");
-                self.counts.skipped();
+                self.counts.skipped_manifests.inc();
                 Ok(())
             }
             other => Err(other.into()),
@@ -83,14 +83,14 @@ impl ManifestStore {
         if manifest.odd_entries > 0 {
             let entries = manifest.odd_entries;
             tracing::warn!(what, entries, "an index lists entries that name no digest; skipped");
-            (0..entries).for_each(|_| self.counts.skipped());
+            self.counts.skipped_manifests.inc_by(entries as u64);
         }
     }
 
     /// Says that not all that stands behind a tag was read: whoever looks for a link there must see why it is not listed.
     pub fn cut_short(&self, tag: &Tag, reason: &str) {
         tracing::warn!(%tag, reason, "depth cut: not all that stands behind this ordinary tag was read");
-        self.counts.depth_cut();
+        self.counts.depth_cuts.inc();
     }
 
     /// The manifest with this digest; remembered ones cost nothing.

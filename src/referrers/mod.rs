@@ -38,7 +38,7 @@ mod subjects;
 mod warm;
 mod written_tags;
 
-pub use counts::{AnsweredFrom, ResolveCounts};
+pub use counts::AnsweredFrom;
 pub use error::ResolveError;
 pub use remembered::{Given, Known, RememberedManifest, ServedHeaders};
 pub use resolver::{Lookup, Resolver};

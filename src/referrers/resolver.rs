@@ -72,7 +72,7 @@ impl Resolver {
             cache: cache.clone(),
             access: access.clone(),
             limit: limits.manifest_bytes,
-            counts: Arc::default(),
+            counts: ResolveCounts::default(),
         };
         Self {
             listings: TagListings::new(upstream.clone(), cache.clone(), access.clone(), SCAN_DEADLINE),

@@ -129,7 +129,7 @@ impl Backoff {
         Self {
             backoff: backoff.time_to_idle(2 * LONGEST_ASKED).build(),
             one_credential,
-            counts: BackoffCounts::default(),
+            counts: BackoffCounts::from_zero(),
             changed: Notify::new(),
         }
     }
@@ -144,11 +144,11 @@ impl Backoff {
         let mut waited = false;
         while let Some(pause) = self.current(asker) {
             if pause.until > deadline {
-                self.counts.add(BackoffOutcome::GivenUp);
+                self.counts.get(BackoffOutcome::GivenUp).inc();
                 return Err(pause.into());
             }
             if !std::mem::replace(&mut waited, true) {
-                self.counts.add(BackoffOutcome::Waited);
+                self.counts.get(BackoffOutcome::Waited).inc();
             }
             sleep_until(pause.until).await;
         }

@@ -129,7 +129,7 @@ struct Counted<'a> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.counts.add(self.kind, self.outcome);
+        self.counts.get((self.kind, self.outcome)).inc();
     }
 }
 

@@ -69,6 +69,38 @@ async fn metrics_count_callers_and_upstream_requests() {
 }
 
 #[tokio::test]
+async fn every_upstream_has_its_series_from_the_start() {
+    let proxy = Refshim::bare()
+        .config(
+            r#"
+            [[upstream]]
+            name = "one"
+            url = "http://127.0.0.1:9"
+            [[upstream]]
+            name = "two"
+            url = "http://127.0.0.1:9"
+            prefix = "two"
+            "#,
+        )
+        .start()
+        .await;
+    let text = proxy.admin().get("/metrics").await.expect_status(200).text();
+    for upstream in ["one", "two"] {
+        for series in [
+            format!("refshim_answers_total{{upstream=\"{upstream}\",from=\"fresh\"}} 0"),
+            format!("refshim_links_total{{upstream=\"{upstream}\",dialect=\"cosign-tag\"}} 0"),
+            format!("refshim_scans_total{{upstream=\"{upstream}\"}} 0"),
+            format!("refshim_scan_reads_held_back_total{{upstream=\"{upstream}\",how=\"given-up\"}} 0"),
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series}\nnot in\n{text}");
+        }
+    }
+    let families: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+    let names: std::collections::BTreeSet<&str> = families.iter().copied().collect();
+    assert_eq!(names.len(), families.len(), "a family twice: {families:?}");
+}
+
+#[tokio::test]
 async fn the_listeners_do_not_answer_for_each_other() {
     let registry = Registry::v2().await;
     let proxy = Refshim::in_front_of(&registry.url()).await;

@@ -43,8 +43,8 @@ fn basic(user: &str, password: &str) -> String {
 fn tokens_fetched(proxy: &Local) -> u64 {
     let counts = proxy.upstream().requests().iter();
     counts
-        .filter(|(kind, _, _)| *kind == RequestKind::Token)
-        .map(|(_, _, count)| count)
+        .filter(|((kind, _), _)| *kind == RequestKind::Token)
+        .map(|(_, count)| count.get())
         .sum()
 }
 

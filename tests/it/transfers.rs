@@ -18,7 +18,7 @@ async fn a_caller_who_leaves_before_the_answer_cancels_the_request() {
     asked.head().await;
     drop(caller);
     assert_eq!(asked.rest().await, "");
-    let idle = async || (proxy.metrics().in_flight() == 0).then_some(());
+    let idle = async || (proxy.metrics().in_flight.get() == 0).then_some(());
     eventually("no request is in flight", idle).await;
 }
 

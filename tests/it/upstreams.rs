@@ -120,7 +120,7 @@ async fn an_unknown_namespace_is_an_error_and_never_the_default() {
         .upstream()
         .requests()
         .iter()
-        .map(|(_, _, count)| count)
+        .map(|(_, count)| count.get())
         .sum::<u64>();
     for rest in [
         format!("{APP}/manifests/v1"),
@@ -149,7 +149,7 @@ async fn an_unknown_namespace_is_an_error_and_never_the_default() {
         .upstream()
         .requests()
         .iter()
-        .map(|(_, _, count)| count)
+        .map(|(_, count)| count.get())
         .sum::<u64>();
     assert_eq!(before, after, "the default registry hears nothing of it");
 }

@@ -68,7 +68,7 @@ impl Resolver {
     ) -> Result<Lookup, ResolveError> {
         let resolved = self.find(repository, subject, caller).await;
         let from = resolved.as_ref().map(|resolved| resolved.from);
-        self.counts().answered(from.unwrap_or(AnsweredFrom::Nothing));
+        self.counts().answers.get(from.unwrap_or(AnsweredFrom::Nothing)).inc();
         resolved
     }
 

@@ -156,7 +156,7 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
         Ok(manifest) => manifest,
         Err(error) => {
             tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");
-            scan.manifests.counts.skipped();
+            scan.manifests.counts.skipped_manifests.inc();
             return Ok(VerifiedCandidate::Skipped);
         }
     };

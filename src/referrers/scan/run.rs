@@ -199,7 +199,7 @@ impl Scan {
 
     /// Says that what is not listed may stand behind an ordinary tag.
     fn read_by_names(&self, links: &ReferrerList) {
-        self.manifests.counts.read_by_names();
+        self.manifests.counts.scans_by_names.inc();
         if links.referrers.is_empty() {
             tracing::info!(
                 repository = %self.context.repository,

@@ -45,7 +45,7 @@ pub(in crate::referrers) async fn entry(
         Ok(Answer::Absent) if is_absent(scan, &reference).await? => return Ok(UnverifiedEntry::Absent),
         Ok(Answer::Refused(refusal)) if refusal.status == StatusCode::BAD_REQUEST && is_unsupported(&refusal) => {
             tracing::warn!(digest = %descriptor.digest, "the registry knows no such digest algorithm; skipped");
-            scan.manifests.counts.skipped();
+            scan.manifests.counts.skipped_manifests.inc();
             return Ok(UnverifiedEntry::Unsupported);
         }
         Ok(Answer::Refused(refusal)) if refusal.status != StatusCode::BAD_REQUEST => return Err(refusal.into()),

@@ -139,7 +139,13 @@ async fn reads_are_tried_again_and_writes_are_not() {
         "an answer is an answer"
     );
     assert_eq!(link.take().len(), 1);
-    assert_eq!(upstream.requests().get(RequestKind::Forward, RequestOutcome::Broken), 3);
+    assert_eq!(
+        upstream
+            .requests()
+            .get((RequestKind::Forward, RequestOutcome::Broken))
+            .get(),
+        3
+    );
 }
 
 #[tokio::test]

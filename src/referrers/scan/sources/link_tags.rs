@@ -101,7 +101,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
         }
         Err(_) => {
             tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
-            scan.manifests.counts.skipped();
+            scan.manifests.counts.skipped_manifests.inc();
             return Ok(Candidates::default());
         }
     };

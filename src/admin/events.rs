@@ -1,4 +1,4 @@
-//! `POST /events`: somebody tells of writes that did not pass through here, so that they show at once.
+//! `POST /events`: registries and pipelines report writes that bypassed refshim, so that lists show them at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::referrers::Resolver;
 
 const JSON: &str = "application/json";
 const MAX_BODY: usize = 1 << 20;
-/// A body is small: whoever takes longer than this to send one holds a connection for nothing.
+/// For a whole body. Bodies are small: a client that needs longer only holds a connection.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-/// Repositories at once.
+/// Repositories of which something is forgotten at once.
 const PARALLEL: usize = 16;
 
 pub(super) struct Events {
-    /// An event does not say which registry it is from in a way that all agree on: each is told. The wrong one looks again at
-    /// a repository of which it probably knows nothing.
+    /// Of all upstreams: senders name their registry in different ways, so each event goes to every resolver. One of another
+    /// registry only asks again about a repository that it probably does not know.
     resolvers: Vec<Arc<Resolver>>,
-    /// Of the token, which is not kept; comparing digests tells nobody how much of a guess was right.
+    /// SHA-256 of the bearer token: how long a comparison of digests takes says nothing about how much of a guess was right.
     token: Option<Digest>,
 }
 
@@ -62,7 +62,7 @@ impl Events {
         let notifications = Notifications::read(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
         let (repositories, ignored) = (notifications.written.len(), notifications.ignored);
         self.apply(notifications).await;
-        tracing::debug!(repositories, ignored, "events were taken");
+        tracing::debug!(repositories, ignored, "events accepted");
         Ok(json!({"repositories": repositories, "ignored": ignored}))
     }
 

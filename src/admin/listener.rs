@@ -1,4 +1,4 @@
-//! Connections of whoever watches: few, short, HTTP/1.1.
+//! Connections to the admin listener: few, short, HTTP/1.1.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::tls::Acceptor;
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause after the system could not give a connection, so that the loop does not spin.
+/// Pause after a failed `accept`, such as for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until it is dropped; its connections end with it.
@@ -42,7 +42,7 @@ pub async fn run(listener: TcpListener, tls: Option<Arc<Acceptor>>, admin: Arc<A
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted on the admin listener");
+                tracing::warn!(%error, "a connection to the admin listener could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -55,7 +55,7 @@ async fn secured(stream: TcpStream, tls: Option<Arc<Acceptor>>, admin: Arc<Admin
     };
     match tls.accept(stream).await {
         Ok(secured) => connection(secured.stream, admin).await,
-        Err(error) => tracing::debug!(%error, "no TLS with somebody on the admin listener"),
+        Err(error) => tracing::debug!(%error, "a TLS handshake on the admin listener failed"),
     }
 }
 
@@ -70,6 +70,6 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the admin listener ended badly");
+        tracing::debug!(%error, "a connection to the admin listener broke");
     }
 }

@@ -28,12 +28,11 @@ pub(super) fn registry(watched: AdminSources) -> Registry {
     register_upstreams(&mut registry, &watched.resolvers);
     let help = "Lookups in the cache, by what was looked up and which tier held it";
     registry.register("cache_lookups", help, watched.cache.lookups().clone());
-    registry.register_collector(Box::new(Redis(watched.cache)));
-    let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
     registry.register_collector(Box::new(Certificates {
+        upstreams: watched.upstreams(),
         listeners: watched.listeners,
-        upstreams: upstreams.collect(),
     }));
+    registry.register_collector(Box::new(Redis(watched.cache)));
     registry
 }
 

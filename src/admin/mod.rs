@@ -1,11 +1,12 @@
-//! The admin listener, never on the registry's own. Its endpoints, all `GET` or `HEAD` but the last:
+//! The admin listener: an address of its own, which callers of the registry need not reach. Its endpoints, all `GET` or `HEAD`
+//! but the last:
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process runs |
-//! | `/readyz` | 200 while every upstream can be reached and nothing is shutting down, otherwise 503 and the reason |
+//! | `/readyz` | 200 while every upstream answers and refshim is not shutting down, otherwise 503 and the reason |
 //! | `/metrics` | counters in Prometheus' OpenMetrics text |
-//! | `POST /events` | is told of writes that bypassed refshim |
+//! | `POST /events` | takes reports of writes that bypassed refshim |
 //!
 //! Anything else is 404.
 
@@ -41,7 +42,7 @@ use ready::Readiness;
 const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the admin listener tells of.
+/// What the endpoints report on.
 pub struct AdminSources {
     pub resolvers: Vec<Arc<Resolver>>,
     pub metrics: Arc<Metrics>,
@@ -50,7 +51,16 @@ pub struct AdminSources {
     pub listeners: Vec<(&'static str, Arc<Acceptor>)>,
 }
 
-/// Answers whoever watches.
+impl AdminSources {
+    fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.resolvers
+            .iter()
+            .map(|resolver| resolver.upstream().clone())
+            .collect()
+    }
+}
+
+/// Answers requests to the admin listener.
 pub struct Admin {
     readiness: Readiness,
     registry: prometheus_client::registry::Registry,
@@ -60,12 +70,10 @@ pub struct Admin {
 impl Admin {
     /// `events_token` is what `POST /events` must bring; without one, everybody may.
     pub fn new(watched: AdminSources, events_token: Option<&str>) -> Self {
-        let upstreams = watched.resolvers.iter().map(|resolver| resolver.upstream().clone());
-        let upstreams: Vec<Arc<Upstream>> = upstreams.collect();
         Self {
             events: Events::new(watched.resolvers.clone(), events_token),
+            readiness: Readiness::new(watched.upstreams()),
             registry: metrics::registry(watched),
-            readiness: Readiness::new(upstreams),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What others say was written to repositories: Distribution's notification envelopes, and a plain form for everybody else.
+//! Reports of writes to repositories: Distribution's notification envelopes, and a plain form for all other senders.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::oci::{Digest, InvalidName, Reference, RepositoryName, Tag};
 
-/// Distribution also tells of blobs, which change no list.
+/// The media type of blobs in Distribution's events. Blobs change no list of referrers.
 const BLOB: &str = "application/octet-stream";
 
 /// What was written, by repository.
@@ -14,11 +14,11 @@ const BLOB: &str = "application/octet-stream";
 pub(crate) struct Notifications {
     /// What the writes named; `None` when that is unknown.
     pub written: BTreeMap<RepositoryName, Option<Vec<Reference>>>,
-    /// Events that tell of nothing that matters here.
+    /// Events that change nothing here: pulls, blobs, and events that cannot be read.
     pub ignored: usize,
 }
 
-/// Why a body tells of nothing.
+/// Why a body is no report of writes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotificationError {
     #[error("the body is not JSON: {0}")]
@@ -66,7 +66,7 @@ impl Notifications {
         let digest = digest.map(Reference::Digest);
         let is_blob = text("mediaType") == Some(BLOB);
         let touched: Vec<Reference> = match event["action"].as_str() {
-            // A manifest that arrives is no other than before.
+            // What a digest names never changes; only the tag does.
             Some("push") if !is_blob => tag.into_iter().collect(),
             Some("delete") => tag.into_iter().chain(digest).collect(),
             _ => {

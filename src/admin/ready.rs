@@ -1,4 +1,4 @@
-//! Whether work can be done: the upstreams answer, and the process is not on its way out.
+//! Readiness: every upstream answers, and the process is not shutting down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::registry::{Caller, Upstream};
 
-/// How long a finding holds: probes come every few seconds from several sides.
+/// How long a finding is reused: probes come every few seconds from several sides.
 const HOLDS_FOR: Duration = Duration::from_secs(5);
-/// Whoever probes does not wait long either.
+/// For each upstream's answer; probes have short timeouts too.
 const DEADLINE: Duration = Duration::from_secs(3);
 const MAX_REPLY: usize = 64 << 10;
 
@@ -37,7 +37,7 @@ impl Readiness {
         self.shutting_down.store(true, Ordering::Relaxed);
     }
 
-    /// The reason is one line.
+    /// An error is the reason in one line.
     pub(super) async fn check(&self) -> Finding {
         if self.shutting_down.load(Ordering::Relaxed) {
             return Err("shutting down".to_owned());

@@ -1,4 +1,4 @@
-//! What refshim says while it runs: lines on standard error, text or JSON, and spans to a collector where one is named.
+//! Log lines on standard error, as text or JSON, and spans to an OpenTelemetry collector where one is configured.
 //!
 //! Credentials never reach a log: `Caller` prints as `Caller(credentials)`, and no header is logged as a whole.
 
@@ -16,12 +16,12 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 pub use otel::Traces;
 
-/// Why a collector cannot be used at all. Being out of reach is no reason.
+/// Why spans cannot be exported at all. A collector that is out of reach is no such error: its spans are lost.
 #[derive(Debug, thiserror::Error)]
 #[error("telemetry: {0}")]
 pub struct TelemetryError(String);
 
-/// Sets up the process's log, inside the tokio runtime; a second call changes nothing of it. What is given has to be finished.
+/// Sets up the process's log, inside the tokio runtime; a second call does not change it. The caller ends with [`Traces::finish`].
 pub fn init(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Traces, TelemetryError> {
     let traces = Traces::start(telemetry)?;
     // The level was checked with the configuration.
@@ -37,7 +37,7 @@ pub fn init(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Traces, Tele
     Ok(traces)
 }
 
-/// Whatever the level: when the AWS SDK explains itself, it repeats answers with credentials in them.
+/// False for debug lines of the AWS SDK, whatever the configured level: they repeat answers that hold credentials.
 fn holds_no_secret(metadata: &Metadata<'_>) -> bool {
     !metadata.target().starts_with("aws_") || *metadata.level() <= Level::INFO
 }

@@ -24,13 +24,13 @@ use tracing_subscriber::registry::LookupSpan;
 use super::TelemetryError;
 use crate::config::TelemetryConfig;
 
-/// A collector that takes longer is not waited for.
+/// For the collector's answer to one export.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// For what is still to be sent when refshim ends.
+/// For the spans that are left when refshim ends.
 const FLUSH: Duration = Duration::from_secs(5);
-/// Of a collector's answer.
-const LIMIT: usize = 1 << 20;
-/// The standard's own ways of naming a collector.
+/// The largest answer of a collector that is read, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
+/// Variables of the OpenTelemetry standard that name a collector.
 const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const NAME_VARIABLE: &str = "OTEL_SERVICE_NAME";
 
@@ -41,7 +41,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Inside the tokio runtime that spans are sent from.
+    /// Exports nothing where no collector is configured. Called inside the tokio runtime that sends the spans.
     pub fn start(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let named = VARIABLES
             .iter()
@@ -69,7 +69,7 @@ impl Traces {
         })
     }
 
-    /// What turns the log's spans into a trace's, whatever the log's level. `None` without a collector.
+    /// Exports the spans of `tracing`, whatever the log's level. `None` without a collector.
     pub fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -83,7 +83,7 @@ impl Traces {
         Some(layer.with_filter(Targets::new().with_target("refshim", Level::DEBUG)))
     }
 
-    /// Sends what is left, if that can be done in time.
+    /// Sends the spans that are left, for at most [`FLUSH`].
     pub async fn finish(self) {
         let Some(provider) = self.provider else { return };
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH)).await;
@@ -93,7 +93,7 @@ impl Traces {
     }
 }
 
-/// Sends from within tokio: the SDK's own thread is outside of it.
+/// Sends inside the tokio runtime: the SDK calls it on a thread of its own, outside.
 #[derive(Debug)]
 struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -127,7 +127,7 @@ impl HttpClient for Http {
         let answer = async move {
             let (head, body) = asked.await?.into_parts();
             #[expect(clippy::disallowed_methods, reason = "the body is limited")]
-            let body = Limited::new(body, LIMIT).collect().await?.to_bytes();
+            let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
             Ok(Response::from_parts(head, body))
         };
         let sending = self

@@ -1,4 +1,4 @@
-//! When refshim's own certificates end.
+//! When the certificates that refshim shows expire. Read at each scrape: files of listeners may be renewed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Collector for Certificates {
         let mut family = encoder.encode_descriptor("certificate_expiry", help, Some(&unit), MetricType::Gauge)?;
         for (name, upstream, expires) in known {
             let seconds = since_1970(expires).as_secs();
-            // An empty label is none.
+            // To Prometheus, an empty label is none.
             let labels = [("certificate", name), ("upstream", upstream)];
             ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
         }

@@ -213,12 +213,10 @@ impl Session {
 
     /// What was found; `None` where the registry states that it does not hold it. Refusals and errors end the work.
     pub(super) fn found<T>(&self, answer: Result<Answer<T>, UpstreamError>) -> Result<Option<T>, CliError> {
-        match answer {
-            Ok(Answer::Found(found)) => Ok(Some(found)),
-            Ok(Answer::Absent) => Ok(None),
-            Ok(Answer::Refused(refusal)) => Err(CliError::refused(&self.name, &refusal)),
-            Err(error) => Err(self.failed(&error)),
-        }
+        let answer = answer.map_err(|error| self.failed(&error))?;
+        answer
+            .or_refusal()
+            .map_err(|refusal| CliError::refused(&self.name, &refusal))
     }
 
     /// Looking for referrers failed.

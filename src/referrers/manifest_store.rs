@@ -78,6 +78,18 @@ impl ManifestStore {
         }
     }
 
+    /// What was read; `None` for what is absent, and for what is skipped.
+    pub fn unless_skipped<T>(
+        &self,
+        read: Result<Answer<T>, UpstreamError>,
+        what: &str,
+    ) -> Result<Option<T>, ResolveError> {
+        match read {
+            Ok(answer) => Ok(answer.or_refusal()?),
+            Err(error) => self.skip(error, what).map(|()| None),
+        }
+    }
+
     /// Says that `what` lists something that is no descriptor, which is left out.
     pub fn skip_entries(&self, manifest: &Manifest, what: &str) {
         if manifest.odd_entries > 0 {

@@ -151,10 +151,8 @@ impl Resolver {
         repository: &RepositoryName,
         caller: &Caller,
     ) -> Result<Option<Subjects>, ResolveError> {
-        let names = match self.tags(repository, caller).await? {
-            Answer::Found(names) => names,
-            Answer::Absent => return Ok(None),
-            Answer::Refused(refusal) => return Err(refusal.into()),
+        let Some(names) = self.tags(repository, caller).await?.or_refusal()? else {
+            return Ok(None);
         };
         let context = self.context(repository, caller).await;
         let recheck = self.links.deep_refresh;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::oci::{Descriptor, Digest, Manifest, SubjectKey, Tag, tag_scheme};
-use crate::registry::{Answer, RawManifest, TagNames};
+use crate::registry::{RawManifest, TagNames};
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
@@ -67,11 +67,9 @@ async fn subjects_of_tag(
         key: link.map(|link| link.subject),
         ..TagSubjects::default()
     };
-    let first = match manifests.by_tag(context, &tag, Recheck::After(recheck)).await {
-        Ok(Answer::Found(raw)) => raw,
-        Ok(Answer::Absent) => return Ok(per_tag),
-        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-        Err(error) => return manifests.skip(error, tag.as_str()).map(|()| per_tag),
+    let first = manifests.by_tag(context, &tag, Recheck::After(recheck)).await;
+    let Some(first) = manifests.unless_skipped(first, tag.as_str())? else {
+        return Ok(per_tag);
     };
     let mut seen = HashSet::from([first.digest.clone()]);
     let mut unread = vec![first];
@@ -80,12 +78,8 @@ async fn subjects_of_tag(
             if !seen.insert(listed.digest.clone()) {
                 continue;
             }
-            match manifests.by_digest(context, &listed.digest).await {
-                Ok(Answer::Found(raw)) => unread.push(raw),
-                Ok(Answer::Absent) => {}
-                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-                Err(error) => manifests.skip(error, listed.digest.as_str())?,
-            }
+            let read = manifests.by_digest(context, &listed.digest).await;
+            unread.extend(manifests.unless_skipped(read, listed.digest.as_str())?);
         }
     }
     Ok(per_tag)

@@ -8,7 +8,6 @@ use super::manifest_store::{ManifestStore, Recheck};
 use super::scan::run::PARALLEL;
 use super::tag_listings::TagListings;
 use crate::oci::{Tag, tag_scheme};
-use crate::registry::Answer;
 
 /// Lists the tags and reads what link tags point at. Returns how many there are.
 pub(super) async fn warm(
@@ -16,12 +15,10 @@ pub(super) async fn warm(
     manifests: &ManifestStore,
     context: &RepositoryContext,
 ) -> Result<usize, ResolveError> {
-    let names = match listings.now(context).await? {
-        Answer::Found(listing) => listing.names,
-        Answer::Absent => return Ok(0),
-        Answer::Refused(refusal) => return Err(refusal.into()),
+    let Some(listing) = listings.now(context).await?.or_refusal()? else {
+        return Ok(0);
     };
-    let links = names.iter().filter(|name| tag_scheme::parse(name).is_some());
+    let links = listing.names.iter().filter(|name| tag_scheme::parse(name).is_some());
     let links: Vec<Tag> = links.filter_map(|name| Tag::parse(name).ok()).collect();
     let count = links.len();
     stream::iter(links)
@@ -33,9 +30,6 @@ pub(super) async fn warm(
 }
 
 async fn read(manifests: &ManifestStore, context: &RepositoryContext, tag: Tag) -> Result<(), ResolveError> {
-    match manifests.by_tag(context, &tag, Recheck::Always).await {
-        Ok(Answer::Found(_) | Answer::Absent) => Ok(()),
-        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
-        Err(error) => manifests.skip(error, tag.as_str()),
-    }
+    let read = manifests.by_tag(context, &tag, Recheck::Always).await;
+    manifests.unless_skipped(read, tag.as_str()).map(drop)
 }

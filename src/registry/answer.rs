@@ -26,6 +26,16 @@ impl<T> Answer<T> {
             Self::Refused(refusal) => Answer::Refused(refusal),
         })
     }
+
+    /// What was found, `None` for what the registry says it does not hold. A refusal becomes the caller's error by `?`.
+    #[expect(clippy::result_large_err, reason = "as large as the answer that it is made of")]
+    pub fn or_refusal(self) -> Result<Option<T>, Refusal> {
+        match self {
+            Self::Found(found) => Ok(Some(found)),
+            Self::Absent => Ok(None),
+            Self::Refused(refusal) => Err(refusal),
+        }
+    }
 }
 
 /// A response that is relayed byte for byte. Hop-by-hop headers are gone already.

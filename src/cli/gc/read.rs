@@ -10,7 +10,7 @@ use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::config::{HIDDEN_TAGS, LimitsConfig};
 use crate::oci::{Descriptor, Digest, Manifest, Reference, Tag};
-use crate::registry::{Answer, Native, NativeSupport, RawManifest, UpstreamError};
+use crate::registry::{Native, NativeSupport, RawManifest, UpstreamError};
 
 use super::keep::Keep;
 use super::snapshot::{EnvelopeContent, EnvelopedManifest, ReadManifest, Snapshot};
@@ -250,10 +250,7 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
     if upstream.native_support(repository) == NativeSupport::Missing {
         return Ok(Vec::new());
     }
-    let listed = upstream.tags(repository, session.caller()).await;
-    if let Answer::Refused(refusal) = listed.map_err(|error| session.failed(&error))? {
-        return Err(CliError::refused(session.name(), &refusal));
-    }
+    session.found(upstream.tags(repository, session.caller()).await)?;
     match own_list(session, subject).await? {
         Native::Entries(listed) => Ok(answered(session, listed)),
         Native::Refused(refusal) => Err(CliError::refused(session.name(), &refusal)),

@@ -106,11 +106,8 @@ impl Resolver {
         given: Option<Duration>,
     ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
         let envelope = raw.digest.clone();
-        match self.manifests.open(context, raw, given).await? {
-            Answer::Found(original) if original.digest != envelope => Ok(Some(original)),
-            Answer::Found(_) | Answer::Absent => Ok(None),
-            Answer::Refused(refusal) => Err(refusal.into()),
-        }
+        let original = self.manifests.open(context, raw, given).await?.or_refusal()?;
+        Ok(original.filter(|original| original.digest != envelope))
     }
 
     /// The manifest `digest`, which the upstream just said it does not have, where an envelope keeps it.

@@ -152,9 +152,6 @@ fn unwritten(reply: RegistryResponse, asked: &Uri) -> Result<Answer<()>, ReadFai
     if reply.status == http::StatusCode::TOO_MANY_REQUESTS || reply.status.is_server_error() {
         return Err(failure_of(&reply));
     }
-    match classify(reply, asked)? {
-        Answer::Found(_) => Err(UpstreamError::Invalid("HTTP 200 to an upload".into()).into()),
-        Answer::Absent => Ok(Answer::Absent),
-        Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-    }
+    let unexpected = |_| Err(UpstreamError::Invalid("HTTP 200 to an upload".into()));
+    Ok(classify(reply, asked)?.try_map(unexpected)?)
 }

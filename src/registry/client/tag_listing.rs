@@ -70,11 +70,8 @@ impl Upstream {
         if large && self.calibrate_on_page(repository, names, caller).await? {
             return Ok(Answer::Found(Tags::Seekable));
         }
-        match self.read_to_its_end(repository, page, &mut listing, caller).await? {
-            Answer::Found(()) => Ok(Answer::Found(Tags::All(listing.read.names.finish()))),
-            Answer::Absent => Ok(Answer::Absent),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-        }
+        let ended = self.read_to_its_end(repository, page, &mut listing, caller).await?;
+        ended.try_map(|()| Ok(Tags::All(listing.read.names.finish())))
     }
 
     pub(in crate::registry) fn tags_uri(

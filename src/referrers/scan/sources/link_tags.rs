@@ -82,13 +82,13 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
         Expected::Yes => expected_tag(scan, &tag, recheck).await,
         Expected::Perhaps => scan.manifests.by_tag(&scan.context, &tag, recheck).await,
     };
-    let raw = match found {
-        Ok(Answer::Found(raw)) => raw,
-        Ok(Answer::Absent) => return Ok(Candidates::default()),
-        Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+    let found = match link.kind {
         // One artifact left out hides no other, but an index lists many: without it the list would be a wrong one.
-        Err(error) if link.kind == LinkTagKind::Referrers => return Err(error.into()),
-        Err(error) => return scan.manifests.skip(error, tag.as_str()).map(|()| Candidates::default()),
+        LinkTagKind::Referrers => found?.or_refusal()?,
+        LinkTagKind::ProposalD { .. } | LinkTagKind::Cosign(_) => scan.manifests.unless_skipped(found, tag.as_str())?,
+    };
+    let Some(raw) = found else {
+        return Ok(Candidates::default());
     };
     // Some registries answer the subject's own tag with the subject itself.
     if raw.digest == scan.subject {

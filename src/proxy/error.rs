@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 
+use super::respond::without_body;
 use super::route::RouteError;
 use super::write::WriteError;
 use crate::http::body::Body;
@@ -90,7 +91,22 @@ impl ProxyError {
         matches!(self, Self::Upstream(error) if error.is_outage())
     }
 
-    /// The answer: a relayed refusal, or an OCI error body.
+    /// 500: a handler panicked.
+    pub(super) fn panicked() -> Self {
+        let message = "refshim made a mistake while answering; its log has the details";
+        Self::Oci(OciError::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message))
+    }
+
+    /// The answer to a request by `method`: to HEAD without a body.
+    pub(super) fn answer(self, method: &Method) -> Response<Body> {
+        let response = self.into_response();
+        match *method {
+            Method::HEAD => without_body(response),
+            _ => response,
+        }
+    }
+
+    /// The answer to a GET: a relayed refusal, or an OCI error body.
     pub(super) fn into_response(self) -> Response<Body> {
         let error = match self {
             Self::Refused(refusal) if is_about_access(&refusal) => return relay(*refusal),

@@ -1,35 +1,27 @@
 //! What happens to a request: it is routed, answered from the links that were found, or passed through.
 
-mod backend;
-pub(crate) mod handlers;
-mod respond;
-
-mod auth;
+mod context;
 mod error;
-mod gateway;
-mod given_manifests;
-mod head;
+mod handlers;
 mod headers;
-mod response_budget;
-
 mod memory;
-mod observe;
-
 mod passthrough;
 mod peer;
+mod pipeline;
 mod proof;
-
 mod realm;
-
+mod respond;
+mod response_budget;
 mod rewrite;
 mod route;
-mod upstream_selector;
-
+mod state;
+mod ui_page;
+mod upload_offsets;
 mod upstream_view;
-pub mod write;
+mod write;
 
-pub use gateway::Gateway;
 pub use peer::Peer;
+pub use pipeline::Gateway;
 pub use route::route;
 
 /// For the fuzz targets.

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use url::Url;
 
-/// What the server knows of a connection; it travels in a request's extensions.
+/// What the server knows of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub address: SocketAddr,
@@ -19,12 +19,11 @@ pub struct Peer {
 
 /// The origin by which the caller reaches the proxy, such as `http://127.0.0.1:5100`: the configured one, or what the
 /// request says. `None` where it says nothing that could stand in a URL.
-pub(super) fn callers_origin(request: &Parts, public_url: Option<&Url>) -> Option<String> {
+pub(super) fn callers_origin(request: &Parts, peer: &Peer, public_url: Option<&Url>) -> Option<String> {
     if let Some(url) = public_url {
         return Some(url.origin().ascii_serialization());
     }
-    let tls = request.extensions.get::<Peer>().is_some_and(|peer| peer.tls);
-    let scheme = if tls { "https" } else { "http" };
+    let scheme = if peer.tls { "https" } else { "http" };
     let host = match request.headers.get(HOST) {
         Some(host) => host.to_str().ok()?,
         // HTTP/2 has it in the target.
@@ -43,14 +42,13 @@ mod tests {
         if let Some(host) = host {
             request.headers_mut().insert(HOST, host.parse().unwrap());
         }
-        let address = "127.0.0.1:1".parse().unwrap();
-        request.extensions_mut().insert(Peer {
-            address,
+        let peer = Peer {
+            address: "127.0.0.1:1".parse().unwrap(),
             tls,
             certified: false,
-        });
+        };
         let public_url = public_url.map(|url| Url::parse(url).unwrap());
-        callers_origin(&request.into_parts().0, public_url.as_ref())
+        callers_origin(&request.into_parts().0, &peer, public_url.as_ref())
     }
 
     #[test]

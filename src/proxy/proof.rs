@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::request::Parts;
 
-use super::backend::Backend;
+use super::context::RequestContext;
 use crate::oci::RepositoryName;
 use crate::registry::Caller;
 
@@ -36,19 +36,17 @@ const PLAIN: [HeaderName; 20] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-impl Backend {
-    /// The upstream just answered `request`, which reads the repository.
-    pub(super) async fn was_read(&self, request: &Parts, repository: &RepositoryName, caller: &Caller) {
-        if is_known_by_authorization(request) {
-            self.resolver.allow(repository, caller).await;
-        }
+/// The upstream just answered the request, which reads the repository.
+pub(super) async fn was_read(context: &RequestContext<'_>, repository: &RepositoryName, caller: &Caller) {
+    if is_known_by_authorization(&context.head) {
+        context.backend.resolver.allow(repository, caller).await;
     }
+}
 
-    /// The upstream just refused `request`, which would have read the repository.
-    pub(super) async fn was_refused(&self, request: &Parts, repository: &RepositoryName, caller: &Caller) {
-        if is_known_by_authorization(request) {
-            self.resolver.refuse(repository, caller).await;
-        }
+/// The upstream just refused the request, which would have read the repository.
+pub(super) async fn was_refused(context: &RequestContext<'_>, repository: &RepositoryName, caller: &Caller) {
+    if is_known_by_authorization(&context.head) {
+        context.backend.resolver.refuse(repository, caller).await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::handlers::ui::UiPage;
+use super::ui_page::UiPage;
 use crate::metrics::Endpoint;
 use crate::oci::digest::InvalidDigest;
 use crate::oci::name::{InvalidName, InvalidTag};

@@ -106,12 +106,13 @@ impl UpstreamView {
     }
 
     /// Turns the addresses of an answer back: those of the API, path-absolute or on `origin`, which is the caller's own.
-    pub fn turn_back(&self, headers: &mut HeaderMap, origin: Option<&str>) {
+    pub fn turn_back(&self, headers: &mut HeaderMap, origin: impl FnOnce() -> Option<String>) {
         if *self == Self::Plain {
             return;
         }
-        change(headers, &LOCATION, |value| self.outer(value, origin));
-        change(headers, &LINK, |value| self.outer_link(value, origin));
+        let origin = origin();
+        change(headers, &LOCATION, |value| self.outer(value, origin.as_deref()));
+        change(headers, &LINK, |value| self.outer_link(value, origin.as_deref()));
     }
 
     fn outer(&self, target: &str, origin: Option<&str>) -> Option<String> {
@@ -251,7 +252,7 @@ mod tests {
             LINK,
             "</v2/a/x?n=1>; rel=\"next\", <https://w/>; rel=help".parse().unwrap(),
         );
-        prefix().turn_back(&mut headers, HERE);
+        prefix().turn_back(&mut headers, || HERE.map(str::to_owned));
         assert_eq!(
             headers[LINK],
             "</v2/ghcr/a/x?n=1>; rel=\"next\", <https://w/>; rel=help"

@@ -101,11 +101,10 @@ impl Connection {
         let Self { listener, peer } = self;
         let begun = Arc::new(AtomicUsize::new(0));
         let (gateway, begins) = (listener.gateway.clone(), begun.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             begins.fetch_add(1, Ordering::Relaxed);
-            request.extensions_mut().insert(peer);
             let gateway = gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.handle(request).await) }
+            async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
         });
         let stream = WriteTimeout::new(stream, PATIENCE);
         let mut idle_deadline = IdleDeadline::new(listener.limits, begun, stream.traffic());

@@ -1,12 +1,12 @@
 //! One handler per endpoint that refshim answers itself.
 
-pub(crate) mod blobs;
-pub(crate) mod discovery;
-pub(crate) mod manifests;
-pub(crate) mod proposal_a;
-pub(crate) mod proposal_b;
-pub(crate) mod proposal_c;
-pub(crate) mod referrers;
-pub(crate) mod subject_lookup;
-pub(crate) mod tags;
-pub(crate) mod ui;
+pub(super) mod blobs;
+pub(super) mod discovery;
+pub(super) mod manifests;
+pub(super) mod proposal_a;
+pub(super) mod proposal_b;
+pub(super) mod proposal_c;
+pub(super) mod referrers;
+pub(super) mod subject_lookup;
+pub(super) mod tags;
+pub(super) mod ui;

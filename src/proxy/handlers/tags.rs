@@ -4,7 +4,6 @@ use std::num::IntErrorKind;
 
 use bytes::Bytes;
 use http::header::ORIGIN;
-use http::request::Parts;
 use http::{HeaderMap, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -12,10 +11,9 @@ use serde_json::json;
 use crate::config::{HIDDEN_TAGS, TagsConfig};
 use crate::http::body::Body;
 use crate::oci::{Code, LinkTagKind, OciError, RepositoryName, tag_scheme};
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
-use crate::proxy::upstream_view::UpstreamView;
 use crate::proxy::{headers, passthrough};
 use crate::registry::{Answer, TagNames};
 use crate::render::Query;
@@ -25,13 +23,13 @@ const CONTENT_TYPE: &str = "application/json";
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 
 pub(in crate::proxy) async fn list_tags(
-    backend: &Backend,
-    request: &Parts,
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
 ) -> Result<Response<Body>, ProxyError> {
-    let query = Query::parse(request.uri.query());
+    let query = Query::parse(context.head.uri.query());
     let limit = query.first("n").map(page_size).transpose()?;
-    let all = match backend.resolver.tags(repository, &backend.caller(request)).await? {
+    let backend = context.backend;
+    let all = match backend.resolver.tags(repository, &context.caller()).await? {
         Answer::Found(all) => all,
         Answer::Absent => {
             let message = format!("the registry has no repository {repository}");
@@ -41,17 +39,14 @@ pub(in crate::proxy) async fn list_tags(
     };
     let page = TagsPage::cut(&all, query.first("last"), limit, &backend.shared.tags);
     let next = page.next.map(|last| next_link(repository, last, limit));
-    let name = match request.extensions.get::<UpstreamView>() {
-        Some(view) => view.repository(repository),
-        None => repository.to_string(),
-    };
+    let name = context.view.repository(repository);
     let mut answered = LocalResponse::new(CONTENT_TYPE, print(&name, &page.names)).link(next);
     if backend.shared.tags.hides_any() {
         // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
         answered = answered.header(HIDDEN_TAGS, "link-tags");
     }
-    let mut response = answered.respond(request);
-    if let Some(along) = along(backend, request, repository).await {
+    let mut response = answered.respond(&context.head);
+    if let Some(along) = along(context, repository).await {
         headers::add(response.headers_mut(), &along);
     }
     Ok(response)
@@ -60,13 +55,13 @@ pub(in crate::proxy) async fn list_tags(
 /// What the registry sends along with this listing to the page of a browser (CORS). A listing is read once for all who ask, on
 /// refshim's own account of headers, so the registry is asked for the first tag with the headers of this request. Whoever is no
 /// page has no use for it.
-async fn along(backend: &Backend, request: &Parts, repository: &RepositoryName) -> Option<HeaderMap> {
-    if !request.headers.contains_key(ORIGIN) {
+async fn along(context: &RequestContext<'_>, repository: &RepositoryName) -> Option<HeaderMap> {
+    if !context.head.headers.contains_key(ORIGIN) {
         return None;
     }
-    let mut one = request.clone();
+    let mut one = context.head.clone();
     one.uri = format!("/v2/{repository}/tags/list?n=1").parse().ok()?;
-    let sent = passthrough::forward(backend, &one, Body::empty()).await.ok()?;
+    let sent = passthrough::forward_as(context, &one, Body::empty()).await.ok()?;
     sent.status()
         .is_success()
         .then(|| headers::along_with_another_body(sent.headers()))

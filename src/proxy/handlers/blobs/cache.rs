@@ -9,78 +9,76 @@ use http_body::Body as _;
 use crate::http::body::Body;
 use crate::http::tee::Tee;
 use crate::oci::{Digest, RepositoryName};
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
-use crate::proxy::proof::is_known_by_authorization;
-use crate::proxy::{memory, passthrough};
+use crate::proxy::{memory, passthrough, proof};
 use crate::referrers::Known;
 use crate::registry::is_encoded;
 
 /// What is remembered of the blob that a GET asks for, for a caller who may read it. A HEAD always goes to the registry: by HEADs
 /// clients learn what they must push.
-pub(in crate::proxy) async fn known(
-    backend: &Backend,
-    request: &Parts,
+pub(super) async fn known(
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Option<Known<Bytes>> {
-    if !is_plain_get(request) {
+    if !is_plain_get(&context.head) {
         return None;
     }
-    let caller = backend.caller(request);
-    backend.resolver.known_blob(repository, digest, &caller).await
+    let caller = context.caller();
+    context.backend.resolver.known_blob(repository, digest, &caller).await
 }
 
 /// Where an answer comes from.
-pub(in crate::proxy) enum Source {
+pub(super) enum BlobAnswer {
     Registry(Response<Body>),
     Memory(Response<Body>),
 }
 
 /// Asks the registry for a blob; where that does not answer, or says that what is known is the same still, gives what is known.
-pub(in crate::proxy) async fn ask(
-    backend: &Backend,
-    request: &Parts,
+pub(super) async fn ask(
+    context: &RequestContext<'_>,
     body: Body,
     (repository, digest): (&RepositoryName, &Digest),
     known: &Known<Bytes>,
-) -> Result<Source, ProxyError> {
-    let question = memory::conditional(request, Some(known));
-    let response = match passthrough::forward(backend, &question.request, body).await {
+) -> Result<BlobAnswer, ProxyError> {
+    let head = &context.head;
+    let question = memory::conditional(head, Some(known));
+    let response = match passthrough::forward_as(context, &question.request, body).await {
         Ok(response) => response,
         Err(failure) if failure.is_outage() => {
-            return Ok(Source::Memory(memory::serve_stale_blob(known, digest, request)));
+            return Ok(BlobAnswer::Memory(memory::serve_stale_blob(known, digest, head)));
         }
         Err(failure) => return Err(failure),
     };
     Ok(match response.status() {
         StatusCode::NOT_MODIFIED if question.is_conditional => {
-            backend.resolver.confirm_blob(repository, digest).await;
-            if is_known_by_authorization(request) {
-                backend.resolver.allow_blobs(repository, &backend.caller(request));
+            let resolver = &context.backend.resolver;
+            resolver.confirm_blob(repository, digest).await;
+            if proof::is_known_by_authorization(head) {
+                resolver.allow_blobs(repository, &context.caller());
             }
-            Source::Memory(memory::serve_same_blob(known, digest, response.headers(), request))
+            BlobAnswer::Memory(memory::serve_same_blob(known, digest, response.headers(), head))
         }
-        status if memory::is_outage(status) => Source::Memory(memory::serve_stale_blob(known, digest, request)),
-        _ => Source::Registry(response),
+        status if memory::is_outage(status) => BlobAnswer::Memory(memory::serve_stale_blob(known, digest, head)),
+        _ => BlobAnswer::Registry(response),
     })
 }
 
 /// Learns from the registry's answer: whether the blob is there, and a small one's content while it streams by.
-pub(in crate::proxy) async fn learn(
-    backend: &Backend,
-    request: &Parts,
+pub(super) async fn learn(
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     digest: Digest,
     response: Response<Body>,
 ) -> Response<Body> {
-    let resolver = &backend.resolver;
-    let caller = backend.caller(request);
+    let resolver = &context.backend.resolver;
+    let caller = context.caller();
     let status = response.status();
-    if is_given(request, status) && is_known_by_authorization(request) {
+    if is_given(&context.head, status) && proof::is_known_by_authorization(&context.head) {
         resolver.allow_blobs(repository, &caller);
     }
-    match (&request.method, status) {
+    match (&context.head.method, status) {
         (&Method::DELETE, status) if may_be_deleted(status, || resolver.is_allowed(repository, &caller)) => {
             resolver.forget_blob(repository, &digest).await;
         }
@@ -88,11 +86,11 @@ pub(in crate::proxy) async fn learn(
             resolver.confirm_blob(repository, &digest).await;
         }
         (&Method::GET | &Method::HEAD, status) => {
-            if is_withheld(&response) && is_known_by_authorization(request) {
+            if is_withheld(&response) && proof::is_known_by_authorization(&context.head) {
                 resolver.withheld_blob(repository, &digest, &caller).await;
             }
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                backend.was_refused(request, repository, &caller).await;
+                proof::was_refused(context, repository, &caller).await;
             }
         }
         _ => {}
@@ -101,14 +99,14 @@ pub(in crate::proxy) async fn learn(
         .body()
         .size_hint()
         .exact()
-        .is_some_and(|length| length <= backend.shared.small_blob);
-    let whole = is_plain_get(request) && status == StatusCode::OK;
+        .is_some_and(|length| length <= context.backend.shared.small_blob);
+    let whole = is_plain_get(&context.head) && status == StatusCode::OK;
     if !whole || !small || is_encoded(response.headers()) {
         return response;
     }
     let (resolver, repository) = (resolver.clone(), repository.clone());
-    let limit = usize::try_from(backend.shared.small_blob).unwrap_or(usize::MAX);
-    let headers = memory::sent_with_content(response.headers(), request);
+    let limit = usize::try_from(context.backend.shared.small_blob).unwrap_or(usize::MAX);
+    let headers = memory::sent_with_content(response.headers(), &context.head);
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes| {
             tokio::spawn(async move {

@@ -14,12 +14,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::cache;
-use super::cache::Source;
-use super::upload::Chunk;
+use super::cache::{self, BlobAnswer};
+use super::upload::{Chunk, out_of_order};
 use crate::http::body::Body;
 use crate::oci::{Code, Digest, OciError, RepositoryName};
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::CONTENT_DIGEST;
 use crate::proxy::{headers, memory, passthrough};
@@ -29,56 +28,55 @@ use crate::render::Query;
 const DISCARDED: usize = 16 << 20;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(30);
 
-pub(in crate::proxy) async fn forward(
-    backend: &Backend,
-    request: &Parts,
+pub(in crate::proxy) async fn transfer(
+    context: &RequestContext<'_>,
     body: Body,
     repository: Option<&RepositoryName>,
 ) -> Result<Response<Body>, ProxyError> {
-    let named = repository.zip(asked_digest(request));
+    let head = &context.head;
+    let named = repository.zip(asked_digest(head));
     if let Some((repository, digest)) = &named
-        && let Some(known) = cache::known(backend, request, repository, digest).await
+        && let Some(known) = cache::known(context, repository, digest).await
     {
-        if memory::is_enough(&known, request) {
-            return Ok(memory::serve_blob(&known, digest, request));
+        if memory::is_enough(&known, head) {
+            return Ok(memory::serve_blob(&known, digest, head));
         }
-        return match cache::ask(backend, request, body, (repository, digest), &known).await? {
-            Source::Registry(response) => Ok(observed(backend, request, repository, digest.clone(), response).await),
-            Source::Memory(response) => Ok(response),
+        return match cache::ask(context, body, (repository, digest), &known).await? {
+            BlobAnswer::Registry(response) => Ok(observed(context, repository, digest.clone(), response).await),
+            BlobAnswer::Memory(response) => Ok(response),
         };
     }
-    let chunk = Chunk::of(request);
+    let chunk = Chunk::of(head);
     if let Some(chunk) = chunk
-        && let Some(expected) = Box::pin(backend.uploads.out_of_order(backend, request, chunk)).await
+        && let Some(expected) = Box::pin(out_of_order(context, chunk)).await
     {
         Box::pin(discard(body)).await;
-        return Ok(wrong_offset(request, expected));
+        return Ok(wrong_offset(head, expected));
     }
     // What a POST may bring along is not counted.
-    let begins = request.method == Method::POST && body.is_end_stream();
-    let mut response = passthrough::forward(backend, request, body).await?;
+    let begins = head.method == Method::POST && body.is_end_stream();
+    let mut response = passthrough::forward(context, body).await?;
     if let Some(repository) = repository
-        && (is_barred_mount(backend, request, response.status())
-            || is_hollow_mount(backend, request, repository, response.status()).await?)
+        && (is_barred_mount(context, response.status())
+            || is_hollow_mount(context, repository, response.status()).await?)
     {
-        let again = without_query(request.clone());
-        response = Box::pin(passthrough::forward(backend, &again, Body::empty())).await?;
+        let again = without_query(head.clone());
+        response = Box::pin(passthrough::forward_as(context, &again, Body::empty())).await?;
     }
     let stands_at = chunk.map(|chunk| chunk.last + 1).or_else(|| begins.then_some(0));
-    backend.uploads.saw(request, &response, stands_at);
+    context.backend.uploads.saw(head, &response, stands_at);
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         return Ok(not_satisfiable(response.headers()));
     }
     let Some((repository, digest)) = named else {
         return Ok(response);
     };
-    Ok(observed(backend, request, repository, digest, response).await)
+    Ok(observed(context, repository, digest, response).await)
 }
 
 /// The registry's answer about a blob, under the name by which that was asked for.
 async fn observed(
-    backend: &Backend,
-    request: &Parts,
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     digest: Digest,
     mut response: Response<Body>,
@@ -86,38 +84,37 @@ async fn observed(
     if response.status().is_success() {
         name_as_asked(response.headers_mut(), &digest);
     }
-    cache::learn(backend, request, repository, digest, response).await
+    cache::learn(context, repository, digest, response).await
 }
 
 /// Whether the upstream refuses to mount a blob because of the repository that it is in. On refshim's own credentials the caller cannot
 /// do anything about it, and has a right to an upload instead (distribution-spec 1.1, "Mounting a blob from another repository"). On the
 /// caller's own, a challenge is the caller's to answer.
-fn is_barred_mount(backend: &Backend, request: &Parts, status: StatusCode) -> bool {
-    request.method == Method::POST
+fn is_barred_mount(context: &RequestContext<'_>, status: StatusCode) -> bool {
+    context.head.method == Method::POST
         && matches!(
             status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
         )
-        && backend.upstream.has_own_credentials()
-        && Query::parse(request.uri.query()).first("mount").is_some()
+        && context.backend.upstream.has_own_credentials()
+        && Query::parse(context.head.uri.query()).first("mount").is_some()
 }
 
 /// Whether the upstream says that it mounted a blob which it does not have afterwards: Distribution links sha512 content under
 /// a name by which it never looks.
 async fn is_hollow_mount(
-    backend: &Backend,
-    request: &Parts,
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     status: StatusCode,
 ) -> Result<bool, ProxyError> {
-    if request.method != Method::POST || status != StatusCode::CREATED {
+    if context.head.method != Method::POST || status != StatusCode::CREATED {
         return Ok(false);
     }
-    let query = Query::parse(request.uri.query());
+    let query = Query::parse(context.head.uri.query());
     match query.first("mount").map(Digest::parse) {
         Some(Ok(digest)) if digest.algorithm() != "sha256" => {
-            let caller = backend.caller(request);
-            Ok(!Box::pin(backend.upstream.has_blob(repository, &digest, None, &caller)).await?)
+            let (upstream, caller) = (&context.backend.upstream, context.caller());
+            Ok(!Box::pin(upstream.has_blob(repository, &digest, None, &caller)).await?)
         }
         _ => Ok(false),
     }

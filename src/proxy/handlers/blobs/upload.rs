@@ -1,28 +1,20 @@
-//! Where uploads stand, as far as this process saw them.
+//! Chunks of uploads that come out of order.
 //!
-//! That is a hint: other replicas may have passed on what is missing here. So a chunk is refused only when the upstream, asked,
-//! agrees. Its own `Range` alone would not do: ECR's sticks at the first chunk.
+//! A chunk is refused only when the upstream, asked, agrees with what this process saw: chunks may have gone through other replicas.
+//! The upstream's own `Range` alone would not do: ECR's sticks at the first chunk.
 
-use std::time::Duration;
-
-use http::header::{CONTENT_RANGE, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, RANGE};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
-use moka::sync::Cache;
+use http::{HeaderMap, Method, StatusCode};
 
-use crate::http::body::Body;
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 
-/// Uploads that are followed at once.
-const FOLLOWED: u64 = 100_000;
-/// An upload without a chunk for this long is forgotten, and then no longer checked.
-const IDLE: Duration = Duration::from_secs(3600);
 /// Largest answer to the question where an upload stands, in bytes.
 const STATUS_LIMIT: usize = 4096;
 
 /// The bytes that a chunk is, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) struct Chunk {
+pub(super) struct Chunk {
     pub first: u64,
     pub last: u64,
 }
@@ -49,50 +41,21 @@ impl Chunk {
     }
 }
 
-/// Bytes received, by the path of the upload's URL; its query may change with every chunk.
-pub(in crate::proxy) struct Uploads {
-    received: Cache<String, u64>,
-}
-
-impl Default for Uploads {
-    fn default() -> Self {
-        Self {
-            received: Cache::builder().max_capacity(FOLLOWED).time_to_idle(IDLE).build(),
-        }
+/// Where the upload stands, when `chunk` certainly does not begin there.
+pub(super) async fn out_of_order(context: &RequestContext<'_>, chunk: Chunk) -> Option<u64> {
+    let backend = context.backend;
+    let received = backend.uploads.received(&context.head)?;
+    if received == chunk.first {
+        return None;
     }
-}
-
-impl Uploads {
-    /// Notes that an upload `stands_at` so many bytes once `response` was given to `request`, or forgets it when that cannot be
-    /// told. The `Location` is the caller's already.
-    pub fn saw(&self, request: &Parts, response: &Response<Body>, stands_at: Option<u64>) {
-        let wrote = matches!(
-            request.method,
-            Method::POST | Method::PATCH | Method::PUT | Method::DELETE
-        );
-        if !wrote || !response.status().is_success() {
-            return;
-        }
-        self.received.invalidate(request.uri.path());
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let path = location.and_then(|location| location.split('?').next());
-        if let (StatusCode::ACCEPTED, Some(stands_at), Some(path)) = (response.status(), stands_at, path) {
-            self.received.insert(path.to_owned(), stands_at);
-        }
-    }
-
-    /// Where the upload stands, when `chunk` certainly does not begin there.
-    pub async fn out_of_order(&self, backend: &Backend, request: &Parts, chunk: Chunk) -> Option<u64> {
-        let received = self.received.get(request.uri.path())?;
-        if received == chunk.first {
-            return None;
-        }
-        let target = request.uri.path_and_query()?.as_str();
-        let caller = backend.caller(request);
-        let status = backend.upstream.get(target, &caller, STATUS_LIMIT).await.ok()?;
-        let agrees = status.status == StatusCode::NO_CONTENT && says(&status.headers, received);
-        agrees.then_some(received)
-    }
+    let target = context.head.uri.path_and_query()?.as_str();
+    let status = backend
+        .upstream
+        .get(target, &context.caller(), STATUS_LIMIT)
+        .await
+        .ok()?;
+    let agrees = status.status == StatusCode::NO_CONTENT && says(&status.headers, received);
+    agrees.then_some(received)
 }
 
 /// Whether `Range: 0-<last>` says that so many bytes were received. `0-0` may mean none as well as one.

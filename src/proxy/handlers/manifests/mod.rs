@@ -1,5 +1,36 @@
 //! `/v2/<name>/manifests/<reference>`: reads, writes, and referrers tags that the registry lacks.
 
-pub(crate) mod read;
-pub(crate) mod synthesised;
-pub(crate) mod write;
+mod given;
+mod read;
+mod request;
+pub(super) mod synthesised;
+mod write;
+
+use http::{Method, Response};
+
+use crate::http::body::Body;
+use crate::oci::{Reference, RepositoryName};
+use crate::proxy::context::RequestContext;
+use crate::proxy::error::ProxyError;
+use crate::proxy::passthrough;
+use request::ManifestRequest;
+
+pub(in crate::proxy) async fn handle_manifest(
+    context: &RequestContext<'_>,
+    body: Body,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<Response<Body>, ProxyError> {
+    let asked = ManifestRequest {
+        context,
+        repository,
+        reference,
+        caller: context.caller(),
+    };
+    match context.head.method {
+        Method::GET | Method::HEAD => read::read(&asked, body).await,
+        Method::PUT => Box::pin(write::push(&asked, body)).await,
+        Method::DELETE => Box::pin(write::delete(&asked)).await,
+        _ => passthrough::forward(context, body).await,
+    }
+}

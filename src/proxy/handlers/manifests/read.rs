@@ -1,68 +1,35 @@
-//! `/v2/<name>/manifests/<ref>`: reads are passed through and learned from, envelopes opened, referrers tags synthesised.
+//! `GET` and `HEAD /v2/<name>/manifests/<ref>`: passed through and learned from, envelopes opened, referrers tags synthesised.
 
 use http::header::ACCEPT;
-use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::{synthesised, write};
+use super::given::given;
+use super::request::{ManifestRequest, instead_of};
+use super::synthesised;
 use crate::http::body::Body;
+use crate::oci::Reference;
 use crate::oci::media_type::{self, ManifestKind};
-use crate::oci::{Reference, RepositoryName};
-use crate::proxy::backend::Backend;
 use crate::proxy::error::ProxyError;
-use crate::proxy::given_manifests::found;
 use crate::proxy::memory::{self, KnownManifest};
-use crate::proxy::proof::is_known_by_authorization;
-use crate::proxy::respond::LocalResponse;
-use crate::proxy::{headers, passthrough};
-use crate::registry::{Answer, Caller, RawManifest};
+use crate::proxy::{passthrough, proof};
+use crate::registry::Answer;
 
-/// A request for one manifest.
-pub(in crate::proxy) struct ManifestRequest<'a> {
-    pub backend: &'a Backend,
-    pub repository: &'a RepositoryName,
-    pub reference: &'a Reference,
-    pub caller: Caller,
-    pub request: &'a Parts,
-}
-
-pub(in crate::proxy) async fn handle_manifest(
-    backend: &Backend,
-    request: &Parts,
-    body: Body,
-    repository: &RepositoryName,
-    reference: &Reference,
-) -> Result<Response<Body>, ProxyError> {
-    let asked = ManifestRequest {
-        backend,
-        repository,
-        reference,
-        caller: backend.caller(request),
-        request,
-    };
-    match request.method {
-        Method::GET | Method::HEAD => read(&asked, body).await,
-        Method::PUT => Box::pin(write::push(&asked, body)).await,
-        Method::DELETE => Box::pin(write::delete(&asked)).await,
-        _ => passthrough::forward(backend, request, body).await,
-    }
-}
-
-async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
+pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
     if let Some(merged) = synthesised::instead(asked).await? {
         return Ok(merged);
     }
     let known = known(asked).await;
+    let head = &asked.context.head;
     if let Some(known) = &known
-        && memory::is_enough(known, asked.request)
+        && memory::is_enough(known, head)
     {
-        return Ok(memory::serve_manifest(known, asked.request));
+        return Ok(memory::serve_manifest(known, head));
     }
-    let question = memory::unencoded(asked.request, known.as_ref());
-    match passthrough::forward(asked.backend, &question.request, body).await {
+    let question = memory::unencoded(head, known.as_ref());
+    match passthrough::forward_as(asked.context, &question.request, body).await {
         Ok(response) => answered(asked, response, known.as_ref(), question.is_conditional).await,
         Err(failure) => match known.filter(|_| failure.is_outage()) {
-            Some(known) => Ok(memory::serve_stale_manifest(&known, asked.request)),
+            Some(known) => Ok(memory::serve_stale_manifest(&known, head)),
             None => Err(failure),
         },
     }
@@ -74,10 +41,10 @@ async fn known(asked: &ManifestRequest<'_>) -> Option<KnownManifest> {
     let Reference::Digest(digest) = asked.reference else {
         return None;
     };
-    if asked.request.method != Method::GET {
+    if asked.context.head.method != Method::GET {
         return None;
     }
-    let resolver = &asked.backend.resolver;
+    let resolver = asked.resolver();
     resolver.known_manifest(asked.repository, digest, &asked.caller).await
 }
 
@@ -91,21 +58,20 @@ async fn answered(
     let status = response.status();
     match status {
         StatusCode::OK => {
-            let backend = asked.backend;
-            backend.was_read(asked.request, asked.repository, &asked.caller).await;
-            found(asked, response).await
+            proof::was_read(asked.context, asked.repository, &asked.caller).await;
+            given(asked, response).await
         }
         StatusCode::NOT_MODIFIED => {
-            confirm(asked).await;
+            asked.confirm().await;
             Ok(match known.filter(|_| is_conditional) {
-                Some(known) => memory::serve_same_manifest(known, response.headers(), asked.request),
+                Some(known) => memory::serve_same_manifest(known, response.headers(), &asked.context.head),
                 None => response,
             })
         }
         StatusCode::NOT_FOUND => match (Box::pin(not_found(asked)).await, known) {
-            (Ok(Some(handle_manifest)), _) => Ok(instead_of(&response, handle_manifest)),
+            (Ok(Some(found)), _) => Ok(instead_of(&response, found)),
             (Err(failure), Some(known)) if known.is_sealed && failure.is_outage() => {
-                Ok(memory::serve_stale_manifest(known, asked.request))
+                Ok(memory::serve_stale_manifest(known, &asked.context.head))
             }
             (Err(failure), _) => Err(failure),
             (Ok(None), _) => {
@@ -120,12 +86,12 @@ async fn answered(
             (Ok(Some(original)), _) => Ok(instead_of(&response, original)),
             // The envelope is gone, and the blob that was in it is no manifest.
             (Ok(None), Some(known)) if known.is_sealed => Ok(response),
-            (_, Some(known)) => Ok(memory::serve_stale_manifest(known, asked.request)),
+            (_, Some(known)) => Ok(memory::serve_stale_manifest(known, &asked.context.head)),
             (_, None) => Ok(response),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => refused(asked, response).await,
         _ if memory::is_outage(status) => Ok(match known {
-            Some(known) => memory::serve_stale_manifest(known, asked.request),
+            Some(known) => memory::serve_stale_manifest(known, &asked.context.head),
             None => response,
         }),
         _ => {
@@ -147,36 +113,18 @@ async fn refused(asked: &ManifestRequest<'_>, response: Response<Body>) -> Resul
         return Ok(instead_of(&response, index));
     }
     withheld(asked).await;
-    let backend = asked.backend;
-    backend
-        .was_refused(asked.request, asked.repository, &asked.caller)
-        .await;
+    proof::was_refused(asked.context, asked.repository, &asked.caller).await;
     Ok(response)
 }
 
 /// The upstream did not give what was asked for by its digest.
 async fn withheld(asked: &ManifestRequest<'_>) {
     if let Reference::Digest(digest) = asked.reference
-        && is_known_by_authorization(asked.request)
+        && proof::is_known_by_authorization(&asked.context.head)
     {
-        let resolver = &asked.backend.resolver;
+        let resolver = asked.resolver();
         resolver.withheld(asked.repository, digest, &asked.caller).await;
     }
-}
-
-/// The upstream said that what was asked for by its digest is there.
-pub(in crate::proxy) async fn confirm(asked: &ManifestRequest<'_>) {
-    if let Reference::Digest(digest) = asked.reference {
-        let resolver = &asked.backend.resolver;
-        resolver.confirm_manifest(asked.repository, digest, &asked.caller).await;
-    }
-}
-
-/// refshim's own `answer` in place of the upstream's, with what that sends along.
-pub(in crate::proxy) fn instead_of(upstreams: &Response<Body>, mut answer: Response<Body>) -> Response<Body> {
-    let along = headers::along_with_another_body(upstreams.headers());
-    headers::add(answer.headers_mut(), &along);
-    answer
 }
 
 /// What the upstream does not have may be in an envelope, or be refshim's own.
@@ -195,19 +143,19 @@ async fn not_found(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>
 /// What a tag's envelope holds, for a caller who accepts only that: an image manifest, which the envelope is to the upstream,
 /// was refused on its behalf.
 async fn behind_tag(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
-    let accepted = asked.request.headers.get_all(ACCEPT).iter();
+    let accepted = asked.context.head.headers.get_all(ACCEPT).iter();
     let mut accepted = accepted
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
     if accepted.any(|value| media_type::essence(value) == media_type::OCI_IMAGE_MANIFEST) {
         return Ok(None);
     }
-    let resolver = &asked.backend.resolver;
+    let resolver = asked.resolver();
     let found = resolver
         .manifest(asked.repository, asked.reference, &asked.caller)
         .await?;
     Ok(match found {
-        Answer::Found(raw) if !is_common(&raw.media_type) => Some(serve(&raw, asked.request)),
+        Answer::Found(raw) if !is_common(&raw.media_type) => Some(asked.serve(&raw)),
         _ => None,
     })
 }
@@ -224,14 +172,7 @@ async fn in_envelope(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body
     let Reference::Digest(digest) = asked.reference else {
         return Ok(None);
     };
-    let original = asked
-        .backend
-        .resolver
-        .enveloped(asked.repository, digest, &asked.caller)
-        .await?;
-    Ok(original.map(|original| serve(&original, asked.request)))
-}
-
-pub(in crate::proxy) fn serve(manifest: &RawManifest, request: &Parts) -> Response<Body> {
-    LocalResponse::manifest(&manifest.media_type, &manifest.digest, manifest.bytes.clone()).respond(request)
+    let resolver = asked.resolver();
+    let original = resolver.enveloped(asked.repository, digest, &asked.caller).await?;
+    Ok(original.map(|original| asked.serve(&original)))
 }

@@ -3,21 +3,18 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::read::{ManifestRequest, serve};
+use super::request::ManifestRequest;
 use crate::http::body::Body;
 use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, RepositoryName, tag_scheme};
-use crate::proxy::backend::Backend;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
-use crate::referrers::Lookup;
+use crate::referrers::{Lookup, Resolver};
 use crate::registry::RawManifest;
 use crate::render::oci11;
 
 /// The synthesised index where the upstream has no such tag. `None` where the tag is another, or nothing refers to its
 /// subject: then the upstream's own 404 stands.
-pub(in crate::proxy) async fn for_missing_tag(
-    asked: &ManifestRequest<'_>,
-) -> Result<Option<Response<Body>>, ProxyError> {
+pub(super) async fn for_missing_tag(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
     match subject_of(asked.reference) {
         Some(subject) => Box::pin(index(asked, &subject)).await,
         None => Ok(None),
@@ -25,15 +22,15 @@ pub(in crate::proxy) async fn for_missing_tag(
 }
 
 /// The synthesised index even where the upstream may have one (`merge_referrers_tag`).
-pub(in crate::proxy) async fn instead(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
-    match asked.backend.shared.merge_referrers_tag {
+pub(super) async fn instead(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
+    match asked.context.backend.shared.merge_referrers_tag {
         true => for_missing_tag(asked).await,
         false => Ok(None),
     }
 }
 
 /// Some registries answer a referrers tag with the subject itself: that is no index.
-pub(in crate::proxy) async fn instead_of_subject(
+pub(super) async fn instead_of_subject(
     asked: &ManifestRequest<'_>,
     answered: &Digest,
 ) -> Result<Option<Response<Body>>, ProxyError> {
@@ -44,17 +41,17 @@ pub(in crate::proxy) async fn instead_of_subject(
 }
 
 /// An index that was synthesised before, by its digest, while it is the list of its subject.
-pub(in crate::proxy) async fn by_digest(
+pub(super) async fn by_digest(
     asked: &ManifestRequest<'_>,
     digest: &Digest,
 ) -> Result<Option<Response<Body>>, ProxyError> {
-    let resolver = &asked.backend.resolver;
+    let resolver = asked.resolver();
     let Some(made) = resolver.synthesised(asked.repository, digest, &asked.caller).await? else {
         return Ok(None);
     };
     if made.is_current {
         let manifest = as_manifest(digest.clone(), made.bytes);
-        return Ok(Some(serve(&manifest, asked.request)));
+        return Ok(Some(asked.serve(&manifest)));
     }
     let resolved = Box::pin(resolver.resolve(asked.repository, &made.subject, &asked.caller)).await?;
     let links = &resolved.links;
@@ -62,36 +59,35 @@ pub(in crate::proxy) async fn by_digest(
     if printed.1 != *digest {
         return Ok(None);
     }
-    remember(asked.backend, asked.repository, &made.subject, printed).await;
+    remember(resolver, asked.repository, &made.subject, printed).await;
     Ok(Some(answer(asked, printed, &resolved)))
 }
 
 /// Keeps what was just printed as a list fetchable, and deletable, by its digest: clients take it for a stored index.
-pub(in crate::proxy) async fn remember(
-    backend: &Backend,
+pub(in crate::proxy::handlers) async fn remember(
+    resolver: &Resolver,
     repository: &RepositoryName,
     subject: &Digest,
     printed: &(Bytes, Digest),
 ) {
-    let resolver = &backend.resolver;
     resolver.remember_synthesised(repository, subject, printed).await;
 }
 
 async fn index(asked: &ManifestRequest<'_>, subject: &Digest) -> Result<Option<Response<Body>>, ProxyError> {
-    let resolver = &asked.backend.resolver;
+    let resolver = asked.resolver();
     let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
     if resolved.links.referrers.iter().all(is_cosigns_own) {
         return Ok(None);
     }
     let links = &resolved.links;
     let printed = links.printed.once(|| oci11::print_whole(links));
-    remember(asked.backend, asked.repository, subject, printed).await;
+    remember(resolver, asked.repository, subject, printed).await;
     Ok(Some(answer(asked, printed, &resolved)))
 }
 
 fn answer(asked: &ManifestRequest<'_>, (body, digest): &(Bytes, Digest), resolved: &Lookup) -> Response<Body> {
     let answer = LocalResponse::manifest(oci11::CONTENT_TYPE, digest, body.clone()).made_of(resolved);
-    answer.respond(asked.request)
+    answer.respond(&asked.context.head)
 }
 
 /// Whether only cosign's own tags say so. Who knows them asks for them; and `cosign copy` would take the list for one that
@@ -109,7 +105,7 @@ fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {
 }
 
 /// Whether the reference is a referrers tag, so that links may stand for it where the registry has none.
-pub(in crate::proxy) fn is_referrers_tag(reference: &Reference) -> bool {
+pub(super) fn is_referrers_tag(reference: &Reference) -> bool {
     subject_of(reference).is_some()
 }
 

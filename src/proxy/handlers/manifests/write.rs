@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tracing::Instrument as _;
 
-use super::read::ManifestRequest;
+use super::request::ManifestRequest;
 use crate::http::body::Body;
 use crate::http::request_budget::{ReadBody, ReadError, RequestBudget};
 use crate::oci::{Code, OciError, Reference};
@@ -17,8 +17,8 @@ use crate::registry::{Answer, RegistryResponse, UpstreamError};
 /// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
-pub(in crate::proxy) async fn push(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
-    let backend = asked.backend;
+pub(super) async fn push(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
+    let backend = asked.context.backend;
     let (bytes, _held) = read(
         &backend.shared.request_budget,
         body,
@@ -26,7 +26,8 @@ pub(in crate::proxy) async fn push(asked: &ManifestRequest<'_>, body: Body) -> R
     )
     .await?;
     let media_type = asked
-        .request
+        .context
+        .head
         .headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -41,7 +42,7 @@ pub(in crate::proxy) async fn push(asked: &ManifestRequest<'_>, body: Body) -> R
     Ok(relayed(asked, reply))
 }
 
-pub(in crate::proxy) async fn delete(asked: &ManifestRequest<'_>) -> Result<Response<Body>, ProxyError> {
+pub(super) async fn delete(asked: &ManifestRequest<'_>) -> Result<Response<Body>, ProxyError> {
     let mut reply = delete_to_the_end(asked).await?;
     let undone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
     if undone && is_synthesised_only(asked).await? {
@@ -52,7 +53,7 @@ pub(in crate::proxy) async fn delete(asked: &ManifestRequest<'_>) -> Result<Resp
 
 /// A caller who hangs up does not stop it half-way: what is left of a deleted manifest is cleaned up.
 async fn delete_to_the_end(asked: &ManifestRequest<'_>) -> Result<RegistryResponse, ProxyError> {
-    let writer = asked.backend.writer.clone();
+    let writer = asked.context.backend.writer.clone();
     let (repository, reference) = (asked.repository.clone(), asked.reference.clone());
     let caller = asked.caller.clone();
     let deleting = async move { writer.delete(&repository, &reference, &caller).await };
@@ -68,7 +69,7 @@ async fn is_synthesised_only(asked: &ManifestRequest<'_>) -> Result<bool, ProxyE
     let Reference::Digest(digest) = asked.reference else {
         return Ok(false);
     };
-    let (backend, repository, caller) = (asked.backend, asked.repository, &asked.caller);
+    let (backend, repository, caller) = (asked.context.backend, asked.repository, &asked.caller);
     if backend
         .resolver
         .synthesised(repository, digest, caller)
@@ -94,7 +95,7 @@ fn accepted() -> RegistryResponse {
 
 fn relayed(asked: &ManifestRequest<'_>, reply: RegistryResponse) -> Response<Body> {
     let mut response = relay(reply);
-    asked.backend.adapt(response.headers_mut(), asked.request);
+    asked.context.adapt(response.headers_mut());
     response
 }
 

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::Response;
-use http::request::Parts;
 
-use super::{AT_ONCE, html};
+use super::html::html;
 use crate::http::body::Body;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::handlers::subject_lookup;
 use crate::proxy::respond::LocalResponse;
@@ -22,22 +21,23 @@ use crate::ui::{Address, Details, ReferrerTree};
 const LEVELS: usize = 5;
 /// Manifests of which it is asked what refers to them.
 const MANIFESTS: usize = 100;
+/// Of them, at once.
+const AT_ONCE: usize = 8;
 
 pub(super) async fn show_details(
-    backend: &Backend,
-    request: &Parts,
+    context: &RequestContext<'_>,
     address: &Address,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Result<Response<Body>, ProxyError> {
-    let caller = backend.caller(request);
-    let raw = subject_lookup::manifest(backend, repository, reference, &caller).await?;
+    let caller = context.caller();
+    let raw = subject_lookup::manifest(context, repository, reference, &caller).await?;
     let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
     let listed = manifest.iter().flat_map(|manifest| &manifest.manifests);
     let listed = listed.filter(|one| ManifestKind::of(&one.media_type).is_some());
     let mut tops = vec![raw.digest.clone()];
     tops.extend(listed.map(|one| one.digest.clone()));
-    let below = walk(backend, repository, tops, &caller).await?;
+    let below = walk(context, repository, tops, &caller).await?;
     let page = Details {
         address,
         repository,
@@ -48,12 +48,12 @@ pub(super) async fn show_details(
         manifest: manifest.as_ref(),
         below: &below,
     };
-    Ok(html(page.print(), request))
+    Ok(html(page.print(), &context.head))
 }
 
 /// What refers to `tops`, what refers to that, and so on, level by level.
 async fn walk(
-    backend: &Backend,
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     tops: Vec<Digest>,
     caller: &Caller,
@@ -65,7 +65,7 @@ async fn walk(
         level.clear();
         let room = MANIFESTS - known.len();
         level.extend(next.drain(..).filter(|digest| !known.contains_key(digest)).take(room));
-        let asked = stream::iter(level.iter().cloned()).map(|digest| ask(backend, repository, digest, caller));
+        let asked = stream::iter(level.iter().cloned()).map(|digest| ask(context, repository, digest, caller));
         let answers: Vec<(Digest, ReferrerTree)> = asked.buffered(AT_ONCE).try_collect().await?;
         for (_, below) in &answers {
             if let ReferrerTree::Links { links, .. } = below {
@@ -87,12 +87,12 @@ async fn walk(
 
 /// A refusal is about the whole page; anything else fails this manifest alone.
 async fn ask(
-    backend: &Backend,
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     digest: Digest,
     caller: &Caller,
 ) -> Result<(Digest, ReferrerTree), ProxyError> {
-    let resolved = backend.resolver.resolve(repository, &digest, caller).await;
+    let resolved = context.backend.resolver.resolve(repository, &digest, caller).await;
     let below = match resolved.map_err(ProxyError::from) {
         Ok(resolved) => ReferrerTree::Links {
             links: resolved.links,
@@ -105,15 +105,14 @@ async fn ask(
 }
 
 /// A manifest's bytes, as a file.
-pub(super) async fn manifest(
-    backend: &Backend,
-    request: &Parts,
+pub(super) async fn show_manifest(
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     digest: Digest,
 ) -> Result<Response<Body>, ProxyError> {
     let reference = Reference::Digest(digest);
-    let raw = subject_lookup::manifest(backend, repository, &reference, &backend.caller(request)).await?;
+    let raw = subject_lookup::manifest(context, repository, &reference, &context.caller()).await?;
     let file = LocalResponse::new("application/json", raw.bytes.clone());
     let file = file.header("content-disposition", "attachment; filename=\"manifest.json\"");
-    Ok(file.respond(request))
+    Ok(file.respond(&context.head))
 }

@@ -1,15 +1,15 @@
 //! The first page: a field for a repository's name, and the first names where the registry tells them.
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
-use super::{html, image, offers_basic, see_other, with_status};
+use super::html::{html, offers_basic, see_other, with_status};
 use crate::http::body::Body;
 use crate::oci::RepositoryName;
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
+use crate::proxy::ui_page::image;
 use crate::render::Query;
 use crate::ui::{Address, Home};
 
@@ -24,40 +24,37 @@ struct Catalog {
     repositories: Vec<String>,
 }
 
-pub(super) async fn show_home(
-    backend: &Backend,
-    request: &Parts,
-    address: &Address,
-) -> Result<Response<Body>, ProxyError> {
-    let query = Query::parse(request.uri.query());
+pub(super) async fn show_home(context: &RequestContext<'_>, address: &Address) -> Result<Response<Body>, ProxyError> {
+    let query = Query::parse(context.head.uri.query());
     let typed = query
         .first("repository")
         .map(str::trim)
         .filter(|typed| !typed.is_empty());
     if let Some((name, reference)) = typed.and_then(image) {
-        // As any Location, it is turned back to the caller's way by the gateway.
+        // As any `Location`, the pipeline turns it back to the caller's view.
         let inner = Address::default();
         return Ok(see_other(&match reference {
             Some(reference) => inner.details(&name, &reference),
             None => inner.tags(&name, "", None),
         }));
     }
+    let upstream = &context.backend.upstream;
     let catalog = format!("/v2/_catalog?n={NAMES}");
-    let catalog = backend.upstream.get(&catalog, &backend.caller(request), LIMIT).await?;
+    let catalog = upstream.get(&catalog, &context.caller(), LIMIT).await?;
     let page = Home {
         address,
-        registry: backend.upstream.url().host_str().unwrap_or_default(),
+        registry: upstream.url().host_str().unwrap_or_default(),
         repositories: (catalog.status == StatusCode::OK).then(|| names(&catalog.body)),
         mistyped: typed,
     };
     let page = page.print();
     if catalog.status == StatusCode::UNAUTHORIZED {
-        let told = backend.fail(catalog.into(), request);
+        let told = context.failed(catalog.into());
         if offers_basic(told.headers()) {
             return Ok(with_status(told.status(), told.headers(), page));
         }
     }
-    Ok(html(page, request))
+    Ok(html(page, &context.head))
 }
 
 fn names(catalog: &Bytes) -> Vec<RepositoryName> {

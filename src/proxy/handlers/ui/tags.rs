@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::Response;
-use http::request::Parts;
 
-use super::{AT_ONCE, html};
+use super::html::html;
 use crate::http::body::Body;
 use crate::oci::{Code, LinkSource, Manifest, OciError, Reference, RepositoryName, Tag, tag_scheme};
-use crate::proxy::backend::Backend;
+use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::handlers::subject_lookup;
 use crate::registry::{Answer, Caller, TagNames};
@@ -18,18 +17,19 @@ use crate::ui::{Address, Badge, Row, TagPage, TagSummary};
 
 /// Tags of a page.
 const TAGS: usize = 50;
+/// Tags that are looked up at once.
+const AT_ONCE: usize = 8;
 
 pub(super) async fn show_tags(
-    backend: &Backend,
-    request: &Parts,
+    context: &RequestContext<'_>,
     address: &Address,
     repository: &RepositoryName,
 ) -> Result<Response<Body>, ProxyError> {
-    let query = Query::parse(request.uri.query());
+    let query = Query::parse(context.head.uri.query());
     let search = query.first("q").unwrap_or_default().trim();
     let after = query.first("after");
-    let caller = backend.caller(request);
-    let all = match backend.resolver.tags(repository, &caller).await? {
+    let caller = context.caller();
+    let all = match context.backend.resolver.tags(repository, &caller).await? {
         Answer::Found(all) => all,
         Answer::Absent => {
             let message = format!("the registry has no repository {repository}");
@@ -39,7 +39,7 @@ pub(super) async fn show_tags(
     };
     let chosen = Chosen::cut(&all, search, after);
     let rows = stream::iter(chosen.tags)
-        .map(|tag| row(backend, repository, tag, &caller))
+        .map(|tag| row(context, repository, tag, &caller))
         .buffered(AT_ONCE);
     let page = TagPage {
         address,
@@ -51,7 +51,7 @@ pub(super) async fn show_tags(
         continued: after.is_some(),
         next: chosen.next,
     };
-    Ok(html(page.print(), request))
+    Ok(html(page.print(), &context.head))
 }
 
 /// The tags of one page.
@@ -81,8 +81,13 @@ impl Chosen {
 }
 
 /// A refusal is about the whole page; anything else fails this tag alone.
-async fn row(backend: &Backend, repository: &RepositoryName, tag: Tag, caller: &Caller) -> Result<Row, ProxyError> {
-    let tagged = match look(backend, repository, &tag, caller).await {
+async fn row(
+    context: &RequestContext<'_>,
+    repository: &RepositoryName,
+    tag: Tag,
+    caller: &Caller,
+) -> Result<Row, ProxyError> {
+    let tagged = match look(context, repository, &tag, caller).await {
         Ok(tagged) => Ok(tagged),
         Err(refused @ ProxyError::Refused(_)) => return Err(refused),
         Err(failure) => Err(failure.to_string()),
@@ -91,14 +96,18 @@ async fn row(backend: &Backend, repository: &RepositoryName, tag: Tag, caller: &
 }
 
 async fn look(
-    backend: &Backend,
+    context: &RequestContext<'_>,
     repository: &RepositoryName,
     tag: &Tag,
     caller: &Caller,
 ) -> Result<TagSummary, ProxyError> {
     let reference = Reference::Tag(tag.clone());
-    let raw = subject_lookup::manifest(backend, repository, &reference, caller).await?;
-    let resolved = backend.resolver.resolve(repository, &raw.digest, caller).await?;
+    let raw = subject_lookup::manifest(context, repository, &reference, caller).await?;
+    let resolved = context
+        .backend
+        .resolver
+        .resolve(repository, &raw.digest, caller)
+        .await?;
     let mut badges = BTreeMap::new();
     for referrer in &resolved.links.referrers {
         *badges.entry(Badge::of(referrer)).or_default() += 1;

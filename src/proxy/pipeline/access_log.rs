@@ -1,4 +1,4 @@
-//! Every answer is counted and logged once, when its body has gone out or the caller has.
+//! The access log: every answer is counted and logged once, when its body has gone out or the caller has hung up.
 //!
 //! Neither queries nor headers are logged: upload states and credentials travel in them.
 
@@ -13,22 +13,22 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::peer::Peer;
 use crate::http::body::{Body, BoxError};
 use crate::http::trace_context::{self, TraceContext};
 use crate::metrics::{Endpoint, GaugeGuard, Metrics};
+use crate::proxy::peer::Peer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longer ones of callers are not taken over.
+/// Longer request IDs of callers (in bytes) are replaced.
 const LONGEST_ID: usize = 64;
 
-/// What is known of a request from its beginning.
-pub(super) struct Observer {
+/// What the access log says of a request, from its beginning on.
+pub(super) struct AccessEntry {
     metrics: Arc<Metrics>,
     endpoint: Endpoint,
     method: Method,
     target: Option<PathAndQuery>,
-    peer: Option<Peer>,
+    peer: Peer,
     id: RequestId,
     trace: Option<TraceContext>,
     /// Ends with the body.
@@ -38,15 +38,15 @@ pub(super) struct Observer {
     _in_flight: GaugeGuard,
 }
 
-impl Observer {
-    /// Begins before the request is led anywhere, so that the log has what the caller asked.
-    pub(super) fn begin(metrics: &Arc<Metrics>, request: &Parts) -> Self {
+impl AccessEntry {
+    /// Begins before the request is routed, so that the log has the target as the caller wrote it.
+    pub(super) fn begin(metrics: &Arc<Metrics>, request: &Parts, peer: Peer) -> Self {
         Self {
             metrics: metrics.clone(),
             endpoint: Endpoint::Refused,
             method: request.method.clone(),
             target: request.uri.path_and_query().cloned(),
-            peer: request.extensions.get().copied(),
+            peer,
             id: RequestId::of(request),
             trace: None,
             span: tracing::Span::none(),
@@ -55,12 +55,9 @@ impl Observer {
         }
     }
 
-    pub(super) fn found(&mut self, endpoint: Endpoint) {
+    /// Begins the work on the request, which asks for `endpoint`: all that is done within the span is part of its trace.
+    pub(super) fn begin_trace(&mut self, endpoint: Endpoint, request: &mut Parts) -> tracing::Span {
         self.endpoint = endpoint;
-    }
-
-    /// Begins the work on the request: from here on, all that is done for it is part of its trace.
-    pub(super) fn start(&mut self, request: &mut Parts) -> tracing::Span {
         let span = self.span();
         trace_context::adopt(&span, &mut request.headers);
         self.trace = TraceContext::of(&request.headers);
@@ -79,7 +76,7 @@ impl Observer {
     }
 
     /// Counts the answer, and follows its body to the end.
-    pub(super) fn watch(self, mut response: Response<Body>) -> Response<Observed> {
+    pub(super) fn finish(self, mut response: Response<Body>) -> Response<LoggedBody> {
         self.metrics
             .answered(self.endpoint, response.status(), self.started.elapsed());
         trace_context::answered(&self.span, response.status());
@@ -88,12 +85,12 @@ impl Observer {
             .entry(REQUEST_ID)
             .or_insert_with(|| self.id.0.clone());
         let status = response.status();
-        response.map(|inner| Observed {
+        response.map(|inner| LoggedBody {
             sent: 0,
             whole: inner.is_end_stream(),
             inner,
             status,
-            observer: self,
+            entry: self,
         })
     }
 }
@@ -122,18 +119,18 @@ impl RequestId {
     }
 }
 
-/// An answer's body, which reports when it is dropped.
-pub struct Observed {
+/// An answer's body, which writes the line of the access log when it is dropped.
+pub struct LoggedBody {
     inner: Body,
     /// Bytes so far.
     sent: u64,
     /// Whether all of it went out.
     whole: bool,
     status: StatusCode,
-    observer: Observer,
+    entry: AccessEntry,
 }
 
-impl HttpBody for Observed {
+impl HttpBody for LoggedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -146,7 +143,7 @@ impl HttpBody for Observed {
                 this.whole = this.inner.is_end_stream();
             }
             Poll::Ready(None) => this.whole = true,
-            Poll::Ready(Some(Err(error))) => tracing::info!(id = this.observer.id.as_str(), %error, "the body broke"),
+            Poll::Ready(Some(Err(error))) => tracing::info!(id = this.entry.id.as_str(), %error, "the body broke"),
             Poll::Pending => {}
         }
         polled
@@ -161,19 +158,19 @@ impl HttpBody for Observed {
     }
 }
 
-impl Drop for Observed {
+impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let observer = &self.observer;
-        observer.metrics.sent(observer.endpoint, self.sent);
-        let milliseconds = u64::try_from(observer.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let entry = &self.entry;
+        entry.metrics.sent(entry.endpoint, self.sent);
+        let milliseconds = u64::try_from(entry.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "refshim::access",
-            id = observer.id.as_str(),
-            trace_id = observer.trace.as_ref().map(TraceContext::trace_id),
-            peer = observer.peer.map(|peer| tracing::field::display(peer.address)),
-            method = observer.method.as_str(),
-            path = observer.target.as_ref().map_or("", PathAndQuery::path),
-            endpoint = observer.endpoint.as_str(),
+            id = entry.id.as_str(),
+            trace_id = entry.trace.as_ref().map(TraceContext::trace_id),
+            peer = tracing::field::display(entry.peer.address),
+            method = entry.method.as_str(),
+            path = entry.target.as_ref().map_or("", PathAndQuery::path),
+            endpoint = entry.endpoint.as_str(),
             status = self.status.as_u16(),
             milliseconds,
             bytes = self.sent,

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
 
-use super::backend::Backend;
-use super::error::ProxyError;
-use super::peer::Peer;
 use crate::auth::{Busy, Htpasswd};
 use crate::oci::{Code, OciError};
+use crate::proxy::context::RequestContext;
+use crate::proxy::error::ProxyError;
 
 #[derive(Default)]
 pub(super) struct ProxyAuth {
@@ -23,15 +21,19 @@ impl ProxyAuth {
         Self { users }
     }
 
-    /// Asked for every request: permission is the caller's own.
-    pub async fn admit(&self, backend: &Backend, request: &Parts) -> Result<(), ProxyError> {
-        let Some(users) = self.users.as_ref().filter(|_| backend.upstream.has_own_credentials()) else {
+    /// Refuses callers without the right to refshim's own credentials. Asked for every request: no permission is remembered.
+    pub async fn admit(&self, context: &RequestContext<'_>) -> Result<(), ProxyError> {
+        let Some(users) = self
+            .users
+            .as_ref()
+            .filter(|_| context.backend.upstream.has_own_credentials())
+        else {
             return Ok(());
         };
-        if request.extensions.get::<Peer>().is_some_and(|peer| peer.certified) {
+        if context.peer.certified {
             return Ok(());
         }
-        let admitted = match request.headers.get(AUTHORIZATION) {
+        let admitted = match context.head.headers.get(AUTHORIZATION) {
             Some(authorization) => Box::pin(users.admits(authorization)).await,
             None => Ok(false),
         };
@@ -42,7 +44,7 @@ impl ProxyAuth {
                 Err(OciError::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message).into())
             }
             Err(Busy) => Err(ProxyError::busy(
-                "too many passwords are being looked at; try again in a moment",
+                "too many passwords are being checked at once; try again in a moment",
             )),
         }
     }

@@ -1,24 +1,23 @@
 //! A manifest that the registry gave: opened where it is an envelope, learned from while it passes through.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Response};
 use http_body::Body as _;
 
-use super::error::ProxyError;
-use super::handlers::manifests::read::{ManifestRequest, confirm, instead_of, serve};
-use super::handlers::manifests::synthesised;
-use super::memory;
-use super::respond::CONTENT_DIGEST;
+use super::request::{ManifestRequest, instead_of};
+use super::synthesised;
 use crate::http::body::Body;
 use crate::http::tee::Tee;
 use crate::oci::{Digest, Reference, RepositoryName, Tag, envelope, media_type};
+use crate::proxy::error::ProxyError;
+use crate::proxy::memory;
+use crate::proxy::respond::CONTENT_DIGEST;
 use crate::referrers::{Given, Resolver, ServedHeaders};
 use crate::registry::{RawManifest, UpstreamError, is_encoded};
 
-pub(super) async fn found(asked: &ManifestRequest<'_>, response: Response<Body>) -> Result<Response<Body>, ProxyError> {
+/// What a caller is given for the registry's 200.
+pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>) -> Result<Response<Body>, ProxyError> {
     let media_type = media_type::essence(header(&response, CONTENT_TYPE).unwrap_or_default()).to_owned();
     let promised = match asked.reference {
         Reference::Digest(digest) => Some(digest.clone()),
@@ -30,8 +29,8 @@ pub(super) async fn found(asked: &ManifestRequest<'_>, response: Response<Body>)
         return Ok(instead_of(&response, index));
     }
     if let Reference::Tag(tag) = asked.reference {
-        let (resolver, digest) = (&asked.backend.resolver, promised.as_ref());
-        resolver.saw_tag(asked.repository, tag, digest).await;
+        let resolver = asked.resolver();
+        resolver.saw_tag(asked.repository, tag, promised.as_ref()).await;
     }
     if is_encoded(response.headers()) {
         // Other bytes than the manifest's, although it was asked for without.
@@ -42,19 +41,19 @@ pub(super) async fn found(asked: &ManifestRequest<'_>, response: Response<Body>)
             Reference::Digest(_) => Given::ByDigest,
             Reference::Tag(_) => Given::ByTag,
         },
-        headers: memory::sent_with_content(response.headers(), asked.request),
+        headers: memory::sent_with_content(response.headers(), &asked.context.head),
         promised,
         media_type,
     };
     // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
     let is_image = given.media_type == media_type::OCI_IMAGE_MANIFEST;
-    match (&asked.request.method, asked.reference) {
+    match (&asked.context.head.method, asked.reference) {
         (&Method::GET, Reference::Tag(_)) if is_image => opened(asked, response, given).await,
         (&Method::GET, _) => Ok(learn(asked, response, given)),
         (_, Reference::Tag(tag)) if is_image => opened_head(asked, response, given.promised.as_ref(), tag).await,
         (_, Reference::Tag(_)) => Ok(response),
         (_, Reference::Digest(_)) => {
-            confirm(asked).await;
+            asked.confirm().await;
             Ok(response)
         }
     }
@@ -74,31 +73,27 @@ async fn opened(
     response: Response<Body>,
     given: GivenManifest,
 ) -> Result<Response<Body>, ProxyError> {
-    let limit = asked.backend.shared.limits.manifest_bytes;
-    let (mut head, body) = response.into_parts();
+    let shared = &asked.context.backend.shared;
+    let limit = shared.limits.manifest_bytes;
+    let (head, body) = response.into_parts();
     let length = expected_length(&body, limit);
-    let reserved = asked.backend.shared.response_budget.reserve(length).await;
+    let reserved = shared.response_budget.reserve(length).await;
     let read = body
         .read(limit)
         .await
         .map_err(|e| UpstreamError::Broken(e.to_string()))?;
     let too_large = || UpstreamError::Invalid(format!("the manifest is larger than {limit} bytes"));
     let bytes = read.ok_or_else(too_large)?;
-    // Kept for as long as the manifest is on its way to the caller.
-    if let Some(reserved) = reserved {
-        head.extensions.insert(Arc::new(reserved));
-    }
-    let resolver = &asked.backend.resolver;
+    let resolver = asked.resolver();
     let response = Response::from_parts(head, bytes.clone().into());
-    let Some(digest) = study(resolver, asked.repository, given, bytes.clone()).await else {
-        return Ok(response);
-    };
-    if envelope::may_be(&bytes)
+    if let Some(digest) = study(resolver, asked.repository, given, bytes.clone()).await
+        && envelope::may_be(&bytes)
         && let Some(original) = Box::pin(resolver.original(asked.repository, &digest, &asked.caller)).await?
     {
-        return Ok(instead_of(&response, serve(&original, asked.request)));
+        return Ok(instead_of(&response, asked.serve(&original)));
     }
-    Ok(response)
+    // The room is kept for as long as the manifest is on its way to the caller.
+    shared.response_budget.hold(response, reserved)
 }
 
 /// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest; every time where the answer names
@@ -109,11 +104,11 @@ async fn opened_head(
     digest: Option<&Digest>,
     tag: &Tag,
 ) -> Result<Response<Body>, ProxyError> {
-    let resolver = &asked.backend.resolver;
+    let resolver = asked.resolver();
     let named = (tag, digest);
     let original = Box::pin(resolver.original_for_head(asked.repository, named, &asked.caller)).await?;
     Ok(match original {
-        Some(original) => instead_of(&response, serve(&original, asked.request)),
+        Some(original) => instead_of(&response, asked.serve(&original)),
         None => response,
     })
 }
@@ -126,10 +121,11 @@ fn expected_length(body: &Body, limit: usize) -> usize {
 
 /// Reads along while the manifest streams to the caller; not where there is no room for a copy.
 fn learn(asked: &ManifestRequest<'_>, response: Response<Body>, given: GivenManifest) -> Response<Body> {
-    let (resolver, repository) = (asked.backend.resolver.clone(), asked.repository.clone());
-    let limit = asked.backend.shared.limits.manifest_bytes;
+    let (resolver, repository) = (asked.context.backend.resolver.clone(), asked.repository.clone());
+    let shared = &asked.context.backend.shared;
+    let limit = shared.limits.manifest_bytes;
     let length = expected_length(response.body(), limit);
-    let Some(reserved) = asked.backend.shared.response_budget.spare(length) else {
+    let Some(reserved) = shared.response_budget.spare(length) else {
         return response;
     };
     response.map(|body| {

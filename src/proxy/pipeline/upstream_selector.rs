@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use http::header::HOST;
 use http::request::Parts;
 
-use super::route::RouteError;
-use super::upstream_view::{NAMESPACE, UpstreamView, without_prefix};
 use crate::config::UpstreamConfig;
+use crate::proxy::route::RouteError;
+use crate::proxy::upstream_view::{NAMESPACE, UpstreamView, without_prefix};
 use crate::render::Query;
 
 /// The place of an upstream in the configuration.

@@ -1,12 +1,12 @@
-//! What a request's head may look like. Protocols have bounds of their own, further out, where nothing can be said in words.
+//! The bounds of a request's head. hyper has wider ones of its own, beyond which it closes the connection without a word.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Version};
 
-use super::route::RouteError;
 use crate::config::LimitsConfig;
 use crate::http::via::is_loop;
+use crate::proxy::route::RouteError;
 
 /// Refuses heads that are larger than the configuration lets them be, and what somebody else could understand differently.
 pub(super) fn check(request: &Parts, limits: &LimitsConfig) -> Result<(), RouteError> {

@@ -1,0 +1,84 @@
+//! What a request carries along, from the pipeline to the handlers.
+
+use http::header::{LINK, LOCATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use super::error::ProxyError;
+use super::headers;
+use super::peer::{Peer, callers_origin};
+use super::state::Backend;
+use super::upstream_view::UpstreamView;
+use crate::http::body::Body;
+use crate::registry::Caller;
+
+/// A request that was routed and admitted.
+pub(super) struct RequestContext<'a> {
+    /// Method, target and headers. The target is the upstream's own: what chose the upstream is taken off.
+    pub head: Parts,
+    pub peer: Peer,
+    /// What in the request named the upstream.
+    pub view: UpstreamView,
+    /// The upstream that the request is for.
+    pub backend: &'a Backend,
+}
+
+impl RequestContext<'_> {
+    /// On whose behalf the upstream is asked.
+    pub fn caller(&self) -> Caller {
+        if self.backend.upstream.has_own_credentials() {
+            // Whoever was admitted may use them; the caller's own `Authorization` was for refshim alone.
+            return Caller::of_trace(&self.head.headers);
+        }
+        Caller::of(&self.head.headers)
+    }
+
+    /// The origin by which the caller reaches refshim, such as `http://127.0.0.1:5100`; `None` where the request does not tell.
+    pub fn origin(&self) -> Option<String> {
+        let public_url = self.backend.shared.server.public_url.as_ref();
+        callers_origin(&self.head, &self.peer, public_url)
+    }
+
+    /// Makes the headers of an upstream's answer right for the caller: addresses of the upstream become addresses of refshim.
+    pub fn adapt(&self, headers: &mut HeaderMap) {
+        headers::clean_response(headers);
+        let (backend, asked) = (self.backend, self.head.uri.path());
+        rewrite(headers, &LOCATION, |value| {
+            backend.self_view.location(value, asked).into_owned()
+        });
+        rewrite(headers, &LINK, |value| backend.self_view.link(value, asked));
+        if backend.shared.server.rewrite_realm
+            && headers.contains_key(WWW_AUTHENTICATE)
+            && let Some(origin) = self.origin()
+        {
+            let namespace = self.view.namespace();
+            backend.realms.rewrite(headers, &backend.self_view, &origin, namespace);
+        }
+    }
+
+    /// The answer to this request when a handler failed. A refusal of the upstream's is relayed with its headers adapted.
+    pub fn failed(&self, failure: ProxyError) -> Response<Body> {
+        tracing::debug!(%failure, "request failed");
+        let is_relayed = matches!(failure, ProxyError::Refused(_));
+        let mut response = failure.answer(&self.head.method);
+        if is_relayed {
+            self.adapt(response.headers_mut());
+        }
+        response
+    }
+}
+
+fn rewrite(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) -> String) {
+    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    if values.is_empty() {
+        return;
+    }
+    headers.remove(name);
+    for value in values {
+        let changed = value
+            .to_str()
+            .ok()
+            .and_then(|text| HeaderValue::try_from(change(text)).ok());
+        headers.append(name, changed.unwrap_or(value));
+    }
+}

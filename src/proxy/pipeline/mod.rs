@@ -1,0 +1,113 @@
+//! The way of every request, stage by stage: [`Gateway::handle`] and [`Gateway::answer`] name them in order.
+
+mod access_log;
+mod auth;
+mod dispatch;
+mod head;
+mod routing;
+mod upstream_selector;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use tracing::Instrument as _;
+
+use super::context::RequestContext;
+use super::error::ProxyError;
+use super::handlers::ui;
+use super::peer::Peer;
+use super::route::Route;
+use super::state::{Backend, SharedState};
+use crate::auth::Htpasswd;
+use crate::config::Config;
+use crate::http::body::Body;
+use crate::metrics::{Endpoint, Metrics};
+use crate::referrers::Resolver;
+use access_log::{AccessEntry, LoggedBody};
+use auth::ProxyAuth;
+use dispatch::{dispatch, within};
+use routing::RoutedRequest;
+use upstream_selector::UpstreamSelector;
+
+/// Everything that answers requests.
+pub struct Gateway {
+    selector: UpstreamSelector,
+    /// In the order of the configuration, at least one.
+    backends: Vec<Backend>,
+    shared: Arc<SharedState>,
+    auth: ProxyAuth,
+    metrics: Arc<Metrics>,
+}
+
+impl Gateway {
+    /// One resolver for each upstream of the configuration, in its order.
+    pub fn new(resolvers: Vec<Arc<Resolver>>, config: &Config, metrics: Arc<Metrics>) -> Self {
+        let shared = Arc::new(SharedState::new(config));
+        let backends = resolvers.into_iter();
+        Self {
+            selector: UpstreamSelector::new(&config.upstreams),
+            backends: backends
+                .map(|resolver| Backend::new(resolver, config, shared.clone()))
+                .collect(),
+            shared,
+            auth: ProxyAuth::default(),
+            metrics,
+        }
+    }
+
+    /// Only these users may use refshim's own credentials, and callers with a certificate.
+    pub fn with_users(mut self, users: Option<Arc<Htpasswd>>) -> Self {
+        self.auth = ProxyAuth::new(users);
+        self
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Answers a request, whatever happens. It is counted and logged when its answer's body has gone out.
+    pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<LoggedBody> {
+        let (head, body) = request.into_parts();
+        let mut entry = AccessEntry::begin(&self.metrics, &head, peer);
+        let answer = AssertUnwindSafe(self.answer(head, body, peer, &mut entry));
+        let response = answer.catch_unwind().await.unwrap_or_else(|_| {
+            self.metrics.panics.inc();
+            ProxyError::panicked().answer(&Method::GET)
+        });
+        entry.finish(response)
+    }
+
+    /// The stages between a request's head and its answer.
+    async fn answer(&self, mut head: Parts, body: Incoming, peer: Peer, entry: &mut AccessEntry) -> Response<Body> {
+        let method = head.method.clone();
+        let routed = self.route(&mut head).await;
+        let endpoint = routed.as_ref().map(|routed| routed.route.endpoint());
+        let span = entry.begin_trace(endpoint.unwrap_or(Endpoint::Refused), &mut head);
+        let stages = async {
+            let RoutedRequest { backend, view, route } = routed?;
+            let context = RequestContext {
+                head,
+                peer,
+                view,
+                backend,
+            };
+            self.auth.admit(&context).await?;
+            let limit = Some(self.shared.limits.answer_timeout).filter(|_| route.is_short(&method));
+            let is_page = matches!(route, Route::Ui(_));
+            let answer = within(limit, dispatch(&context, route, body)).await;
+            let answer = answer.and_then(|response| self.shared.response_budget.hold(response, None));
+            let mut response = answer.unwrap_or_else(|failure| context.failed(failure));
+            if self.shared.server.ui && !is_page {
+                ui::confine(response.headers_mut());
+            }
+            context.view.turn_back(response.headers_mut(), || context.origin());
+            Ok(response)
+        };
+        let answered: Result<_, ProxyError> = stages.instrument(span).await;
+        answered.unwrap_or_else(|failure| failure.answer(&method))
+    }
+}

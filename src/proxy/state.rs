@@ -1,0 +1,68 @@
+//! What lives as long as the process: one [`Backend`] for each upstream, and what all of them share.
+
+use std::sync::Arc;
+
+use super::realm::Realms;
+use super::response_budget::ResponseBudget;
+use super::rewrite::SelfView;
+use super::upload_offsets::UploadOffsets;
+use super::write::Writer;
+use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig};
+use crate::http::request_budget::RequestBudget;
+use crate::referrers::Resolver;
+use crate::registry::Upstream;
+
+/// What all upstreams have in common.
+pub(super) struct SharedState {
+    pub server: ServerConfig,
+    pub tags: TagsConfig,
+    pub limits: LimitsConfig,
+    /// Bounds the large answers that are held in memory on their way down.
+    pub response_budget: ResponseBudget,
+    /// Bounds the manifests that are held in memory on their way up.
+    pub request_budget: RequestBudget,
+    pub merge_referrers_tag: bool,
+    /// Largest blob that is remembered, in bytes.
+    pub small_blob: u64,
+}
+
+impl SharedState {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            server: config.server.clone(),
+            tags: config.tags.clone(),
+            limits: config.limits,
+            response_budget: ResponseBudget::new(config.limits.held_bytes),
+            request_budget: RequestBudget::new(config.limits.held_bytes, config.limits.manifest_bytes),
+            merge_referrers_tag: config.writing.merge_referrers_tag,
+            small_blob: config.cache.small_blob,
+        }
+    }
+}
+
+/// One upstream, and everything that is kept about it.
+pub(super) struct Backend {
+    pub upstream: Arc<Upstream>,
+    pub resolver: Arc<Resolver>,
+    /// How the upstream speaks of itself.
+    pub self_view: SelfView,
+    pub realms: Realms,
+    pub writer: Arc<Writer>,
+    pub uploads: UploadOffsets,
+    pub shared: Arc<SharedState>,
+}
+
+impl Backend {
+    pub fn new(resolver: Arc<Resolver>, config: &Config, shared: Arc<SharedState>) -> Self {
+        let upstream = resolver.upstream().clone();
+        Self {
+            self_view: SelfView::new(upstream.url()),
+            upstream,
+            realms: Realms::default(),
+            writer: Arc::new(Writer::new((*resolver).clone(), &config.writing)),
+            uploads: UploadOffsets::default(),
+            resolver,
+            shared,
+        }
+    }
+}

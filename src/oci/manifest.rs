@@ -59,7 +59,12 @@ impl Manifest {
         let Value::Object(object) = value else {
             return Err(ManifestError::NotAnObject);
         };
-        let (media_type, kind) = kind_of(&object, media_type::essence(content_type))?;
+        Self::from_members(&object, content_type)
+    }
+
+    /// The same from the members of its JSON.
+    pub fn from_members(object: &Map<String, Value>, content_type: &str) -> Result<Self, ManifestError> {
+        let (media_type, kind) = kind_of(object, media_type::essence(content_type))?;
         let all = |key: &str| object.get(key).and_then(Value::as_array).into_iter().flatten();
         let list = |key: &str| -> Vec<Descriptor> { all(key).filter_map(Descriptor::from_json).collect() };
         let entries =

@@ -31,7 +31,10 @@ impl Default for ReferrersTagIndex {
 impl ReferrersTagIndex {
     /// `None` when the bytes are no index.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut members: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+        Self::from_members(serde_json::from_slice(bytes).ok()?)
+    }
+
+    fn from_members(mut members: Map<String, Value>) -> Option<Self> {
         let manifests = match members.remove("manifests") {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(manifests)) => manifests,
@@ -45,21 +48,31 @@ impl ReferrersTagIndex {
     /// everything else, which is somebody's own and must be neither read as a list nor overwritten: the subject itself (`cosign copy`
     /// and GitLab put it there), an image for several platforms, an artifact, a build cache, or anything that is not known here.
     pub fn of_tag(subject: &SubjectKey, media_type: &str, bytes: &[u8]) -> Option<Self> {
-        let manifest = Manifest::parse(bytes, media_type).ok()?;
-        let index = Self::parse(bytes)?;
-        let is_list = manifest.media_type == OCI_IMAGE_INDEX
-            && manifest.own_subjects().is_empty()
-            && index.says_nothing_of_itself()
-            && index.manifests.iter().all(|entry| is_referrer(entry, subject));
-        (is_list && !subject.names(bytes)).then_some(index)
+        let members: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+        let manifest = Manifest::from_members(&members, media_type).ok()?;
+        let index = Self::from_members(members)?;
+        (index.is_list(subject, &manifest) && !subject.names(bytes)).then_some(index)
     }
 
     /// What a client writes under the referrers tag of `subject`, if it is an image index, whatever it lists. An entry that is not
-    /// understood must not cost those that others wrote.
-    pub fn of_client(subject: &SubjectKey, media_type: &str, bytes: &[u8]) -> Option<Self> {
-        let manifest = Manifest::parse(bytes, media_type).ok()?;
+    /// understood must not cost those that others wrote. `manifest` and `members` are what `bytes` hold.
+    pub fn of_client(
+        subject: &SubjectKey,
+        manifest: &Manifest,
+        members: Map<String, Value>,
+        bytes: &[u8],
+    ) -> Option<Self> {
         let is_index = manifest.media_type == OCI_IMAGE_INDEX && !subject.names(bytes);
-        Self::parse(bytes).filter(|_| is_index)
+        is_index.then(|| Self::from_members(members)).flatten()
+    }
+
+    /// Whether an index that is no subject itself is a list of referrers of `subject` ([`Self::of_tag`]). `manifest` is the index, read
+    /// as a manifest.
+    pub fn is_list(&self, subject: &SubjectKey, manifest: &Manifest) -> bool {
+        manifest.media_type == OCI_IMAGE_INDEX
+            && manifest.own_subjects().is_empty()
+            && self.says_nothing_of_itself()
+            && self.manifests.iter().all(|entry| is_referrer(entry, subject))
     }
 
     /// Whether it has no members but those of every list of referrers.

@@ -16,8 +16,8 @@ use crate::oci::{Digest, Reference, Tag, tag_scheme};
 use crate::registry::{Answer, HeadOutcome};
 
 use super::Writer;
-use super::delete::ManifestDeletion;
 use super::error::WriteError;
+use super::manifest_deletion::ManifestDeletion;
 
 /// When the clean-up is looked over again: later than a push by another process takes from its first write to its last.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::oci::media_type::{ManifestKind, OCI_IMAGE_MANIFEST};
-use crate::oci::{Descriptor, Digest, Manifest, Reference, RepositoryName, Tag, envelope, tag_scheme};
+use crate::oci::{Code, Descriptor, Digest, Manifest, OciError, Reference, RepositoryName, Tag, envelope, tag_scheme};
 use crate::registry::{Answer, Caller, RegistryResponse};
 
 use super::error::WriteError;
 use super::link_tags::LinkedManifest;
+use super::pushed_manifest::PushedManifest;
 use super::{Push, Writer};
 
 /// Whether `refusal` means that the upstream does not know this kind of manifest, or the algorithm of the digest `own` that
@@ -36,7 +37,8 @@ fn says(refusal: &RegistryResponse, code: &str) -> bool {
 
 impl Writer {
     /// Stores `push` in an envelope: under its own envelope tag, the tag that the client asked for, and every link tag.
-    pub(super) async fn seal(&self, push: &Push, manifest: &Manifest, own: &Digest) -> Result<(), WriteError> {
+    pub(super) async fn seal(&self, push: &Push, pushed: &PushedManifest) -> Result<(), WriteError> {
+        let (manifest, own) = (&pushed.manifest, &pushed.own);
         let original = Descriptor::new(manifest.media_type.clone(), own.clone(), push.bytes.len() as u64);
         let bytes = envelope::seal(&original, manifest);
         let digest = Digest::sha256(&bytes);
@@ -54,8 +56,7 @@ impl Writer {
         for tag in self.first_tags(push, own) {
             self.put_tag(&sealed, &tag).await?;
         }
-        self.write_link_tags(&sealed, super::link_tags::link_tags(manifest, own)?)
-            .await
+        self.write_link_tags(&sealed, pushed.link_tags.clone()).await
     }
 
     /// Where the envelope goes first, so that its digest resolves before anything points at it.
@@ -77,10 +78,10 @@ impl Writer {
         match self.upstream.put_blob(repository, digest, bytes, caller).await? {
             Answer::Found(()) => Ok(()),
             Answer::Refused(refusal) => Err(refusal.into()),
-            Answer::Absent => Err(WriteError::Oci(crate::oci::OciError::not_found(
-                crate::oci::Code::NameUnknown,
-                format!("the registry has no repository {repository}"),
-            ))),
+            Answer::Absent => {
+                let message = format!("the registry has no repository {repository}");
+                Err(WriteError::Oci(OciError::not_found(Code::NameUnknown, message)))
+            }
         }
     }
 }

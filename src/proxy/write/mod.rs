@@ -9,8 +9,11 @@ mod enveloped;
 mod error;
 mod keyed_locks;
 mod link_tags;
+mod manifest_deletion;
 mod push;
+mod pushed_manifest;
 mod referrers_tag;
+mod referrers_tag_update;
 mod validate;
 
 use std::sync::Arc;
@@ -25,7 +28,6 @@ use crate::registry::{Caller, Upstream};
 pub use error::WriteError;
 
 use keyed_locks::KeyedLocks;
-use link_tags::LinkedManifest;
 
 /// Writes to one upstream.
 pub struct Writer {
@@ -41,7 +43,7 @@ pub struct Writer {
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Push {
     pub repository: RepositoryName,
     pub reference: Reference,
@@ -49,39 +51,6 @@ pub struct Push {
     pub media_type: String,
     pub bytes: Bytes,
     pub caller: Caller,
-}
-
-impl Push {
-    /// The digest that these bytes are kept under: the one asked for, else sha256. An error when the bytes are not what the
-    /// reference promises.
-    fn own_digest(&self) -> Result<Digest, WriteError> {
-        match &self.reference {
-            Reference::Tag(_) => Ok(Digest::sha256(&self.bytes)),
-            Reference::Digest(digest) => match digest.matches(&self.bytes) {
-                Some(true) => Ok(digest.clone()),
-                Some(false) => Err(WriteError::invalid(format!(
-                    "the manifest's bytes do not hash to {digest}"
-                ))),
-                None => Err(WriteError::invalid(format!(
-                    "'{}' is no known digest algorithm",
-                    digest.algorithm()
-                ))),
-            },
-        }
-    }
-}
-
-impl Push {
-    /// The pushed bytes, `own` being their digest, as they go under link tags.
-    fn linked<'a>(&'a self, own: &'a Digest) -> LinkedManifest<'a> {
-        LinkedManifest {
-            repository: &self.repository,
-            media_type: &self.media_type,
-            bytes: &self.bytes,
-            digest: own,
-            caller: &self.caller,
-        }
-    }
 }
 
 impl Writer {

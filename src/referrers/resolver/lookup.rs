@@ -143,7 +143,7 @@ impl Resolver {
     ) -> Result<ReadRight, ResolveError> {
         match self.access.is_allowed(context) {
             true => Ok(ReadRight::Read),
-            // Rare, and large: see `Backend::dispatch`.
+            // Rare, and large: see `proxy::pipeline::dispatch`.
             false => Box::pin(self.ask_may_read(context, subject, known)).await,
         }
     }

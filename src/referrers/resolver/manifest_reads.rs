@@ -180,9 +180,13 @@ impl Resolver {
         }
     }
 
-    /// Learns from a manifest that the upstream just took, whose bytes were checked against its digest.
-    pub async fn learn(&self, repository: &RepositoryName, raw: RawManifest) {
-        self.learn_given(repository, raw, Given::ByDigest, None).await;
+    /// Learns from a manifest that the upstream just took, whose bytes were checked against its digest; `manifest` is what they say.
+    pub async fn learn(&self, repository: &RepositoryName, raw: RawManifest, manifest: &Manifest) {
+        let context = self.context(repository, &Caller::anonymous()).await;
+        if self.is_news(&context, &raw) {
+            self.learn_links(&context, &raw, manifest).await;
+        }
+        self.keep(&context, raw, Given::ByDigest, None).await;
     }
 
     /// Learns from a manifest that passed through, whose bytes were checked against its digest.
@@ -194,31 +198,36 @@ impl Resolver {
         headers: Option<ServedHeaders>,
     ) {
         let context = self.context(repository, &Caller::anonymous()).await;
-        let is_news = !self
-            .recently_parsed
-            .knows(&context.repository_key, &context.epoch, &raw);
-        if is_news {
-            self.learn_links(&context, &raw).await;
+        let is_news = self.is_news(&context, &raw);
+        if is_news && let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) {
+            self.learn_links(&context, &raw, &manifest).await;
         }
         // Of one that many pull by a tag at once, nothing new is to be remembered.
-        if (is_news || given != Given::ByTag) && !self.tombstones.is_noted(context.repository_key.clone(), &raw.digest)
-        {
-            self.recently_parsed.note(&context.repository_key, &context.epoch, &raw);
-            self.manifests.put(&context, raw, given, headers).await;
+        if is_news || given != Given::ByTag {
+            self.keep(&context, raw, given, headers).await;
         }
     }
 
-    async fn learn_links(&self, context: &RepositoryContext, raw: &RawManifest) {
-        let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
-            return;
-        };
+    fn is_news(&self, context: &RepositoryContext, raw: &RawManifest) -> bool {
+        !self.recently_parsed.knows(&context.repository_key, &context.epoch, raw)
+    }
+
+    async fn learn_links(&self, context: &RepositoryContext, raw: &RawManifest, manifest: &Manifest) {
         let news = self
             .observed
-            .learn(&self.cache, &context.repository_key, raw, &manifest)
+            .learn(&self.cache, &context.repository_key, raw, manifest)
             .await;
         for subject in news {
             let key = Key::answer(&context.repository_key, &context.epoch, &subject);
             self.cache.remove(&key).await;
+        }
+    }
+
+    /// Remembers a manifest that was learned from, unless it was deleted since.
+    async fn keep(&self, context: &RepositoryContext, raw: RawManifest, given: Given, headers: Option<ServedHeaders>) {
+        if !self.tombstones.is_noted(context.repository_key.clone(), &raw.digest) {
+            self.recently_parsed.note(&context.repository_key, &context.epoch, &raw);
+            self.manifests.put(context, raw, given, headers).await;
         }
     }
 

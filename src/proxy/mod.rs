@@ -1,4 +1,29 @@
 //! What happens to a request: it is routed, answered from the links that were found, or passed through.
+//!
+//! Each part and those that it imports, all of them below it (a test holds the map to the code). `pipeline` is the way of a request;
+//! `handlers` answer it; `context` is what it carries along; `state` lives as long as the process; `error` makes answers of failures.
+//!
+//! ```text
+//! pipeline         ─► handlers passthrough context state realm upstream_view peer error route ui_page
+//! handlers         ─► proof passthrough memory context error write route ui_page respond headers
+//! proof            ─► context
+//! passthrough      ─► context error headers
+//! memory           ─► respond headers
+//! context          ─► state upstream_view peer error headers
+//! state            ─► response_budget realm upload_offsets rewrite write
+//! response_budget  ─► error
+//! error            ─► write route respond
+//! write
+//! route            ─► ui_page
+//! ui_page
+//! respond          ─► headers
+//! headers
+//! realm            ─► upstream_view rewrite
+//! upload_offsets
+//! upstream_view
+//! rewrite
+//! peer
+//! ```
 
 mod context;
 mod error;

@@ -1,10 +1,16 @@
 //! Promise: a module imports what the map in `src/lib.rs` says, all of it and nothing else; nothing imports upwards; and
-//! `docs/architecture.md` shows the same map.
+//! `docs/architecture.md` shows the same map. Within `proxy`, the map in `src/proxy/mod.rs` holds likewise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Folders of modules, each with the path by which its modules are imported, and the file that has the map.
+const MAPPED: [(&str, &str, &str); 2] = [
+    ("src", "crate::", "src/lib.rs"),
+    ("src/proxy", "crate::proxy::", "src/proxy/mod.rs"),
+];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(ROOT).join(file)).unwrap()
@@ -35,13 +41,13 @@ fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every module named after `crate::`, also in a group of imports.
-fn imports(source: &str) -> BTreeSet<String> {
+/// Every name after `path`, such as `crate::`, also in a group of imports.
+fn imports(source: &str, path: &str) -> BTreeSet<String> {
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
     let code: String = code.collect::<Vec<_>>().join("\n");
     let mut modules = BTreeSet::new();
     for (_, rest) in code
-        .match_indices("crate::")
+        .match_indices(path)
         .map(|(at, marker)| code.split_at(at + marker.len()))
     {
         match rest.strip_prefix('{') {
@@ -82,59 +88,71 @@ fn name(text: &str) -> Option<String> {
         .then(|| text[..end].to_owned())
 }
 
-/// What each module imports, as the code says.
-fn imports_by_module() -> BTreeMap<String, BTreeSet<String>> {
-    let root = Path::new(ROOT).join("src");
+/// What each module of a folder imports of its neighbours, as the code says.
+fn imports_by_module(folder: &str, path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(ROOT).join(folder);
     let mut files = Vec::new();
     source_files(&root, &mut files);
     let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in files {
         let relative = file.strip_prefix(&root).unwrap();
-        let first = relative.components().next().unwrap();
-        let module = Path::new(&first).with_extension("").display().to_string();
-        if module == "main" || module == "lib" {
+        let first = Path::new(relative.components().next().unwrap().as_os_str());
+        let module = first.with_extension("").display().to_string();
+        if ["main", "lib", "mod"].contains(&module.as_str()) || module.ends_with("_tests") {
             continue;
         }
-        let found = imports(&std::fs::read_to_string(&file).unwrap());
-        let known = modules.entry(module.clone()).or_default();
-        known.extend(found.into_iter().filter(|import| *import != module));
+        let source = std::fs::read_to_string(&file).unwrap();
+        let known = modules.entry(module).or_default();
+        known.extend(imports(&source, path));
+        // The neighbours of a file in the folder itself.
+        if relative == first || relative == first.join("mod.rs") {
+            known.extend(imports(&source, " super::"));
+        }
+    }
+    let names: BTreeSet<String> = modules.keys().cloned().collect();
+    for (module, imports) in &mut modules {
+        imports.retain(|import| import != module && names.contains(import));
     }
     modules
 }
 
 #[test]
-fn the_map_shows_what_is_imported() {
-    let drawn: BTreeMap<_, _> = map(&read("src/lib.rs")).into_iter().collect();
-    let found = imports_by_module();
-    let mut wrong = Vec::new();
-    for module in drawn.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
-        let nothing = BTreeSet::new();
-        let (drawn, found) = (drawn.get(module), found.get(module));
-        if drawn.is_none() || found.is_none() {
-            wrong.push(format!("{module} is not both in the code and on the map"));
+fn the_maps_show_what_is_imported() {
+    for (folder, path, file) in MAPPED {
+        let drawn: BTreeMap<_, _> = map(&read(file)).into_iter().collect();
+        let found = imports_by_module(folder, path);
+        let mut wrong = Vec::new();
+        for module in drawn.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
+            let nothing = BTreeSet::new();
+            let (drawn, found) = (drawn.get(module), found.get(module));
+            if drawn.is_none() || found.is_none() {
+                wrong.push(format!("{module} is not both in the code and on the map"));
+            }
+            let (drawn, found) = (drawn.unwrap_or(&nothing), found.unwrap_or(&nothing));
+            let missing = found
+                .difference(drawn)
+                .map(|import| format!("{module} imports {import}, which the map lacks"));
+            let unused = drawn
+                .difference(found)
+                .map(|import| format!("{module} does not import {import}, which the map shows"));
+            wrong.extend(missing.chain(unused));
         }
-        let (drawn, found) = (drawn.unwrap_or(&nothing), found.unwrap_or(&nothing));
-        let missing = found
-            .difference(drawn)
-            .map(|import| format!("{module} imports {import}, which the map lacks"));
-        let unused = drawn
-            .difference(found)
-            .map(|import| format!("{module} does not import {import}, which the map shows"));
-        wrong.extend(missing.chain(unused));
+        assert!(wrong.is_empty(), "{file}:\n{}", wrong.join("\n"));
     }
-    assert!(wrong.is_empty(), "src/lib.rs:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn nothing_imports_upwards() {
-    let map = map(&read("src/lib.rs"));
-    for (line, (module, imports)) in map.iter().enumerate() {
-        let below: BTreeSet<&String> = map[line + 1..].iter().map(|(module, _)| module).collect();
-        let upwards: Vec<_> = imports.iter().filter(|import| !below.contains(import)).collect();
-        assert!(
-            upwards.is_empty(),
-            "{module} imports {upwards:?}, which the map does not show below it"
-        );
+    for (_, _, file) in MAPPED {
+        let map = map(&read(file));
+        for (line, (module, imports)) in map.iter().enumerate() {
+            let below: BTreeSet<&String> = map[line + 1..].iter().map(|(module, _)| module).collect();
+            let upwards: Vec<_> = imports.iter().filter(|import| !below.contains(import)).collect();
+            assert!(
+                upwards.is_empty(),
+                "{file}: {module} imports {upwards:?}, which the map does not show below it"
+            );
+        }
     }
 }
 
@@ -148,6 +166,6 @@ fn the_documentation_shows_the_same_map() {
 #[test]
 fn imports_are_found_in_every_form() {
     let source = "use crate::oci::Digest;\nuse crate::{cache::{Cache, Key}, referrers, \n registry};\n// crate::cli\nlet x = crate::http::body::Body::empty();";
-    let found: Vec<String> = imports(source).into_iter().collect();
+    let found: Vec<String> = imports(source, "crate::").into_iter().collect();
     assert_eq!(found, ["cache", "http", "oci", "referrers", "registry"]);
 }

@@ -14,7 +14,7 @@ use crate::registry::Caller;
 
 /// A request that was routed and admitted.
 pub(super) struct RequestContext<'a> {
-    /// Method, target and headers. The target is the upstream's own: what chose the upstream is taken off.
+    /// Method, target and headers. What named the upstream is taken off the target.
     pub head: Parts,
     pub peer: Peer,
     /// What in the request named the upstream.

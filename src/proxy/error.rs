@@ -1,4 +1,4 @@
-//! The one place where what went wrong becomes a response.
+//! The one place where failures become responses: a status and an OCI error body, or the upstream's own refusal.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::render::QueryError;
 /// Seconds after which a question that found the queue full may be asked again.
 const BUSY_FOR: u64 = 5;
 
-/// Why a request is not answered as it hoped.
+/// Why a request is not answered as asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ProxyError {
     /// The upstream's refusal of something that refshim asked; relayed byte for byte where it is about access.
@@ -129,11 +129,11 @@ fn is_about_access(refusal: &Refusal) -> bool {
     }
 }
 
-/// The caller asked nothing wrong, so its 4xx must not be the caller's: clients take 400 or 404 for "no referrers".
+/// 502. The caller asked nothing wrong, so the upstream's 4xx is not handed on: clients take 400 or 404 for "no referrers".
 fn refused_otherwise(refusal: &Refusal) -> OciError {
     let codes = refusal.error().map(|stated| format!(" {stated}")).unwrap_or_default();
     let message = format!(
-        "the registry refuses to be read (HTTP {}{codes})",
+        "the registry refuses what refshim asks it for this answer (HTTP {}{codes})",
         refusal.status.as_u16()
     );
     OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)

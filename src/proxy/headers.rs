@@ -1,4 +1,4 @@
-//! Headers that must not cross the proxy.
+//! Which headers cross the proxy in either direction, and which of an upstream's go along with an answer of refshim's own.
 
 use http::HeaderMap;
 use http::header::{

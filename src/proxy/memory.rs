@@ -1,5 +1,5 @@
-//! What is remembered of content, between callers and the registry: when it is enough, how the registry is asked whether it is
-//! the same still, and how it is given when that does not answer.
+//! Remembered manifests and blobs as answers: when one is given without asking the registry, how the registry is asked whether it is
+//! still the same, and how it is given, with a warning, while the registry does not answer.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(super) fn conditional<T>(request: &Parts, known: Option<&Known<T>>) -> Quest
     }
 }
 
-/// The same for a manifest, which must come as it is: compressed, neither its digest nor its links could be warn_of_memory.
+/// The same for a manifest, which must come as it is: compressed, neither its digest nor its links could be read.
 pub(super) fn unencoded<T>(request: &Parts, known: Option<&Known<T>>) -> Question {
     let mut question = conditional(request, known);
     let identity = HeaderValue::from_static("identity");
@@ -69,7 +69,7 @@ pub(super) fn is_outage(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
 }
 
-/// Whether a 404 may be a registry's. An ingress that lost the registry answers with a page.
+/// Whether a 404 is a registry's own, by its content type. An ingress that lost the registry answers 404 with an HTML page.
 pub(super) fn states_absence(response: &Response<Body>) -> bool {
     let content_type = response
         .headers()

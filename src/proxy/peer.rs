@@ -1,4 +1,4 @@
-//! Who is on the other side of a connection, and how that side sees the proxy.
+//! The caller at the other end of a connection, and the origin by which it reaches refshim.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What an answer of the upstream proves about a caller.
+//! What an answer of the upstream proves about a caller's right to read, and whose right that is.
 
 use http::HeaderName;
 use http::header::{

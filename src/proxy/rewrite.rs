@@ -1,4 +1,4 @@
-//! Addresses in the upstream's answers, made to work from where the caller stands. Pure.
+//! Addresses in the upstream's answers (`Location`, `Link`, challenges), rewritten to those by which the caller reaches refshim. Pure.
 //!
 //! What the upstream says of its own API becomes path-absolute (`/v2/…`), which is right whatever host name or scheme the
 //! caller uses. Anything else, such as signed storage, is left to the caller as it is. Queries stay byte for byte: upload

@@ -1,7 +1,7 @@
-//! How a caller's request leads to one of several upstreams, and what addresses look like from there.
+//! What in a request named its upstream, and how addresses are written because of it. Pure.
 //!
-//! Behind this, a request looks as if its upstream were the only one: no `ns`, no prefix. What the answer says of the API is
-//! turned back here, once, whoever made it. Pure.
+//! What named the upstream (`ns`, a prefix) is taken off the request's target, so that handlers see a target as if their upstream were
+//! the only one. Addresses of the API in the answer get it back here, once, whoever made the answer.
 
 use http::header::{LINK, LOCATION};
 use http::uri::PathAndQuery;

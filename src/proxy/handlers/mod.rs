@@ -1,4 +1,4 @@
-//! One handler per endpoint that refshim answers itself.
+//! One handler for each endpoint that refshim does more about than pass it on.
 
 pub(super) mod blobs;
 pub(super) mod discovery;

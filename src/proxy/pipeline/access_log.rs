@@ -143,7 +143,9 @@ impl HttpBody for LoggedBody {
                 this.whole = this.inner.is_end_stream();
             }
             Poll::Ready(None) => this.whole = true,
-            Poll::Ready(Some(Err(error))) => tracing::info!(id = this.entry.id.as_str(), %error, "the body broke"),
+            Poll::Ready(Some(Err(error))) => {
+                tracing::info!(id = this.entry.id.as_str(), %error, "the answer's body broke off")
+            }
             Poll::Pending => {}
         }
         polled

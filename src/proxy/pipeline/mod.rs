@@ -1,4 +1,4 @@
-//! The way of every request, stage by stage: [`Gateway::handle`] and [`Gateway::answer`] name them in order.
+//! The way of every request: [`Gateway::handle`] wraps it in the access log, [`Gateway::answer`] has its stages in their order.
 
 mod access_log;
 mod auth;
@@ -8,11 +8,12 @@ mod routing;
 mod upstream_selector;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
@@ -20,7 +21,6 @@ use super::context::RequestContext;
 use super::error::ProxyError;
 use super::handlers::ui;
 use super::peer::Peer;
-use super::route::Route;
 use super::state::{Backend, SharedState};
 use crate::auth::Htpasswd;
 use crate::config::Config;
@@ -69,22 +69,28 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Answers a request, whatever happens. It is counted and logged when its answer's body has gone out.
+    /// Answers a request, whatever happens. It is counted and logged when the body of its answer has gone out.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<LoggedBody> {
         let (head, body) = request.into_parts();
         let mut entry = AccessEntry::begin(&self.metrics, &head, peer);
-        let answer = AssertUnwindSafe(self.answer(head, body, peer, &mut entry));
-        let response = answer.catch_unwind().await.unwrap_or_else(|_| {
+        // Pinned where it is made, as its handler is: to move a future of this size costs more than all stages.
+        let answer = AssertUnwindSafe(pin!(self.answer(head, body, peer, &mut entry)))
+            .catch_unwind()
+            .await;
+        let response = answer.unwrap_or_else(|_| {
             self.metrics.panics.inc();
-            ProxyError::panicked().answer(&Method::GET)
+            ProxyError::panicked().into_response()
         });
         entry.finish(response)
     }
 
-    /// The stages between a request's head and its answer.
+    /// The stages from a request's head to its answer, in their order. What fails in any of them is answered by
+    /// [`ProxyError::answer`].
     async fn answer(&self, mut head: Parts, body: Incoming, peer: Peer, entry: &mut AccessEntry) -> Response<Body> {
         let method = head.method.clone();
+        // 1. Which upstream it is for, and what it asks of that.
         let routed = self.route(&mut head).await;
+        // 2. Its trace, of which all that follows is a part.
         let endpoint = routed.as_ref().map(|routed| routed.route.endpoint());
         let span = entry.begin_trace(endpoint.unwrap_or(Endpoint::Refused), &mut head);
         let stages = async {
@@ -95,13 +101,16 @@ impl Gateway {
                 view,
                 backend,
             };
+            // 3. Whether the caller may use refshim's own credentials.
             self.auth.admit(&context).await?;
-            let limit = Some(self.shared.limits.answer_timeout).filter(|_| route.is_short(&method));
-            let is_page = matches!(route, Route::Ui(_));
-            let answer = within(limit, dispatch(&context, route, body)).await;
+            // 4. The route's handler, which has a deadline unless it streams.
+            let limit = route.is_short(&method).then_some(self.shared.limits.answer_timeout);
+            let answer = within(limit, pin!(dispatch(&context, route, body))).await;
+            // 5. Memory for a large answer, until it has gone out.
             let answer = answer.and_then(|response| self.shared.response_budget.hold(response, None));
             let mut response = answer.unwrap_or_else(|failure| context.failed(failure));
-            if self.shared.server.ui && !is_page {
+            // 6. Headers as the caller must see them.
+            if self.shared.server.ui {
                 ui::confine(response.headers_mut());
             }
             context.view.turn_back(response.headers_mut(), || context.origin());

@@ -57,7 +57,7 @@ async fn give_up(rest: UnsentPart) {
             let Some(unsent) = rest.as_ref() else { return };
             let due = unsent.taken + PATIENCE;
             if due <= Instant::now() {
-                tracing::debug!("a caller takes nothing of a large answer: it goes without the rest");
+                tracing::debug!("a caller takes nothing of a large answer: the rest is dropped");
                 *rest = None;
                 return;
             }
@@ -82,7 +82,7 @@ impl HttpBody for BudgetedBody {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut rest = self.rest();
         let Some(unsent) = rest.as_mut() else {
-            return Poll::Ready(Some(Err("the caller took nothing of it for too long".into())));
+            return Poll::Ready(Some(Err("the caller took nothing of the answer for too long".into())));
         };
         if unsent.bytes.is_empty() {
             return Poll::Ready(None);

@@ -1,5 +1,5 @@
-//! Memory for large answers. What callers are slow to take stays in memory although the cache has let go of it, so it is counted,
-//! and what finds no room is refused; what several callers are sent at once is counted once.
+//! The memory budget of large answers. An answer whose caller is slow to take it stays in memory though the cache has dropped it, so
+//! large answers are counted, and refused (503) where the budget is spent. Bytes that several callers are sent at once count once.
 
 mod body;
 

@@ -1,4 +1,4 @@
-//! Pushing what the upstream refuses to store: in an envelope (design, "Envelopes").
+//! Pushing what the upstream refuses to store: in an envelope, a plain image manifest with the original as its layer.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};

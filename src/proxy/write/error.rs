@@ -15,7 +15,7 @@ pub enum WriteError {
     Upstream(#[from] UpstreamError),
     #[error(transparent)]
     Oci(#[from] OciError),
-    /// The same, where it is certain that nothing was written.
+    /// The error in it, where it is certain that nothing was written.
     #[error(transparent)]
     Untouched(Box<Self>),
 }

@@ -1,4 +1,4 @@
-//! A lock for each key that somebody works on at the moment.
+//! Locks by key, each there for as long as somebody holds it or waits for it.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! A manifest that is to be deleted, and what must be known of it then.
+//! A manifest that is to be deleted, with what was read of it while it was there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

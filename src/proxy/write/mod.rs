@@ -1,6 +1,6 @@
 //! Writing through the proxy: an acknowledged push is never undiscoverable.
 //!
-//! A push is forwarded, then its links are made durable as Proposal D tags, and only then acknowledged (design, "Writing").
+//! A push is forwarded, then its links are made durable as Proposal D tags, and only then acknowledged (docs/architecture.md, "Push with a subject").
 //! Each link tag is unique per artifact, so there is no read-modify-write and no lost update.
 
 mod clean_up;

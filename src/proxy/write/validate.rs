@@ -1,4 +1,4 @@
-//! What a pushed manifest must be like for its links to be found again.
+//! What a pushed manifest must fulfil for its links to be found again.
 
 use serde_json::{Map, Value};
 

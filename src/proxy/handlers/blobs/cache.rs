@@ -29,7 +29,7 @@ pub(super) async fn known(
     context.backend.resolver.known_blob(repository, digest, &caller).await
 }
 
-/// Where an answer comes from.
+/// An answer about a blob, and where it comes from.
 pub(super) enum BlobAnswer {
     Registry(Response<Body>),
     Memory(Response<Body>),

@@ -1,4 +1,4 @@
-//! What every handler of a manifest is asked, and how one is given.
+//! A request for one manifest, as every handler of manifests gets it.
 
 use http::Response;
 

@@ -1,4 +1,5 @@
-//! Referrers tags that the upstream does not have: the list that was found, as an index (some clients ask for nothing else).
+//! Synthesised referrers tags: where the upstream has none, the list that was found is served as its index. Some clients ask for
+//! nothing else.
 
 use bytes::Bytes;
 use http::Response;

@@ -104,7 +104,7 @@ async fn read(room: &RequestBudget, body: Body, limit: usize) -> Result<ReadBody
         OciError::new(
             StatusCode::REQUEST_TIMEOUT,
             Code::ManifestInvalid,
-            "the manifest took too long to arrive",
+            "the manifest did not arrive within a minute; push it again",
         )
     };
     let read = tokio::time::timeout(READ_WITHIN, room.read(body, limit))

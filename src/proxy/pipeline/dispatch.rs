@@ -1,5 +1,6 @@
-//! Each route's handler.
+//! The handler of each route, and its deadline.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use http::Response;
@@ -13,10 +14,10 @@ use crate::proxy::handlers::{blobs, discovery, manifests, proposal_a, proposal_b
 use crate::proxy::passthrough;
 use crate::proxy::route::Route;
 
-/// `answer`, or 504 after `limit`.
+/// `answer`, or 504 after `limit`. It is pinned by whoever made it: it is large.
 pub(super) async fn within(
     limit: Option<Duration>,
-    answer: impl Future<Output = Result<Response<Body>, ProxyError>>,
+    answer: Pin<&mut impl Future<Output = Result<Response<Body>, ProxyError>>>,
 ) -> Result<Response<Body>, ProxyError> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, answer)
@@ -26,8 +27,8 @@ pub(super) async fn within(
     }
 }
 
-/// What is asked most is answered in place. The rest is boxed: each connection holds room for the largest of these
-/// futures, and moves it, for every request.
+/// Calls the route's handler. What is asked most is answered in place; the rest is boxed, because each connection holds room for the
+/// largest of these futures.
 pub(super) async fn dispatch(
     context: &RequestContext<'_>,
     route: Route,

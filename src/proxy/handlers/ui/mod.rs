@@ -20,6 +20,7 @@ use html::{file, offers_basic, with_status};
 const NOSNIFF: &str = "nosniff";
 /// What was looked up for one caller must reach no other, and be asked for again the next time.
 const PRIVATE: &str = "private, no-cache";
+
 /// Answers with a page, whatever happens.
 pub(in crate::proxy) async fn show_page(context: &RequestContext<'_>, page: UiPage) -> Response<Body> {
     let (head, address) = (&context.head, context.view.address());

@@ -2,7 +2,7 @@
 
 use http::header::{LINK, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, Response};
 
 use super::error::ProxyError;
 use super::headers;
@@ -43,10 +43,10 @@ impl RequestContext<'_> {
     pub fn adapt(&self, headers: &mut HeaderMap) {
         headers::clean_response(headers);
         let (backend, asked) = (self.backend, self.head.uri.path());
-        rewrite(headers, &LOCATION, |value| {
-            backend.self_view.location(value, asked).into_owned()
+        headers::rewrite(headers, &LOCATION, |value| {
+            Some(backend.self_view.location(value, asked).into_owned())
         });
-        rewrite(headers, &LINK, |value| backend.self_view.link(value, asked));
+        headers::rewrite(headers, &LINK, |value| Some(backend.self_view.link(value, asked)));
         if backend.shared.server.rewrite_realm
             && headers.contains_key(WWW_AUTHENTICATE)
             && let Some(origin) = self.origin()
@@ -65,20 +65,5 @@ impl RequestContext<'_> {
             self.adapt(response.headers_mut());
         }
         response
-    }
-}
-
-fn rewrite(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) -> String) {
-    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
-    if values.is_empty() {
-        return;
-    }
-    headers.remove(name);
-    for value in values {
-        let changed = value
-            .to_str()
-            .ok()
-            .and_then(|text| HeaderValue::try_from(change(text)).ok());
-        headers.append(name, changed.unwrap_or(value));
     }
 }

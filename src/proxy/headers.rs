@@ -1,10 +1,10 @@
 //! Which headers cross the proxy in either direction, and which of an upstream's go along with an answer of refshim's own.
 
-use http::HeaderMap;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPECT, HeaderName,
     LAST_MODIFIED, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, WARNING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use http::{HeaderMap, HeaderValue};
 
 use crate::http::hop_by_hop::remove_hop_by_hop;
 
@@ -66,6 +66,21 @@ pub fn add(headers: &mut HeaderMap, along: &HeaderMap) {
         for value in along.get_all(&name) {
             headers.append(name.clone(), value.clone());
         }
+    }
+}
+
+/// Gives every value of the header `name` the text that `change` makes of it. A value that is no text, or of which it makes `None`,
+/// stays.
+pub fn rewrite(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) -> Option<String>) {
+    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    if values.is_empty() {
+        return;
+    }
+    headers.remove(name);
+    for value in values {
+        let changed = value.to_str().ok().and_then(&change);
+        let changed = changed.and_then(|text| HeaderValue::try_from(text).ok());
+        headers.append(name, changed.unwrap_or(value));
     }
 }
 

@@ -17,10 +17,10 @@
 //! route            ─► ui_page
 //! ui_page
 //! respond          ─► headers
+//! realm            ─► upstream_view rewrite headers
+//! upstream_view    ─► headers
 //! headers
-//! realm            ─► upstream_view rewrite
 //! upload_offsets
-//! upstream_view
 //! rewrite
 //! peer
 //! ```

@@ -8,10 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
+use super::headers;
 use super::rewrite::SelfView;
 use super::upstream_view::{NAMESPACE, encoded};
 
@@ -49,27 +50,14 @@ impl Realms {
     /// Rewrites the challenges in `headers` to `origin` and remembers their paths. Where the host name does not lead to the
     /// upstream, `namespace` does.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap, view: &SelfView, origin: &str, namespace: Option<&str>) {
-        let challenges: Vec<HeaderValue> = headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
-        if challenges.is_empty() {
-            return;
-        }
-        headers.remove(WWW_AUTHENTICATE);
-        for challenge in challenges {
-            let rewritten = self.rewrite_one(&challenge, view, origin, namespace);
-            headers.append(WWW_AUTHENTICATE, rewritten.unwrap_or(challenge));
-        }
+        headers::rewrite(headers, &WWW_AUTHENTICATE, |challenge| {
+            self.rewrite_one(challenge, view, origin, namespace)
+        });
     }
 
-    fn rewrite_one(
-        &self,
-        challenge: &HeaderValue,
-        view: &SelfView,
-        origin: &str,
-        namespace: Option<&str>,
-    ) -> Option<HeaderValue> {
+    fn rewrite_one(&self, challenge: &str, view: &SelfView, origin: &str, namespace: Option<&str>) -> Option<String> {
         let added = namespace.map(|namespace| format!("{NAMESPACE}={}", encoded(namespace)));
-        let (rewritten, path) = view.challenge(challenge.to_str().ok()?, origin, added.as_deref())?;
-        let rewritten = HeaderValue::try_from(rewritten).ok()?;
+        let (rewritten, path) = view.challenge(challenge, origin, added.as_deref())?;
         let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         if !paths.contains(&path) && paths.len() >= MAX_PATHS {
             return None;

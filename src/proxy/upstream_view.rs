@@ -5,9 +5,10 @@
 
 use http::header::{LINK, LOCATION};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::headers;
 use crate::oci::RepositoryName;
 use crate::ui::Address;
 
@@ -111,8 +112,8 @@ impl UpstreamView {
             return;
         }
         let origin = origin();
-        change(headers, &LOCATION, |value| self.outer(value, origin.as_deref()));
-        change(headers, &LINK, |value| self.outer_link(value, origin.as_deref()));
+        headers::rewrite(headers, &LOCATION, |value| self.outer(value, origin.as_deref()));
+        headers::rewrite(headers, &LINK, |value| self.outer_link(value, origin.as_deref()));
     }
 
     fn outer(&self, target: &str, origin: Option<&str>) -> Option<String> {
@@ -154,16 +155,6 @@ pub(super) fn without_prefix(path: &str, prefix: &str) -> Option<String> {
         let rest = path.strip_prefix(root)?.strip_prefix(prefix)?.strip_prefix('/')?;
         Some(format!("{root}{rest}"))
     })
-}
-
-fn change(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) -> Option<String>) {
-    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
-    headers.remove(name);
-    for value in values {
-        let changed = value.to_str().ok().and_then(&change);
-        let changed = changed.and_then(|text| HeaderValue::try_from(text).ok());
-        headers.append(name, changed.unwrap_or(value));
-    }
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn imports_by_module(folder: &str, path: &str) -> BTreeMap<String, BTreeSet<Stri
         known.extend(imports(&source, path));
         // The neighbours of a file in the folder itself.
         if relative == first || relative == first.join("mod.rs") {
-            known.extend(imports(&source, " super::"));
+            known.extend(imports(&source, "super::"));
         }
     }
     let names: BTreeSet<String> = modules.keys().cloned().collect();

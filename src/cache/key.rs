@@ -146,8 +146,9 @@ impl Key {
         Self::of_epoch(Kind::TagList, repository_key, epoch, "")
     }
 
-    pub fn ordinary_tags(repository_key: &RepositoryKey, epoch: &Epoch) -> Self {
-        Self::of_epoch(Kind::OrdinaryTags, repository_key, epoch, "")
+    /// `listing`: what tells the listing whose tags they are from others.
+    pub fn ordinary_tags(repository_key: &RepositoryKey, epoch: &Epoch, listing: impl Into<Arc<str>>) -> Self {
+        Self::of_epoch(Kind::OrdinaryTags, repository_key, epoch, listing)
     }
 
     /// What stands behind one manifest, which no write changes.

@@ -14,10 +14,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Clock, Ends, RepositoryKey, SingleFlight};
 use crate::oci::{Digest, Reference, Tag};
-use crate::registry::{Caller, Refusal, TagNames, Upstream, UpstreamError};
+use crate::registry::{Caller, Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::proof;
+
+mod listed;
 
 /// Pairs of repository and credential that are remembered.
 const REMEMBERED: u64 = 100_000;
@@ -40,6 +42,10 @@ enum Right {
     Read,
     List,
     Blobs,
+    /// The registry lists it nothing beyond these names.
+    Names(Fingerprint),
+    /// It was told all that this answer rests on.
+    Answer(Fingerprint),
 }
 
 /// What the upstream says of a caller.
@@ -56,10 +62,13 @@ pub(super) enum RepositoryAccess {
 pub(super) struct AccessList {
     allowed: Cache<PermissionKey, AccessGrant>,
     probes: SingleFlight<PermissionKey, AccessResult>,
+    listing_checks: SingleFlight<PermissionKey, Result<bool, UpstreamError>>,
     hidden: HiddenRepositories,
     salt: [u8; 32],
     clock: Clock,
     allowed_for: Duration,
+    /// How long what was listed to a credential is taken for all that is.
+    listed_for: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -70,14 +79,16 @@ struct AccessGrant {
 }
 
 impl AccessList {
-    pub fn new(allowed_for: Duration) -> Self {
+    pub fn new(allowed_for: Duration, fresh_for: Duration) -> Self {
         Self {
             allowed: Cache::new(REMEMBERED),
             probes: SingleFlight::new(PROBE_DEADLINE),
+            listing_checks: SingleFlight::new(PROBE_DEADLINE),
             hidden: HiddenRepositories::default(),
             salt: rand::random(),
             clock: Clock::default(),
             allowed_for,
+            listed_for: allowed_for.max(fresh_for),
         }
     }
 
@@ -94,6 +105,16 @@ impl AccessList {
     /// Remembers that the upstream just gave this caller a blob of the repository.
     pub fn allow_blobs(&self, context: &RepositoryContext) {
         self.remember(context, Right::Blobs);
+    }
+
+    /// Remembers that the upstream lists this caller nothing beyond these names.
+    pub fn is_listed(&self, context: &RepositoryContext, names: Fingerprint) {
+        self.remember(context, Right::Names(names));
+    }
+
+    /// Remembers that the upstream told this caller all that an answer rests on.
+    pub fn is_told(&self, context: &RepositoryContext, answer: Fingerprint) {
+        self.remember(context, Right::Answer(answer));
     }
 
     fn remember(&self, context: &RepositoryContext, right: Right) {
@@ -139,6 +160,16 @@ impl AccessList {
     /// The same as [`Self::anyone_was_allowed`] of blobs.
     pub fn anyone_had_blobs(&self, context: &RepositoryContext, window: Duration) -> bool {
         context.caller.authorization().is_none() && self.was_allowed(context, Right::Blobs, window)
+    }
+
+    /// Whether the upstream is known to list this caller nothing beyond these names.
+    pub fn was_listed(&self, context: &RepositoryContext, names: Fingerprint) -> bool {
+        self.was_allowed(context, Right::Names(names), self.listed_for)
+    }
+
+    /// Whether the upstream is known to have told this caller all that an answer rests on.
+    pub fn was_told(&self, context: &RepositoryContext, answer: Fingerprint) -> bool {
+        self.was_allowed(context, Right::Answer(answer), Duration::MAX)
     }
 
     /// Whether a caller without credentials was allowed within `window`: during an outage, what anyone could read a while ago
@@ -294,7 +325,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn permission_is_the_credentials_own_and_ends() {
-        let list = AccessList::new(Duration::from_secs(60));
+        let list = AccessList::new(Duration::from_secs(60), Duration::ZERO);
         list.allow(&context(Some("Basic YQ==")));
         assert!(list.is_allowed(&context(Some("Basic YQ=="))));
         assert!(!list.is_allowed(&context(Some("Basic Yg=="))));
@@ -305,7 +336,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_right_to_list_is_no_right_to_read() {
-        let list = AccessList::new(Duration::from_secs(60));
+        let list = AccessList::new(Duration::from_secs(60), Duration::ZERO);
         list.allow_listing(&context(None));
         assert!(list.may_list(&context(None)) && !list.is_allowed(&context(None)));
         assert!(!list.anyone_was_allowed(&context(None), Duration::from_secs(60)));
@@ -332,7 +363,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_token_is_never_outlived() {
-        let list = AccessList::new(Duration::from_secs(60));
+        let list = AccessList::new(Duration::from_secs(60), Duration::ZERO);
         let end = list.clock.now() + Duration::from_secs(5);
         let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{}}}"#, end.as_secs()));
         let token = context(Some(&format!("Bearer x.{claims}.y")));
@@ -344,7 +375,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_anonymous_callers_get_grace() {
-        let list = AccessList::new(Duration::from_secs(60));
+        let list = AccessList::new(Duration::from_secs(60), Duration::ZERO);
         list.allow(&context(None));
         list.allow(&context(Some("Basic YQ==")));
         tokio::time::advance(Duration::from_secs(90)).await;

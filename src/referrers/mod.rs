@@ -7,6 +7,7 @@
 mod access;
 pub(crate) mod scan;
 
+mod basis;
 mod blob_proof;
 
 mod counts;

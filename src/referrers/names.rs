@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use crate::cache::RepositoryKey;
 use crate::config::{Depth, ListingKind};
-use crate::oci::{Reference, SubjectKey, Tag, tag_scheme};
-use crate::registry::{Answer, Refusal, TagNames, UpstreamError};
+use crate::oci::{Digest, Reference, SubjectKey, Tag, tag_scheme};
+use crate::registry::{Answer, Fingerprint, Refusal, TagNames, UpstreamError};
 
+use super::basis;
 use super::context::RepositoryContext;
 use super::error::ResolveError;
 use super::listing_trials::{ListingTrials, PARTIAL_FOR};
@@ -125,6 +126,15 @@ impl ScannedNames {
         }
     }
 
+    /// Of what was listed, for `subject` where that is only its names.
+    pub fn fingerprint(&self, subject: &Digest) -> Fingerprint {
+        match &self.listed {
+            ListingAnswer::All(listing) => listing.fingerprint,
+            ListingAnswer::OfSubject(names) => basis::of_names(names, subject),
+            ListingAnswer::NoRepository | ListingAnswer::Refused(_) => basis::of_names(&TagNames::default(), subject),
+        }
+    }
+
     /// Whether the registry lists no name at all, whatever refshim wrote.
     pub fn lists_nothing(&self) -> bool {
         match &self.listed {
@@ -153,6 +163,7 @@ impl ScannedNames {
                 ..listing.clone()
             }),
             ListingAnswer::NoRepository if !self.written.is_empty() => Some(AgedTagNames {
+                fingerprint: TagNames::default().fingerprint(),
                 names: Arc::new(written.collect()),
                 age: Duration::ZERO,
                 began: self.began,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use crate::cache::Key;
 use crate::oci::tag_scheme::CosignKind;
 use crate::oci::{Descriptor, LinkSource};
-use crate::registry::{Native, NativeSupport, UpstreamError};
+use crate::registry::{Native, NativeAbsence, NativeSupport, UpstreamError};
 
 use super::error::ResolveError;
 use super::marker::Marker;
@@ -31,8 +31,10 @@ pub(super) enum FirstAnswer {
 pub(super) enum Doubt {
     /// It holds no such subject, said where it was never seen to answer: without the API, some registries say the same.
     Nothing,
-    /// See [`Native::NoRoute`] and [`Native::Barred`].
+    /// See [`Native::NoRoute`].
     NoRoute,
+    /// See [`Native::Barred`].
+    Barred,
     /// See [`Native::Silence`], of an API that has answered in this repository: believed where there is no such repository.
     Silence(String),
 }
@@ -43,15 +45,14 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
     if !scan.reads(LinkSource::Native) {
         return NativeSupport::Missing;
     }
-    let known = upstream.native_support(&context.repository);
+    let known = upstream.native_support(&context.repository, &context.caller);
     if known == NativeSupport::Answers {
         return known;
     }
     let key = Key::native_api(&context.repository_key);
     if scan.manifests.cache.get::<Marker>(&key).await.is_none() {
-        if context.caller.authorization().is_none() && upstream.is_native_barred(&context.repository) {
-            scan.is_barred.store(true, Ordering::Relaxed);
-            return NativeSupport::Missing;
+        if known == NativeSupport::MissingToCaller {
+            scan.lacks_own_api.store(true, Ordering::Relaxed);
         }
         return known;
     }
@@ -61,7 +62,7 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
 
 /// Asks, unless it is known that there is nobody to ask.
 pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer, ResolveError> {
-    if known == NativeSupport::Missing {
+    if known.is_missing() {
         return Ok(FirstAnswer::NotAsked);
     }
     Ok(match (question(scan).await?, known) {
@@ -71,7 +72,8 @@ pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer
         (Native::NoRoute(seen) | Native::Barred(seen), NativeSupport::Answers) => return Err(gone(&seen).into()),
         (Native::Silence(seen), NativeSupport::Answers) => FirstAnswer::Doubtful(Doubt::Silence(seen)),
         (Native::Nothing | Native::Silence(_), _) => FirstAnswer::Doubtful(Doubt::Nothing),
-        (Native::NoRoute(_) | Native::Barred(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
+        (Native::NoRoute(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
+        (Native::Barred(_), _) => FirstAnswer::Doubtful(Doubt::Barred),
     })
 }
 
@@ -85,7 +87,7 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
     let (upstream, repository) = (&scan.manifests.upstream, &scan.context.repository);
     let _proof = upstream.native_proof(repository).await;
     let known = support(scan).await;
-    if matches!(known, NativeSupport::Answers | NativeSupport::Missing) {
+    if known == NativeSupport::Answers || known.is_missing() {
         // Another question proved it meanwhile.
         return match ask(scan, known).await? {
             FirstAnswer::Complete(found) => Ok(found),
@@ -93,24 +95,29 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
             FirstAnswer::NotAsked | FirstAnswer::Doubtful(_) => Ok(Candidates::default()),
         };
     }
+    scan.lacks_own_api.store(true, Ordering::Relaxed);
     let is_given = scan.subject_is_given().await?;
     if !is_given && matches!(doubt, Doubt::Nothing) {
         return Ok(Candidates::default());
     }
+    let mut absence = match doubt {
+        Doubt::Barred => NativeAbsence::Barred,
+        Doubt::NoRoute => NativeAbsence::NoRoute,
+        Doubt::Nothing | Doubt::Silence(_) => NativeAbsence::NothingOf(&scan.subject),
+    };
     if known == NativeSupport::Unknown {
         match question(scan).await? {
             Native::Entries(listed) => return Ok(answered(scan, listed).await),
             Native::Refused(refusal) => return Err(refusal.into()),
-            Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {}
+            // What proves less of the two counts.
+            Native::Nothing | Native::Silence(_) => absence = NativeAbsence::NothingOf(&scan.subject),
+            Native::Barred(_) => absence = NativeAbsence::Barred,
+            Native::NoRoute(_) => {}
         }
     }
-    if is_given && scan.is_barred.load(Ordering::Relaxed) {
-        if scan.context.caller.authorization().is_none() {
-            upstream.native_barred(repository);
-        }
-    } else if is_given {
-        tracing::debug!(upstream = upstream.name(), %repository, "the registry has no referrers API here");
-        upstream.native_missing(repository);
+    if is_given {
+        tracing::debug!(upstream = upstream.name(), %repository, ?absence, "no referrers API was found here");
+        upstream.native_missing(repository, &scan.context.caller, absence);
     }
     Ok(Candidates::default())
 }
@@ -124,19 +131,16 @@ fn nothing_if_absent(seen: &str, is_absent: bool) -> Result<Candidates, ResolveE
 
 async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
     let (upstream, context) = (&scan.manifests.upstream, &scan.context);
-    let answer = upstream
+    upstream
         .native_referrers(&context.repository, &scan.subject, &context.caller)
-        .await?;
-    if matches!(answer, Native::Barred(_)) {
-        scan.is_barred.store(true, Ordering::Relaxed);
-    }
-    Ok(answer)
+        .await
 }
 
 /// Remembers that the API answers here. From now on its silence is a failure.
 async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> Candidates {
     let (upstream, context) = (&scan.manifests.upstream, &scan.context);
-    if upstream.native_support(&context.repository) != NativeSupport::Answers {
+    scan.lacks_own_api.store(false, Ordering::Relaxed);
+    if upstream.native_support(&context.repository, &context.caller) != NativeSupport::Answers {
         upstream.native_answered(&context.repository);
         let key = Key::native_api(&context.repository_key);
         scan.manifests.cache.put(key, Arc::new(Marker)).await;

@@ -66,7 +66,7 @@ impl Resolver {
         limits: &LimitsConfig,
     ) -> Self {
         let kind = upstream.listing_kind();
-        let access = Arc::new(AccessList::new(freshness.access_for));
+        let access = Arc::new(AccessList::new(freshness.access_for, freshness.fresh_for));
         let manifests = ManifestStore {
             upstream: upstream.clone(),
             cache: cache.clone(),

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::cache::{Cache, CacheEntry, Cached, Ends, Epoch, Key, RepositoryKey, SingleFlight, from_json, to_json};
 use crate::oci::{SubjectKey, tag_scheme};
-use crate::registry::{Answer, CalibratedWithin, TagNames, TagNamesBuilder, Tags, Upstream, UpstreamError};
+use crate::registry::{
+    Answer, CalibratedWithin, Fingerprint, TagNames, TagNamesBuilder, Tags, Upstream, UpstreamError,
+};
 
 use super::access::AccessList;
 use super::context::RepositoryContext;
@@ -18,6 +21,8 @@ use super::context::RepositoryContext;
 #[derive(Clone)]
 pub(super) struct AgedTagNames {
     pub names: Arc<TagNames>,
+    /// Of `names`, as they were listed.
+    pub fingerprint: Fingerprint,
     /// How long ago the last of them was read.
     pub age: Duration,
     /// When reading began, as time since 1970 ([`Cache::now`]): what was pushed before that and is not in it was not listed.
@@ -42,9 +47,16 @@ enum ListingResult {
 type ListingKey = (RepositoryKey, Epoch, bool, Option<usize>);
 type Landing = Result<Answer<ListingResult>, UpstreamError>;
 
+/// A reading, and the credential of whom it was for.
+type AttributedListing = (Option<HeaderValue>, Landing);
+
+/// How often those who wait for a listing which is not for them have the next of them read it, before each reads it alone.
+pub(super) const LEADERS: usize = 4;
+
 /// A listing as it is remembered.
 pub(super) struct RememberedListing {
     pub names: Arc<TagNames>,
+    pub fingerprint: Fingerprint,
     /// How long reading it took.
     took: Duration,
 }
@@ -89,8 +101,10 @@ impl Cached for RememberedListing {
 
     fn decode(_: &str, bytes: Bytes) -> Option<Self> {
         let stored = from_json::<StoredListing>(&bytes)?;
+        let names: TagNames = stored.tags.iter().collect();
         Some(Self {
-            names: Arc::new(stored.tags.iter().collect()),
+            fingerprint: names.fingerprint(),
+            names: Arc::new(names),
             took: Duration::from_millis(stored.took_ms),
         })
     }
@@ -103,7 +117,7 @@ pub(super) struct TagListings {
     access: Arc<AccessList>,
     /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
     /// tags beyond which a repository need not be read whole.
-    flights: Arc<SingleFlight<ListingKey, Landing>>,
+    flights: Arc<SingleFlight<ListingKey, AttributedListing>>,
 }
 
 impl TagListings {
@@ -122,7 +136,7 @@ impl TagListings {
         context: &RepositoryContext,
         max_age: Duration,
     ) -> Result<Answer<AgedTagNames>, UpstreamError> {
-        match self.fresh(context, max_age).await {
+        match self.fresh(context, max_age).await? {
             Some(listing) => Ok(Answer::Found(listing)),
             None => self.now(context).await,
         }
@@ -137,7 +151,7 @@ impl TagListings {
         large: usize,
         max_age: Duration,
     ) -> Result<Answer<Sought>, UpstreamError> {
-        if let Some(listing) = self.fresh(context, max_age).await {
+        if let Some(listing) = self.fresh(context, max_age).await? {
             return Ok(Answer::Found(Sought::All(listing)));
         }
         let within = CalibratedWithin {
@@ -187,6 +201,8 @@ impl TagListings {
         })
     }
 
+    /// Reads together with whoever else does. Where what somebody else was told is not for this caller, one of those who wait for
+    /// the same leads next.
     async fn read(&self, context: &RepositoryContext, large: Option<usize>) -> Landing {
         let flight = (
             context.repository_key.clone(),
@@ -194,28 +210,44 @@ impl TagListings {
             context.caller.searches(),
             large,
         );
-        let begin = || {
-            self.upstream.check_listing(&context.repository, &context.caller)?;
-            Ok::<_, UpstreamError>(self.clone().list(context.clone(), large))
-        };
-        let landed = self.flights.try_run(flight, Ends::WithLastWaiter, begin).await?;
-        let listed = landed.value.unwrap_or(Err(UpstreamError::Timeout("tag listing")));
+        for _ in 0..LEADERS {
+            let begin = || {
+                self.upstream.check_listing(&context.repository, &context.caller)?;
+                let (asked, reading) = (
+                    context.caller.authorization().cloned(),
+                    self.clone().list(context.clone(), large),
+                );
+                Ok::<_, UpstreamError>(async move { (asked, reading.await) })
+            };
+            let landed = self
+                .flights
+                .try_run(flight.clone(), Ends::WithLastWaiter, begin)
+                .await?;
+            let lost = || (None, Err(UpstreamError::Timeout("tag listing")));
+            let (asked, listed) = landed.value.unwrap_or_else(lost);
+            let is_own = landed.leader || asked.as_ref() == context.caller.authorization();
+            if is_own || self.is_for(context, &listed).await? {
+                return listed;
+            }
+        }
+        self.clone().list(context.clone(), large).await
+    }
+
+    /// Whether what somebody else was told is as good for this caller.
+    async fn is_for(&self, context: &RepositoryContext, listed: &Landing) -> Result<bool, UpstreamError> {
         match listed {
+            Ok(Answer::Found(ListingResult::All(listing))) => {
+                self.lists_no_more(context, &listing.names, listing.fingerprint).await
+            }
+            // Of its own subject this caller then asks itself.
+            Ok(Answer::Found(ListingResult::Seekable)) => Ok(true),
             // What the leader may not read, this caller perhaps may.
-            Ok(Answer::Refused(_) | Answer::Absent) if !landed.leader => {
-                self.clone().list(context.clone(), large).await
-            }
-            // To whom the leader is a stranger, the registry perhaps lists more than nothing.
-            Ok(Answer::Found(ListingResult::All(listing))) if !landed.leader && listing.names.is_empty() => {
-                self.clone().list(context.clone(), large).await
-            }
+            Ok(Answer::Refused(_) | Answer::Absent) => Ok(false),
             // Nor do its limits hold for others, nor a search's for what is no search.
-            Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })
-                if !landed.leader && !self.upstream.holds_back(&context.repository, &context.caller) =>
-            {
-                self.clone().list(context.clone(), large).await
+            Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. }) => {
+                Ok(self.upstream.holds_back(&context.repository, &context.caller))
             }
-            other => other,
+            Err(_) => Ok(true),
         }
     }
 
@@ -246,17 +278,58 @@ impl TagListings {
             .await
     }
 
-    async fn fresh(&self, context: &RepositoryContext, max_age: Duration) -> Option<AgedTagNames> {
-        let stamped = self
-            .remembered(context)
-            .await
-            .filter(|stamped| stamped.within(max_age))?;
-        let (listed, age) = (stamped.value, stamped.age);
-        Some(AgedTagNames {
+    /// A remembered listing that is no older, where the registry lists this caller no more.
+    async fn fresh(
+        &self,
+        context: &RepositoryContext,
+        max_age: Duration,
+    ) -> Result<Option<AgedTagNames>, UpstreamError> {
+        let remembered = self.remembered(context).await;
+        let Some(fresh) = remembered.filter(|listing| listing.within(max_age)) else {
+            return Ok(None);
+        };
+        let (listed, age) = (fresh.value, fresh.age);
+        let listing = AgedTagNames {
             names: listed.names.clone(),
+            fingerprint: listed.fingerprint,
             age,
             began: self.cache.now().saturating_sub(age + listed.took),
-        })
+        };
+        let is_whole = self.lists_no_more(context, &listing.names, listing.fingerprint).await?;
+        Ok(is_whole.then_some(listing))
+    }
+
+    /// Whether the registry is known to list this caller nothing beyond these names.
+    pub fn was_listed(&self, context: &RepositoryContext, names: Fingerprint) -> bool {
+        self.access.was_listed(context, names)
+            || self.upstream.has_listing_account() && {
+                let caller = context.caller.listing_account();
+                self.access.was_listed(
+                    &RepositoryContext {
+                        caller,
+                        ..context.clone()
+                    },
+                    names,
+                )
+            }
+    }
+
+    /// Whether the registry lists this caller nothing beyond `names`, which it listed to somebody: some list to each credential
+    /// only what it may see. Where nobody knows, its first page tells.
+    pub async fn lists_no_more(
+        &self,
+        context: &RepositoryContext,
+        names: &Arc<TagNames>,
+        fingerprint: Fingerprint,
+    ) -> Result<bool, UpstreamError> {
+        match self.was_listed(context, fingerprint) {
+            true => Ok(true),
+            false => {
+                self.access
+                    .check_listing(&self.upstream, context, names, fingerprint)
+                    .await
+            }
+        }
     }
 
     /// Whether a listing without tags says as much to others: registries show strangers an empty repository.
@@ -276,14 +349,18 @@ impl TagListings {
             .tags_unless_seekable(&context.repository, &context.caller, is_large);
         Ok(match read.await? {
             Answer::Found(Tags::All(names)) => {
+                let fingerprint = names.fingerprint();
                 self.access.allow_listing(&context);
+                self.access.is_listed(&context, fingerprint);
                 let listing = AgedTagNames {
+                    fingerprint,
                     names: Arc::new(names),
                     age: Duration::ZERO,
                     began,
                 };
                 let remembered = RememberedListing {
                     names: listing.names.clone(),
+                    fingerprint,
                     took: self.cache.now().saturating_sub(listing.began),
                 };
                 if !listing.names.is_empty() || self.says_for_all(&context) {
@@ -315,12 +392,14 @@ mod tests {
     #[test]
     fn other_processes_read_when_a_listing_began() {
         let listing = RememberedListing {
+            fingerprint: TagNames::from_iter(["a", "b"]).fingerprint(),
             names: Arc::new(TagNames::from_iter(["a", "b"])),
             took: Duration::from_millis(1500),
         };
         let bytes: Bytes = listing.encode().unwrap().into();
         let read = RememberedListing::decode("", bytes).unwrap();
         assert_eq!((read.names, read.took), (listing.names, listing.took));
+        assert_eq!(read.fingerprint, listing.fingerprint);
         assert!(RememberedListing::decode("", Bytes::from_static(b"[\"a\"]")).is_none());
     }
 }

@@ -70,9 +70,9 @@ pub use client::tag_listing::Tags;
 pub use counts::{BackoffCounts, BackoffOutcome, RequestCounts, RequestKind, RequestOutcome};
 pub use credential_check::CredentialCheck;
 pub use error::{SetupError, UpstreamError};
-pub use native_support::NativeSupport;
+pub use native_support::{NativeAbsence, NativeSupport};
 pub use search_queue::Permit;
-pub use tag_names::{TagNames, TagNamesBuilder};
+pub use tag_names::{Fingerprint, TagNames, TagNamesBuilder};
 
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]

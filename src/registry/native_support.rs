@@ -2,20 +2,26 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex as Lock, PoisonError};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::Upstream;
-use crate::oci::RepositoryName;
+use super::{Caller, Upstream};
+use crate::oci::{Digest, RepositoryName};
 
 /// A proven absence is believed for this long: registries are updated and reconfigured.
 const MISSING_FOR: Duration = Duration::from_secs(10 * 60);
 /// Repositories without the API after which one answer proves that another lacks it too.
 const ENOUGH_REPOSITORIES: usize = 3;
+/// Credentials to which the API is missing in a repository, after which it is to everybody.
+const ENOUGH_CREDENTIALS: usize = 3;
+/// Subjects of which the API holds nothing, though the registry gave them, after which it is missing: an index may lag.
+const ENOUGH_SUBJECTS: usize = 3;
+/// Credentials of one repository to which it is remembered to be missing.
+const CREDENTIALS: usize = 100;
 /// Repositories of which something is remembered.
 const REMEMBERED: u64 = 50_000;
 /// Two repositories seldom share a lock, and sharing one only makes them wait.
@@ -26,27 +32,59 @@ const LOCKS: usize = 64;
 pub enum NativeSupport {
     /// It has answered here: an answer that looks like a missing route is a failure.
     Answers,
-    /// It was proven to be missing here.
+    /// It was proven to be missing here, to several credentials.
     Missing,
+    /// It was proven to be missing here to this caller's credential. Others are perhaps answered.
+    MissingToCaller,
     /// It was proven to be missing in several repositories of an upstream that was never seen to have it: one question tells.
     MissingElsewhere,
     Unknown,
 }
 
-#[derive(Clone, Copy)]
+impl NativeSupport {
+    /// Whether this caller need not ask.
+    pub fn is_missing(self) -> bool {
+        matches!(self, Self::Missing | Self::MissingToCaller)
+    }
+}
+
+/// The answer of a registry without the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NativeAbsence<'a> {
+    /// See [`super::Native::NoRoute`].
+    NoRoute,
+    /// See [`super::Native::Barred`]: says nothing of other credentials.
+    Barred,
+    /// It holds nothing about this subject, which the registry gave: proves something once it says so of several.
+    NothingOf(&'a Digest),
+}
+
+#[derive(Clone)]
 enum Seen {
     Answering,
-    MissingUntil(Instant),
+    MissingTo(Arc<[MissingTo]>),
 }
+
+/// The API was proven to be missing to one credential.
+#[derive(Clone, Copy)]
+struct MissingTo {
+    credential: u64,
+    until: Instant,
+    /// Whether it says something of other credentials.
+    counts: bool,
+}
+
+/// Subjects of which one credential was told that there is nothing, and until when that counts; at most [`ENOUGH_SUBJECTS`].
+type SubjectsWithNothing = Arc<[(Digest, Instant)]>;
 
 /// What was seen of one upstream's API.
 pub(super) struct NativeKnowledge {
     repositories: Cache<RepositoryName, Seen>,
-    /// Repositories in which it is barred to callers without credentials, and until when that is believed.
-    barred: Cache<RepositoryName, Instant>,
+    nothing: Cache<(RepositoryName, u64), SubjectsWithNothing>,
     /// Hosts such as Artifactory and Nexus have repositories of both kinds: what is missing in some says nothing of others.
     answers_somewhere: AtomicBool,
-    /// Repositories in which it is missing, and until when that is believed; at most [`ENOUGH_REPOSITORIES`].
+    /// Repositories in which it is missing, and until when that is believed; at most [`ENOUGH_REPOSITORIES`]. Held while
+    /// anything is learned.
     missing: Lock<Vec<(RepositoryName, Instant)>>,
     proving: Vec<Mutex<()>>,
     hasher: RandomState,
@@ -56,7 +94,7 @@ impl Default for NativeKnowledge {
     fn default() -> Self {
         Self {
             repositories: Cache::new(REMEMBERED),
-            barred: Cache::new(REMEMBERED),
+            nothing: Cache::new(REMEMBERED),
             answers_somewhere: AtomicBool::new(false),
             missing: Lock::default(),
             proving: (0..LOCKS).map(|_| Mutex::new(())).collect(),
@@ -66,12 +104,22 @@ impl Default for NativeKnowledge {
 }
 
 impl NativeKnowledge {
-    fn of(&self, repository: &RepositoryName) -> NativeSupport {
-        match self.repositories.get(repository) {
-            Some(Seen::Answering) => NativeSupport::Answers,
-            Some(Seen::MissingUntil(end)) if Instant::now() < end => NativeSupport::Missing,
-            _ if self.is_missing_elsewhere() => NativeSupport::MissingElsewhere,
-            _ => NativeSupport::Unknown,
+    fn of(&self, repository: &RepositoryName, credential: u64) -> NativeSupport {
+        let proofs = match self.repositories.get(repository) {
+            Some(Seen::Answering) => return NativeSupport::Answers,
+            Some(Seen::MissingTo(proofs)) => proofs,
+            None => Arc::default(),
+        };
+        let now = Instant::now();
+        let current = || proofs.iter().filter(|proof| now < proof.until);
+        if current().filter(|proof| proof.counts).count() >= ENOUGH_CREDENTIALS {
+            NativeSupport::Missing
+        } else if current().any(|proof| proof.credential == credential) {
+            NativeSupport::MissingToCaller
+        } else if self.is_missing_elsewhere() {
+            NativeSupport::MissingElsewhere
+        } else {
+            NativeSupport::Unknown
         }
     }
 
@@ -86,28 +134,63 @@ impl NativeKnowledge {
     }
 
     fn answered(&self, repository: &RepositoryName) {
+        let _learning = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         self.answers_somewhere.store(true, Ordering::Relaxed);
         self.repositories.insert(repository.clone(), Seen::Answering);
     }
 
-    fn missed(&self, repository: &RepositoryName) {
-        if matches!(self.repositories.get(repository), Some(Seen::Answering)) {
+    fn missed(&self, repository: &RepositoryName, credential: u64, absence: NativeAbsence<'_>) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match self.repositories.get(repository) {
+            Some(Seen::Answering) => return,
+            Some(Seen::MissingTo(proofs)) => proofs,
+            None => Arc::default(),
+        };
+        if let NativeAbsence::NothingOf(subject) = absence
+            && !self.says_nothing_of_several(repository, credential, subject)
+        {
             return;
         }
-        let end = Instant::now() + MISSING_FOR;
-        self.repositories.insert(repository.clone(), Seen::MissingUntil(end));
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let proof = MissingTo {
+            credential,
+            until: now + MISSING_FOR,
+            counts: absence != NativeAbsence::Barred,
+        };
+        let others = known
+            .iter()
+            .filter(|known| known.credential != credential && now < known.until);
+        let proofs = std::iter::once(&proof).chain(others).take(CREDENTIALS).copied();
+        self.repositories
+            .insert(repository.clone(), Seen::MissingTo(proofs.collect()));
         missing.retain(|(known, _)| known != repository);
-        if missing.len() < ENOUGH_REPOSITORIES {
-            missing.push((repository.clone(), end));
+        if proof.counts && missing.len() < ENOUGH_REPOSITORIES {
+            missing.push((repository.clone(), proof.until));
         }
+    }
+
+    /// Counts `subject`, where the API was never seen to answer at all: where it was, this is how it answers.
+    fn says_nothing_of_several(&self, repository: &RepositoryName, credential: u64, subject: &Digest) -> bool {
+        if self.answers_somewhere.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (key, now) = ((repository.clone(), credential), Instant::now());
+        let known = self.nothing.get(&key).unwrap_or_default();
+        let others = known.iter().filter(|(known, until)| known != subject && now < *until);
+        let newest = (subject.clone(), now + MISSING_FOR);
+        let told = std::iter::once(&newest).chain(others).take(ENOUGH_SUBJECTS);
+        let told: SubjectsWithNothing = told.cloned().collect();
+        let is_enough = told.len() >= ENOUGH_SUBJECTS;
+        self.nothing.insert(key, told);
+        is_enough
     }
 }
 
 impl Upstream {
-    /// What is known of [`Upstream::native_referrers`] in `repository`.
-    pub fn native_support(&self, repository: &RepositoryName) -> NativeSupport {
-        self.native.of(repository)
+    /// What is known of [`Upstream::native_referrers`] in `repository`, for `caller`.
+    pub fn native_support(&self, repository: &RepositoryName, caller: &Caller) -> NativeSupport {
+        self.native
+            .of(repository, self.asker(repository.as_str(), caller).credential)
     }
 
     /// The API answered in `repository`. Remembered until the process ends.
@@ -115,24 +198,12 @@ impl Upstream {
         self.native.answered(repository);
     }
 
-    /// The API was proven to be missing in `repository`: two answers of registries that lack it, about a subject that the
-    /// registry itself gave, and a listing that succeeded between them; or one such answer, where it is missing elsewhere.
+    /// The API was proven to be missing in `repository` to `caller`: two answers of registries that lack it, about a subject that
+    /// the registry itself gave, and a listing that succeeded between them; or one such answer, where it is missing elsewhere.
     /// Remembered for ten minutes.
-    pub fn native_missing(&self, repository: &RepositoryName) {
-        self.native.missed(repository);
-    }
-
-    /// A page that forbids was all that the API was, to a caller without credentials, in a `repository` of which the registry
-    /// gave it the subject. It says nothing to callers with credentials. Remembered for ten minutes.
-    pub fn native_barred(&self, repository: &RepositoryName) {
-        let end = Instant::now() + MISSING_FOR;
-        self.native.barred.insert(repository.clone(), end);
-    }
-
-    /// Whether nothing else is known of the API in `repository` than that callers without credentials are kept out.
-    pub fn is_native_barred(&self, repository: &RepositoryName) -> bool {
-        let end = self.native.barred.get(repository);
-        end.is_some_and(|end| Instant::now() < end) && self.native_support(repository) == NativeSupport::Unknown
+    pub fn native_missing(&self, repository: &RepositoryName, caller: &Caller, absence: NativeAbsence<'_>) {
+        let credential = self.asker(repository.as_str(), caller).credential;
+        self.native.missed(repository, credential, absence);
     }
 
     /// One proof for `repository` at a time: whoever waited finds what it brought in [`Upstream::native_support`].
@@ -151,35 +222,78 @@ mod tests {
         RepositoryName::parse(name).unwrap()
     }
 
+    fn missed(known: &NativeKnowledge, repository: &str, credential: u64) {
+        known.missed(&name(repository), credential, NativeAbsence::NoRoute);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_absence_is_believed_of_one_repository_and_expected_of_others_after_three() {
         let known = NativeKnowledge::default();
         for repository in ["a", "b", "b"] {
-            known.missed(&name(repository));
+            missed(&known, repository, 1);
         }
-        assert_eq!(known.of(&name("a")), NativeSupport::Missing);
-        assert_eq!(known.of(&name("other")), NativeSupport::Unknown);
-        known.missed(&name("c"));
-        assert_eq!(known.of(&name("other")), NativeSupport::MissingElsewhere);
-        known.missed(&name("other"));
-        assert_eq!(known.of(&name("other")), NativeSupport::Missing);
+        assert_eq!(known.of(&name("a"), 1), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("other"), 1), NativeSupport::Unknown);
+        missed(&known, "c", 1);
+        assert_eq!(known.of(&name("other"), 1), NativeSupport::MissingElsewhere);
+        missed(&known, "other", 1);
+        assert_eq!(known.of(&name("other"), 1), NativeSupport::MissingToCaller);
         tokio::time::advance(MISSING_FOR).await;
-        assert_eq!(known.of(&name("a")), NativeSupport::Unknown);
-        assert_eq!(known.of(&name("other")), NativeSupport::Unknown);
+        assert_eq!(known.of(&name("a"), 1), NativeSupport::Unknown);
+        assert_eq!(known.of(&name("other"), 1), NativeSupport::Unknown);
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_it_answers_in_one_repository_it_is_missing_only_where_that_was_proven() {
         let known = NativeKnowledge::default();
         known.answered(&name("with"));
-        known.missed(&name("with"));
+        missed(&known, "with", 1);
         for repository in ["a", "b", "c"] {
-            known.missed(&name(repository));
+            missed(&known, repository, 1);
         }
-        assert_eq!(known.of(&name("with")), NativeSupport::Answers);
-        assert_eq!(known.of(&name("a")), NativeSupport::Missing);
-        assert_eq!(known.of(&name("other")), NativeSupport::Unknown);
+        assert_eq!(known.of(&name("with"), 1), NativeSupport::Answers);
+        assert_eq!(known.of(&name("a"), 1), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("other"), 1), NativeSupport::Unknown);
         tokio::time::advance(Duration::from_secs(24 * 3600)).await;
-        assert_eq!(known.of(&name("with")), NativeSupport::Answers);
+        assert_eq!(known.of(&name("with"), 1), NativeSupport::Answers);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_credential_lacks_others_lack_only_after_three_say_so() {
+        let known = NativeKnowledge::default();
+        for credential in [1, 1, 2] {
+            missed(&known, "a", credential);
+        }
+        for credential in 3..10 {
+            known.missed(&name("a"), credential, NativeAbsence::Barred);
+        }
+        assert_eq!(known.of(&name("a"), 2), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("a"), 9), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("a"), 10), NativeSupport::Unknown);
+        missed(&known, "a", 10);
+        assert_eq!(known.of(&name("a"), 11), NativeSupport::Missing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_about_a_subject_is_a_missing_route_only_after_three_subjects() {
+        for answers_elsewhere in [false, true] {
+            let known = NativeKnowledge::default();
+            if answers_elsewhere {
+                known.answered(&name("with"));
+            }
+            let told = |subject: &str| {
+                let subject = Digest::sha256(subject.as_bytes());
+                known.missed(&name("a"), 1, NativeAbsence::NothingOf(&subject));
+                known.of(&name("a"), 1)
+            };
+            for subject in ["1", "2", "2", "1"] {
+                assert_eq!(told(subject), NativeSupport::Unknown, "{subject}");
+            }
+            let expected = match answers_elsewhere {
+                true => NativeSupport::Unknown,
+                false => NativeSupport::MissingToCaller,
+            };
+            assert_eq!(told("3"), expected);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Permits that repositories and credentials share fairly, and the bounded queue in front of them.
 //!
-//! Work that hangs keeps its permit until it times out, so fairness among those who wait is not enough: a repository takes a
-//! permit only while more are free than it holds already. A single one gets half of them, a second one half of the rest. Among
-//! those that may have the next permit, it goes to whoever's repository and credential hold the fewest.
+//! Work that hangs keeps its permit until it times out, so fairness among those who wait is not enough. A repository takes a
+//! permit only while more are free than it holds already, so that a single one gets half of them; while another one waits, no more
+//! than a quarter of all. The last quarter is kept for repositories that hold none, one for each. Among those that may have the next
+//! permit, it goes to whoever's repository and credential hold the fewest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,9 @@ use tokio::sync::oneshot;
 
 use super::UpstreamError;
 use super::asker::Asker;
+
+/// This part of the permits is kept for repositories that hold none, and is the most of one repository while others wait.
+const KEPT_SHARE: usize = 4;
 
 /// Permits for work on one upstream.
 pub(super) struct SearchQueue {
@@ -195,12 +199,19 @@ impl State {
         if free == 0 {
             return None;
         }
-        let may = |asker: Asker, line: &Line| {
-            // Another credential gets one where the first fills the repository's half.
-            self.of_repository(asker).permits < free || line.share.permits == 0 && free > permits / 4
+        let kept = permits / KEPT_SHARE;
+        let waiting = || self.lines.iter().filter(|(_, line)| !line.waiting.is_empty());
+        let first_waiting = waiting().next().map(|(asker, _)| asker.repository);
+        let others_wait = waiting().any(|(asker, _)| Some(asker.repository) != first_waiting);
+        let may = |asker: Asker, line: &Line| match self.of_repository(asker).permits {
+            0 => true,
+            held => {
+                let most = if others_wait { kept.max(1) } else { permits };
+                // Another credential gets one where the first fills the repository's share.
+                free > kept && (held < free.min(most) || line.share.permits == 0)
+            }
         };
-        let waiting = self.lines.iter().filter(|(_, line)| !line.waiting.is_empty());
-        let waiting = waiting.filter(|(asker, line)| may(**asker, line));
+        let waiting = waiting().filter(|(asker, line)| may(**asker, line));
         let next = waiting.min_by_key(|(asker, line)| {
             let held = self.of_repository(**asker).permits + self.of_credential(**asker).permits;
             (held, line.served, line.waiting.keys().next().copied())
@@ -239,12 +250,28 @@ mod tests {
     #[test]
     fn repositories_that_hang_leave_permits_for_others() {
         let queue = SearchQueue::new(16, 1000);
-        for (repository, expected) in [(1, 8), (2, 4), (3, 2), (4, 1)] {
+        for (repository, expected) in [(1, 8), (2, 4), (3, 1), (4, 1)] {
             let mut permits = join(&queue, asker(repository, 0), 40);
             assert_eq!(granted(&mut permits), expected, "repository {repository}");
             std::mem::forget(permits);
         }
         assert!(is_granted(&mut queue.join(asker(5, 0)).unwrap()), "a healthy one");
+    }
+
+    #[test]
+    fn eight_repositories_that_hang_leave_permits_for_two_that_do_not() {
+        for at_once in [false, true] {
+            let queue = SearchQueue::new(32, 1000);
+            let blocker = at_once.then(|| join(&queue, asker(0, 0), 40));
+            let hanging: Vec<_> = (1..=8).map(|number| join(&queue, asker(number, 0), 40)).collect();
+            drop(blocker);
+            for healthy in [9, 10] {
+                let mut first = queue.join(asker(healthy, 0)).unwrap();
+                assert!(is_granted(&mut first), "{at_once} {healthy}");
+                std::mem::forget(first);
+            }
+            drop(hanging);
+        }
     }
 
     #[test]
@@ -266,12 +293,13 @@ mod tests {
         );
         let mut newcomer = join(&queue, asker(3, 2), 1);
         busy.remove(0);
+        assert_eq!(granted(&mut newcomer), 0, "a quarter is kept for other repositories");
+        busy.remove(0);
         assert_eq!(
             (granted(&mut newcomer), granted(&mut third)),
             (1, 1),
             "its credential holds none"
         );
-        busy.remove(0);
         busy.remove(0);
         assert_eq!(
             (granted(&mut busy), granted(&mut other)),

@@ -1,6 +1,11 @@
 //! All tag names of a repository, sorted bytewise, in one allocation: a million names must fit in memory.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::oci::weight::allocated;
+
+/// See [`TagNames::fingerprint`].
+pub type Fingerprint = [u8; 16];
 
 /// Sorted, distinct tag names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +58,17 @@ impl TagNames {
         (self.lower_bound(prefix)..self.len())
             .map(|index| self.get(index))
             .take_while(move |name| name.starts_with(prefix))
+    }
+
+    /// What tells these names from any others, the same in every process.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Sha256::new_with_prefix(&self.text);
+        for end in &self.ends {
+            hasher.update(end.to_be_bytes());
+        }
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.copy_from_slice(&hasher.finalize()[..16]);
+        fingerprint
     }
 
     /// Bytes held, for cache bounds.
@@ -196,6 +212,16 @@ mod tests {
         assert_eq!(names, TagNames::from_iter(["", "a", "aa", "b"]));
         assert!(names.contains("aa") && !names.contains("c"));
         assert_eq!(names.with_prefix("a").collect::<Vec<_>>(), ["a", "aa"]);
+    }
+
+    #[test]
+    fn names_that_differ_have_other_fingerprints() {
+        let of = |names: &[&str]| TagNames::from_iter(names).fingerprint();
+        assert_eq!(of(&["a", "b"]), of(&["b", "a", "b"]));
+        let all = [of(&[]), of(&["ab"]), of(&["a", "b"]), of(&["a", "c"]), of(&["a"])];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[..index].contains(one), "{index}");
+        }
     }
 
     #[test]

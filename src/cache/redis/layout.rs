@@ -88,7 +88,10 @@ mod tests {
             ),
             (Key::tag(&repository_key, &epoch, "v1"), "tag:v1".to_owned()),
             (Key::tag_list(&repository_key, &epoch), format!("tags:{id}")),
-            (Key::ordinary_tags(&repository_key, &epoch), format!("deep:c0ffee:{id}")),
+            (
+                Key::ordinary_tags(&repository_key, &epoch, "f00d"),
+                format!("deep:c0ffee:{id}:f00d"),
+            ),
             (
                 Key::answer(&repository_key, &epoch, "sha256:ab"),
                 format!("answer:c0ffee:{id}:sha256:ab"),

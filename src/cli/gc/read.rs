@@ -10,7 +10,7 @@ use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::config::{HIDDEN_TAGS, LimitsConfig};
 use crate::oci::{Descriptor, Digest, Manifest, Reference, Tag};
-use crate::registry::{Native, NativeSupport, RawManifest, UpstreamError};
+use crate::registry::{Native, NativeAbsence, NativeSupport, RawManifest, UpstreamError};
 
 use super::keep::Keep;
 use super::snapshot::{EnvelopeContent, EnvelopedManifest, ReadManifest, Snapshot};
@@ -232,8 +232,9 @@ async fn one(
 /// what seems to be needed by nothing is deleted.
 async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Vec<Digest>, CliError> {
     let (upstream, repository) = (session.upstream(), session.repository());
-    let known = upstream.native_support(repository);
-    if known == NativeSupport::Missing {
+    let support = || upstream.native_support(repository, session.caller());
+    let known = support();
+    if known.is_missing() {
         return Ok(Vec::new());
     }
     match own_list(session, subject).await? {
@@ -247,21 +248,24 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
         Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {}
     }
     let _proof = upstream.native_proof(repository).await;
-    if upstream.native_support(repository) == NativeSupport::Missing {
+    if support().is_missing() {
         return Ok(Vec::new());
     }
     session.found(upstream.tags(repository, session.caller()).await)?;
     match own_list(session, subject).await? {
         Native::Entries(listed) => Ok(answered(session, listed)),
         Native::Refused(refusal) => Err(CliError::refused(session.name(), &refusal)),
-        Native::Silence(seen) | Native::NoRoute(seen) | Native::Barred(seen)
-            if upstream.native_support(repository) == NativeSupport::Answers =>
-        {
+        Native::Silence(seen) | Native::NoRoute(seen) | Native::Barred(seen) if support() == NativeSupport::Answers => {
             Err(session.failed(&UpstreamError::Invalid(seen)))
         }
-        Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {
+        answer @ (Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_)) => {
+            let absence = match answer {
+                Native::NoRoute(_) => NativeAbsence::NoRoute,
+                Native::Barred(_) => NativeAbsence::Barred,
+                _ => NativeAbsence::NothingOf(subject),
+            };
             if is_held {
-                upstream.native_missing(repository);
+                upstream.native_missing(repository, session.caller(), absence);
             }
             Ok(Vec::new())
         }

@@ -38,8 +38,6 @@ impl Cached for ReferrerList {
     }
 
     fn decode(subject: &str, bytes: Bytes) -> Option<Self> {
-        // Whom it was told may stand behind it.
-        let subject = subject.split_once(' ').map_or(subject, |(subject, _)| subject);
         from_json::<Self>(&bytes).filter(|links| links.subject.as_str() == subject)
     }
 }

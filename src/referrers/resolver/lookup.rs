@@ -13,6 +13,7 @@ use crate::registry::{Caller, Permit, UpstreamError};
 
 use super::{Resolver, SCAN_DEADLINE};
 use crate::referrers::access::{RepositoryAccess, probable};
+use crate::referrers::basis::RememberedAnswer;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::counts::AnsweredFrom;
 use crate::referrers::error::ResolveError;
@@ -40,7 +41,8 @@ impl Lookup {
 #[derive(Clone)]
 pub(super) enum ScanAnswer {
     /// The scan's caller may read, which the registry proved by giving it a manifest: for everybody who may.
-    ForReaders(Arc<ReferrerList>),
+    /// And is told no less than the basis says.
+    ForReaders(RememberedAnswer),
     /// It rests on what the registry told the credential alone that the first names: nobody else may be told the same.
     ForCredential(Option<HeaderValue>, Result<Arc<ReferrerList>, ResolveError>),
 }
@@ -79,8 +81,9 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Lookup, ResolveError> {
         let context = self.context(repository, caller).await;
-        let key = self.answer_key(&context, subject);
-        let known = self.cache.get::<ReferrerList>(&key).await;
+        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        let answer = self.cache.get::<RememberedAnswer>(&key).await;
+        let known = answer.as_ref().map(links_of);
         match self.may_read(&context, subject, known.as_ref()).await {
             Ok(ReadRight::Read) => {}
             Ok(ReadRight::Unasked) => return Box::pin(self.scan_for(&context, subject, Ends::WithLastWaiter)).await,
@@ -89,9 +92,17 @@ impl Resolver {
                 self.access.is_hidden(&context);
                 return self.none_for(&context, subject, known).await;
             }
-            Err(ResolveError::Upstream(error)) => return self.stale_for_anyone(&context, known, error),
+            Err(ResolveError::Upstream(error)) => {
+                let answer = answer.filter(|answer| self.was_told_no_less(&context, &answer.value));
+                return self.stale_for_anyone(&context, answer.as_ref().map(links_of), error);
+            }
             Err(refused) => return Err(refused),
         }
+        let answer = match answer {
+            Some(answer) if self.is_for(&context, &answer.value).await => Some(answer),
+            _ => None,
+        };
+        let known = answer.as_ref().map(links_of);
         if let Some(known) = &known {
             if known.within(self.freshness.fresh_for) {
                 return Ok(remembered(known, AnsweredFrom::Fresh));
@@ -204,8 +215,10 @@ impl Resolver {
         }
         let answered = landed.value.unwrap_or_else(|| Err(ResolveError::lost()));
         match answered {
-            Ok(ScanAnswer::ForReaders(links)) if self.access.is_allowed(context) => Ok(from_scan(links)),
-            Ok(ScanAnswer::ForReaders(links)) => self.ask_alone(context, subject, Some(links)).await,
+            Ok(ScanAnswer::ForReaders(answer)) if landed.leader && self.access.is_allowed(context) => {
+                Ok(from_scan(answer.links))
+            }
+            Ok(ScanAnswer::ForReaders(answer)) => self.ask_alone(context, subject, Some(answer)).await,
             Ok(ScanAnswer::ForCredential(asked, found)) if landed.leader || is_of(context, asked.as_ref()) => {
                 found.map(from_scan)
             }
@@ -242,19 +255,20 @@ impl Resolver {
         })
     }
 
-    /// The list for a caller of whom no right is known. `found` is what a scan just found, which this caller may see if it may
-    /// read. Where the registry shows it no repository, or an empty one, its own search decides.
+    /// The list for a caller who did not lead. `found` is what a scan just found, which this caller may see if it may read and the
+    /// registry tells it no more. Where the registry shows it no repository, or an empty one, its own search decides.
     async fn ask_alone(
         &self,
         context: &RepositoryContext,
         subject: &Digest,
-        found: Option<Arc<ReferrerList>>,
+        found: Option<RememberedAnswer>,
     ) -> Result<Lookup, ResolveError> {
-        match self.check(context, subject, found.as_deref()).await? {
+        let links = found.as_ref().map(|found| &*found.links);
+        match self.check(context, subject, links).await? {
             RepositoryAccess::Refused(refusal) => Err(refusal.into()),
             RepositoryAccess::Allowed => match found {
-                Some(links) => Ok(from_scan(links)),
-                None => self.scan_alone(context, subject).await,
+                Some(answer) if self.is_for(context, &answer).await => Ok(from_scan(answer.links)),
+                _ => self.scan_alone(context, subject).await,
             },
             unseen @ (RepositoryAccess::Empty | RepositoryAccess::Unseen) => {
                 if found.is_some() && matches!(unseen, RepositoryAccess::Unseen) {
@@ -281,20 +295,23 @@ impl Resolver {
 
     /// Scans for a caller who may read, where what others were told is not for it: together with whoever asks now, or alone.
     async fn scan_alone(&self, context: &RepositoryContext, subject: &Digest) -> Result<Lookup, ResolveError> {
-        let key = self.answer_key(context, subject);
-        if let Some(known) = self.cache.get::<ReferrerList>(&key).await
+        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        if let Some(known) = self.cache.get::<RememberedAnswer>(&key).await
             && known.within(self.freshness.fresh_for)
+            && self.is_for(context, &known.value).await
         {
-            return Ok(remembered(&known, AnsweredFrom::Fresh));
+            return Ok(remembered(&links_of(&known), AnsweredFrom::Fresh));
         }
         let landed = self.scan_together(context, subject, Ends::WithLastWaiter).await?;
         match landed.value.unwrap_or_else(|| Err(ResolveError::lost())) {
-            Ok(ScanAnswer::ForReaders(links)) => return Ok(from_scan(links)),
+            Ok(ScanAnswer::ForReaders(answer)) if landed.leader || self.is_for(context, &answer).await => {
+                return Ok(from_scan(answer.links));
+            }
             Ok(ScanAnswer::ForCredential(asked, found)) if landed.leader || is_of(context, asked.as_ref()) => {
                 return found.map(from_scan);
             }
             Err(error) if landed.leader => return Err(error),
-            Ok(ScanAnswer::ForCredential(..)) | Err(_) => {}
+            Ok(ScanAnswer::ForReaders(_) | ScanAnswer::ForCredential(..)) | Err(_) => {}
         }
         self.scan_by_itself(context, subject).await
     }
@@ -304,7 +321,7 @@ impl Resolver {
         let scan = self.queue_scan(context, subject)?;
         let scanned = tokio::time::timeout(SCAN_DEADLINE, scan).await;
         match scanned.map_err(|_| ResolveError::lost())?? {
-            ScanAnswer::ForReaders(links) => Ok(from_scan(links)),
+            ScanAnswer::ForReaders(answer) => Ok(from_scan(answer.links)),
             ScanAnswer::ForCredential(_, found) => found.map(from_scan),
         }
     }
@@ -317,9 +334,10 @@ impl Resolver {
             // By now that may be everything: a token ends, a right is withdrawn.
             self.access.forget(context);
         }
-        let proven = |links| match found.is_barred || found.is_withheld {
+        let basis = found.basis;
+        let proven = |links| match found.is_withheld {
             true => alone(Ok(links)),
-            false => ScanAnswer::ForReaders(links),
+            false => ScanAnswer::ForReaders(RememberedAnswer { links, basis }),
         };
         if !found.shareable {
             return alone(Ok(links));
@@ -364,7 +382,7 @@ impl Resolver {
             tags: self.tags.clone(),
             subject_answer: Arc::default(),
             is_unsettled: Arc::default(),
-            is_barred: Arc::default(),
+            lacks_own_api: Arc::default(),
             is_withheld: Arc::default(),
             begun,
         };
@@ -383,35 +401,51 @@ impl Resolver {
         {
             self.forget(&context, &subject, gone).await;
         }
-        let key = match answer {
-            // The right was proven a moment ago, however short it is remembered.
-            ScanAnswer::ForReaders(_) => Some(Key::answer(&context.repository_key, &context.epoch, &subject)),
-            ScanAnswer::ForCredential(..) => self
-                .own_answer_key(&asked, &subject)
-                .filter(|_| self.access.is_allowed(&asked)),
-        };
-        if let Some(key) = key
-            && scanned.shareable
-            && scanned.lasting
-        {
-            // It says what was so when it began.
-            let age = scanned.age.max(begun.elapsed());
-            self.cache.put_aged(key, scanned.links, age).await;
+        // The right was proven a moment ago, however short it is remembered.
+        if let ScanAnswer::ForReaders(found) = &answer {
+            self.access.is_told(&asked, found.basis.fingerprint(&subject));
+            if scanned.lasting {
+                let key = Key::answer(&context.repository_key, &context.epoch, &subject);
+                // It says what was so when it began.
+                let age = scanned.age.max(begun.elapsed());
+                self.cache.put_aged(key, Arc::new(found.clone()), age).await;
+            }
         }
         Ok(answer)
     }
 
-    /// Where the answer to this caller is remembered.
-    fn answer_key(&self, context: &RepositoryContext, subject: &Digest) -> Key {
-        let own = self.own_answer_key(context, subject);
-        own.unwrap_or_else(|| Key::answer(&context.repository_key, &context.epoch, subject))
+    /// Whether the registry tells this caller no more than what the answer rests on. Where nobody knows, its own listing decides.
+    async fn is_for(&self, context: &RepositoryContext, answer: &RememberedAnswer) -> bool {
+        let basis = &answer.basis;
+        if self.was_told_no_less(context, answer) {
+            return true;
+        }
+        if basis.lacks_own_api && !self.lacks_own_api(context) {
+            return false;
+        }
+        let listed = self.listings.remembered(context).await;
+        let Some(listed) = listed.filter(|listed| listed.value.fingerprint == basis.names) else {
+            return false;
+        };
+        let listings = &self.listings;
+        let asked = listings.lists_no_more(context, &listed.value.names, basis.names).await;
+        asked.unwrap_or_else(|error| {
+            tracing::debug!(upstream = self.upstream.name(), %error, "not known whether others' list is this caller's");
+            false
+        })
     }
 
-    /// The place for callers without credentials, where the registry keeps them out of its own API.
-    fn own_answer_key(&self, context: &RepositoryContext, subject: &Digest) -> Option<Key> {
-        let is_barred = context.caller.authorization().is_none() && self.upstream.is_native_barred(&context.repository);
-        let detail = format!("{subject} anonymous");
-        is_barred.then(|| Key::answer(&context.repository_key, &context.epoch, detail))
+    /// The same, where nobody is asked: it was told all of it itself, or as much.
+    fn was_told_no_less(&self, context: &RepositoryContext, answer: &RememberedAnswer) -> bool {
+        let (basis, subject) = (&answer.basis, &answer.links.subject);
+        basis.is_of_nobody(&context.caller)
+            || self.access.was_told(context, basis.fingerprint(subject))
+            || self.listings.was_listed(context, basis.names) && (!basis.lacks_own_api || self.lacks_own_api(context))
+    }
+
+    fn lacks_own_api(&self, context: &RepositoryContext) -> bool {
+        let support = self.upstream.native_support(&context.repository, &context.caller);
+        support.is_missing()
     }
 
     /// Nothing but memory may have named these: they need not be asked for again.
@@ -477,6 +511,14 @@ fn is_limited(answered: Option<&ScanResult>) -> bool {
 /// Whether the context's caller has this credential.
 fn is_of(context: &RepositoryContext, authorization: Option<&HeaderValue>) -> bool {
     context.caller.authorization() == authorization
+}
+
+fn links_of(known: &CacheEntry<RememberedAnswer>) -> CacheEntry<ReferrerList> {
+    CacheEntry {
+        value: known.value.links.clone(),
+        age: known.age,
+        verified: known.verified,
+    }
 }
 
 fn from_scan(links: Arc<ReferrerList>) -> Lookup {

@@ -19,6 +19,7 @@ use super::sources::link_tags;
 use super::sources::observed;
 use super::sources::ordinary_tags::{self, OrdinaryTagCandidates, OrdinaryTagFlights};
 use super::sources::tags_with_links;
+use crate::referrers::basis::Basis;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
 use crate::referrers::given::DigestAnswer;
@@ -50,8 +51,8 @@ pub(in crate::referrers) struct Scan {
     pub subject_answer: Arc<OnceCell<DigestAnswer>>,
     /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
     pub is_unsettled: Arc<AtomicBool>,
-    /// Whether the registry's own API was a page that forbids: another credential perhaps gets more.
-    pub is_barred: Arc<AtomicBool>,
+    /// Whether the registry's own API was missing or forbidden to this caller: another credential perhaps gets more.
+    pub lacks_own_api: Arc<AtomicBool>,
     /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
     pub is_withheld: Arc<AtomicBool>,
     pub begun: Instant,
@@ -65,8 +66,8 @@ pub(in crate::referrers) struct Scanned {
     /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
     /// be listed, or the subject not be read.
     pub shareable: bool,
-    /// See [`Scan::is_barred`].
-    pub is_barred: bool,
+    /// What others must be told too before this is their list as well.
+    pub basis: Basis,
     /// See [`Scan::is_withheld`].
     pub is_withheld: bool,
     /// Whether the registry listed the repository to the caller, without any tag in it.
@@ -121,7 +122,11 @@ impl Scan {
             gone,
             age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
             shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
-            is_barred: self.is_barred.load(Ordering::Relaxed),
+            basis: Basis {
+                names: names.fingerprint(&self.subject),
+                anonymous: self.context.caller.authorization().is_none(),
+                lacks_own_api: self.lacks_own_api.load(Ordering::Relaxed),
+            },
             is_withheld,
             listed_empty: matches!(&names.listed, ListingAnswer::All(listing) if listing.names.is_empty()),
             lasting: !is_withheld && !self.is_unsettled.load(Ordering::Relaxed),

@@ -39,6 +39,13 @@ pub enum Tags {
     Seekable,
 }
 
+/// The first page of a repository's tags.
+#[derive(Debug)]
+pub struct FirstTags {
+    pub names: TagNames,
+    pub others_follow: bool,
+}
+
 impl Upstream {
     /// All tags of a repository.
     pub async fn tags(&self, repository: &RepositoryName, caller: &Caller) -> Result<Answer<TagNames>, UpstreamError> {
@@ -72,6 +79,23 @@ impl Upstream {
         }
         let ended = self.read_to_its_end(repository, page, &mut listing, caller).await?;
         ended.try_map(|()| Ok(Tags::All(listing.read.names.finish())))
+    }
+
+    /// The first page of a repository's tags, and whether there are others.
+    pub async fn first_tags(
+        &self,
+        repository: &RepositoryName,
+        caller: &Caller,
+    ) -> Result<Answer<FirstTags>, UpstreamError> {
+        let mut listing = PartialListing::default();
+        let first = self.tags_uri(repository, None, PAGE_SIZE)?;
+        let page = self.page(first, &mut listing, caller).await?;
+        page.try_map(|page| {
+            Ok(FirstTags {
+                names: listing.read.names.finish(),
+                others_follow: page.next.is_some(),
+            })
+        })
     }
 
     pub(in crate::registry) fn tags_uri(

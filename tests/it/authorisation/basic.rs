@@ -219,11 +219,18 @@ async fn a_revoked_credential_ends() {
 
 #[tokio::test]
 async fn a_callers_right_is_asked_once_and_remembered() {
-    let setup = Setup::new(Program::V2, &[]).await;
+    let setup = Setup::new(
+        Program::V2,
+        &[("REFSHIM_LINKS__SOURCES", "subject,proposal-d-tag,cosign-tag")],
+    )
+    .await;
     setup.alice().referrers("app", &setup.image.digest).await;
     setup.bob().referrers("app", &setup.image.digest).await;
     let by_bob = setup.link.count(is_by(BOB));
-    assert_eq!(by_bob, 1, "the list is cached: only bob's right is asked for");
+    assert_eq!(
+        by_bob, 2,
+        "the list is cached: only bob's right is asked for, and what is listed to bob"
+    );
     setup.link.take();
     setup.bob().referrers("app", &setup.image.digest).await;
     assert_eq!(setup.link.take(), [] as [String; 0]);

@@ -351,7 +351,11 @@ async fn a_refused_write_is_no_permission() {
 #[tokio::test]
 async fn a_right_is_asked_for_once() {
     for program in Program::ALL {
-        let setup = Setup::new(program, &[("REFSHIM_CACHE__FRESH_FOR", "1h")]).await;
+        let settings = [
+            ("REFSHIM_CACHE__FRESH_FOR", "1h"),
+            ("REFSHIM_LINKS__SOURCES", "subject,proposal-d-tag,cosign-tag"),
+        ];
+        let setup = Setup::new(program, &settings).await;
         let of_alice = setup.pull(Some(ALICE), "team/app");
         let of_bob = setup.pull(Some(BOB), "team/app");
         let path = setup.referrers("team/app");
@@ -373,8 +377,9 @@ async fn a_right_is_asked_for_once() {
             }
         }
         let asked = setup.link.requests();
-        assert_eq!(asked.len(), 1, "{program:?}: {asked:?}");
-        assert!(with(&of_bob)(&asked[0]), "{program:?}: {asked:?}");
+        // A right, and what is listed to its holder.
+        assert_eq!(asked.len(), 2, "{program:?}: {asked:?}");
+        assert!(asked.iter().all(with(&of_bob)), "{program:?}: {asked:?}");
 
         // Crowds ask no more often than one.
         let again = setup.pull(Some(BOB), "team/app");
@@ -385,7 +390,7 @@ async fn a_right_is_asked_for_once() {
             crowd.spawn(async move { endpoint.get(&path).await.status });
         }
         assert!(crowd.join_all().await.iter().all(|status| *status == 200));
-        assert_eq!(setup.link.take().len(), 1, "{program:?}");
+        assert_eq!(setup.link.take().len(), 2, "{program:?}");
     }
 }
 

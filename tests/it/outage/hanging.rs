@@ -126,6 +126,27 @@ async fn a_repository_that_hangs_delays_no_other() {
 }
 
 #[tokio::test]
+async fn eight_repositories_that_hang_delay_no_other() {
+    let (fake, refshim, subject) = hanging(&[]).await;
+    let everybody = refshim.endpoint();
+    let questions: Vec<_> = (0..8)
+        .map(|number| ask_many(&everybody, &format!("hangs/{number}"), 15))
+        .collect();
+    eventually("all are asked about", async || {
+        let asked = fake.requests();
+        let is_asked = |number| {
+            let path = format!("/v2/hangs/{number}/");
+            asked.iter().any(|seen| seen.path.starts_with(&path))
+        };
+        (0..8).all(is_asked).then_some(())
+    })
+    .await;
+    assert_eq!(everybody.referrers("app", &subject.digest).await.len(), 1);
+    everybody.get("/v2/app/tags/list").await.expect_status(200);
+    drop(questions);
+}
+
+#[tokio::test]
 async fn a_search_ends_with_the_last_who_waits_for_it() {
     let (fake, refshim, subject) = hanging(&[("REFSHIM_UPSTREAM__0__SCANS", "1")]).await;
     let everybody = refshim.endpoint();

@@ -161,10 +161,6 @@ async fn a_proven_absence_is_remembered() {
     for knobs in [
         Knobs::default(),
         Knobs {
-            referrers: Referrers::ManifestUnknown,
-            ..Knobs::default()
-        },
-        Knobs {
             referrers: Referrers::WebPage,
             ..Knobs::default()
         },
@@ -184,6 +180,46 @@ async fn a_proven_absence_is_remembered() {
         }
         assert_eq!(asked, [2, 0, 2, 0, 2, 0, 1, 0], "{name}");
     }
+}
+
+/// GHCR: an API that only lags says the same about a subject, until it has indexed it.
+#[tokio::test]
+async fn nothing_about_a_subject_is_a_missing_route_once_three_subjects_say_so() {
+    let fake = Fake::start(Knobs {
+        referrers: Referrers::ManifestUnknown,
+        ..Knobs::default()
+    })
+    .await;
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    let mut asked = Vec::new();
+    for tag in ["v1", "v1", "v2", "v3", "v4", "v1"] {
+        let image = fake.image("app", tag, tag);
+        fake.take();
+        assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
+        asked.push(fake.count(asks_native));
+    }
+    assert_eq!(asked, [2, 2, 2, 2, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_subject_that_the_api_has_not_indexed_yet_hides_nothing() {
+    let fake = Fake::start(with_api()).await;
+    let (image, referrer) = untagged(&fake, "x");
+    let other = fake.image("x", "v2", "other");
+    let of_other = fake.artifact("x", "", &other, SPDX, "of other");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    let digest = image.digest.clone();
+    fake.trouble(Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown"), move |seen| {
+        asks_native(seen) && seen.path.contains(&digest)
+    });
+    for _ in 0..3 {
+        assert_eq!(through.referrers("x", &image.digest).await, [] as [Value; 0]);
+    }
+    fake.heal();
+    assert_eq!(through.referrer_digests("x", &image.digest).await, [referrer.digest]);
+    assert_eq!(through.referrer_digests("x", &other.digest).await, [of_other.digest]);
 }
 
 /// Artifactory and Nexus: repositories of both kinds behind one host.

@@ -16,7 +16,7 @@ use crate::cache::{Cached, Epoch, Key, RepositoryKey, SingleFlight, from_json, t
 use crate::config::Depth;
 use crate::oci::weight::{allocated, shared_text, table};
 use crate::oci::{Digest, Tag, tag_scheme};
-use crate::registry::{Answer, TagNames, UpstreamError};
+use crate::registry::{Answer, Fingerprint, TagNames, UpstreamError};
 
 use super::manifest_links::{self, LinksBehind, OrdinaryTagLink, TaggedManifest};
 use super::tags_with_links::{self, LinkedTags};
@@ -25,7 +25,7 @@ use crate::referrers::manifest_store::Recheck;
 use crate::referrers::scan::candidates::Candidates;
 use crate::referrers::scan::lag::LAG;
 use crate::referrers::scan::run::{PARALLEL, Scan};
-use crate::referrers::tag_listings::AgedTagNames;
+use crate::referrers::tag_listings::{AgedTagNames, LEADERS};
 
 /// All links behind a repository's ordinary tags, by subject.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -89,7 +89,8 @@ type OrdinaryTagResult = Result<Option<(Arc<OrdinaryTagLinks>, Duration)>, Resol
 type OrdinaryTagLanding = (OrdinaryTagResult, bool);
 
 /// The last is whether tags are asked again that were asked longer than `fresh_for` ago.
-pub(in crate::referrers) type OrdinaryTagFlights = SingleFlight<(RepositoryKey, Epoch, bool), OrdinaryTagLanding>;
+pub(in crate::referrers) type OrdinaryTagFlights =
+    SingleFlight<(RepositoryKey, Epoch, Fingerprint, bool), OrdinaryTagLanding>;
 
 /// What stands behind ordinary tags, as far as it was read.
 pub(in crate::referrers) struct OrdinaryTagCandidates {
@@ -136,37 +137,49 @@ pub(in crate::referrers) async fn find(
 }
 
 async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagResult {
-    let key = Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch);
+    let key = key(scan, listing);
     if let Some(found) = scan.manifests.cache.get::<OrdinaryTagLinks>(&key).await
         && found.within(scan.fresh_for)
         && !(again && found.value.oldest_tag + found.age > scan.fresh_for)
     {
         return Ok(Some((found.value, found.age)));
     }
-    let flight = (scan.context.repository_key.clone(), scan.context.epoch.clone(), again);
-    let read = || read_all(scan.clone(), listing.names.clone(), listing.age, again);
-    let leader = scan.clone();
-    let reading = read();
-    let work = async move { (reading.await, leader.may_read()) };
-    let landed = scan.ordinary_tag_flights.run(flight, work).await;
-    let (found, may_read) = landed.value.unwrap_or_else(|| (Err(ResolveError::lost()), true));
-    match found {
-        Ok(_) if !landed.leader && !may_read => Box::pin(read()).await,
-        Ok(Some((links, _))) if !landed.leader && links.is_withheld => Box::pin(read()).await,
-        // What the leader may not read, this caller perhaps may.
-        Err(ResolveError::Refused(_)) if !landed.leader => Box::pin(read()).await,
-        // Nor do its limits hold for others.
-        Err(ResolveError::Upstream(UpstreamError::Limited { .. } | UpstreamError::Paused { .. }))
-            if !landed.leader
-                && !scan
-                    .manifests
-                    .upstream
-                    .holds_back(&scan.context.repository, &scan.context.caller) =>
-        {
-            Box::pin(read()).await
+    let context = &scan.context;
+    let flight = (
+        context.repository_key.clone(),
+        context.epoch.clone(),
+        listing.fingerprint,
+        again,
+    );
+    let read = || read_all(scan.clone(), listing.clone(), again);
+    for _ in 0..LEADERS {
+        let leader = scan.clone();
+        let reading = read();
+        let work = async move { (reading.await, leader.may_read()) };
+        let landed = scan.ordinary_tag_flights.run(flight.clone(), work).await;
+        let (found, may_read) = landed.value.unwrap_or_else(|| (Err(ResolveError::lost()), true));
+        let is_leaders_own = match &found {
+            Ok(Some((links, _))) if links.is_withheld => true,
+            Ok(_) => !may_read,
+            // What the leader may not read, this caller perhaps may.
+            Err(ResolveError::Refused(_)) => true,
+            // Nor do its limits hold for others.
+            Err(ResolveError::Upstream(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })) => {
+                !scan.manifests.upstream.holds_back(&context.repository, &context.caller)
+            }
+            Err(ResolveError::Upstream(_)) => false,
+        };
+        if landed.leader || !is_leaders_own {
+            return found;
         }
-        other => other,
     }
+    Box::pin(read()).await
+}
+
+/// Whoever is listed other tags finds other links behind them.
+fn key(scan: &Scan, listing: &AgedTagNames) -> Key {
+    let listed = format!("{:032x}", u128::from_be_bytes(listing.fingerprint));
+    Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch, listed)
 }
 
 /// What was read behind the tags of one repository.
@@ -227,10 +240,10 @@ impl Collected {
     }
 }
 
-/// Reads behind the tags that were there `age` ago.
-async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration, again: bool) -> OrdinaryTagResult {
-    let mut collected = Collected::default();
-    let read = read_tags(&scan, &names, again, &mut collected).await;
+/// Reads behind the tags that are listed.
+async fn read_all(scan: Scan, listing: AgedTagNames, again: bool) -> OrdinaryTagResult {
+    let (mut collected, age) = (Collected::default(), listing.age);
+    let read = read_tags(&scan, &listing.names, again, &mut collected).await;
     if counts_pulls(&scan) == Some(true) {
         match read {
             // Also where the limit is reached already.
@@ -244,8 +257,10 @@ async fn read_all(scan: Scan, names: Arc<TagNames>, age: Duration, again: bool) 
     collected.linked.remember(&scan, &collected.unread).await;
     let ordinary_tags = Arc::new(collected.ordinary_tags);
     if !ordinary_tags.is_unsettled && !ordinary_tags.is_withheld && scan.may_read() {
-        let key = Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch);
-        scan.manifests.cache.put_aged(key, ordinary_tags.clone(), age).await;
+        scan.manifests
+            .cache
+            .put_aged(key(&scan, &listing), ordinary_tags.clone(), age)
+            .await;
     }
     Ok(Some((ordinary_tags, age)))
 }

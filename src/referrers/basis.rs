@@ -1,0 +1,67 @@
+//! What a list rests on that the registry told one credential. Some registries list to each only what it may see, and have their
+//! own referrers API for some alone: whoever was told less must not make others believe that there is no more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::{Cached, from_json, to_json};
+use crate::oci::{Digest, ReferrerList};
+use crate::registry::{Caller, Fingerprint, TagNames};
+
+/// What its caller was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Basis {
+    /// The names that were listed.
+    pub names: Fingerprint,
+    /// Whether it had no credentials: what it was told, everybody without credentials is.
+    pub anonymous: bool,
+    /// Whether the registry's own API was missing or forbidden, so that others perhaps get more of it.
+    pub lacks_own_api: bool,
+}
+
+impl Basis {
+    /// What tells this answer about `subject` from others.
+    pub fn fingerprint(&self, subject: &Digest) -> Fingerprint {
+        of_subject(&self.names, subject)
+    }
+
+    pub fn is_of_nobody(&self, caller: &Caller) -> bool {
+        self.anonymous && caller.authorization().is_none()
+    }
+}
+
+/// The fingerprint of a subject's own names, where others were not asked for.
+pub(super) fn of_names(names: &TagNames, subject: &Digest) -> Fingerprint {
+    of_subject(&names.fingerprint(), subject)
+}
+
+fn of_subject(names: &Fingerprint, subject: &Digest) -> Fingerprint {
+    let hash = Sha256::new_with_prefix(names).chain_update(subject.as_str()).finalize();
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.copy_from_slice(&hash[..16]);
+    fingerprint
+}
+
+/// A list as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RememberedAnswer {
+    pub links: Arc<ReferrerList>,
+    pub basis: Basis,
+}
+
+impl Cached for RememberedAnswer {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.links.weight()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(subject: &str, bytes: Bytes) -> Option<Self> {
+        from_json::<Self>(&bytes).filter(|answer| answer.links.subject.as_str() == subject)
+    }
+}

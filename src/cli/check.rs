@@ -14,24 +14,24 @@ use super::output::{self, Format};
 use probe::probe;
 use report::CheckReport;
 
-/// Check the configuration and find out what the registry can do.
+/// Check the configuration and what the registry supports.
 ///
-/// Prints whether it is reachable, how it authenticates, and, with --repository, whether it has a referrers API of its own and
-/// how its tag listing behaves. Nothing is written to it. Uses the credentials of 'docker login', or tries those that the
-/// configuration gives refshim itself (upstream.credentials), and says who may use them.
+/// Prints whether the registry is reachable, how it authenticates and, with --repository, whether it has a referrers API of its own and
+/// how it lists tags. It writes nothing to the registry. It uses the credentials of 'docker login' or, if the configuration gives refshim
+/// credentials of its own (upstream.credentials), tries those and says who may use them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   refshim check --upstream https://ghcr.io --repository sigstore/cosign/cosign
   refshim check --config /etc/refshim.toml --output json")]
 pub(super) struct CheckArgs {
-    /// The configuration to check.
+    /// Configuration file (TOML) to check.
     #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
     config: Option<PathBuf>,
-    /// The registry, in place of the first one in the configuration.
+    /// URL of the registry; replaces the first one in the configuration.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// A repository with a few tags, to learn from.
+    /// A repository in the registry, preferably with a few tags, to test the referrers API and tag listings with.
     #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
     repository: Option<RepositoryName>,
     #[arg(long, value_enum, default_value = "table")]

@@ -19,16 +19,16 @@ use super::error::CliError;
 use super::output;
 use super::serve::{Signals, bind};
 
-/// Try it without a registry: an embedded one of the old kind with a signed sample image, and refshim in front of it.
+/// Try refshim without a registry: starts a registry without the referrers API, with a signed sample image, and refshim in front of it.
 ///
-/// Everything is in memory and on this machine, and gone when it ends (Ctrl-C).
+/// Both run in this process on this machine and keep everything in memory; Ctrl-C ends them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   refshim demo
   refshim demo --listen 127.0.0.1:8080")]
 pub(super) struct DemoArgs {
-    /// Where refshim listens.
+    /// Address and port on which refshim listens.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100")]
     listen: SocketAddr,
 }
@@ -95,9 +95,9 @@ fn introduction(registry: SocketAddr, refshim: SocketAddr, sample: &Sample) -> S
     );
     let key = format!("http://{refshim}/v2/{repository}/blobs/{public_key}");
     let mut text = format!(
-        "A registry of the old kind, which knows no referrers: http://{registry}\n\
-         refshim in front of it:                               http://{refshim}\n\n\
-         It holds {repository}:{tag}, an image with two signatures and a bill of materials. To try in another terminal:\n\n"
+        "A registry without the referrers API: http://{registry}\n\
+         refshim in front of it:               http://{refshim}\n\n\
+         The registry holds {repository}:{tag}, an image with two signatures and an SBOM. Try in another terminal:\n\n"
     );
     for (command, what) in [
         (
@@ -106,7 +106,7 @@ fn introduction(registry: SocketAddr, refshim: SocketAddr, sample: &Sample) -> S
         ),
         (
             format!("curl -s http://{refshim}/v2/{referrers}"),
-            "through refshim: all three",
+            "through refshim: all three referrers",
         ),
         (format!("refshim referrers {image}"), "the same as a table"),
         (format!("refshim tree {image}"), "and as a tree"),
@@ -118,7 +118,7 @@ fn introduction(registry: SocketAddr, refshim: SocketAddr, sample: &Sample) -> S
         (format!("cosign tree {image}"), ""),
         (
             format!("cosign verify --insecure-ignore-tlog=true --key {key} {image}"),
-            "its signature holds",
+            "verifies its signature",
         ),
     ] {
         let comment = if what.is_empty() {

@@ -17,37 +17,37 @@ use super::target::TargetReference;
 use delete::Deletion;
 use report::{GcReport, KeepList};
 
-/// Find link tags whose subject or target is gone, and delete them on request; take what is gone off referrers tags.
+/// Find link tags whose subject or target is gone, and, with --delete, delete them and remove gone entries from referrers tags.
 ///
-/// Looks at Proposal D tags, cosign's tags, referrers tags and envelopes, and at nothing else; ordinary tags are never touched. It is a
-/// dry run unless --delete is given. Where anything could not be read, it stops: what is not known to be dead is alive. Ask the
-/// registry itself, not a refshim in front of it that hides link tags. A subject is alive while the registry holds its digest, tagged or
-/// not, so run the registry's own garbage collection first if you want the referrers of untagged images to go.
+/// Considers Proposal D tags, cosign's tags, referrers tags and envelopes only; it never touches ordinary tags. It is a dry run unless
+/// --delete is given. If anything cannot be read, it stops, and keeps what is not known to be dead. Run it against the registry itself, not
+/// against a refshim that hides link tags. A subject is alive while the registry holds its digest, tagged or not, so run the registry's own
+/// garbage collection first to remove the referrers of untagged images too.
 ///
-/// Where the registry cannot delete a tag alone, the manifest behind it is deleted only if no other tag points at it and no tagged
+/// If the registry cannot delete a tag without its manifest, gc deletes the manifest, but only if no other tag points at it and no tagged
 /// image needs it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  refshim gc ghcr.io/o/app                    # what is dead, and why
+  refshim gc ghcr.io/o/app                    # dry run: dead link tags, and why they are dead
   refshim gc 127.0.0.1:5000/app --delete
   refshim gc ghcr.io/o/app --keep-list        # every digest that tagged images need, their signatures included
 
-The keep list is for the registry's own cleanup tools, which take signatures and attestations for untagged leftovers of nobody and delete
-them: exclude what it lists. Platforms of a tagged index that the registry does not hold (a copy of some platforms) are named on standard
+The keep list is for other cleanup tools, which would delete signatures and attestations as untagged manifests: let them delete
+nothing that it lists. Platforms of a tagged index that the registry does not hold (a copy of some platforms only) are named on standard
 error.")]
 pub(super) struct GcArgs {
-    /// host[:port]/name. Loopback hosts are spoken to without TLS unless https:// is written.
+    /// The repository, host[:port]/name. Loopback hosts are contacted without TLS unless https:// is written.
     #[arg(value_name = "REPO", value_parser = repository)]
     target: TargetReference,
-    /// Delete what is dead.
+    /// Delete dead link tags and mend referrers tags.
     #[arg(long, conflicts_with_all = ["dry_run", "keep_list"])]
     delete: bool,
-    /// Only say what is dead. This is the default.
+    /// Only print what is dead (default).
     #[arg(long)]
     dry_run: bool,
-    /// Print every digest that tagged images need, one a line, sorted: what they are made of, what refers to them, and what carries
-    /// that link.
+    /// Print every digest that tagged images need, one per line, sorted: the images with everything that they list, their referrers, and the
+    /// manifests behind link tags.
     #[arg(long)]
     keep_list: bool,
     /// Certificate authorities (PEM) to trust instead of the system's.

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use super::Cli;
 use super::error::CliError;
 
-/// Write the manual pages into a folder: refshim.1, and one for each subcommand.
+/// Write manual pages into a folder: refshim.1 and one for each subcommand.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

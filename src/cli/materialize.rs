@@ -20,37 +20,37 @@ use super::target::TargetReference;
 use gather::Gather;
 use report::MaterializeReport;
 
-/// Write links down in another dialect: the way off cosign tags, and from and to registries with or without refshim.
+/// Write links in another dialect, to move away from cosign's tags or between registries with and without refshim.
 ///
-/// Finds every link of a repository (or of one image) in every dialect, and writes those that are not there yet as Proposal D tags
-/// or as OCI 1.1 referrers tags. Nothing is deleted, what was found stays where it is, and a second run has nothing to do. It is a
-/// dry run unless --apply is given. Where anything could not be read, nothing is written.
+/// Finds the links of a repository (or of one image) in all dialects, and adds those that are missing as Proposal D tags or as OCI 1.1
+/// referrers tags. It deletes nothing, and a second run finds nothing to do. It is a dry run unless --apply is given. If anything cannot be
+/// read, it writes nothing.
 ///
-/// proposal-d: each referrer's own bytes under <alg>-<ref>.<hash>.<type>. Its digest stays, signatures stay valid. This is what
-/// refshim writes itself; it is found by name alone and by the registry's garbage collection.
+/// proposal-d: a tag <alg>-<ref>.<hash>.<type> on each referrer. Digests do not change, so signatures stay valid. refshim itself writes
+/// these tags on a push; clients find them by name, and they protect the referrers from the registry's garbage collection.
 ///
-/// referrers-tag: one index of all referrers under <alg>-<hex>. This is what OCI 1.1 clients read from a registry that has no
-/// referrers API, with refshim or without; a registry that gets one later takes it over from there.
+/// referrers-tag: one index of all referrers under the tag <alg>-<hex>, which OCI 1.1 clients read from a registry that has no referrers
+/// API, with refshim or without.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Off cosign tags (sha256-….sig):
-  refshim materialize ghcr.io/o/app --as referrers-tag           # what would be written
+To move away from cosign's tags (sha256-….sig):
+  refshim materialize ghcr.io/o/app --as referrers-tag           # dry run
   refshim materialize ghcr.io/o/app --as referrers-tag --apply
-  cosign verify --experimental-oci11 --new-bundle-format=false … # how cosign finds its older signatures there
+  cosign verify --experimental-oci11 --new-bundle-format=false … # verifies older signatures by the referrers tag
 
 Other examples:
   refshim materialize ghcr.io/o/app:v1 --as proposal-d --apply   # one image only
   refshim materialize http://127.0.0.1:5100/app --as referrers-tag --apply   # through refshim
   refshim materialize ghcr.io/o/app --as proposal-d --output json | jq '.subjects[].writes[].tag'")]
 pub(super) struct MaterializeArgs {
-    /// A repository with all its images, host[:port]/name, or one image, host[:port]/name[:tag][@digest]. Loopback hosts are spoken
-    /// to without TLS unless https:// is written.
+    /// A repository with all its images, host[:port]/name, or one image, host[:port]/name[:tag][@digest]. Loopback hosts are contacted
+    /// without TLS unless https:// is written.
     #[arg(value_name = "REPO|REF")]
     target: TargetReference,
-    /// How to write the links down.
+    /// The dialect to write.
     #[arg(long = "as", value_enum, value_name = "DIALECT")]
     form: As,
-    /// Write; without it, only say what would be written.
+    /// Write the links; without it, print what would be written.
     #[arg(long)]
     apply: bool,
     /// Certificate authorities (PEM) to trust instead of the system's.
@@ -64,7 +64,7 @@ pub(super) struct MaterializeArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum As {
-    /// The index under <alg>-<hex>.
+    /// An index of all referrers under the tag <alg>-<hex>.
     ReferrersTag,
     /// A tag <alg>-<ref>.<hash>.<type> for each referrer.
     ProposalD,

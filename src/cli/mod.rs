@@ -39,8 +39,8 @@ use error::CliError;
 /// The configuration file, where the flag does not name one.
 const CONFIG_VARIABLE: &str = "REFSHIM_CONFIG";
 
-/// Gives a registry the referrers it never had: a proxy in front of legacy OCI registries that answers every reference-type
-/// API from the links that it finds in tags, annotations and manifests.
+/// Adds the referrers API to registries that lack it: a proxy in front of legacy OCI registries that answers requests for referrers
+/// from the links that it finds in tags, annotations and manifests.
 #[derive(Debug, Parser)]
 #[command(name = "refshim", version, arg_required_else_help = true)]
 #[command(after_help = "\
@@ -49,7 +49,7 @@ Examples:
   refshim serve --upstream https://ghcr.io          # the proxy, on 127.0.0.1:5100
   refshim tree ghcr.io/sigstore/cosign/cosign:v2.4.1    # what refers to an image, on any registry
 
-'refshim help SUBCOMMAND' has more. What --output json prints is stable: docs/cli.md shows it.")]
+'refshim help SUBCOMMAND' describes a subcommand. The format of --output json is stable: see docs/cli.md.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::failed(format!("no threads can be had from the system: {error}")))
+        .map_err(|error| CliError::failed(format!("the system gives refshim no threads: {error}")))
         .and_then(|runtime| runtime.block_on(run(cli.command)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,8 +11,8 @@ use super::session::{Options, Session};
 
 /// List what refers to an image: signatures, attestations, SBOMs.
 ///
-/// Asks the registry directly (with the credentials of 'docker login') and reads every dialect; the last column tells in which
-/// ones each link was found.
+/// Asks the registry directly, with the credentials of 'docker login', and reads all dialects; the last column names those in which each
+/// link was found.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
 pub(super) struct ReferrersArgs {
     #[command(flatten)]
     options: Options,
-    /// Only these artifact types; may be given more than once.
+    /// List only this artifact type; may be given more than once.
     #[arg(long, value_name = "TYPE")]
     artifact_type: Vec<String>,
     #[arg(long, value_enum, default_value = "table")]

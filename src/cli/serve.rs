@@ -23,8 +23,8 @@ use super::warming;
 
 /// Run the proxy in front of a registry.
 ///
-/// SIGTERM or Ctrl-C ends it gracefully: transfers that are under way may finish, within server.shutdown_grace. A second signal
-/// ends it at once.
+/// On SIGTERM or Ctrl-C it accepts no new connections, and running transfers have server.shutdown_grace to finish. A second signal ends
+/// it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,25 +34,25 @@ Examples:
   refshim serve --config /etc/refshim.toml
   REFSHIM_UPSTREAM=https://ghcr.io REFSHIM_CACHE__FRESH_FOR=1m refshim serve
 
-Every key of the configuration file, with its default, is in config.example.toml; each is an environment variable too:
-server.listen is REFSHIM_SERVER__LISTEN. Flags beat environment variables beat the file.")]
+config.example.toml has every configuration key with its default. Each can also be set as an environment variable:
+server.listen is REFSHIM_SERVER__LISTEN. Flags take precedence over environment variables, and these over the file.")]
 pub(super) struct ServeArgs {
-    /// The configuration, in TOML.
+    /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
     config: Option<PathBuf>,
-    /// The registry, in place of the first one in the configuration.
+    /// URL of the registry; replaces the first one in the configuration.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Where callers connect [default: 127.0.0.1:5100].
+    /// Address and port for clients [default: 127.0.0.1:5100].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where /healthz, /readyz, /metrics and /events are [default: 127.0.0.1:5101].
+    /// Address and port of /healthz, /readyz, /metrics and /events [default: 127.0.0.1:5101].
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
-    /// How log lines look [default: text].
+    /// Format of log lines [default: text].
     #[arg(long, value_enum)]
     log_format: Option<LogFormatFlag>,
-    /// Serve pages for people below /ui/.
+    /// Serve web pages at /ui/.
     #[arg(long)]
     ui: bool,
 }

@@ -22,11 +22,12 @@ const LONGEST_WORK: Duration = Duration::from_secs(24 * 60 * 60);
 /// How to ask; the same for every subcommand that reads one reference.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// What to look at: [http://|https://]host[:port]/name[:tag][@digest]. Loopback hosts are spoken to without TLS unless
-    /// https:// is written.
+    /// The image: [http://|https://]host[:port]/name[:tag][@digest]. Loopback hosts are contacted without TLS unless https:// is
+    /// written.
     #[arg(value_name = "REF")]
     pub(super) target: TargetReference,
-    /// How far to look: only tags that begin with the subject's digest, or also behind every other tag.
+    /// Where to look for links: only in tags that begin with the subject's digest (names), or also in the manifests behind all other tags
+    /// (manifests).
     #[arg(long, value_enum, default_value = "auto")]
     depth: DepthFlag,
     /// Certificate authorities (PEM) to trust instead of the system's.
@@ -36,7 +37,7 @@ pub(super) struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DepthFlag {
-    /// Behind every tag while there are at most 200 ordinary ones.
+    /// As manifests if the repository has at most 200 ordinary tags, otherwise as names.
     Auto,
     Names,
     Manifests,

@@ -14,7 +14,7 @@ use super::session::{Options, Session};
 
 /// Show an image and everything that refers to it, recursively.
 ///
-/// The manifests of a multi-platform image are shown with their own referrers. What was shown already is not followed again.
+/// Shows each manifest of a multi-platform image with its own referrers. A manifest that appears twice is followed once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,10 +24,10 @@ Examples:
 pub(super) struct TreeArgs {
     #[command(flatten)]
     options: Options,
-    /// Only branches that end in these artifact types; may be given more than once.
+    /// Show only branches that end in this artifact type; may be given more than once.
     #[arg(long, value_name = "TYPE")]
     artifact_type: Vec<String>,
-    /// How many levels of referrers to follow.
+    /// Number of levels of referrers to follow.
     #[arg(long, value_name = "N", default_value_t = 8)]
     levels: usize,
     #[arg(long, value_enum, default_value = "table")]

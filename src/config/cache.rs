@@ -1,4 +1,4 @@
-//! What is remembered, for how long, and how much of it.
+//! What refshim caches, for how long, and in how much memory.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use super::redis::RedisConfig;
 use super::values;
 use crate::oci::RepositoryName;
 
-/// Longest time for which an allowed credential may be remembered.
+/// Longest `access_for`: the time for which a withdrawn credential may still read cached content.
 const MAX_ACCESS_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheConfig {
-    /// Answers and tag lists are given without asking the upstream for this long.
+    /// How long cached answers and tag lists are served without asking the registry.
     #[serde(deserialize_with = "values::duration")]
     pub fresh_for: Duration,
-    /// After that, they are still given for this long while they are refreshed in the background.
+    /// How much longer cached answers are served while they are refreshed in the background.
     #[serde(deserialize_with = "values::duration")]
     pub stale_while_revalidate: Duration,
-    /// When the upstream fails, they are given for this long.
+    /// How old a cached answer may be that is served while the registry fails.
     #[serde(deserialize_with = "values::duration")]
     pub stale_if_error: Duration,
-    /// How long an allowed credential is remembered (at most 60 s).
+    /// How long a credential to which the registry gave a manifest of a repository may read cached content of it (at most 60 s).
     #[serde(deserialize_with = "access_for")]
     pub access_for: Duration,
-    /// Bound of cached manifests and small blobs together, in bytes.
+    /// Most memory for cached manifests and small blobs together, in bytes.
     #[serde(deserialize_with = "values::byte_size")]
     pub manifest_bytes: u64,
-    /// Largest blob that is remembered, such as a signature, in bytes; they share the bound of manifests. 0 remembers none.
+    /// Largest blob that is cached, such as a signature, in bytes; 0 caches none.
     #[serde(deserialize_with = "values::byte_size_or_none")]
     pub small_blob: u64,
-    /// Bound of cached tag lists and answers together, in bytes.
+    /// Most memory for cached lists of referrers and tags and everything else that is remembered of a repository, in bytes.
     #[serde(deserialize_with = "values::byte_size")]
     pub list_bytes: u64,
-    /// Repositories of the first upstream that are read at the start, before anybody asks.
+    /// Repositories of the first upstream whose links are read at start-up.
     #[serde(deserialize_with = "repositories")]
     pub warm: BTreeSet<RepositoryName>,
-    /// Shared by replicas.
+    /// The cache that replicas share.
     pub redis: RedisConfig,
 }
 
@@ -63,7 +63,7 @@ fn access_for<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D:
     let duration = values::duration(deserializer)?;
     if duration > MAX_ACCESS_FOR {
         return Err(serde::de::Error::custom(
-            "must be at most 60s, so that a revoked credential ends soon",
+            "must be at most 60s, so that a revoked credential soon loses access",
         ));
     }
     Ok(duration)

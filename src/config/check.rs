@@ -1,4 +1,4 @@
-//! What no single value shows: what is missing, and what does not go together.
+//! Checks across several keys: required keys that are missing, and values that contradict each other.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::redis::{RedisConfig, RedisUrl};
 use super::upstream::DEFAULT_UPSTREAM;
 use super::{files, listener_security, routing};
 
-/// Completes names and reports what no single value shows.
+/// Gives upstreams without a name their default one, and reports problems that involve several keys.
 pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
     if config.upstreams.is_empty() && !problems.iter().any(|problem| problem.key.starts_with("upstream")) {
         let problem = "is missing: give --upstream URL, REFSHIM_UPSTREAM, or an [[upstream]] table in the file";
@@ -32,7 +32,7 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
         }
         if !names.insert(upstream.name.clone()) {
             let problem = format!(
-                "'{}' is taken by an upstream before it: give each its own name",
+                "'{}' is also the name of an earlier upstream: give each a different name",
                 upstream.name
             );
             problems.push(ConfigError::new(key("name"), problem));
@@ -45,12 +45,13 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
     check_redis(&config.cache.redis, problems);
     let (listen, admin) = (config.server.listen, config.admin.listen);
     if listen == admin && listen.port() != 0 {
-        let problem = format!("'{admin}' is server.listen too: the two listeners need an address each");
+        let problem =
+            format!("'{admin}' is the address of server.listen too: give the two listeners different addresses");
         problems.push(ConfigError::new("admin.listen", problem));
     }
 }
 
-/// Gives each upstream the account that lists on behalf of its callers.
+/// Copies each account of `links.credentials` to the upstream that its key names.
 fn listing_accounts(config: &mut Config, problems: &mut Vec<ConfigError>) {
     for (name, account) in &config.links.credentials {
         let key = format!("links.credentials.{name}");
@@ -61,8 +62,7 @@ fn listing_accounts(config: &mut Config, problems: &mut Vec<ConfigError>) {
         match config.upstreams.iter_mut().find(|upstream| upstream.name == *name) {
             Some(upstream) => upstream.listing_credentials = account.clone(),
             None => {
-                let problem =
-                    "names no upstream: write the name of one (the first is called \"default\" unless it has a name)";
+                let problem = "is not the name of an upstream (the first is called \"default\" unless it has a name)";
                 problems.push(ConfigError::new(key, problem));
             }
         }
@@ -72,7 +72,7 @@ fn listing_accounts(config: &mut Config, problems: &mut Vec<ConfigError>) {
 fn check_redis(redis: &RedisConfig, problems: &mut Vec<ConfigError>) {
     let key = |name: &str| format!("cache.redis.{name}");
     if redis.ca_file.is_some() && redis.url.as_ref().is_some_and(|url| !url.is_tls()) {
-        let problem = "is of no use without TLS: write cache.redis.url as rediss://…";
+        let problem = "has no effect without TLS: write cache.redis.url as rediss://…, or remove it";
         problems.push(ConfigError::new(key("ca_file"), problem));
     }
     let in_url = redis.url.as_ref().is_some_and(RedisUrl::has_password);

@@ -1,4 +1,4 @@
-//! On whose credentials an upstream is asked.
+//! The credentials that refshim sends to an upstream.
 
 use std::path::PathBuf;
 
@@ -12,23 +12,23 @@ use super::values;
 #[serde(default, deny_unknown_fields)]
 pub struct CredentialsConfig {
     pub kind: CredentialsKind,
-    /// With `static`.
+    /// With `static`: the user's name.
     pub username: Option<String>,
-    /// With `static`.
+    /// With `static`: the password.
     pub password: Option<Secret>,
-    /// With `static`: holds the password; read again when it may have changed.
+    /// With `static`: file with the password, read again regularly.
     pub password_file: Option<PathBuf>,
-    /// With `docker-config`: the file. Without, it is looked for where `docker login` and `podman login` write.
+    /// With `docker-config`: path of the file. Default: where `docker login` and `podman login` write it.
     pub file: Option<PathBuf>,
-    /// With `ecr`: the AWS region. Without, the registry's host name tells it, or what the AWS SDK finds.
+    /// With `ecr`: the AWS region. Default: the one in the registry's host name, or the one that the AWS SDK finds.
     pub region: Option<String>,
-    /// With `ecr`: the ECR API, where it is not the region's own (a VPC endpoint).
+    /// With `ecr`: URL of the ECR API, such as a VPC endpoint. Default: the public one of the region.
     #[serde(deserialize_with = "values::origin")]
     pub endpoint: Option<Url>,
 }
 
 impl CredentialsConfig {
-    /// Whether refshim brings credentials of its own, so that whoever reaches it has them too.
+    /// Whether refshim uses credentials of its own, which everybody who can connect to it could then use.
     pub fn are_own(&self) -> bool {
         self.kind != CredentialsKind::Caller
     }
@@ -36,14 +36,14 @@ impl CredentialsConfig {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CredentialsKind {
-    /// Whatever the caller brings is passed on.
+    /// Those that the caller sends.
     #[default]
     Caller,
-    /// A user and a password.
+    /// A user name and a password from the configuration.
     Static,
-    /// Docker's `config.json`, credential helpers included.
+    /// Those in Docker's `config.json`, credential helpers included.
     DockerConfig,
-    /// Amazon ECR's token, on the AWS credentials of this process. Not in every build: see [`CredentialsKind::is_built_in`].
+    /// Amazon ECR's token, fetched with the AWS credentials of this process. Not in every build: see [`CredentialsKind::is_built_in`].
     Ecr,
 }
 
@@ -59,7 +59,7 @@ impl CredentialsKind {
         self != Self::Ecr || cfg!(feature = "ecr")
     }
 
-    /// As the configuration writes it.
+    /// The word for it in the configuration.
     pub fn as_str(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, kind)| *kind == self);
         named.map_or("", |(name, _)| name)

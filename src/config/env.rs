@@ -5,10 +5,10 @@ use super::error::ConfigError;
 
 const PREFIX: &str = "REFSHIM_";
 const LEVEL: &str = "__";
-/// Lists are grown to the index that is named, so a slip must not make them huge.
+/// Largest index in a variable's name. Lists grow to the index, so that a typing error cannot make one huge.
 const MAX_INDEX: usize = 99;
 
-/// What a variable sets.
+/// The meaning of a variable's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Variable {
     /// Not meant for the configuration.
@@ -59,8 +59,8 @@ fn is_key(segment: &str) -> bool {
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Kubernetes puts variables such as `REFSHIM_SERVICE_HOST` and `REFSHIM_PORT_5100_TCP_ADDR` into every pod beside a Service
-/// that is called `refshim`; they must not keep the program from starting.
+/// Whether Kubernetes sets this variable: in a namespace with a Service called `refshim`, every pod gets `REFSHIM_SERVICE_HOST`,
+/// `REFSHIM_PORT_5100_TCP_ADDR` and the like, which must not prevent refshim from starting.
 fn is_service_link(rest: &str) -> bool {
     let padded = format!("_{rest}");
     padded.ends_with("_SERVICE_HOST")

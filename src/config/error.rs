@@ -1,15 +1,15 @@
-//! What is wrong with a configuration: everything at once, each thing in one line that names its key.
+//! Configuration errors: all of them together, each in one line that names its key.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// One problem in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// Where: a key such as `upstream[0].url`, an environment variable, or a file.
+    /// The key, such as `upstream[0].url`, the environment variable, or the file that is wrong.
     pub key: String,
-    /// What, and how to mend it.
+    /// What is wrong with it, and how to correct it.
     pub problem: String,
-    /// The environment variable or flag that set the key; `None` for the file.
+    /// The environment variable or flag that set the key; `None` if the file did.
     pub origin: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All that is wrong, at least one thing.
+/// All problems in the configuration, at least one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

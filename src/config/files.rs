@@ -1,4 +1,4 @@
-//! Files that the configuration names must be there. Those of the listeners are read, and so judged, by whoever opens them.
+//! Checks that the files that the configuration names can be read. The listeners' own files are checked when they are opened.
 
 use std::path::Path;
 

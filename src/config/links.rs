@@ -1,4 +1,4 @@
-//! How far, and in which dialects, to look for links.
+//! Where, and in which dialects, to look for links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,12 +9,14 @@ use super::credentials::CredentialsConfig;
 use super::values;
 use crate::oci::LinkSource;
 
-/// How far to look for links.
+/// Where to look for links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Deep while a repository has at most `deep_limit` ordinary tags.
+    /// As `Manifests` while a repository has at most `deep_limit` ordinary tags, and as `Names` beyond that or on registries that count pulls.
     Auto,
+    /// Only behind tags whose name holds the subject's digest.
     Names,
+    /// Also in the manifests behind all other tags ("ordinary tags").
     Manifests,
 }
 
@@ -31,15 +33,15 @@ impl Depth {
 pub struct LinksConfig {
     #[serde(deserialize_with = "depth")]
     pub depth: Depth,
-    /// Ordinary tags up to which `auto` reads deep.
+    /// The number of ordinary tags in a repository up to which `auto` reads their manifests.
     pub deep_limit: usize,
-    /// How often a known ordinary tag is asked again.
+    /// How long what was read behind an ordinary tag is used before the registry is asked again where the tag points.
     #[serde(deserialize_with = "values::duration")]
     pub deep_refresh: Duration,
     /// The dialects that are read.
     #[serde(deserialize_with = "sources")]
     pub sources: BTreeSet<LinkSource>,
-    /// Accounts that list tags on behalf of callers who may not, by the name of the upstream.
+    /// Accounts that list tags for callers who may not, by the name of the upstream.
     pub credentials: BTreeMap<String, CredentialsConfig>,
 }
 

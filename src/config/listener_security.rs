@@ -1,4 +1,4 @@
-//! Keys that only make sense together: TLS, credentials, and who may use them.
+//! Checks of keys that depend on each other: TLS, credentials, and who may use them.
 
 use super::credentials::{CredentialsConfig, CredentialsKind};
 use super::error::ConfigError;
@@ -22,14 +22,14 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
     auth(config, problems);
     if !config.telemetry.is_built_in() {
         let problem =
-            "OpenTelemetry is not part of this build of refshim: take a released one, or build with --features otel";
+            "OpenTelemetry is not part of this build of refshim: use a released one, or build with --features otel";
         problems.push(ConfigError::new("telemetry.otlp_endpoint", problem));
     }
 }
 
 fn tls(section: &str, tls: &TlsConfig, problems: &mut Vec<ConfigError>) {
     let mut missing = |name: &str, other: &str| {
-        let problem = format!("is missing: {other} is of no use without it");
+        let problem = format!("is missing: {other} has no effect without it");
         problems.push(ConfigError::new(format!("{section}.{name}"), problem));
     };
     match (&tls.cert_file, &tls.key_file) {
@@ -48,7 +48,7 @@ fn client_certificate(index: usize, upstream: &UpstreamConfig, problems: &mut Ve
         } else {
             "client_key_file"
         };
-        let problem = "is missing: certificate and key go together";
+        let problem = "is missing: client_cert_file and client_key_file need each other";
         problems.push(ConfigError::new(format!("upstream[{index}].{name}"), problem));
     }
 }
@@ -71,7 +71,7 @@ fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Ve
         report("username", "is missing: kind = \"static\" needs it");
     }
     match (password.is_some(), password_file.is_some()) {
-        (true, true) => report("password", "is given by password_file too: keep one"),
+        (true, true) => report("password", "is set besides password_file: remove one of them"),
         (false, false) if is_static => report(
             "password_file",
             "is missing: kind = \"static\" needs it, or the password in the environment",
@@ -80,39 +80,42 @@ fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Ve
     }
     let given = username.is_some() || password.is_some() || password_file.is_some();
     if !is_static && given {
-        report("kind", "must be \"static\" where there are a username and a password");
+        report(
+            "kind",
+            "must be \"static\" if username, password or password_file is set",
+        );
     }
     if *kind != CredentialsKind::DockerConfig && file.is_some() {
-        report("kind", "must be \"docker-config\" where there is a file");
+        report("kind", "must be \"docker-config\" if file is set");
     }
     if *kind != CredentialsKind::Ecr && (region.is_some() || endpoint.is_some()) {
-        report("kind", "must be \"ecr\" where there is a region or an endpoint");
+        report("kind", "must be \"ecr\" if region or endpoint is set");
     }
     if !kind.is_built_in() {
-        let problem = "\"ecr\" is not part of this build of refshim: take a released one, or build with --features ecr";
+        let problem = "\"ecr\" is not part of this build of refshim: use a released one, or build with --features ecr";
         report("kind", problem);
     }
 }
 
-/// refshim's own credentials must not be anybody's who happens to reach it.
+/// Reports configurations in which everybody on the network could use refshim's own credentials without `server.allow_anonymous`.
 fn auth(config: &Config, problems: &mut Vec<ConfigError>) {
     let server = &config.server;
     let checks = server.auth.htpasswd_file.is_some() || server.tls.client_ca_file.is_some();
     let own = config.upstreams.iter().find(|upstream| upstream.credentials.are_own());
     match own {
         None if server.auth.htpasswd_file.is_some() => {
-            let problem =
-                "is of no use: no upstream has credentials of refshim's own, the registries check their callers";
+            let problem = "has no effect: refshim has no credentials of its own for any upstream, so the registries check the callers";
             problems.push(ConfigError::new("server.auth.htpasswd_file", problem));
         }
         Some(_) if checks && server.allow_anonymous => {
-            let problem = "contradicts server.auth and server.tls.client_ca_file: keep one of them";
+            let problem =
+                "contradicts server.auth.htpasswd_file and server.tls.client_ca_file: remove one or the other";
             problems.push(ConfigError::new("server.allow_anonymous", problem));
         }
         Some(own) if !checks && !server.allow_anonymous && !server.listen.ip().is_loopback() => {
             let problem = format!(
-                "is missing: whoever reaches {} would have refshim's credentials for upstream '{}'; set \
-                 server.auth.htpasswd_file or server.tls.client_ca_file, listen on loopback, or write server.allow_anonymous = true",
+                "is missing: everybody who can connect to {} could use refshim's credentials for upstream '{}'; set \
+                 server.auth.htpasswd_file or server.tls.client_ca_file, listen on loopback, or set server.allow_anonymous = true",
                 server.listen, own.name
             );
             problems.push(ConfigError::new("server.auth", problem));

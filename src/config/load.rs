@@ -12,10 +12,10 @@ use super::env::{Variable, variable};
 use super::error::{ConfigError, ConfigErrors};
 use super::{Config, LogFormat};
 
-/// More problems than this are not worth reading; it also bounds [`parse`].
+/// Most problems that are reported. It also bounds the loop in [`parse`].
 const MAX_PROBLEMS: usize = 100;
 
-/// What flags set; they beat the environment and the file.
+/// The values of command-line flags, which take precedence over the environment and the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The first upstream's URL.
@@ -23,7 +23,7 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     pub admin_listen: Option<SocketAddr>,
     pub log_format: Option<LogFormat>,
-    /// Serve the pages for people.
+    /// Serve the web pages.
     pub ui: bool,
 }
 
@@ -50,7 +50,7 @@ impl Overrides {
     }
 }
 
-/// The configuration from `file` (when given), this process's environment and `overrides`.
+/// Loads the configuration from `file` (if given), this process's environment and `overrides`.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let environment = std::env::vars_os().map(|(name, value)| {
         (
@@ -61,7 +61,7 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
     load_with(file, environment, overrides)
 }
 
-/// [`load`] with an environment of the caller's.
+/// [`load`] with the given environment.
 pub fn load_with(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -91,7 +91,7 @@ pub fn load_with(
     Err(ConfigErrors(problems))
 }
 
-/// Values that lie over the file's, and where each came from.
+/// Values that replace those of the file, and the variable or flag that set each.
 #[derive(Default)]
 struct Settings {
     values: BTreeMap<String, String>,
@@ -99,7 +99,7 @@ struct Settings {
 }
 
 impl Settings {
-    /// A later setting of the same key wins.
+    /// Replaces an earlier value of the same key.
     fn set(&mut self, key: &str, value: String, origin: &str) {
         self.values.insert(key.to_owned(), value);
         self.origins.insert(key.to_owned(), origin.to_owned());
@@ -121,8 +121,8 @@ impl Settings {
     }
 }
 
-/// Deserialises `tree`. serde stops at the first error, so each offending key is noted, taken out, and the rest tried again;
-/// what was taken out has its default in the result.
+/// Deserialises `tree` and collects all errors in `problems`. serde stops at the first error, so this removes the offending key and tries
+/// again; a removed key has its default in the result.
 fn parse(mut tree: Value, problems: &mut Vec<ConfigError>) -> Config {
     while problems.len() < MAX_PROBLEMS {
         let error = match serde_path_to_error::deserialize::<_, Config>(tree.clone()) {
@@ -138,7 +138,7 @@ fn parse(mut tree: Value, problems: &mut Vec<ConfigError>) -> Config {
     Config::default()
 }
 
-/// Takes out what `path` leads to. False when nothing is there.
+/// Removes the value at `path`. Returns false if there is none.
 fn remove(tree: &mut Value, path: &[Segment]) -> bool {
     let Some((last, parents)) = path.split_last() else {
         return false;
@@ -167,7 +167,7 @@ fn remove(tree: &mut Value, path: &[Segment]) -> bool {
     }
 }
 
-/// The message alone: the key is printed in front of it, and a parser's picture of the place does not fit a line.
+/// The error's message in one line, without its key (which is printed in front of it) and without the parser's excerpt of the file.
 fn one_line(error: &RawError) -> String {
     match error {
         RawError::At { error, .. } => one_line(error),

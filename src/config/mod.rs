@@ -1,7 +1,7 @@
-//! The checked configuration: past start-up nothing validates again. Values are passed down plainly.
+//! The configuration, which is checked once at start-up: other modules get plain values and validate nothing again.
 //!
-//! [`load`] merges a TOML file, environment variables and flags (flags beat environment beats file) and reports everything
-//! that is wrong with them at once. Each section is a struct of its own; its `Default` is what `config.example.toml` shows.
+//! [`load`] merges a TOML file, environment variables and flags (flags take precedence over the environment, and that over the file) and reports all
+//! errors together. Each section is a struct of its own; `config.example.toml` shows its `Default`.
 
 mod cache;
 mod check;
@@ -46,7 +46,7 @@ pub struct Config {
     pub admin: AdminConfig,
     pub log: LogConfig,
     pub telemetry: TelemetryConfig,
-    /// At least one; the first is the default. One `[[upstream]]` table each in the file.
+    /// The `[[upstream]]` tables of the file, at least one. The first serves requests that name no other.
     #[serde(rename = "upstream")]
     pub upstreams: Vec<UpstreamConfig>,
     pub links: LinksConfig,

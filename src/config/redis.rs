@@ -13,24 +13,24 @@ use super::values;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// Nothing is shared without.
+    /// Without it, the cache is not shared.
     pub url: Option<RedisUrl>,
-    /// Beats the URL's.
+    /// The password, if it is not in the URL.
     pub password: Option<Secret>,
-    /// Holds the password; read again at every connection.
+    /// File with the password, read for each new connection.
     pub password_file: Option<PathBuf>,
     /// PEM file of certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// In front of every key.
+    /// Prefix of every key.
     #[serde(deserialize_with = "prefix")]
     pub prefix: String,
-    /// Of one read. Telling of a write may take twenty times as long.
+    /// Longest time for one read. Publishing a write may take twenty times as long.
     #[serde(deserialize_with = "timeout")]
     pub timeout: Duration,
-    /// How long manifests and what tags point at are kept.
+    /// How long entries stay in Redis (lists: only as long as they can be served).
     #[serde(deserialize_with = "ttl")]
     pub ttl: Duration,
-    /// Larger values are not shared, in bytes.
+    /// Largest value that is stored in Redis, in bytes.
     #[serde(deserialize_with = "values::byte_count")]
     pub max_value_bytes: usize,
 }
@@ -50,12 +50,12 @@ impl Default for RedisConfig {
     }
 }
 
-/// `redis://` or `rediss://` (TLS); perhaps with user, password and database number.
+/// A URL with `redis://` or `rediss://` (TLS), optionally with user, password and database number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Url);
 
 impl RedisUrl {
-    /// With the password that it may hold.
+    /// The whole URL, including its password.
     pub fn reveal(&self) -> &str {
         self.0.as_str()
     }
@@ -69,7 +69,7 @@ impl RedisUrl {
     }
 }
 
-/// Without user and password.
+/// Prints the URL without user and password.
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.0.host_str().unwrap_or_default();
@@ -102,7 +102,7 @@ fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
     if text.is_empty() || !text.bytes().all(is_plain) {
         return Err(serde::de::Error::custom(format!(
-            "'{text}' is no prefix: write letters, digits, and any of - _ . : /"
+            "'{text}' is not a prefix for keys: write letters, digits, and any of - _ . : /"
         )));
     }
     Ok(text)

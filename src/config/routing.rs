@@ -1,18 +1,18 @@
-//! No two upstreams may be meant by the same request.
+//! Checks that no request selects two upstreams: each `ns`, host name and prefix belongs to one only.
 
 use std::collections::BTreeMap;
 
 use super::UpstreamConfig;
 use super::error::ConfigError;
 
-/// Reports names that lead to more than one upstream. Names are complete already.
+/// Reports values that select more than one upstream. Upstreams without a name have their default one already.
 pub(super) fn check(upstreams: &[UpstreamConfig], problems: &mut Vec<ConfigError>) {
     let mut taken = ClaimedNames::default();
     for (index, upstream) in upstreams.iter().enumerate().filter(|(_, upstream)| upstream.has_url()) {
         let key = |name: &str| format!("upstream[{index}].{name}");
         for namespace in upstream.namespaces() {
             let other = taken.take("ns", &namespace, upstream);
-            // By the URL's host alone nobody is meant twice, as long as there is another way to the second.
+            // Two upstreams may have the same URL host, as long as the second can be selected in another way.
             let named = |upstream: &UpstreamConfig| !upstream.ns.is_empty();
             let elsewhere = !upstream.hosts.is_empty() || upstream.prefix.is_some();
             if let Some(other) = other.filter(|other| named(upstream) || named(other) || !elsewhere) {
@@ -32,12 +32,12 @@ pub(super) fn check(upstreams: &[UpstreamConfig], problems: &mut Vec<ConfigError
     }
 }
 
-/// Which upstream has a name, by the kind of name.
+/// Which upstream each `ns`, host name and prefix selects.
 #[derive(Default)]
 struct ClaimedNames<'a>(BTreeMap<(&'static str, String), &'a UpstreamConfig>);
 
 impl<'a> ClaimedNames<'a> {
-    /// The one that had it before.
+    /// Returns the upstream that had `name` before.
     fn take(&mut self, kind: &'static str, name: &str, upstream: &'a UpstreamConfig) -> Option<&'a UpstreamConfig> {
         let key = (kind, name.to_owned());
         let before = self.0.get(&key).copied();
@@ -52,6 +52,6 @@ fn clash(key: String, name: &str, other: &UpstreamConfig) -> ConfigError {
     let other = &other.name;
     ConfigError::new(
         key,
-        format!("'{name}' leads to upstream '{other}' already: give each its own"),
+        format!("'{name}' already selects upstream '{other}': give each upstream a different one"),
     )
 }

@@ -1,4 +1,4 @@
-//! Where refshim listens, and what it says while it runs.
+//! The listeners for callers and for administration, and the log.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,19 +14,19 @@ use super::values;
 pub struct ServerConfig {
     #[serde(deserialize_with = "values::socket_address")]
     pub listen: SocketAddr,
-    /// How long in-flight transfers may go on after SIGTERM.
+    /// How long transfers may still take after SIGTERM.
     #[serde(deserialize_with = "values::duration")]
     pub shutdown_grace: Duration,
-    /// Rewrite the realm of the upstream's challenges to the caller's view (opt-in).
+    /// Rewrite the realm of the registry's challenges, so that clients request tokens through refshim.
     pub rewrite_realm: bool,
-    /// Serve pages for people below `/ui/` (opt-in).
+    /// Serve web pages at `/ui/`.
     pub ui: bool,
-    /// Absolute links (Proposal A) are built with this origin instead of the request's `Host`, such as `https://refs.example.org`.
+    /// Origin for absolute links in answers (Proposal A), such as `https://refs.example.org`. Default: from the request's `Host`.
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
-    /// Whoever can connect may use refshim's own credentials.
+    /// Whether everybody who can connect may use refshim's own credentials.
     pub allow_anonymous: bool,
 }
 
@@ -45,11 +45,11 @@ impl Default for ServerConfig {
     }
 }
 
-/// Who may use refshim's own credentials. A client certificate ([`TlsConfig::client_ca_file`]) is as good as a password.
+/// Who may use refshim's own credentials. A client certificate ([`TlsConfig::client_ca_file`]) is accepted instead of a password.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Users and the bcrypt hashes of their passwords, as `htpasswd -B` writes them.
+    /// File with users and the bcrypt hashes of their passwords, as `htpasswd -B` writes it.
     pub htpasswd_file: Option<PathBuf>,
 }
 
@@ -58,7 +58,7 @@ pub struct AuthConfig {
 pub struct AdminConfig {
     #[serde(deserialize_with = "values::socket_address")]
     pub listen: SocketAddr,
-    /// Holds the bearer token that `POST /events` must bring; read at the start. Without, everybody may post.
+    /// File with the bearer token that `POST /events` must carry, read at start-up. Without it, everybody may post.
     pub events_token_file: Option<PathBuf>,
     pub tls: TlsConfig,
 }

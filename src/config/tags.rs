@@ -1,4 +1,4 @@
-//! What becomes of the tags that hold links.
+//! Which link tags `tags/list` shows, and which refshim writes.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Deserializer};
 
 use super::values;
 
-/// Response header of a `tags/list` from which something is left out.
+/// Response header of every `tags/list` from which tags may be left out.
 pub const HIDDEN_TAGS: &str = "refshim-hidden-tags";
 
-/// What `tags/list` leaves out.
+/// The kinds of link tags that `tags/list` leaves out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "RawTags")]
 pub struct TagsConfig {
-    /// Proposal D tags and envelopes, which refshim's own writes create.
+    /// Proposal D tags and the tags of envelopes, which refshim writes itself.
     pub hide_proposal_d: bool,
     pub hide_cosign: bool,
     pub hide_referrers_tag: bool,
@@ -48,7 +48,7 @@ impl Hidden {
     ];
 }
 
-/// As it is written: `hide = ["proposal-d", "cosign"]`.
+/// The section as it is written: `hide = ["proposal-d", "cosign"]`.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawTags {
@@ -77,17 +77,19 @@ impl From<RawTags> for TagsConfig {
 fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Hidden>, D::Error> {
     let hidden = values::choices(deserializer, &Hidden::NAMES)?;
     if hidden.contains(&Hidden::None) && hidden.len() > 1 {
-        return Err(serde::de::Error::custom("'none' stands alone"));
+        return Err(serde::de::Error::custom(
+            "'none' must be the only entry: it hides nothing",
+        ));
     }
     Ok(hidden)
 }
 
-/// What is written besides what the client pushed.
+/// What refshim writes and answers besides what clients pushed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WritingConfig {
-    /// Keep the OCI 1.1 referrers tag too, for clients that bypass the proxy.
+    /// Update the OCI 1.1 referrers tag on a push with a subject, for clients that bypass refshim.
     pub maintain_fallback_tag: bool,
-    /// Answer a referrers tag with the synthesised list even where the upstream holds one.
+    /// Answer requests for a referrers tag with all referrers found, even if the registry holds that tag.
     pub merge_referrers_tag: bool,
 }

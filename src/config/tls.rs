@@ -1,4 +1,4 @@
-//! TLS of a listener.
+//! TLS settings of a listener.
 
 use std::path::PathBuf;
 
@@ -9,17 +9,17 @@ use super::values;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM file: the listener's certificate, then those between it and an authority. Without it, TLS is not spoken.
+    /// PEM file with the listener's certificate, followed by intermediate certificates. Without it, the listener does not use TLS.
     pub cert_file: Option<PathBuf>,
-    /// PEM file: the certificate's private key.
+    /// PEM file with the certificate's private key.
     pub key_file: Option<PathBuf>,
-    /// PEM file of authorities: callers need a certificate of one of them.
+    /// PEM file with certificate authorities; callers need a certificate issued by one of them.
     pub client_ca_file: Option<PathBuf>,
-    /// Older versions are refused.
+    /// The oldest TLS version accepted.
     pub min_version: TlsVersion,
 }
 
-/// Versions of TLS that are spoken at all.
+/// The supported TLS versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsVersion {
     #[default]

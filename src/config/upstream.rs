@@ -18,68 +18,68 @@ pub const DEFAULT_UPSTREAM: &str = "default";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default = "UpstreamConfig::unset", deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Names it in logs, metrics and cache keys. `default` when given by the flag.
+    /// Its name in logs and metrics. `default` if `--upstream` gives the URL.
     pub name: String,
     /// Scheme, authority and an optional path prefix in front of `/v2`.
     #[serde(deserialize_with = "values::url")]
     pub url: Url,
-    /// Names under which containerd asks for it (`?ns=`), in lower case. Empty: the URL's host.
+    /// Values of containerd's `ns` parameter that mean this upstream, in lower case. Empty: the URL's host.
     #[serde(deserialize_with = "values::host_names")]
     pub ns: BTreeSet<String>,
-    /// Host names of the proxy that stand for it, in lower case, with a port or for any.
+    /// Host names of the proxy that mean this upstream, in lower case. One without a port counts for every port.
     #[serde(deserialize_with = "values::host_names")]
     pub hosts: BTreeSet<String>,
-    /// First part of repository names that stands for it: `/v2/<prefix>/<name>/…` is its `/v2/<name>/…`.
+    /// First part of repository names that means this upstream: `/v2/<prefix>/<name>/…` is its `/v2/<name>/…`.
     pub prefix: Option<RepositoryName>,
     /// Speak HTTP/2 without TLS (prior knowledge). With TLS, ALPN decides.
     pub http2_prior_knowledge: bool,
-    /// Until a connection is there.
+    /// Longest time until a connection is established.
     #[serde(deserialize_with = "values::duration")]
     pub connect_timeout: Duration,
-    /// From the request sent to the response's head.
+    /// Longest time from the end of a request to the head of its response.
     #[serde(deserialize_with = "values::duration")]
     pub first_byte_timeout: Duration,
-    /// Between two reads of a body.
+    /// Longest time between two reads of a body.
     #[serde(deserialize_with = "values::duration")]
     pub idle_timeout: Duration,
-    /// Attempts of an idempotent request beyond the first.
+    /// How often a failed read is repeated.
     pub retries: u32,
-    /// Searches for a subject's referrers at once; more wait for their turn.
+    /// Number of searches for referrers that may run at the same time; further ones are queued.
     #[serde(deserialize_with = "values::at_least_one")]
     pub scans: usize,
-    /// Manifests that searches in one repository read at once; all repositories together at most twice as many.
+    /// Number of manifests that the searches in one repository read at the same time; all repositories together at most twice as many.
     #[serde(deserialize_with = "values::at_least_one")]
     pub scan_concurrency: usize,
-    /// Hosts (names or IP addresses) on private addresses to which refshim's own reads may be redirected.
+    /// Hosts (names or IP addresses) on private addresses to which refshim follows redirects.
     #[serde(deserialize_with = "values::texts")]
     pub redirect_hosts: BTreeSet<String>,
-    /// Whether `tags/list` can be relied on to name every tag.
+    /// Whether the registry's `tags/list` names every tag.
     pub listing: ListingKind,
     /// Who fetches blobs from the storage that the registry redirects to.
     pub blobs: Blobs,
     /// PEM file of certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// PEM file: the certificate that refshim shows the registry, then those between it and an authority.
+    /// PEM file with the client certificate that refshim presents to the registry, followed by intermediate certificates.
     pub client_cert_file: Option<PathBuf>,
     /// PEM file: that certificate's private key.
     pub client_key_file: Option<PathBuf>,
-    /// Older versions are not spoken with the registry.
+    /// The oldest TLS version accepted from the registry.
     pub min_tls_version: TlsVersion,
     pub credentials: CredentialsConfig,
-    /// The account that lists tags on behalf of callers: what `links.credentials` says of this upstream.
+    /// The account that lists tags for callers who may not, from `links.credentials`.
     #[serde(skip)]
     pub listing_credentials: CredentialsConfig,
 }
 
-/// How much of a repository its tag listing shows.
+/// Whether tag listings are complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListingKind {
-    /// Found out for each repository.
+    /// refshim finds out for each repository.
     #[default]
     Auto,
-    /// Tags may be there that no listing names, as in proxy caches.
+    /// Listings may lack tags that exist, as in proxy caches.
     Partial,
-    /// Every tag.
+    /// Listings name every tag.
     Complete,
 }
 
@@ -97,13 +97,13 @@ impl<'de> Deserialize<'de> for ListingKind {
     }
 }
 
-/// What becomes of a redirect from a blob to storage elsewhere.
+/// Who follows the registry's redirect from a blob to a storage service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Blobs {
-    /// The caller follows it.
+    /// The caller, who gets the redirect.
     #[default]
     Redirect,
-    /// refshim follows it and streams the blob to the caller.
+    /// refshim, which streams the blob to the caller.
     Stream,
 }
 
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for Blobs {
 }
 
 impl UpstreamConfig {
-    /// The registry at `url` with everything else by default.
+    /// The registry at `url`, with defaults for everything else.
     pub fn new(url: Url) -> Self {
         Self {
             name: DEFAULT_UPSTREAM.to_owned(),
@@ -145,7 +145,7 @@ impl UpstreamConfig {
         }
     }
 
-    /// What a table that says nothing becomes: it has no name and no usable URL yet, which [`super::load`] sees to.
+    /// The values of an empty `[[upstream]]` table: without a name, which [`super::load`] then sets, and without a URL, which it reports.
     fn unset() -> Self {
         Self {
             name: String::new(),
@@ -153,7 +153,7 @@ impl UpstreamConfig {
         }
     }
 
-    /// What `ns` may say to mean it.
+    /// The values of the `ns` parameter that mean this upstream.
     pub fn namespaces(&self) -> BTreeSet<String> {
         match self.ns.is_empty() {
             true => [self.url.authority().to_ascii_lowercase()].into(),
@@ -166,7 +166,7 @@ impl UpstreamConfig {
     }
 }
 
-/// A URL that [`values::url`] never lets through.
+/// The placeholder for a missing URL, which [`values::url`] would reject.
 fn no_url() -> Url {
     #[expect(clippy::expect_used, reason = "a literal that is a URL")]
     Url::parse("unset:").expect("a URL")

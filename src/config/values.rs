@@ -1,4 +1,4 @@
-//! How single values are written. Each function refuses with a message that says what to write instead.
+//! Parsers of single configuration values. Their errors say what to write instead.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-/// Longest duration that makes sense anywhere, so that sums with clocks cannot overflow.
+/// Longest duration accepted: a year, so that adding it to a time cannot overflow.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -22,7 +22,9 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     let text = text(deserializer)?;
     match humantime::parse_duration(&text) {
         Ok(duration) if duration <= MAX_DURATION => Ok(duration),
-        Ok(_) => Err(D::Error::custom(format!("'{text}' is longer than a year"))),
+        Ok(_) => Err(D::Error::custom(format!(
+            "'{text}' is longer than a year, the longest duration"
+        ))),
         Err(_) => Err(D::Error::custom(format!(
             "'{text}' is not a duration: write it like 30s, 10m or 1h"
         ))),
@@ -34,7 +36,7 @@ pub(super) fn byte_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u6
     sized(deserializer, 1)
 }
 
-/// The same, where 0 is none.
+/// As [`byte_size`], but 0 is allowed.
 pub(super) fn byte_size_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     sized(deserializer, 0)
 }
@@ -50,8 +52,11 @@ fn sized<'de, D: Deserializer<'de>>(deserializer: D, least: u64) -> Result<u64, 
 
 pub(super) fn byte_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let bytes = byte_size(deserializer)?;
-    usize::try_from(bytes)
-        .map_err(|_| D::Error::custom(format!("{bytes} bytes are more than this machine can address")))
+    usize::try_from(bytes).map_err(|_| {
+        D::Error::custom(format!(
+            "{bytes} bytes are more than this machine can address: write a smaller size"
+        ))
+    })
 }
 
 fn parse_byte_size(text: &str) -> Option<u64> {
@@ -80,7 +85,7 @@ pub(super) fn some_at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> R
 
 pub(super) fn at_least_one_of_32_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let number = at_least_one(deserializer)?;
-    u32::try_from(number).map_err(|_| D::Error::custom(format!("{number} is too many")))
+    u32::try_from(number).map_err(|_| D::Error::custom(format!("{number} is too large: write at most {}", u32::MAX)))
 }
 
 pub(super) fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -96,7 +101,10 @@ pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::
     registry_url(&text(deserializer)?).map_err(D::Error::custom)
 }
 
-/// The URL of a registry: http or https, an optional path prefix, nothing else. The error is one line without the key.
+/// Parses the URL of a registry: http or https, a host and an optional path prefix.
+///
+/// # Errors
+/// One line without the key.
 pub fn registry_url(text: &str) -> Result<Url, String> {
     if !text.starts_with("http://") && !text.starts_with("https://") {
         return Err(format!("'{text}' must start with http:// or https://"));
@@ -104,10 +112,10 @@ pub fn registry_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("'{text}' is not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         // Not repeated: it holds a password.
-        return Err("must not hold a user or password: they belong into upstream.credentials".to_owned());
+        return Err("must not contain a user or password: set upstream.credentials instead".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("'{text}' must not hold '?' or '#'"));
+        return Err(format!("'{text}' must not contain '?' or '#'"));
     }
     if url
         .path_segments()
@@ -142,7 +150,7 @@ pub(super) fn log_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     Ok(text)
 }
 
-/// One of a few words.
+/// One of the `known` words.
 pub(super) fn choice<'de, D, T>(deserializer: D, known: &[(&str, T)]) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -152,7 +160,7 @@ where
     find(&text, known).ok_or_else(|| D::Error::custom(format!("'{text}' is not one of {}", names(known))))
 }
 
-/// A list of such words; all wrong ones are named.
+/// A list of the `known` words. The error names all that are not.
 pub(super) fn choices<'de, D, T>(deserializer: D, known: &[(&str, T)]) -> Result<BTreeSet<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -180,12 +188,12 @@ fn names<T>(known: &[(&str, T)]) -> String {
     names.join(", ")
 }
 
-/// A list of texts, or one text with commas, as environment variables hold it.
+/// A list of texts, or a single text with commas, as environment variables have it.
 pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
     deserializer.deserialize_any(Texts)
 }
 
-/// Such a list of hosts, with or without a port; in lower case.
+/// A list of hosts as in [`texts`], each with or without a port, converted to lower case.
 pub(super) fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
     let hosts = texts(deserializer)?;
     let is_host = |text: &str| text.parse::<http::uri::Authority>().is_ok() && !text.contains('@');

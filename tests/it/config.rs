@@ -203,7 +203,7 @@ fn everything_wrong_is_said_at_once_and_names_its_key() {
         "cache.access_for: must be at most 60s",
         "cache.list_bytes: '4MB' is not a size in bytes",
         "links.sources: 'psychic', 'telepathic' not among subject, ",
-        "tags.hide: 'none' stands alone",
+        "tags.hide: 'none' must be the only entry",
         "REFSHIM_ADMIN_LISTEN: is no known variable",
         "admin.listen: 'nowhere' is not an address: write it like 127.0.0.1:5100 or [::]:5100 (set by REFSHIM_ADMIN__LISTEN)",
     ] {
@@ -246,7 +246,7 @@ fn upstreams_need_names_of_their_own_and_listeners_addresses() {
     let found = problems(file, &[]);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(
-        found[0].starts_with("upstream[2].name: 'default' is taken"),
+        found[0].starts_with("upstream[2].name: 'default' is also the name of an earlier upstream"),
         "{found:#?}"
     );
     assert!(found[1].starts_with("admin.listen: "), "{found:#?}");

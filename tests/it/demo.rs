@@ -46,7 +46,7 @@ fn word<'a>(text: &'a str, marker: &str) -> &'a str {
 async fn it_shows_what_the_registry_cannot_and_ends_when_told() {
     let mut demo = start("127.0.0.1:0");
     let text = demo.introduction().await;
-    let registry = Endpoint::new(word(&text, "knows no referrers:"));
+    let registry = Endpoint::new(word(&text, "without the referrers API:"));
     let refshim = Endpoint::new(word(&text, "in front of it:"));
     let digest = word(&text, "/referrers/").to_owned();
     registry.referrers_reply("demo/app", &digest).await.expect_status(404);

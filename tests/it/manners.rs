@@ -91,7 +91,7 @@ impl Demo {
         let url = eventually("the demo introduces itself", async || {
             assert!(process.exited().is_none(), "{}", process.output());
             let text = process.output();
-            let (_, rest) = text.split_once("knows no referrers: ")?;
+            let (_, rest) = text.split_once("without the referrers API: ")?;
             text.contains("Ctrl-C")
                 .then(|| rest.split_whitespace().next().unwrap_or_default().to_owned())
         });

@@ -24,7 +24,7 @@
 //! oci
 //! ```
 
-#![warn(clippy::unwrap_used, clippy::expect_used)]
+#![warn(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod admin;
 mod auth;

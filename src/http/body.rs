@@ -1,4 +1,4 @@
-//! The one body type of messages in both directions: a stream, or a few bytes that are known.
+//! The body type of requests and responses in both directions: a stream, or a few bytes in memory.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,13 +10,13 @@ use hyper::body::Incoming;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body that is passed on.
+/// The body of a request or response.
 pub enum Body {
-    /// Known bytes; `None` once they are sent, or when there are none.
+    /// Bytes in memory; `None` once they are sent, or if the body is empty.
     Full(Option<Bytes>),
     /// Streamed from a connection as it arrives.
     Incoming(Incoming),
-    /// Streamed through something that watches or changes it.
+    /// Streamed through a wrapper that observes or changes it.
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -25,7 +25,7 @@ impl Body {
         Self::Full(None)
     }
 
-    /// The same once more, where it is known already.
+    /// A second body with the same content, if it is in memory; `None` for a stream.
     pub fn copy(&self) -> Option<Self> {
         match self {
             Self::Full(bytes) => Some(Self::Full(bytes.clone())),
@@ -33,14 +33,14 @@ impl Body {
         }
     }
 
-    /// The whole body, or `None` when it is longer than `limit` bytes. Only for what has to be understood before it is
-    /// passed on: manifests.
+    /// Reads the whole body into memory; `None` if it is longer than `limit` bytes. Only for bodies that refshim must understand before
+    /// it passes them on: manifests.
     pub async fn read(mut self, limit: usize) -> Result<Option<Bytes>, BoxError> {
         use http_body_util::BodyExt as _;
         if self.size_hint().lower() > limit as u64 {
             return Ok(None);
         }
-        // Grown piece by piece it would take up to twice as much, and keep it.
+        // A buffer that grows piece by piece would end up to twice as large, and stay so in the cache.
         let expected = self.size_hint().lower();
         let mut all = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
         while let Some(frame) = self.frame().await {
@@ -54,7 +54,7 @@ impl Body {
         Ok(Some(all.freeze()))
     }
 
-    /// Streams `body` as it is.
+    /// Streams `body` unchanged.
     pub fn stream<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,

@@ -1,7 +1,7 @@
-//! What became of a connection: whether a request on it was the first, and whether anything came back.
+//! Records how a connection was used: whether it served a request before, and whether any byte of the latest response arrived.
 //!
-//! A registry that closes an idle connection does not say so in advance: the next request may be on its way already. It has
-//! seen nothing of that request if the connection was used before and not one byte came back.
+//! A registry may close an idle connection just when refshim sends the next request on it. If the connection was used before and not one
+//! byte of a response arrives, the registry has not processed that request, and refshim may send it again.
 
 use std::io;
 use std::pin::Pin;
@@ -14,12 +14,12 @@ use hyper_util::client::legacy::Error;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How one HTTP/1.1 connection was used so far.
+/// The use of one HTTP/1.1 connection so far.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionUse {
-    /// Requests that were begun.
+    /// Number of requests sent on it.
     requests: AtomicUsize,
-    /// Whether a byte came back since the last was begun.
+    /// Whether a byte arrived since the latest request was sent.
     answered: AtomicBool,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn was_stale(error: &Error) -> bool {
 pub(crate) struct Recorded<S> {
     inner: S,
     used: Arc<ConnectionUse>,
-    /// Over HTTP/2 many requests share it, and it says itself which of them it has not seen.
+    /// Whether the connection uses HTTP/2, where many requests share it and the peer itself says which it has not processed.
     http2: bool,
 }
 

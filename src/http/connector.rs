@@ -1,4 +1,4 @@
-//! Connections to the upstream: pool, TLS, HTTP/1.1 and HTTP/2, and resolving under a redirect policy.
+//! Connections to upstreams: pool, TLS, HTTP/1.1 and HTTP/2, and name resolution under a redirect policy.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,27 +24,27 @@ use crate::tls::{Identity, versions};
 
 pub(crate) type HttpClient = Client<TimedConnector, Body>;
 
-/// Shorter than the idle timeout of common load balancers (60 s), so that they do not close under a request.
+/// How long an idle connection is kept. Shorter than the idle timeout of common load balancers (60 s), so that they do not close it under a request.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// HTTP/2 flow control: at most this much of one body waits for a slow caller.
+/// HTTP/2 flow control: at most this many bytes of one body are buffered for a slow caller.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// A connection was not there in time.
+/// The connection was not established within the connect timeout.
 #[derive(Debug, thiserror::Error)]
-#[error("connecting took too long")]
+#[error("the connection was not established within connect_timeout")]
 pub(crate) struct ConnectTimedOut;
 
-/// How to connect.
+/// Settings for connections to one upstream.
 pub(crate) struct ClientOptions {
     pub(crate) tls: ClientConfig,
     pub(crate) connect_timeout: Duration,
     /// Speak HTTP/2 on connections without TLS.
     pub(crate) http2_only: bool,
-    /// Names may only resolve to what it admits.
+    /// If set, host names may only resolve to addresses that it permits.
     pub(crate) policy: Option<Arc<RedirectPolicy>>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn client(options: ClientOptions) -> HttpClient {
         .build(connector)
 }
 
-/// TLS settings that trust `roots` and show `identity`.
+/// TLS settings that trust `roots` and present the client certificate `identity`.
 pub(crate) fn tls(
     roots: RootCertStore,
     least: TlsVersion,
@@ -92,7 +92,7 @@ pub(crate) fn tls(
     }
 }
 
-/// Adds the system's authorities, those that can be read.
+/// Adds those of the system's certificate authorities that can be read.
 pub(crate) fn add_system(roots: &mut RootCertStore) {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -101,7 +101,7 @@ pub(crate) fn add_system(roots: &mut RootCertStore) {
     roots.add_parsable_certificates(found.certs);
 }
 
-/// Connects within a time that covers the TLS handshake too.
+/// Connects within a timeout that includes the TLS handshake.
 #[derive(Clone)]
 pub(crate) struct TimedConnector {
     inner: HttpsConnector<HttpConnector<PolicyResolver>>,
@@ -129,7 +129,7 @@ impl Service<Uri> for TimedConnector {
     }
 }
 
-/// The system's resolver, its answers checked: a public name may lead inside.
+/// The system's resolver, with checks of the addresses: a public name may resolve to an internal one.
 #[derive(Clone)]
 pub(crate) struct PolicyResolver {
     system: GaiResolver,

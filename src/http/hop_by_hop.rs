@@ -1,4 +1,4 @@
-//! Headers that concern one connection only (RFC 9110, section 7.6.1): they cross the proxy in neither direction.
+//! Hop-by-hop headers, which concern one connection only (RFC 9110, section 7.6.1): refshim passes them on in neither direction.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-/// Hop-by-hop whether `Connection` names them or not (RFC 9110, 7.6.1).
+/// Headers that are hop-by-hop even if `Connection` does not name them (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -20,14 +20,14 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Removes them, and those that any `Connection` line names.
+/// Removes the hop-by-hop headers and those that any `Connection` line names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);
         }
     }
-    // Most messages have one or none: looking is cheaper than removing ten times.
+    // Most messages have at most one of them, so a look-up is cheaper than ten removals.
     while let Some(found) = headers.keys().find(|name| HOP_BY_HOP.contains(name)).cloned() {
         headers.remove(found);
     }

@@ -1,10 +1,10 @@
-//! The `Link` header (RFC 8288), as far as paging needs it: which page comes next. What cannot be understood is a failure,
+//! The `Link` header (RFC 8288), as far as paging needs it: which page comes next. A header that cannot be understood is an error,
 //! never the end of a list.
 
 use http::HeaderMap;
 use http::header::LINK;
 
-/// Relations that say nothing about a next page: IANA's that servers of any kind send. URLs as relations are somebody's own.
+/// Registered relations (IANA) of links that are no next page. Relations that are URLs are extensions and are ignored too.
 const OTHER_RELATIONS: &[&str] = &[
     "alternate",
     "author",
@@ -41,22 +41,22 @@ const OTHER_RELATIONS: &[&str] = &[
     "via",
 ];
 
-/// A `Link` that leads nowhere that can be named; with the reason.
+/// A `Link` header from which no next page can be derived, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a Link header that is not understood: {0}")]
+#[error("the Link header cannot be understood: {0}")]
 pub(crate) struct NotUnderstood(&'static str);
 
-/// One link: its target as it is written, and its relations. `None`: it does not name any.
+/// One link: its target as written, and its relations; `None` if it names no relation.
 struct LinkValue<'a> {
     target: &'a str,
     relations: Option<&'a str>,
 }
 
-/// The target of the link to the next page, as it is written: relative or absolute, its query opaque. A link that stands
-/// alone and names no relation is one: there is nothing else that a registry would link a page to.
+/// The target of the link to the next page, as written: relative or absolute. A single link without relation counts as one, because
+/// registries have no other reason to add a link to a page.
 pub(crate) fn next(headers: &HeaderMap) -> Result<Option<String>, NotUnderstood> {
     let lines = headers.get_all(LINK).iter();
-    // Bytes that are not UTF-8 matter only inside a target.
+    // Bytes that are not UTF-8 are an error only inside a target.
     let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     let mut links = Vec::new();
     for line in &lines {
@@ -118,7 +118,7 @@ fn read_line<'a>(line: &'a str, links: &mut Vec<LinkValue<'a>>) -> Result<(), No
     }
 }
 
-/// A target without its angle brackets (quay.io in 2016), and what follows it.
+/// A target without angle brackets (quay.io in 2016), and the text after it.
 fn bare_target(text: &str) -> Result<(&str, &str), NotUnderstood> {
     let (target, after) = text.split_at(text.find(';').unwrap_or(text.len()));
     let target = target.trim_end();
@@ -132,7 +132,7 @@ fn bare_target(text: &str) -> Result<(&str, &str), NotUnderstood> {
     }
 }
 
-/// Reads a link's parameters up to the comma that ends it: the relations that it names, and what follows.
+/// Reads a link's parameters up to the comma that ends it. Returns the relations that they name, and the text after the comma.
 fn parameters(mut rest: &str) -> Result<(Option<&str>, &str), NotUnderstood> {
     let mut relations = None;
     loop {
@@ -157,8 +157,8 @@ fn parameters(mut rest: &str) -> Result<(Option<&str>, &str), NotUnderstood> {
     }
 }
 
-/// A token or a quoted string, and what follows it: what stands between the quotes' end and the next separator means nothing.
-/// No relation needs an escape, so a backslash stays one.
+/// Reads a token or a quoted string. Returns it and the text after it; text between the closing quote and the next separator is
+/// ignored. Relations need no escapes, so a backslash is taken literally.
 fn value(text: &str) -> (&str, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         return text.split_at(text.find([';', ',']).unwrap_or(text.len()));

@@ -1,12 +1,12 @@
-//! Where refshim's own reads may be redirected to. A registry must not be able to make refshim ask what only refshim can
-//! reach: metadata services, the pod's loopback, the cluster's insides.
+//! To which hosts refshim follows redirects itself. A registry must not be able to make refshim send requests to hosts that only refshim can
+//! reach: metadata services, the pod's loopback, internal addresses of the cluster.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
-/// Hosts that are trusted although their addresses are not public.
+/// Hosts that are permitted although their addresses are not public.
 #[derive(Debug)]
 pub(crate) struct RedirectPolicy {
     /// In lower case, IPv6 addresses without brackets.
@@ -15,11 +15,11 @@ pub(crate) struct RedirectPolicy {
 
 /// A redirect that is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("redirected to {0}, which is not a public address; list it in redirect_hosts if it is meant")]
+#[error("redirected to {0}, which is not a public address; add it to redirect_hosts if that is intended")]
 pub(crate) struct Forbidden(String);
 
 impl RedirectPolicy {
-    /// `own_host` is the upstream's; `listed` are names or addresses from the configuration.
+    /// `own_host` is the upstream's host; `listed` are names or addresses from the configuration.
     pub(crate) fn new<'a>(own_host: &'a str, listed: impl IntoIterator<Item = &'a String>) -> Self {
         let listed = listed.into_iter().map(|host| plain(host));
         Self {
@@ -27,7 +27,7 @@ impl RedirectPolicy {
         }
     }
 
-    /// Checks a target before it is connected to. A name is checked again when it is resolved.
+    /// Checks a target before refshim connects to it. The addresses of a name are checked again when it is resolved.
     pub(crate) fn check(&self, uri: &Uri) -> Result<(), Forbidden> {
         let host = uri.host().unwrap_or_default();
         match plain(host).parse::<IpAddr>() {
@@ -58,7 +58,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// IANA's special-purpose registry, without what is globally reachable.
+/// IANA's special-purpose address blocks, without those that are globally reachable.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = a == 0
@@ -78,12 +78,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(inner) = embedded_v4(address) {
         return is_public_v4(inner);
     }
-    // 2000::/3 is all that is handed out as global unicast; 2001:db8::/32 is documentation.
+    // Global unicast addresses are assigned from 2000::/3 only; 2001:db8::/32 is for documentation.
     let segments = address.segments();
     segments[0] & 0xe000 == 0x2000 && segments[..2] != [0x2001, 0x0db8]
 }
 
-/// The IPv4 address that an IPv6 one leads to: mapped, NAT64 or 6to4.
+/// The IPv4 address that an IPv6 address contains: mapped, NAT64 or 6to4.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));

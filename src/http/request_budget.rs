@@ -1,6 +1,6 @@
-//! Memory for manifests on their way up. A piece is taken when bytes have come that need it, so whoever sends nothing keeps nobody
-//! else from pushing. Only whoever holds nothing yet waits for room: callers who each hold a part, and wait for more, would wait for
-//! each other.
+//! The memory budget for pushed manifests. A push reserves memory piece by piece as bytes arrive, so that callers who send nothing do not
+//! block others. A push waits for memory only for its first piece, and is refused if there is none for a further one: pushes that each
+//! hold a part and wait for more would wait for each other for ever.
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
@@ -13,13 +13,13 @@ use crate::http::body::{Body, BoxError};
 const PIECE: usize = 64 << 10;
 
 pub(crate) struct RequestBudget {
-    /// For the first piece of each manifest: those who wait for one take nothing that is given back by others further on.
+    /// For the first piece of each manifest, separate so that waiting pushes do not take memory that running ones need.
     first: Semaphore,
-    /// For all further pieces, which are there or not.
+    /// For all further pieces, for which nobody waits.
     more: Semaphore,
 }
 
-/// A manifest, and the room that it takes for as long as the second lives.
+/// A manifest, and the reservation of its memory, which ends when it is dropped.
 pub(crate) type ReadBody<'a> = (Bytes, RequestReservation<'a>);
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(crate) enum ReadError {
 }
 
 impl<'a> RequestReservation<'a> {
-    /// Makes it as many pieces.
+    /// Grows the reservation to as many pieces.
     async fn grow(&mut self, room: &'a RequestBudget, pieces: usize) -> Result<(), ReadError> {
         if self.first.is_none() {
             let first = room.first.acquire().await;
@@ -57,7 +57,7 @@ impl<'a> RequestReservation<'a> {
 }
 
 impl RequestBudget {
-    /// Room for so many bytes, half of them for beginnings; for one manifest of `largest` bytes at least.
+    /// A budget of so many bytes, half of them for first pieces; at least enough for one manifest of `largest` bytes.
     pub fn new(bytes: usize, largest: usize) -> Self {
         let all = bytes.div_ceil(PIECE);
         let first = (all / 2).clamp(1, Semaphore::MAX_PERMITS);
@@ -68,7 +68,7 @@ impl RequestBudget {
         }
     }
 
-    /// The whole body, or `None` when it is longer than `limit` bytes. Waits for room to begin.
+    /// Reads the whole body; `None` if it is longer than `limit` bytes. Waits for memory for its first piece.
     pub async fn read(&self, mut body: Body, limit: usize) -> Result<Option<ReadBody<'_>>, ReadError> {
         if body.size_hint().lower() > limit as u64 {
             return Ok(None);

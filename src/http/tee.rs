@@ -1,4 +1,4 @@
-//! A body that is watched while it streams: nothing waits for it, nothing is added to it.
+//! A body of which a copy is kept while it streams, without delaying or changing it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,13 +8,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::http::body::{Body, BoxError};
 
-/// Passes a body on and keeps a copy of up to `limit` bytes, which `whole` is given once the body has ended well.
+/// Passes a body on and keeps a copy of up to `limit` bytes. Calls `whole` with the copy once the body has ended without error.
 pub(crate) struct Tee<F> {
     inner: Body,
-    /// `None` once there was too much, or an error.
+    /// `None` after an error, or once the body exceeded the limit.
     kept: Option<(BytesMut, F)>,
     limit: usize,
-    /// Bytes still to come, where the length is known: a reader may stop polling after the last of them.
+    /// Bytes still to come, if the length is known: a reader may stop polling after the last byte.
     left: Option<u64>,
 }
 
@@ -22,7 +22,7 @@ impl<F: FnOnce(Bytes)> Tee<F> {
     pub(crate) fn new(inner: Body, limit: usize, whole: F) -> Self {
         let left = inner.size_hint().exact();
         let fits = left.is_none_or(|length| length <= limit as u64);
-        // Grown piece by piece it would take up to twice as much, and keep it.
+        // A buffer that grows piece by piece would end up to twice as large, and stay so in the cache.
         let expected = left.and_then(|length| usize::try_from(length).ok()).filter(|_| fits);
         let expected = expected.unwrap_or_default();
         Self {

@@ -1,19 +1,19 @@
-//! `Via` (RFC 9110, 7.6.3): by it a request that comes back to the refshim that sent it is known, and chains of them end.
+//! `Via` (RFC 9110, 7.6.3), by which refshim recognises a request that comes back to it, or that passed too many refshims.
 
 use std::sync::LazyLock;
 
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue};
 
-/// What the name of every refshim in `Via` begins with.
+/// The beginning of every refshim's name in `Via`.
 const KIND: &str = "refshim-";
-/// Proxies of this kind that a request may have passed. Two in a row are common, a chain of more than this is a loop.
+/// Number of refshims that a request may have passed. Two in a row are common; a longer chain than this is taken for a loop.
 const MOST: usize = 5;
 
-/// This process' name in `Via`, which no other process has.
+/// The unique name of this process in `Via`.
 static NAME: LazyLock<String> = LazyLock::new(|| format!("{KIND}{:016x}", rand::random::<u64>()));
 
-/// Adds this process to what the request has passed.
+/// Adds this process to the proxies that the request has passed.
 pub(crate) fn add(headers: &mut HeaderMap) {
     // Hexadecimal digits and letters, which every header value may hold.
     if let Ok(line) = HeaderValue::try_from(format!("1.1 {}", *NAME)) {
@@ -21,7 +21,7 @@ pub(crate) fn add(headers: &mut HeaderMap) {
     }
 }
 
-/// What a request has passed, in one line.
+/// The proxies that a request has passed, in one line.
 pub(crate) fn of(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(VIA).iter();
     let first = lines.next()?;
@@ -33,7 +33,7 @@ pub(crate) fn of(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&all).ok()
 }
 
-/// Whether the request has passed this process already, or too many of its kind.
+/// Whether the request has passed this process already, or too many refshims.
 pub fn is_loop(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(VIA).iter();
     let passed = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));

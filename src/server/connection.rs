@@ -1,4 +1,4 @@
-//! One connection of a caller, HTTP/1.1 or HTTP/2 (by prior knowledge where there is no TLS).
+//! One connection from a caller: HTTP/1.1 or HTTP/2 (without TLS by prior knowledge).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,23 +24,23 @@ use crate::config::LimitsConfig;
 use crate::proxy::{Gateway, Peer};
 use crate::tls::{Acceptor, TlsConnection};
 
-/// How long a caller may leave an answer unread.
+/// How long a caller may leave a response unread.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between HTTP/2 pings that find out whether a silent caller is still there.
+/// Interval of the HTTP/2 pings that check whether a silent caller is still connected.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Header lines that hyper takes without memory of their own.
+/// Number of header lines that hyper parses without allocating memory.
 const HYPERS_HEADERS: usize = 100;
-/// Least room for what was read and not yet understood, and for what was not yet written, in bytes.
+/// Smallest buffer for bytes that were read but not yet parsed, or not yet written.
 const LEAST_BUFFER: usize = 128 << 10;
 
-/// What all connections of a listener have in common.
+/// The settings that all connections of a listener share.
 pub(super) struct ListenerContext {
     gateway: Arc<Gateway>,
     tls: Option<Arc<Acceptor>>,
     limits: Limits,
     protocols: auto::Builder<TokioExecutor>,
-    /// Requests in flight may end then, new ones may not begin.
+    /// Resolves at shutdown: running requests may finish then, but new ones must not begin.
     stop: CancellationToken,
 }
 
@@ -76,11 +76,11 @@ impl Connection {
         Self { listener, peer }
     }
 
-    /// Answers requests until either side has had enough.
+    /// Serves requests until either side closes the connection.
     pub(super) async fn serve(mut self, stream: TcpStream) {
         let listener = self.listener.clone();
         let _counted = listener.gateway.metrics().connection();
-        // Heads and small bodies go out at once.
+        // Sends heads and small bodies without delay.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
@@ -93,7 +93,7 @@ impl Connection {
                 self.peer.certified = certified;
                 self.speak(stream).await;
             }
-            Err(error) => tracing::debug!(peer = %self.peer.address, %error, "no TLS with this caller"),
+            Err(error) => tracing::debug!(peer = %self.peer.address, %error, "the TLS handshake failed"),
         }
     }
 
@@ -110,20 +110,20 @@ impl Connection {
         let mut idle_deadline = IdleDeadline::new(listener.limits, begun, stream.traffic());
         let stream = Lingering::new(stream, listener.stop.clone());
         let mut connection = std::pin::pin!(listener.protocols.serve_connection(TokioIo::new(stream), service));
-        // hyper's own timeout starts once it knows which protocol is spoken, which a silent caller never tells, and HTTP/2 has none.
+        // hyper's own timeout starts only when it knows the protocol, so not for a silent caller, and does not exist for HTTP/2.
         let mut clock = std::pin::pin!(sleep(listener.limits.callers.header_timeout));
         loop {
             tokio::select! {
                 biased;
                 result = connection.as_mut() => {
                     if let Err(error) = result {
-                        tracing::debug!(peer = %peer.address, %error, "the connection ended badly");
+                        tracing::debug!(peer = %peer.address, %error, "the connection ended with an error");
                     }
                     return;
                 }
                 () = listener.stop.cancelled(), if !idle_deadline.is_leaving() => idle_deadline.leave(),
                 () = clock.as_mut() => if let Err(reason) = idle_deadline.tick() {
-                    tracing::debug!(peer = %peer.address, reason, "the connection is cut");
+                    tracing::debug!(peer = %peer.address, reason, "closing the connection");
                     return;
                 },
             }
@@ -135,7 +135,7 @@ impl Connection {
     }
 }
 
-/// The outer bounds of what hyper takes. Within them [`Gateway`] judges, and says in words what is too much.
+/// The limits at which hyper gives up. [`Gateway`] checks smaller ones, and names the limit in its error body.
 fn protocols(limits: &LimitsConfig) -> auto::Builder<TokioExecutor> {
     let head = limits.target_bytes.saturating_add(limits.header_bytes);
     let mut builder = auto::Builder::new(TokioExecutor::new());

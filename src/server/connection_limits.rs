@@ -1,4 +1,4 @@
-//! How many connections each address has.
+//! Counts and limits the connections from each IP address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,9 +11,9 @@ pub(super) struct ConnectionLimits {
     open: Arc<AddressCounts>,
 }
 
-/// A connection's place among those of its address, given back when dropped.
+/// Counts one connection of an address until it is dropped.
 pub(super) struct ConnectionPermit {
-    /// `None` where nobody counts.
+    /// `None` if connections are not limited.
     taken: Option<(Arc<AddressCounts>, IpAddr)>,
 }
 
@@ -23,7 +23,7 @@ impl ConnectionLimits {
         Self { limit, open }
     }
 
-    /// `None` when the address has as many connections as it may have.
+    /// `None` if the address has reached its limit.
     pub(super) fn admit(&self, address: IpAddr) -> Option<ConnectionPermit> {
         let Some(limit) = self.limit else {
             return Some(ConnectionPermit { taken: None });

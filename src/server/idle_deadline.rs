@@ -1,4 +1,4 @@
-//! How long a connection may last without something new.
+//! The deadline of a connection that brings no new request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,19 +7,19 @@ use std::time::Duration;
 use super::Limits;
 use super::write_timeout::Traffic;
 
-/// Once nothing new is asked, what is under way must move this many bytes within [`IdleDeadline::lasts`]. Over HTTP/2 a caller can leave
-/// an answer unread while its connection looks alive.
+/// Number of bytes that running requests must transfer within [`IdleDeadline::lasts`] on a connection without new requests. Over HTTP/2 a
+/// caller can leave a response unread for ever on a connection that looks alive.
 const LEAST_TRAFFIC: u64 = 4 << 10;
 
-/// Where a connection stands: before its first request, among requests, or after the last that it may make.
+/// The state of a connection: before its first request, among requests, or after the last that it may make.
 pub(super) struct IdleDeadline {
     limits: Limits,
-    /// Requests that began.
+    /// Number of requests begun.
     begun: Arc<AtomicUsize>,
     traffic: Traffic,
-    /// As many requests as had begun at the last tick.
+    /// The number of requests begun at the last check.
     known: usize,
-    /// Bytes that had moved at the last tick, once requests may only end.
+    /// The number of bytes transferred at the last check, once no new requests are accepted.
     leaving: Option<u64>,
 }
 
@@ -38,12 +38,12 @@ impl IdleDeadline {
         self.leaving.is_some()
     }
 
-    /// What was asked may still be answered.
+    /// No new requests are accepted, running ones may finish.
     pub(super) fn leave(&mut self) {
         self.leaving = Some(self.traffic.bytes());
     }
 
-    /// Until the next tick, after the first.
+    /// Time until the next check.
     pub(super) fn lasts(&self) -> Duration {
         match self.leaving {
             None => self.limits.callers.idle_timeout,
@@ -51,7 +51,7 @@ impl IdleDeadline {
         }
     }
 
-    /// Time is up. An error says why the connection must not go on at all.
+    /// Checks the connection when its time is up. An error says why it must be closed at once.
     pub(super) fn tick(&mut self) -> Result<(), &'static str> {
         let moved = self.traffic.bytes();
         if let Some(before) = self.leaving.replace(moved) {
@@ -61,7 +61,7 @@ impl IdleDeadline {
             };
         }
         match self.begun.load(Ordering::Relaxed) {
-            0 => return Err("it said nothing"),
+            0 => return Err("no request arrived in time"),
             requests if requests == self.known => {}
             requests => {
                 self.known = requests;

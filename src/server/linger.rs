@@ -1,5 +1,5 @@
-//! A stream that is not closed under a caller who is still sending. The system answers what comes after the end with a reset, at
-//! which many clients throw away the answer that they were given, a refusal above all (RFC 9112, section 9.6).
+//! A stream that keeps reading for a while after its end, for callers who are still sending. If it were closed at once, the system would answer
+//! further bytes with a reset, on which many clients discard the response that they have received (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
@@ -10,16 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// As much is taken and thrown away, in bytes.
+/// Number of bytes that are read and discarded at most.
 const MOST: usize = 16 << 20;
 const LONGEST: Duration = Duration::from_secs(10);
-/// Whoever says nothing for so long is not sending.
+/// Silence after which the caller is taken to have stopped sending.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Reads on for a while after it was shut down.
+/// A stream that keeps reading for a while after it was shut down.
 pub(super) struct Lingering<S> {
     inner: S,
-    /// From then on nobody is waited for.
+    /// The time at which it closes even if the caller is still sending.
     stop: CancellationToken,
     lingers: Option<Lingers>,
 }
@@ -40,7 +40,7 @@ impl Lingers {
         }
     }
 
-    /// Whether to go on after so many bytes came.
+    /// Whether to keep reading after so many bytes.
     fn took(&mut self, bytes: usize) -> bool {
         self.left = self.left.saturating_sub(bytes);
         let now = Instant::now();
@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             let mut buffer = ReadBuf::new(&mut thrown_away);
             match Pin::new(&mut this.inner).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if lingers.took(buffer.filled().len()) => {}
-                // However it ends, it was shut down in order.
+                // The shutdown succeeded, whatever error follows.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => return lingers.clock.as_mut().poll(cx).map(Ok),
             }

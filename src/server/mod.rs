@@ -1,4 +1,4 @@
-//! The listener of the registry API: connections in, requests to the [`Gateway`], and an orderly end.
+//! The listener for callers: accepts connections, passes their requests to the [`Gateway`], and shuts down gracefully.
 
 mod connection;
 mod connection_limits;
@@ -23,21 +23,21 @@ use crate::tls::Acceptor;
 use connection::{Connection, ListenerContext};
 use connection_limits::ConnectionLimits;
 
-/// Pause after the system could not give a connection (no file descriptors), so that the loop does not spin.
+/// Pause after a failed accept (no free file descriptor), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bounds of a listener.
+/// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub callers: LimitsConfig,
-    /// How long nothing may move on a connection on which nothing new is asked.
+    /// How long a connection without new requests may transfer next to nothing.
     pub stillness: Duration,
-    /// How long in-flight requests may go on once the server shuts down.
+    /// How long running requests may take after the shutdown began.
     pub grace: Duration,
 }
 
 impl Limits {
-    /// Whatever may be waited for elsewhere may be waited for here.
+    /// The limits from the configuration. A connection may be quiet for as long as its request may wait elsewhere.
     pub fn of(config: &Config) -> Self {
         let upstreams = config.upstreams.iter();
         let waits = upstreams.flat_map(|upstream| [upstream.first_byte_timeout, upstream.idle_timeout]);
@@ -50,10 +50,10 @@ impl Limits {
     }
 }
 
-/// Where callers come in.
+/// A listening socket with its TLS settings.
 pub struct Listener {
     pub tcp: TcpListener,
-    /// Without, TLS is not spoken.
+    /// `None` without TLS.
     pub tls: Option<Arc<Acceptor>>,
 }
 
@@ -63,8 +63,8 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// Serves until `shutdown` is ready; then takes no more connections, lets requests in flight finish within the grace
-/// period, and ends what is left.
+/// Serves until `shutdown` is ready. Then it accepts no more connections, waits for running requests at most for the grace period, and closes
+/// the connections that are left.
 pub async fn run(
     listener: impl Into<Listener>,
     gateway: Arc<Gateway>,
@@ -87,7 +87,7 @@ pub async fn run(
         match accepted {
             Ok((stream, address, permit)) => {
                 let Some(address_permit) = addresses.admit(address.ip()) else {
-                    tracing::debug!(%address, "too many connections of this address");
+                    tracing::debug!(%address, "closing a connection: its address has reached connections_per_address");
                     continue;
                 };
                 let connection = Connection::new(listener.clone(), address);
@@ -97,7 +97,7 @@ pub async fn run(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -109,13 +109,13 @@ pub async fn run(
     if tokio::time::timeout(limits.grace, ended).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
-            "the grace period is over: transfers are cut"
+            "the grace period is over: closing connections with running transfers"
         );
     }
     connections.shutdown().await;
 }
 
-/// The next connection, once there is room for one.
+/// Waits until the limit allows another connection, and accepts it.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,

@@ -1,12 +1,12 @@
-//! File descriptors: each connection takes one, and while the registry is asked one more.
+//! The limit of file descriptors: each connection needs one, and another for the connection to the registry while a request runs.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files, listeners, and whatever else is open beside connections.
+/// Descriptors for files, listeners and everything else besides connections.
 const OTHERS: u64 = 64;
 
-/// Raises the soft limit to the hard one, which service managers leave low for the sake of programs that use `select`. Warns
-/// where that is too little for `connections` of callers.
+/// Raises the soft limit, which service managers keep low for programs that use `select`, to the hard limit. Logs a warning if that is
+/// too low for `connections` from callers.
 pub fn raise_limit(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -21,7 +21,7 @@ pub fn raise_limit(connections: usize) {
         }
     };
     let wanted = (connections as u64).saturating_mul(2).saturating_add(OTHERS);
-    // `None` is no limit.
+    // `None` means unlimited.
     if let Some(current) = current.filter(|&current| current < wanted) {
         tracing::warn!(
             "only {current} files may be open, {wanted} are needed for limits.connections = {connections}: raise the limit \

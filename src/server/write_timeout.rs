@@ -1,5 +1,5 @@
-//! A stream that gives up on a caller who no longer reads. Silence is no stall: a caller may wait for an answer, or be sent a
-//! long one, without saying anything.
+//! A stream whose writes fail when the caller no longer reads. It has no timeout for reads, because callers send nothing while they wait for a
+//! response or receive a long one.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Bytes that went over a connection, in both directions.
+/// Number of bytes transferred over a connection, in both directions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Traffic(Arc<AtomicU64>);
 
@@ -25,12 +25,12 @@ impl Traffic {
     }
 }
 
-/// Fails writes that make no progress for a while.
+/// A stream whose writes fail if they make no progress for a while.
 pub(super) struct WriteTimeout<S> {
     inner: S,
     traffic: Traffic,
     patience: Duration,
-    /// Kept between waits: making a timer costs more than resetting one.
+    /// Reused for the next wait, because resetting a timer is cheaper than creating one.
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }

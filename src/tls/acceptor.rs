@@ -1,4 +1,4 @@
-//! The server's side, with certificates that can be exchanged.
+//! The server side of TLS, with certificates that can be renewed without a restart.
 
 use std::io;
 use std::path::Path;
@@ -16,24 +16,24 @@ use tokio_rustls::server::TlsStream;
 use super::{TlsError, add_authorities, identity, versions};
 use crate::config::TlsConfig;
 
-/// A caller who has not finished by then will not.
+/// Longest time for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often files are looked at, at most.
+/// Shortest time between two checks whether the files have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Whether callers must bring a certificate, where there is an authority to judge it.
+/// Whether callers must present a client certificate, if the listener has authorities to check one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
     NeedCertificate,
-    /// They are known by something else otherwise.
+    /// Callers without certificate are let in, and authenticate in another way.
     MayHaveCertificate,
 }
 
-/// What is spoken inside.
+/// The protocols to offer by ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocols {
     Http1,
-    /// HTTP/2 with whoever can.
+    /// HTTP/2 with clients that support it, otherwise HTTP/1.1.
     Http1And2,
 }
 
@@ -46,7 +46,7 @@ impl Protocols {
     }
 }
 
-/// Speaks TLS with callers.
+/// Accepts TLS connections from callers.
 pub struct Acceptor {
     config: TlsConfig,
     callers: ClientAuth,
@@ -56,12 +56,12 @@ pub struct Acceptor {
 
 struct LoadedIdentity {
     server_identity: ServerIdentity,
-    /// Of the files as they were last read.
+    /// Fingerprint of the files' contents when they were last read.
     hash: [u8; 32],
     looked: Instant,
 }
 
-/// What callers are greeted with.
+/// The certificates and settings for new connections.
 #[derive(Clone)]
 struct ServerIdentity {
     server: Arc<ServerConfig>,
@@ -71,12 +71,12 @@ struct ServerIdentity {
 /// A connection after its handshake.
 pub struct TlsConnection {
     pub stream: TlsStream<TcpStream>,
-    /// Whether the caller showed a certificate of a trusted authority.
+    /// Whether the caller presented a certificate of a trusted authority.
     pub certified: bool,
 }
 
 impl Acceptor {
-    /// `None` where the configuration does not ask for TLS.
+    /// `None` if TLS is not configured.
     pub fn new(config: &TlsConfig, callers: ClientAuth, protocols: Protocols) -> Result<Option<Arc<Self>>, TlsError> {
         let (Some(certificate), Some(key)) = (&config.cert_file, &config.key_file) else {
             return Ok(None);
@@ -94,22 +94,22 @@ impl Acceptor {
         })))
     }
 
-    /// The handshake.
+    /// Performs the handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsConnection> {
         let handshake = TlsAcceptor::from(self.current().server).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
-        // rustls keeps only what the verifier has accepted.
+        // rustls has already verified the certificate.
         let certified = stream.get_ref().1.peer_certificates().is_some();
         Ok(TlsConnection { stream, certified })
     }
 
-    /// When the certificate ends, or one between it and an authority. Renewed files are read first.
+    /// When the certificate or one of its intermediate certificates expires, whichever is first. Reads renewed files before.
     pub fn expires(&self) -> Option<SystemTime> {
         self.current().expires
     }
 
-    /// What to greet the next caller with; connections that are there go on as they are. Files that have changed but cannot
-    /// be used leave what there was: half of a renewal is whole a moment later.
+    /// The settings for the next connection; open connections keep theirs. If the files have changed but cannot be used, the old
+    /// settings stay: a renewal that is written file by file is complete a moment later.
     fn current(&self) -> ServerIdentity {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
@@ -117,22 +117,22 @@ impl Acceptor {
             match self.renewed(&mut current.hash) {
                 Ok(None) => {}
                 Ok(Some(server_identity)) => {
-                    tracing::info!("certificates were renewed");
+                    tracing::info!("using renewed certificates");
                     current.server_identity = server_identity;
                 }
-                Err(error) => tracing::warn!(%error, "certificates have changed but cannot be used"),
+                Err(error) => tracing::warn!(%error, "renewed certificates cannot be used; keeping the old ones"),
             }
         }
         current.server_identity.clone()
     }
 
-    /// `None` when the files are what they were.
+    /// `None` if the files have not changed.
     fn renewed(&self, known: &mut [u8; 32]) -> Result<Option<ServerIdentity>, TlsError> {
         let (Some(certificate), Some(key)) = (&self.config.cert_file, &self.config.key_file) else {
             return Ok(None);
         };
         let now = hash(&self.config)?;
-        // Kept also when what follows fails: only other contents are worth another try.
+        // Kept also if the files cannot be used, so that they are tried again only after another change.
         if std::mem::replace(known, now) == now {
             return Ok(None);
         }
@@ -177,7 +177,7 @@ fn server_identity(
     })
 }
 
-/// Contents, not times: a Kubernetes secret changes behind a link whose own time stays.
+/// Compares contents, not modification times: Kubernetes replaces a secret behind a symbolic link that keeps its time.
 fn hash(config: &TlsConfig) -> Result<[u8; 32], TlsError> {
     let mut hasher = Sha256::new();
     for file in [&config.cert_file, &config.key_file, &config.client_ca_file]

@@ -1,4 +1,4 @@
-//! TLS of listeners, whose certificates are exchanged while connections go on, and what PEM files hold. A leaf.
+//! TLS for listeners, whose certificates can be renewed while connections stay open, and reading of PEM files.
 
 mod acceptor;
 mod pem;
@@ -8,7 +8,7 @@ pub use pem::{Identity, add_authorities, identity, versions};
 
 use std::path::{Path, PathBuf};
 
-/// Why TLS cannot be spoken.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{}: {reason}", file.display())]

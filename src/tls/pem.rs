@@ -1,4 +1,4 @@
-//! Certificates and keys out of PEM files.
+//! Reads certificates and keys from PEM files.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,21 +12,21 @@ use x509_cert::der::Decode as _;
 use super::TlsError;
 use crate::config::TlsVersion;
 
-/// A certificate, those between it and an authority, and its key.
+/// A certificate with its intermediate certificates and its key.
 pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
 }
 
 impl Identity {
-    /// When the first of the certificates ends. `None` where none can be read for that.
+    /// When the first of the certificates expires. `None` if none can be parsed.
     pub fn expires(&self) -> Option<SystemTime> {
         let ends = self.chain.iter().filter_map(|certificate| expiry(certificate));
         ends.min().map(|end| SystemTime::UNIX_EPOCH + end)
     }
 }
 
-/// Since 1970.
+/// When a certificate expires, as time since 1970.
 fn expiry(certificate: &CertificateDer<'_>) -> Option<Duration> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
@@ -40,7 +40,7 @@ pub fn identity(certificate: &Path, key: &Path) -> Result<Identity, TlsError> {
     })
 }
 
-/// Adds the authorities of a file, at least one.
+/// Adds the certificate authorities in a file, at least one.
 pub fn add_authorities(roots: &mut RootCertStore, file: &Path) -> Result<(), TlsError> {
     for certificate in certificates(file)? {
         roots.add(certificate).map_err(|error| TlsError::file(file, error))?;
@@ -53,14 +53,14 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_file_iter(file).map_err(failed)?;
     let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     if found.is_empty() {
-        return Err(TlsError::file(file, "holds no certificate"));
+        return Err(TlsError::file(file, "contains no certificate"));
     }
     Ok(found)
 }
 
 static TLS13_ALONE: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 
-/// What is spoken where nothing older than `least` may be.
+/// The TLS versions from `least` on.
 pub fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     match least {
         TlsVersion::Tls12 => rustls::DEFAULT_VERSIONS,

@@ -1,5 +1,5 @@
-//! The trace that a request is part of (W3C Trace Context, Level 1): kept, logged, and passed on to the registry with every
-//! request that is made for it. A leaf.
+//! The trace that a request is part of (W3C Trace Context, Level 1). It is logged, and passed on to the registry with every request that
+//! refshim makes for that request.
 
 #[cfg_attr(not(feature = "otel"), path = "no_otel.rs")]
 mod otel;
@@ -13,10 +13,10 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length of `00-<trace-id>-<parent-id>-<flags>`.
 const LENGTH: usize = 55;
-/// Where dashes are.
+/// Positions of the dashes.
 const DASHES: [usize; 3] = [2, 35, 52];
 
-/// `traceparent` and `tracestate` as they came.
+/// The caller's `traceparent` and `tracestate`, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     parent: HeaderValue,
@@ -25,7 +25,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// `None` where there is none, or none that can be read: then the specification wants the state ignored too.
+    /// `None` if there is no valid `traceparent`; the specification then requires that `tracestate` is ignored too.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next()?;
@@ -45,7 +45,7 @@ impl TraceContext {
         text.get(DASHES[0] + 1..DASHES[1]).unwrap_or_default()
     }
 
-    /// Makes another request part of the trace.
+    /// Makes another request part of this trace.
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert(TRACEPARENT, self.parent.clone());
         headers.remove(TRACESTATE);

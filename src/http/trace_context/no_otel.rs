@@ -1,4 +1,4 @@
-//! In place of `otel` in builds without OpenTelemetry: a trace is passed on as it came.
+//! Replaces `otel` in builds without OpenTelemetry: the caller's trace context is passed on unchanged.
 
 use http::{HeaderMap, Request, StatusCode};
 use tracing::Span;

@@ -1,4 +1,4 @@
-//! The trace as OpenTelemetry sees it: the span of a request continues its caller's trace, or begins one.
+//! Connects spans to OpenTelemetry traces: the span of a request continues its caller's trace, or begins a new one.
 
 use http::{HeaderMap, Request, StatusCode};
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -10,21 +10,21 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::TRACEPARENT;
 
-/// A field of spans that says what kind they are.
+/// The span field that holds the kind of a span.
 const KIND: &str = "otel.kind";
 
-/// Makes `span` part of the trace that `headers` name, and `headers` part of the span's: whatever is asked on behalf of this request
-/// comes after it. Without a collector nothing happens.
+/// Makes `span` a child of the trace in `headers`, and replaces the trace context in `headers` by that of `span`, so that requests made for
+/// this one become its children. Does nothing without a collector.
 pub fn adopt(span: &Span, headers: &mut HeaderMap) {
     let caller = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
-    // Fails where no collector listens: there is nothing to set then.
+    // Fails without a collector; nothing has to be set then.
     if span.set_parent(caller).is_ok() {
         span.record(KIND, "server");
         write(span, headers);
     }
 }
 
-/// The request of `span` was answered.
+/// Records the status with which the request of `span` was answered.
 pub fn answered(span: &Span, status: StatusCode) {
     span.set_attribute("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
@@ -32,7 +32,7 @@ pub fn answered(span: &Span, status: StatusCode) {
     }
 }
 
-/// Makes a request that goes on behalf of a traced one come after `span`.
+/// Makes a request to the registry a child of `span`.
 pub fn follow<B>(span: &Span, request: &mut Request<B>) {
     if request.headers().contains_key(TRACEPARENT) {
         span.record(KIND, "client");

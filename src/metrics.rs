@@ -17,16 +17,27 @@ pub use label::{Label, LabelSet};
 label! {
     /// What a request was about.
     pub enum Endpoint: "endpoint" {
+        /// `/v2/`.
         Ping = "ping",
+        /// `/v2/_catalog`.
         Catalog = "catalog",
+        /// A manifest.
         Manifest = "manifest",
+        /// A blob.
         Blob = "blob",
+        /// A blob upload.
         Upload = "upload",
+        /// `tags/list`.
         Tags = "tags",
+        /// The referrers API of OCI 1.1.
         Referrers = "referrers",
+        /// The referrers API of Proposal A, and its ORAS forms.
         ProposalA = "proposal-a",
+        /// The references API of Proposal B.
         ProposalB = "proposal-b",
+        /// `/v3/` of Proposal C.
         ProposalC = "proposal-c",
+        /// Extension discovery.
         Discover = "discover",
         /// The upstream's token endpoint, when its realm is rewritten.
         Token = "token",

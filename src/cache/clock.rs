@@ -1,10 +1,10 @@
-//! Time since a fixed point, as tokio tells it, so that a test which pauses tokio's clock governs freshness too.
+//! A clock that follows tokio's, so that tests which pause tokio's clock control freshness too.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// Milliseconds since 1970 that advance with tokio's clock: comparable between processes, steady within one.
+/// Time since 1970, read once and then advanced with tokio's clock: comparable between processes, and steady within one.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,

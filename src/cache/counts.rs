@@ -1,15 +1,17 @@
-//! Where what was looked up was found, by what it was.
+//! Counts lookups by the kind of entry and the tier that held it.
 
 use crate::metrics::{CounterFamily, label};
 
 use super::key::Kind;
 
 label! {
-    /// What held it.
+    /// The tier that held the entry.
     pub enum Tier: "tier" {
+        /// This process's memory.
         Memory = "memory",
+        /// The cache that replicas share.
         Redis = "redis",
-        /// Nothing did.
+        /// No tier did.
         Miss = "miss",
     }
 }

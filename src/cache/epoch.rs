@@ -1,8 +1,8 @@
-//! Epochs: what is known to have been written to a repository. The newest write names the epoch.
+//! Epochs: the known writes to a repository. Each write begins a new epoch, named by a random number.
 //!
-//! Whatever any write makes wrong is keyed by the epoch, so a scan that began before a write stores its result where nobody
-//! looks any more. A remembered manifest or tag is made wrong only by a write that touches it: it carries the epoch that it
-//! was learned in, and counts while no later write named it.
+//! Keys of values that any write may invalidate contain the epoch, so a scan that began before a write stores its result under a key that
+//! nobody reads any more. A manifest or tag is invalidated only by a write that names it: its entry carries the epoch in which it was
+//! read, and is valid until a later write names it.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,12 +15,12 @@ use moka::sync::Cache;
 
 use super::key::{EntryId, Kind, RepositoryKey};
 
-/// Writes remembered per repository. What was learned before them is no longer verified and is asked again.
+/// Number of writes remembered for each repository. Entries from before the oldest of them are unverified and are read again.
 pub(super) const WRITES: usize = 128;
-/// Writes remembered of all repositories. One that is forgotten gets a new epoch, which costs a scan and nothing else.
+/// Number of repositories whose writes are remembered. A repository that is forgotten gets a new epoch, which costs a scan.
 const WRITES_IN_ALL: u64 = 500_000;
 
-/// A random number that names one write.
+/// The random number of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct WriteId(u64);
 
@@ -50,12 +50,12 @@ impl fmt::Debug for WriteId {
     }
 }
 
-/// What a write named.
+/// What a write may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invalidation {
     Tag(Arc<str>),
     Manifest(Arc<str>),
-    /// Nobody knows what: nothing that was learned before is verified.
+    /// Unknown: nothing that was read before is valid.
     Everything,
 }
 
@@ -83,7 +83,7 @@ impl RecordedWrite {
     }
 }
 
-/// As other processes read it: `0123456789abcdef tag:v1 manifest:sha256:…`, `*` for everything.
+/// The form that other processes read: `0123456789abcdef tag:v1 manifest:sha256:…`, with `*` for everything.
 impl fmt::Display for RecordedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id)?;
@@ -98,7 +98,7 @@ impl fmt::Display for RecordedWrite {
     }
 }
 
-/// The text is no write.
+/// The text is not in that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InvalidWrite;
 
@@ -121,18 +121,18 @@ impl FromStr for RecordedWrite {
     }
 }
 
-/// What a remembered thing is worth.
+/// Whether a cached entry may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Validity {
-    /// No write since has named it.
+    /// No later write named it.
     Verified,
-    /// It was true once; nobody knows what was written since.
+    /// It was valid once, but later writes are not all known.
     Unknown,
-    /// A write since has named it.
+    /// A later write named it.
     Overwritten,
 }
 
-/// See the module documentation. Two are equal when the same write is their newest.
+/// See the module documentation. Two epochs are equal if their newest write is the same.
 #[derive(Clone, Debug)]
 pub struct Epoch {
     newest: WriteId,
@@ -155,7 +155,7 @@ impl Hash for Epoch {
 }
 
 impl Epoch {
-    /// Of a repository of which nothing is known.
+    /// The epoch of a repository of which no write is known.
     pub fn unknown() -> Self {
         let write = RecordedWrite::new(Arc::from([]));
         Self {
@@ -164,7 +164,7 @@ impl Epoch {
         }
     }
 
-    /// For questions that no write changes the answer of.
+    /// The epoch for entries that no write invalidates.
     pub fn outside() -> Self {
         static OUTSIDE: LazyLock<Epoch> = LazyLock::new(Epoch::unknown);
         OUTSIDE.clone()
@@ -188,7 +188,7 @@ impl Epoch {
         Self { newest, writes }
     }
 
-    /// What a thing is worth that was learned in the epoch `learned_in`.
+    /// Whether an entry from the epoch `learned_in` may be used in this one.
     pub(super) fn validity(&self, id: &EntryId, learned_in: WriteId) -> Validity {
         let Some(since) = self.writes.iter().position(|write| write.id == learned_in) else {
             return Validity::Unknown;
@@ -207,7 +207,7 @@ impl Epoch {
 /// The epochs that this process knows.
 pub(super) struct Epochs {
     known: Cache<RepositoryKey, Epoch>,
-    /// That of every repository of which no write is known: callers may name as many as they like, and cost nothing.
+    /// The epoch of all repositories without known writes, shared so that callers who name many repositories use no memory.
     unwritten: Arc<Mutex<Epoch>>,
 }
 
@@ -222,7 +222,7 @@ impl Epochs {
         let unwritten = Arc::new(Mutex::new(Epoch::unknown()));
         let weigher = |_: &RepositoryKey, epoch: &Epoch| u32::try_from(epoch.writes.len()).unwrap_or(u32::MAX);
         let forgotten = unwritten.clone();
-        // Its repository would seem unwritten, and what was learned before the write true.
+        // Otherwise the repository would seem unwritten, and entries from before the write valid.
         let listener = move |_: Arc<RepositoryKey>, _: Epoch, cause: RemovalCause| {
             if cause.was_evicted() {
                 *forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Epoch::unknown();
@@ -258,8 +258,7 @@ impl Epochs {
             });
     }
 
-    /// Takes over what other processes know, unless this one has learned something else than `was` meanwhile. Returns the
-    /// epoch for the question that was being asked.
+    /// Adopts the epoch that another process knows, unless this one has changed since `was`. Returns the epoch for the question at hand.
     pub fn adopt(&self, repository_key: &RepositoryKey, was: Option<&Epoch>, published: Epoch) -> Epoch {
         self.known.entry_by_ref(repository_key).and_compute_with(|known| {
             let known = known.map(moka::Entry::into_value);
@@ -272,7 +271,7 @@ impl Epochs {
         published
     }
 
-    /// Lets go of what is known and begins a new epoch; where others can be asked, the next question does.
+    /// Forgets the known writes and begins a new epoch. If there is a shared cache, the next question reads the epoch from there.
     pub fn forget(&self, repository_key: &RepositoryKey) {
         self.known.insert(repository_key.clone(), Epoch::unknown());
     }

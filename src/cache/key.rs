@@ -1,4 +1,4 @@
-//! Keys: what kind of thing, of which repository of which upstream, and which one of them.
+//! Keys: the upstream, the repository, the kind of value, and which one of its kind.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use super::epoch::{Epoch, WriteId};
 use crate::metrics::label;
 use crate::oci::weight::shared_text;
 
-/// One repository of one upstream: nothing is ever shared beyond it.
+/// One repository of one upstream. Cached values are never shared between repositories.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RepositoryKey {
-    // First what differs most.
+    // The member that differs most comes first, for fast comparison.
     repository: Arc<str>,
     upstream: Arc<str>,
 }
 
 impl RepositoryKey {
-    /// `upstream` identifies the registry between processes: its URL.
+    /// `upstream` is the registry's URL, which is the same in all processes.
     pub fn new(upstream: impl Into<Arc<str>>, repository: impl Into<Arc<str>>) -> Self {
         Self {
             repository: repository.into(),
@@ -24,14 +24,14 @@ impl RepositoryKey {
         }
     }
 
-    /// What it was displayed as, perhaps in another process.
+    /// Parses the text that [`fmt::Display`] prints, perhaps from another process.
     pub(super) fn from_text(text: &str) -> Self {
         let (upstream, repository) = text.rsplit_once('|').unwrap_or((text, ""));
         Self::new(upstream, repository)
     }
 }
 
-/// Repository names hold no bar, so no two pairs make the same text.
+/// Repository names contain no `|`, so different pairs have different texts.
 impl fmt::Display for RepositoryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}|{}", self.upstream, self.repository)
@@ -45,11 +45,11 @@ impl fmt::Debug for RepositoryKey {
 }
 
 label! {
-    /// What is remembered.
+    /// The kinds of cached values.
     pub enum Kind: "entry" {
-        /// A manifest by its digest: immutable, but it can be deleted.
+        /// A manifest by its digest. It never changes, but can be deleted.
         Manifest = "manifest",
-        /// A small blob by its digest: immutable.
+        /// A small blob by its digest, which never changes.
         Blob = "blob",
         /// The digest that a tag pointed at.
         Tag = "tag",
@@ -57,9 +57,9 @@ label! {
         TagList = "tag_list",
         /// The links behind a repository's ordinary tags.
         OrdinaryTags = "deep",
-        /// Links learned from manifests that passed through.
+        /// Links from manifests that passed through refshim.
         Observed = "learned",
-        /// The finished list of one subject.
+        /// The complete list of one subject's referrers.
         Answer = "answer",
         /// An index that refshim made itself, by its digest.
         Synthesised = "synthesised",
@@ -67,39 +67,41 @@ label! {
         Large = "large",
         /// That the registry's own referrers API has answered in a repository.
         NativeApi = "native_api",
-        /// That a repository's tag listing lacks tags that are there.
+        /// That a repository's tag listing lacks tags that exist.
         Partial = "partial",
         /// Tags that refshim wrote a while ago, by what they link to.
         Written = "written",
     }
 }
 
-/// What tells two things apart.
+/// The part of a key that identifies the value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EntryId {
     pub kind: Kind,
     pub repository_key: RepositoryKey,
-    /// Set for what every write makes wrong.
+    /// Set for values that every write invalidates.
     pub epoch: Option<WriteId>,
     pub detail: Arc<str>,
 }
 
 impl EntryId {
-    /// Bytes that it takes up; the name of the upstream is everybody's.
+    /// Bytes of memory that it uses, without the upstream's name, which all keys share.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + shared_text(&self.repository_key.repository) + shared_text(&self.detail)
     }
 }
 
+/// The key of a cached value.
 #[derive(Clone, Debug)]
 pub struct Key {
     id: EntryId,
-    /// What was known to be written when the question came in; decides whether a remembered manifest or tag still counts.
-    /// `None` for what no write makes wrong.
+    /// The epoch when the question came in, which decides whether a cached manifest or tag is still valid. `None` for values that no write
+    /// invalidates.
     asked_in: Option<Epoch>,
 }
 
 impl Key {
+    /// A manifest by its digest.
     pub fn manifest(repository_key: &RepositoryKey, asked_in: &Epoch, digest: impl Into<Arc<str>>) -> Self {
         Self {
             asked_in: Some(asked_in.clone()),
@@ -107,10 +109,12 @@ impl Key {
         }
     }
 
+    /// A small blob by its digest.
     pub fn blob(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Blob, repository_key, digest)
     }
 
+    /// The digest that a tag points at.
     pub fn tag(repository_key: &RepositoryKey, asked_in: &Epoch, tag: impl Into<Arc<str>>) -> Self {
         Self {
             asked_in: Some(asked_in.clone()),
@@ -118,40 +122,47 @@ impl Key {
         }
     }
 
+    /// Links to a subject from manifests that passed through.
     pub fn observed(repository_key: &RepositoryKey, subject: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Observed, repository_key, subject)
     }
 
+    /// An index that refshim built, by its digest.
     pub fn synthesised(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Synthesised, repository_key, digest)
     }
 
+    /// That the repository has many ordinary tags.
     pub fn large(repository_key: &RepositoryKey) -> Self {
         Self::lasting(Kind::Large, repository_key, "")
     }
 
+    /// That the registry's own referrers API has answered in the repository.
     pub fn native_api(repository_key: &RepositoryKey) -> Self {
         Self::lasting(Kind::NativeApi, repository_key, "")
     }
 
+    /// That the repository's tag listing lacks tags that exist.
     pub fn partial(repository_key: &RepositoryKey) -> Self {
         Self::lasting(Kind::Partial, repository_key, "")
     }
 
+    /// Tags of a subject that refshim wrote in the last minutes.
     pub fn written(repository_key: &RepositoryKey, subject: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::Written, repository_key, subject)
     }
 
+    /// All tag names of the repository.
     pub fn tag_list(repository_key: &RepositoryKey, epoch: &Epoch) -> Self {
         Self::of_epoch(Kind::TagList, repository_key, epoch, "")
     }
 
-    /// `listing`: what tells the listing whose tags they are from others.
+    /// The links behind all ordinary tags of one listing. `listing` identifies it.
     pub fn ordinary_tags(repository_key: &RepositoryKey, epoch: &Epoch, listing: impl Into<Arc<str>>) -> Self {
         Self::of_epoch(Kind::OrdinaryTags, repository_key, epoch, listing)
     }
 
-    /// What stands behind one manifest, which no write changes.
+    /// The links behind one manifest, which no write changes.
     pub fn behind(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
         Self::lasting(Kind::OrdinaryTags, repository_key, digest)
     }
@@ -161,6 +172,7 @@ impl Key {
         Self::lasting(Kind::OrdinaryTags, repository_key, "tags")
     }
 
+    /// The complete list of a subject's referrers.
     pub fn answer(repository_key: &RepositoryKey, epoch: &Epoch, subject: impl Into<Arc<str>>) -> Self {
         Self::of_epoch(Kind::Answer, repository_key, epoch, subject)
     }
@@ -181,6 +193,7 @@ impl Key {
         key
     }
 
+    /// The kind of value.
     pub fn kind(&self) -> Kind {
         self.id.kind
     }
@@ -189,7 +202,7 @@ impl Key {
         &self.id.repository_key
     }
 
-    /// Whether a write can make wrong what is remembered under it.
+    /// Whether a write can invalidate the value.
     pub(super) fn is_changed_by_writes(&self) -> bool {
         self.id.epoch.is_some() || self.asked_in.is_some()
     }

@@ -1,4 +1,4 @@
-//! The memory tier: bounded by bytes, values of any type.
+//! The tier in this process's memory: values of any type, up to a number of bytes.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use super::key::EntryId;
 #[derive(Clone)]
 pub(super) struct MemoryEntry {
     pub value: Arc<dyn Any + Send + Sync>,
-    /// Time since 1970 at which it was learned.
+    /// Time since 1970 at which it was read from the registry.
     pub at: Duration,
-    /// The epoch that it was learned in, for what a write can overwrite.
+    /// The epoch in which it was read, for values that a write can invalidate.
     pub epoch: Option<WriteId>,
-    /// Bytes that it holds, its key's not counted.
+    /// Bytes of memory that the value uses, without its key.
     pub weight: usize,
 }
 
-/// Bytes that the books of the store take for each entry, the entry itself included: measured (`tests/weights.rs`).
+/// Bytes of overhead of the store for each entry, including the entry itself, as measured (`tests/weights.rs`).
 const BOOKS: usize = 330;
-/// What shares a value counts its holders.
+/// Bytes of the two reference counts of an `Arc`.
 const COUNTERS: usize = 24;
 
 pub(super) struct MemoryStore {

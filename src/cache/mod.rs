@@ -1,11 +1,11 @@
-//! One facade over everything that is remembered: it knows keys, values and their age, not what they mean.
+//! The cache: it knows keys, values and their age, but not what they mean.
 //!
-//! A value carries the time at which it was learned; whether that is fresh enough is the reader's decision. All state of a
-//! repository that a write can make wrong is bound to that repository's [`Epoch`], which every write replaces: a scan that
-//! began before the write stores its result where nobody looks any more.
+//! A value carries the time at which it was read from the registry; its reader decides whether that is fresh enough. Values that a write to
+//! the repository can invalidate belong to the repository's [`Epoch`], which every write replaces: a scan that began before the write stores
+//! its result under a key that nobody reads any more.
 //!
-//! Memory is the first tier. Replicas share a second one (Redis), through which they also learn of each other's writes: the
-//! epoch is asked of it with every question. While it cannot be asked, this process goes on with what it knows itself.
+//! The first tier is this process's memory. Replicas can share a second one (Redis), which also tells them of each other's writes: each
+//! question begins by reading the epoch from there. While Redis is unreachable, this process works alone.
 
 mod clock;
 mod counts;
@@ -39,76 +39,79 @@ use memory::{MemoryEntry, MemoryStore};
 use shared::{SharedEpoch, SharedStore, StoredValue};
 use tiers::{SharedTier, TierValue, in_memory, validity};
 
-/// Values on their way to the second tier at once; beyond, they stay in memory alone.
+/// Number of values being sent to the second tier at a time; further ones are cached in memory only.
 const PUTS: usize = 32;
 
-/// Repositories to which something was perhaps written. Forgetting one costs freshness, which has its own bound.
+/// Number of repositories for which a possible write is remembered. If one is forgotten, old values are used until they are no longer fresh.
 const DOUBTS: u64 = 10_000;
-/// What was learned before that is no longer fresh by itself.
+/// How long a possible write is remembered: values from before it are no longer fresh then anyway.
 const DOUBTED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// A value that can be remembered.
+/// A value that can be cached.
 pub trait Cached: Send + Sync + Sized + 'static {
-    /// Bytes that it holds, roughly.
+    /// Bytes of memory that it uses, approximately.
     fn weight(&self) -> usize;
 
-    /// As other processes read it. `None` keeps it in this one.
+    /// Encodes it for other processes. `None` keeps it in this process only.
     fn encode(&self) -> Option<Vec<u8>>;
 
-    /// What [`Cached::encode`] made of a value whose key ends with `detail`; `None` when the bytes are anything else.
+    /// Decodes what [`Cached::encode`] made of a value whose key ends with `detail`. `None` for any other bytes.
     fn decode(detail: &str, bytes: Bytes) -> Option<Self>;
 
-    /// Both in one, for what grows. Where `None`, the newer of two is taken.
+    /// Joins two values, for sets that grow. `None` if the newer one replaces the older.
     fn join(&self, _other: &Self) -> Option<Self> {
         None
     }
 }
 
-/// A remembered value and its age.
+/// A cached value and its age.
 #[derive(Debug)]
 pub struct CacheEntry<T> {
     pub value: Arc<T>,
     pub age: Duration,
-    /// False when a write since then may have made it wrong.
+    /// False if a later write may have invalidated it.
     pub verified: bool,
 }
 
 impl<T> CacheEntry<T> {
-    /// Whether it can be taken for true when `max_age` is old enough.
+    /// Whether it is valid and not older than `max_age`.
     pub fn within(&self, max_age: Duration) -> bool {
         self.verified && self.age < max_age
     }
 }
 
-/// Bounds of the memory tier, in bytes.
+/// Limits of the memory tier, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// For manifests and small blobs.
     pub manifests: u64,
+    /// For lists and everything else.
     pub lists: u64,
 }
 
-/// The cache of one process, and perhaps what it shares with others.
+/// The cache of one process, with the tier that it shares with others, if there is one.
 pub struct Cache {
     manifests: MemoryStore,
     lists: MemoryStore,
     epochs: Arc<Epochs>,
-    /// When something was last perhaps written, as time since 1970.
+    /// The time of the last possible write to each repository, since 1970.
     doubts: MokaCache<RepositoryKey, Duration>,
     clock: Clock,
     shared: Option<SharedTier>,
     lookups: LookupCounts,
 }
 
-/// How the second tier is.
+/// The state of the second tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedHealth {
-    /// Whether it is asked at all.
+    /// Whether it is connected.
     pub open: bool,
-    /// Connections that broke or could not be made.
+    /// Number of connections that broke or could not be established.
     pub failures: u64,
 }
 
 impl Cache {
+    /// A cache in this process's memory only.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             manifests: MemoryStore::new(bounds.manifests),
@@ -124,8 +127,8 @@ impl Cache {
         }
     }
 
-    /// Shares with other processes through Redis. Connects in the background, inside the tokio runtime that this is called in.
-    /// `second_look`: from this age on, what memory holds is looked up there too.
+    /// A cache shared with other processes through Redis. It connects in the background; call this inside the tokio runtime. From the age of
+    /// `second_look` on, values in memory are looked up in Redis too.
     pub fn with_redis(self, options: RedisOptions, second_look: Duration) -> Result<Self, RedisError> {
         let store = redis::RedisStore::start(options, self.epochs.clone(), self.clock)?;
         Ok(self.with_shared(Arc::new(store), second_look))
@@ -140,12 +143,12 @@ impl Cache {
         self
     }
 
-    /// What was looked up since start-up.
+    /// Counts of lookups since start-up.
     pub fn lookups(&self) -> &LookupCounts {
         &self.lookups
     }
 
-    /// `None` where there is no second tier.
+    /// `None` without a second tier.
     pub fn shared_health(&self) -> Option<SharedHealth> {
         let store = &self.shared.as_ref()?.store;
         Some(SharedHealth {
@@ -161,12 +164,12 @@ impl Cache {
         }
     }
 
-    /// Time since 1970, by the clock that values are dated by.
+    /// Time since 1970, by the clock with which values are dated.
     pub fn now(&self) -> Duration {
         self.clock.now()
     }
 
-    /// What is remembered under `key`, however old.
+    /// The value under `key`, however old.
     pub async fn get<T: Cached>(&self, key: &Key) -> Option<CacheEntry<T>> {
         let now = self.clock.now();
         let own = self.find_own::<T>(key);
@@ -196,7 +199,7 @@ impl Cache {
         }
         let asked_in = key.asked_in().map(Epoch::id);
         if validity == Validity::Verified && entry.epoch != asked_in {
-            // So that it stays verified when the writes since are forgotten.
+            // It stays verified even when the writes since are forgotten.
             let epoch = asked_in;
             memory.put(key.id().clone(), MemoryEntry { epoch, ..entry.clone() });
         }
@@ -210,7 +213,7 @@ impl Cache {
         Some(self.doubted(key, found))
     }
 
-    /// Vouches no longer for what was learned before something was perhaps written.
+    /// Marks a value as unverified if it was read before a possible write.
     fn doubted<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
         let mark_unverified = key
             .is_changed_by_writes()
@@ -222,7 +225,7 @@ impl Cache {
         }
     }
 
-    /// Both in one where values grow, otherwise the verified one, otherwise the newer. What memory lacked is kept there.
+    /// Joins the values of both tiers if their kind grows; otherwise takes the verified one, otherwise the newer one. Keeps the result in memory.
     fn choose<T: Cached>(
         &self,
         key: &Key,
@@ -247,12 +250,12 @@ impl Cache {
         (Some(chosen), Tier::Redis)
     }
 
-    /// Remembers `value`, learned just now.
+    /// Caches `value`, which was read just now.
     pub async fn put<T: Cached>(&self, key: Key, value: Arc<T>) {
         self.put_aged(key, value, Duration::ZERO).await;
     }
 
-    /// Remembers `value`, which says what was so `age` ago: it was made of something that was remembered already.
+    /// Caches `value`, which describes the state of `age` ago, because it was made from cached values.
     pub async fn put_aged<T: Cached>(&self, key: Key, value: Arc<T>, age: Duration) {
         let stamped = self.put_here(&key, &value, age);
         let takes = |shared: &&SharedTier| shared.store.takes(value.weight());
@@ -270,7 +273,7 @@ impl Cache {
         });
     }
 
-    /// Remembers `value`, learned just now. Back when other processes can find it, or when it is clear that they cannot.
+    /// Caches `value`, which was read just now. Returns when other processes can find it, or when it is clear that they cannot.
     pub async fn put_through<T: Cached>(&self, key: Key, value: Arc<T>) {
         let stamped = self.put_here(&key, &value, Duration::ZERO);
         if let Some(shared) = self.shared.as_ref().filter(|shared| shared.store.takes(value.weight())) {
@@ -301,6 +304,7 @@ impl Cache {
         self.memory(key.kind()).put(key.id().clone(), entry);
     }
 
+    /// Removes what is cached under `key`, in this process and in the shared cache.
     pub async fn remove(&self, key: &Key) {
         self.memory(key.kind()).remove(key.id());
         if let Some(shared) = &self.shared {
@@ -308,7 +312,7 @@ impl Cache {
         }
     }
 
-    /// What is known to have been written to this repository, by this process or another.
+    /// The epoch of this repository: the writes by this process and others.
     pub async fn epoch(&self, repository_key: &RepositoryKey) -> Epoch {
         let Some(shared) = &self.shared else {
             return self.epochs.current(repository_key);
@@ -321,8 +325,8 @@ impl Cache {
         }
     }
 
-    /// Something was written: everything bound to the current epoch becomes unreachable, and what the write touched is
-    /// forgotten, in every process.
+    /// Records a write in every process: values of the current epoch become unreachable, and manifests and tags that the write names
+    /// invalid.
     pub async fn wrote(&self, repository_key: &RepositoryKey, touched: impl Into<Arc<[Invalidation]>>) {
         let touched = touched.into();
         self.epochs.wrote(repository_key, &touched);
@@ -331,14 +335,14 @@ impl Cache {
         }
     }
 
-    /// Something was perhaps written, and nobody knows whether: what was learned before is asked again, and stays what was known
-    /// last while that fails. It is this process' own doubt: others know the write by what it does.
+    /// Records a write of which nobody knows whether it took effect: values from before it are no longer fresh, but can still be served while
+    /// the registry fails. It concerns this process only.
     pub fn mark_unverified(&self, repository_key: &RepositoryKey) {
         self.doubts.insert(repository_key.clone(), self.clock.now());
     }
 }
 
-/// Writes `value` into the second tier, as learned at the time and in the epoch of `stamped`.
+/// Writes `value` into the second tier, with the time and the epoch of `stamped`.
 async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: &T, (at, epoch): (Duration, Option<WriteId>)) {
     if let Some(bytes) = value.encode() {
         let bytes = bytes.into();

@@ -1,4 +1,4 @@
-//! The second tier, which several processes share. It may fail at any time: then there is nothing in it.
+//! The second tier, which several processes share. When it fails, it behaves as if it were empty.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,32 +14,32 @@ pub(super) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>
 /// A value as processes exchange it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredValue {
-    /// Time since 1970 at which it was learned.
+    /// Time since 1970 at which it was read from the registry.
     pub at: Duration,
-    /// The epoch that it was learned in, for what a write can overwrite.
+    /// The epoch in which it was read, for values that a write can invalidate.
     pub epoch: Option<WriteId>,
     pub bytes: Bytes,
 }
 
-/// What the second tier knows of a repository's writes.
+/// A repository's writes, as the second tier knows them.
 #[derive(Clone, Debug)]
 pub(super) enum SharedEpoch {
-    /// The newest is the one that the asker knows.
+    /// There is no newer write than the one that the asker knows.
     Same,
     Epoch(Epoch),
-    /// It cannot be asked, or holds nothing: what this process knows must do.
+    /// It is unreachable or has no writes: this process uses the epoch that it knows.
     Nothing,
 }
 
 /// A second tier.
 pub(super) trait SharedStore: Send + Sync {
-    /// Whether it is worth asking.
+    /// Whether it is reachable.
     fn is_open(&self) -> bool;
 
-    /// Connections that broke or could not be made, since start-up.
+    /// Number of connections that broke or could not be established since start-up.
     fn failures(&self) -> u64;
 
-    /// Whether a value of about this many bytes is worth sending.
+    /// Whether it accepts a value of about this many bytes.
     fn takes(&self, weight: usize) -> bool;
 
     fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>>;
@@ -48,13 +48,13 @@ pub(super) trait SharedStore: Send + Sync {
 
     fn remove<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, ()>;
 
-    /// What was written to a repository, to a process that knows writes up to `known`.
+    /// The writes to a repository since `known`, the latest one that this process knows.
     fn epoch<'a>(&'a self, repository_key: &'a RepositoryKey, known: Option<WriteId>) -> StoreFuture<'a, SharedEpoch>;
 
-    /// Tells every process of a write, before it is acknowledged where that is possible, otherwise as soon as it is. The
-    /// write is not lost when the future is dropped.
+    /// Publishes a write to every process. Returns when that is done; if it is not possible now, it is done later, as soon as it is. The write is
+    /// not lost if the future is dropped.
     fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()>;
 
-    /// Time since 1970. A write that this process was not told of may have made wrong what was learned before.
+    /// The time, since 1970, up to which this process may have missed writes of others. Values from before it may be wrong.
     fn unverified_before(&self) -> Duration;
 }

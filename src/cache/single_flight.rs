@@ -1,7 +1,7 @@
-//! Single flight: concurrent identical questions become one piece of work.
+//! Single flight: callers who ask the same question at the same time share one piece of work.
 //!
-//! The work is a task of its own with a deadline, so a caller who hangs up harms nobody who waits for the same. It ends when
-//! the last of those who wait for it has gone: nobody's work outlives all its callers.
+//! The work is a task of its own with a deadline, so a caller who hangs up does not affect others who wait for the same answer. When the last
+//! of them has gone, the work ends.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,29 +12,29 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 
-/// How a question was answered.
+/// The result of a question.
 #[derive(Clone, Debug)]
 pub struct Outcome<V> {
-    /// `None` when the work missed its deadline or died.
+    /// `None` if the work missed its deadline or panicked.
     pub value: Option<V>,
-    /// Whether this caller's own work brought the value, rather than somebody else's.
+    /// Whether the value is the result of this caller's own work, not of another's that it joined.
     pub leader: bool,
 }
 
 /// When work ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// At the latest when nobody waits for it any more.
+    /// When nobody waits for it any more.
     WithLastWaiter,
-    /// When it is done, whoever waits for it.
+    /// When it is done, even if nobody waits for it.
     ByItself,
 }
 
-/// `Some` once the work has ended, and its value where it has one.
+/// `Some` once the work has ended, with its value if it has one.
 type FlightResult<V> = Option<Option<V>>;
 
 struct Flight<V> {
-    /// Tells it from a later one with the same key.
+    /// Distinguishes it from a later one with the same key.
     number: u64,
     outcome: watch::Receiver<FlightResult<V>>,
     /// Who waits for it; whoever starts it in the background waits to the end.
@@ -49,7 +49,7 @@ struct Running<K, V> {
 
 type Shared<K, V> = Arc<Mutex<Running<K, V>>>;
 
-/// Work that is under way, by key.
+/// The running work, by key.
 pub struct SingleFlight<K, V> {
     running: Shared<K, V>,
     deadline: Duration,
@@ -71,7 +71,7 @@ where
         }
     }
 
-    /// Joins the work that is under way for `key`, or starts `work`.
+    /// Joins the running work for `key`, or starts `work`.
     pub async fn run<F>(&self, key: K, work: F) -> Outcome<V>
     where
         F: Future<Output = V> + Send + 'static,
@@ -80,7 +80,7 @@ where
         waiter.landed(leader).await
     }
 
-    /// The same, where `begin` may refuse to start anything. It is called only when there is nothing to join.
+    /// As [`SingleFlight::run`], but calls `begin`, which may refuse to start work, if there is nothing to join.
     pub async fn try_run<F, E>(&self, key: K, ends: Ends, begin: impl FnOnce() -> Result<F, E>) -> Result<Outcome<V>, E>
     where
         F: Future<Output = V> + Send + 'static,
@@ -90,7 +90,7 @@ where
         Ok(waiter.landed(leader).await)
     }
 
-    /// Joins or starts work that goes on to its end. Does not wait.
+    /// Joins or starts work that continues to its end. Does not wait for it.
     pub fn try_start<F, E>(&self, key: K, begin: impl FnOnce() -> Result<F, E>) -> Result<(), E>
     where
         F: Future<Output = V> + Send + 'static,
@@ -99,7 +99,7 @@ where
         Ok(())
     }
 
-    /// Whether work for `key` is under way.
+    /// Whether work for `key` is running.
     pub fn is_under_way(&self, key: &K) -> bool {
         lock(&self.running).flights.contains_key(key)
     }
@@ -139,18 +139,18 @@ where
         Ok((self.waiter(key, number, outcome), true))
     }
 
-    /// To be called with the map locked: the task cannot end before it is on the map.
+    /// Must be called with the map locked, so that the task cannot end before it is in the map.
     fn spawn<F>(&self, key: K, number: u64, work: F, ended: watch::Sender<FlightResult<V>>) -> AbortHandle
     where
         F: Future<Output = V> + Send + 'static,
     {
         let (running, deadline) = (self.running.clone(), self.deadline);
         let done = FlightGuard { running, key, number };
-        // What it logs belongs to the question that began it.
+        // Its log lines belong to the question that started it.
         let work = work.in_current_span();
         let task = tokio::spawn(async move {
             let value = tokio::time::timeout(deadline, work).await.ok();
-            // First off the map, then told: whoever asks after the answer starts anew.
+            // Removed from the map before the result is published: a caller who asks after that starts new work.
             drop(done);
             ended.send_replace(Some(value));
         });
@@ -172,13 +172,13 @@ fn lock<K, V>(running: &Shared<K, V>) -> MutexGuard<'_, Running<K, V>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Somebody who waits for a flight. The last one who is dropped ends it.
+/// A caller who waits for running work. When the last one is dropped, the work ends.
 struct Waiter<K: Eq + Hash, V> {
     running: Shared<K, V>,
     key: K,
     number: u64,
     outcome: watch::Receiver<FlightResult<V>>,
-    /// Counts as waiting until the work ends, also when it has gone.
+    /// Lets this waiter count until the work ends, even after it is dropped.
     stays: bool,
 }
 
@@ -217,7 +217,7 @@ impl<K: Eq + Hash, V> Drop for Waiter<K, V> {
     }
 }
 
-/// Takes finished work off the map, also when it panics.
+/// Removes finished work from the map, also if it panicked.
 struct FlightGuard<K: Eq + Hash, V> {
     running: Shared<K, V>,
     key: K,
@@ -231,7 +231,7 @@ impl<K: Eq + Hash, V> Drop for FlightGuard<K, V> {
         if flight.is_some_and(|flight| flight.number == self.number) {
             running.flights.remove(&self.key);
         }
-        // What was a peak of questions is no reason to keep its table.
+        // Frees the memory of a large table after a peak.
         if running.flights.is_empty() {
             running.flights.shrink_to_fit();
         }

@@ -1,4 +1,4 @@
-//! What the tiers hold of one thing, and what that is worth.
+//! Compares the entries of the two tiers for one key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::epoch::{Validity, WriteId};
 use super::shared::SharedStore;
 use super::{Cached, Key, Kind, Tier};
 
-/// Clocks of replicas may differ by this much. What seems to come from further ahead is not believed.
+/// Largest difference between the clocks of replicas. Values that are further in the future are ignored.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// What one of the tiers holds.
+/// The entry in one tier.
 pub(super) struct TierValue<T> {
     pub value: Arc<T>,
-    /// Time since 1970 at which it was learned.
+    /// Time since 1970 at which it was read from the registry.
     pub at: Duration,
     pub epoch: Option<WriteId>,
     pub verified: bool,
@@ -30,17 +30,17 @@ pub(super) fn in_memory<T>(own: Option<TierValue<T>>) -> (Option<TierValue<T>>, 
 pub(super) struct SharedTier {
     pub store: Arc<dyn SharedStore>,
     pub puts: Arc<Semaphore>,
-    /// When memory's own value is this old, another process may know better.
+    /// Age of a value in memory from which another process may have a newer one.
     pub second_look: Duration,
 }
 
 impl SharedTier {
-    /// Whether another process cannot know better.
+    /// Whether no other process can have a better value.
     pub fn is_enough<T>(&self, key: &Key, own: &TierValue<T>, now: Duration) -> bool {
         match key.kind() {
-            // Content by its digest: there is no other.
+            // Content by its digest never changes.
             Kind::Manifest | Kind::Blob | Kind::Synthesised => true,
-            // Every process learns something else.
+            // Each process sees other manifests pass through.
             Kind::Observed | Kind::Written => false,
             _ => own.verified && now.saturating_sub(own.at) < self.second_look,
         }
@@ -57,7 +57,7 @@ impl SharedTier {
         let at = stored.at.min(now);
         Some(TierValue {
             value: Arc::new(T::decode(&key.id().detail, stored.bytes)?),
-            // Another's clock may be ahead: what is unverified must be so by this one.
+            // The other process's clock may be ahead, so the time is limited to this one's.
             at: if unverified { at.saturating_sub(CLOCK_SKEW) } else { at },
             epoch: stored.epoch,
             verified: validity == Validity::Verified && !unverified,

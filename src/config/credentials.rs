@@ -8,9 +8,11 @@ use url::Url;
 use super::secret::Secret;
 use super::values;
 
+/// The section `[upstream.credentials]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CredentialsConfig {
+    /// Which credentials refshim sends.
     pub kind: CredentialsKind,
     /// With `static`: the user's name.
     pub username: Option<String>,
@@ -34,6 +36,7 @@ impl CredentialsConfig {
     }
 }
 
+/// Which credentials refshim sends to a registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CredentialsKind {
     /// Those that the caller sends.
@@ -55,6 +58,7 @@ impl CredentialsKind {
         ("ecr", Self::Ecr),
     ];
 
+    /// Whether this build supports the kind.
     pub fn is_built_in(self) -> bool {
         self != Self::Ecr || cfg!(feature = "ecr")
     }

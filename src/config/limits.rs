@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::values;
 
+/// The section `[limits]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {

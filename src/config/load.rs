@@ -20,8 +20,11 @@ const MAX_PROBLEMS: usize = 100;
 pub struct Overrides {
     /// The first upstream's URL.
     pub upstream: Option<String>,
+    /// `server.listen`.
     pub listen: Option<SocketAddr>,
+    /// `admin.listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// `log.format`.
     pub log_format: Option<LogFormat>,
     /// Serve the web pages.
     pub ui: bool,

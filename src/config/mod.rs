@@ -42,16 +42,25 @@ pub use values::registry_url;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The listener for callers.
     pub server: ServerConfig,
+    /// The admin listener.
     pub admin: AdminConfig,
+    /// Format and level of the log.
     pub log: LogConfig,
+    /// The collector of traces.
     pub telemetry: TelemetryConfig,
     /// The `[[upstream]]` tables of the file, at least one. The first serves requests that name no other.
     #[serde(rename = "upstream")]
     pub upstreams: Vec<UpstreamConfig>,
+    /// Where and in which dialects to look for links.
     pub links: LinksConfig,
+    /// What is cached, for how long and in how much memory.
     pub cache: CacheConfig,
+    /// Which link tags `tags/list` shows.
     pub tags: TagsConfig,
+    /// What refshim writes besides what clients push.
     pub writing: WritingConfig,
+    /// Limits on what callers may use.
     pub limits: LimitsConfig,
 }

@@ -73,9 +73,12 @@ impl Default for AdminConfig {
     }
 }
 
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
+    /// For people.
     Text,
+    /// One JSON object per line.
     Json,
 }
 

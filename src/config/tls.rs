@@ -22,8 +22,10 @@ pub struct TlsConfig {
 /// The supported TLS versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsVersion {
+    /// TLS 1.2.
     #[default]
     Tls12,
+    /// TLS 1.3.
     Tls13,
 }
 

@@ -15,6 +15,7 @@ use crate::oci::RepositoryName;
 /// Name of the first upstream where the configuration gives it none.
 pub const DEFAULT_UPSTREAM: &str = "default";
 
+/// One `[[upstream]]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default = "UpstreamConfig::unset", deny_unknown_fields)]
 pub struct UpstreamConfig {
@@ -65,6 +66,7 @@ pub struct UpstreamConfig {
     pub client_key_file: Option<PathBuf>,
     /// The oldest TLS version accepted from the registry.
     pub min_tls_version: TlsVersion,
+    /// The credentials that refshim sends to the registry.
     pub credentials: CredentialsConfig,
     /// The account that lists tags for callers who may not, from `links.credentials`.
     #[serde(skip)]

@@ -9,14 +9,18 @@ use crate::oci::{Digest, RepositoryName};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct RegistryError {
+    /// The response's status.
     pub status: StatusCode,
     /// One of the distribution-spec's codes. More than [`crate::oci::Code`] holds: refshim itself never answers some of them.
     pub code: &'static str,
+    /// For people.
     pub message: String,
+    /// `null` if there is none.
     pub detail: Value,
 }
 
 impl RegistryError {
+    /// A refusal with these contents.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>, detail: Value) -> Self {
         Self {
             status,

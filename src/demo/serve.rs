@@ -21,6 +21,7 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -8,6 +8,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
+/// Any error of a body or connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request or response.
@@ -21,6 +22,7 @@ pub enum Body {
 }
 
 impl Body {
+    /// A body without content.
     pub fn empty() -> Self {
         Self::Full(None)
     }

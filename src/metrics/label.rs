@@ -67,6 +67,7 @@ macro_rules! label {
         }
 
         impl $name {
+            /// Every value, in the order of the variants.
             pub const ALL: [Self; [$($value),+].len()] = [$(Self::$variant),+];
 
             /// As a value of the label.

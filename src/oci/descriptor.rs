@@ -14,18 +14,23 @@ pub(super) const UNKNOWN_SYSTEM: &str = "unknown";
 /// Key to value, ordered by key, so that what is printed is stable.
 pub type Annotations = BTreeMap<String, String>;
 
-/// A descriptor: what something is, its digest and its size in bytes.
+/// A descriptor: the media type, digest and size of some content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
+    /// The content's media type.
     pub media_type: String,
+    /// The content's digest.
     pub digest: Digest,
+    /// The content's size in bytes.
     pub size: u64,
+    /// The artifact type of a manifest (OCI 1.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
+    /// Its annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
-    /// Base64 of the content itself, as an index may inline it.
+    /// The content itself in base64, if the index inlines it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// Proposal B: what this descriptor's content refers to.
@@ -34,6 +39,7 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// A descriptor without annotations.
     pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
         Self {
             media_type: media_type.into(),
@@ -46,8 +52,8 @@ impl Descriptor {
         }
     }
 
-    /// Reads a descriptor out of foreign JSON. `None` unless it names a digest; what else is missing or of the wrong type
-    /// is taken as absent, because a descriptor here is a hint: the content that it names decides.
+    /// Reads a descriptor from foreign JSON. `None` if it has no valid digest. Other members of a wrong type count as absent, because a
+    /// descriptor is only a hint: refshim reads the content itself.
     pub fn from_json(value: &Value) -> Option<Self> {
         let object = value.as_object()?;
         let text = |key: &str| object.get(key).and_then(Value::as_str);
@@ -63,12 +69,12 @@ impl Descriptor {
         })
     }
 
-    /// Bytes that it takes up: all of them may be a stranger's to choose.
+    /// Bytes of memory that it uses, including everything that it owns.
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.held()
     }
 
-    /// The same without its own, for what is part of something that is counted.
+    /// As [`Descriptor::weight`], without the struct itself, for a descriptor that is part of something counted.
     pub fn held(&self) -> usize {
         let texts = [Some(&self.media_type), self.artifact_type.as_ref(), self.data.as_ref()];
         let texts = texts.into_iter().flatten().map(|text| allocated(text.len()));
@@ -81,7 +87,7 @@ impl Descriptor {
             + self.reference.as_ref().map_or(0, |reference| reference.weight())
     }
 
-    /// The inlined content, when there is any and it is what the digest and the size promise.
+    /// The inlined content, if there is any and it matches the digest and the size.
     pub fn inlined(&self) -> Option<bytes::Bytes> {
         use base64::Engine as _;
         let bytes = base64::engine::general_purpose::STANDARD
@@ -98,7 +104,7 @@ pub fn is_for_platform(entry: &Value) -> bool {
     system.is_some_and(|system| !matches!(system, "" | UNKNOWN_SYSTEM))
 }
 
-/// The string members of a JSON object; members of other types are left out.
+/// The members of a JSON object that are strings; others are left out.
 pub fn annotations_from_json(value: &Value) -> Annotations {
     let members = value.as_object().into_iter().flatten();
     members

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-/// Longest digest text accepted. The spec sets no limit; sha512 needs 135 characters.
+/// Longest digest accepted, in characters. The spec sets no limit; sha512 needs 135.
 const MAX_LENGTH: usize = 256;
 
 /// A well-formed digest. Registered algorithms have exactly their number of lower-case hex digits.
@@ -16,7 +16,7 @@ pub struct Digest {
     colon: usize,
 }
 
-/// Why a text is no digest.
+/// A text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{}' is not a digest: expected <algorithm>:<encoded>, such as sha256 and 64 hex digits", .0.escape_debug())]
 pub struct InvalidDigest(pub String);
@@ -50,6 +50,9 @@ fn is_encoded(text: &str) -> bool {
 
 impl Digest {
     /// Parses `<algorithm>:<encoded>`.
+    ///
+    /// # Errors
+    /// If the text does not match the grammar, or has the wrong number of digits for its algorithm.
     pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = || InvalidDigest(text.chars().take(MAX_LENGTH).collect());
         if text.len() > MAX_LENGTH {
@@ -79,7 +82,7 @@ impl Digest {
         }
     }
 
-    /// The encoded parts of the digests of `bytes`, by every algorithm that can be computed here.
+    /// The encoded parts of the digests of `bytes`, by every algorithm that refshim implements.
     pub fn encoded_by_all(bytes: &[u8]) -> [String; 4] {
         [
             hex(&Sha256::digest(bytes)),
@@ -89,7 +92,7 @@ impl Digest {
         ]
     }
 
-    /// The digest of `bytes` by `algorithm`. `None` when that is not one that can be computed here.
+    /// The digest of `bytes` by `algorithm`. `None` if refshim does not implement it.
     pub fn of(algorithm: &str, bytes: &[u8]) -> Option<Self> {
         let encoded = match algorithm {
             "sha256" => hex(&Sha256::digest(bytes)),
@@ -104,17 +107,17 @@ impl Digest {
         })
     }
 
-    /// Whether `bytes` hash to this digest. `None` when the algorithm is not one that can be computed here.
+    /// Whether `bytes` have this digest. `None` if refshim does not implement the algorithm.
     pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
         Some(Self::of(self.algorithm(), bytes)? == *self)
     }
 
-    /// Whether content can be checked against this digest: its algorithm is one that can be computed here.
+    /// Whether refshim implements the algorithm, so that content can be checked against this digest.
     pub fn is_computable(&self) -> bool {
         Self::of(self.algorithm(), &[]).is_some()
     }
 
-    /// Whether it is made of zeros alone: clients ask for the referrers of such a digest to learn whether there is an API.
+    /// Whether all its digits are zeros. Clients ask for the referrers of such a digest to find out whether a registry has the API.
     pub fn is_zero(&self) -> bool {
         self.encoded().bytes().all(|byte| byte == b'0')
     }
@@ -129,6 +132,7 @@ impl Digest {
         &self.text[self.colon + 1..]
     }
 
+    /// The text, `<algorithm>:<encoded>`.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -1,4 +1,4 @@
-//! Envelopes: plain image manifests that keep a manifest which the upstream refuses (design, "Writing").
+//! Envelopes: ordinary image manifests in which refshim stores a manifest that the registry refuses.
 //!
 //! The original's exact bytes are a blob, so the blob's digest is the original's digest. The envelope's layers are that blob
 //! and every blob the original lists, so that the registry's garbage collection keeps them.
@@ -18,18 +18,18 @@ use super::media_type::{ManifestKind, OCI_IMAGE_MANIFEST};
 pub const ANNOTATION_DIGEST: &str = "dev.refshim.envelope.digest";
 /// Annotation: the original's media type.
 pub const ANNOTATION_MEDIA_TYPE: &str = "dev.refshim.envelope.media-type";
-/// The envelope's config; marks it for people who meet one without refshim.
+/// Media type of the envelope's config, which tells people what an envelope is.
 pub const CONFIG_MEDIA_TYPE: &str = "application/vnd.dev.refshim.envelope.config.v1+json";
-/// The layer with the original's bytes. Not the original's own type: registries look for a manifest, not a blob, behind a
-/// layer that claims to be one.
+/// Media type of the layer with the original's bytes. It is not the original's own type, because registries look for a manifest, not a
+/// blob, if a layer has a manifest's type.
 pub const ORIGINAL_MEDIA_TYPE: &str = "application/vnd.dev.refshim.envelope.original.v1";
 /// The config's content.
 pub const CONFIG: &[u8] = b"{}";
 
-/// What an envelope holds: `digest` and `size` of the blob with the original's bytes, and its `media_type`.
+/// The manifest in an envelope: its `digest`, `size` and `media_type`. Its bytes are a blob with this digest.
 pub type Original = Descriptor;
 
-/// The envelope of `original`, whose parsed form is `manifest`.
+/// Builds the envelope of `original`, which `manifest` is the parsed form of.
 pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
     let layer = |d: &Descriptor| json!({"mediaType": d.media_type, "digest": d.digest, "size": d.size});
     let mut listed = HashSet::from([&original.digest]);
@@ -41,7 +41,7 @@ pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
         .chain(&manifest.layers)
         .chain(&manifest.config);
     for blob in blobs {
-        // A manifest is no blob of the repository; the registry would refuse it as a layer.
+        // Manifests are not blobs of the repository, so the registry would refuse them as layers.
         if ManifestKind::of(&blob.media_type).is_none() && listed.insert(&blob.digest) {
             layers.push(layer(blob));
         }
@@ -56,12 +56,12 @@ pub fn seal(original: &Original, manifest: &Manifest) -> Bytes {
     Bytes::from(envelope.to_string())
 }
 
-/// Whether it is worth parsing `bytes` to see if they are an envelope.
+/// Whether `bytes` may be an envelope: a quick test before they are parsed.
 pub fn may_be(bytes: &[u8]) -> bool {
     memmem::find(bytes, ANNOTATION_DIGEST.as_bytes()).is_some()
 }
 
-/// What `manifest` holds when it is an envelope: the layer that its annotation names must be there.
+/// The original, if `manifest` is an envelope: it must have the layer that its annotation names.
 pub fn open(manifest: &Manifest) -> Option<Original> {
     let is_envelope = manifest
         .config

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-/// The codes that refshim itself answers with.
+/// The error codes that refshim uses in its own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     BlobUploadInvalid,
@@ -18,11 +18,11 @@ pub enum Code {
     Denied,
     Unsupported,
     TooManyRequests,
-    /// The registry could not be asked. Not in the spec's list, which has no code for it; Distribution uses the same.
+    /// The registry did not give a usable answer. The spec has no code for this; Distribution uses the same one.
     Unavailable,
-    /// A defect of refshim itself.
+    /// A bug in refshim.
     Unknown,
-    /// A query parameter that cannot be read: Distribution's code for a bad `n` or page token.
+    /// An invalid query parameter: Distribution's code for a wrong `n` or page token.
     PaginationNumberInvalid,
 }
 
@@ -48,7 +48,7 @@ impl Code {
     }
 }
 
-/// An error as it is answered: status, code and a message for people.
+/// An error response: status, code and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct OciError {

@@ -1,10 +1,10 @@
-//! Reading the body of a registry's error (distribution-spec 1.1, "Error Codes").
+//! Reads the body of a registry's error response (distribution-spec 1.1, "Error Codes").
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// Longer codes are cut to this many characters where they are shown.
+/// Number of characters to which codes are cut in messages.
 const SHOWN: usize = 40;
 
 /// `{"errors":[{"code":…,"message":…}, …]}`: one error or more, each with a code.
@@ -17,12 +17,12 @@ pub struct ErrorBody {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatedError {
     pub code: String,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub message: String,
 }
 
 impl ErrorBody {
-    /// `None` when `body` is something else: a web page, other JSON, an entry without a code.
+    /// Parses `body`. `None` if it has another form: a web page, other JSON, an entry without a code.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let errors = body.get("errors")?.as_array()?.iter();
@@ -45,19 +45,18 @@ impl ErrorBody {
         self.errors.iter().all(|error| codes.contains(&error.code.as_str()))
     }
 
-    /// Whether it says that what was asked for is not there, and nothing else. Any code that is not known to say so makes it
-    /// something else.
+    /// Whether all codes say that the requested content does not exist. Any other code makes the answer an error of another kind.
     pub fn states_absence(&self) -> bool {
         self.errors.iter().all(StatedError::states_absence)
     }
 
-    /// The same of a tag: Quay says of one that was deleted or ran out that it expired.
+    /// As [`ErrorBody::states_absence`], for a tag: Quay answers `TAG_EXPIRED` for one that was deleted or has expired.
     pub fn states_absent_tag(&self) -> bool {
         let absent = |error: &StatedError| error.states_absence() || error.code == "TAG_EXPIRED";
         self.errors.iter().all(absent)
     }
 
-    /// Whether it says that this caller may not do this, and nothing else.
+    /// Whether all codes say that the caller is not permitted to do this.
     pub fn states_refusal(&self) -> bool {
         let refused = |error: &StatedError| matches!(error.code.as_str(), "DENIED" | "UNAUTHORIZED");
         self.errors.iter().all(refused)
@@ -82,7 +81,7 @@ impl StatedError {
     }
 }
 
-/// The codes. They are foreign text: what no code holds is shown as `?`.
+/// Prints the codes. They are foreign text, so characters that do not belong in a code are printed as `?`.
 impl fmt::Display for ErrorBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate().take(4) {

@@ -1,4 +1,4 @@
-//! Links: one manifest pointing at another, and the ways in which that was ever written down.
+//! Links: that one manifest refers to another, and every known way to write that down.
 
 use std::fmt;
 
@@ -47,6 +47,7 @@ pub enum LinkSource {
 }
 
 impl LinkSource {
+    /// Every way to write down a link.
     pub const ALL: [Self; 14] = [
         Self::Subject,
         Self::Refers,
@@ -91,19 +92,19 @@ impl fmt::Display for LinkSource {
     }
 }
 
-/// Which thing points at the subject.
+/// What refers to the subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkTarget {
-    /// The manifest that was read.
+    /// The manifest itself in which the link was found.
     This,
-    /// A manifest that it lists. The descriptor is a hint; the manifest itself decides.
+    /// A manifest that this one lists. Its descriptor is only a hint, so the manifest has to be read.
     Manifest(Descriptor),
-    /// Proposal B on a layer or config: the content is a blob, there is no manifest to read.
+    /// A blob: Proposal B's `reference` on a layer or config.
     Blob(Descriptor),
 }
 
 impl LinkTarget {
-    /// Bytes that it takes up beside its own.
+    /// Bytes of memory that it uses besides the enum itself.
     pub fn held(&self) -> usize {
         match self {
             Self::This => 0,

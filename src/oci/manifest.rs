@@ -1,4 +1,4 @@
-//! Manifests of every dialect, read leniently: what is broken in one place hides nothing in another.
+//! Manifests of every dialect. They are read leniently, so that one invalid member does not hide links in others.
 
 use std::collections::BTreeSet;
 
@@ -17,30 +17,41 @@ pub const ANNOTATION_REFERENCE_TYPE: &str = "org.opencontainers.reference.type";
 pub const ANNOTATION_REFERENCE_DIGEST: &str = "org.opencontainers.reference.digest";
 const ANNOTATION_DESCRIPTION: &str = "org.opencontainers.image.description";
 
-/// A manifest as far as links are concerned.
+/// The members of a manifest that matter for links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
+    /// Its media type, without parameters.
     pub media_type: String,
+    /// What it is, by its media type.
     pub kind: ManifestKind,
     /// `artifactType`; for an image manifest without one, its config's media type (OCI 1.1).
     pub artifact_type: Option<String>,
+    /// An image's config.
     pub config: Option<Descriptor>,
+    /// An image's layers.
     pub layers: Vec<Descriptor>,
+    /// The manifests that an index lists.
     pub manifests: Vec<Descriptor>,
-    /// Those of `manifests` that are listed for a platform to run on, and for nothing else.
+    /// The digests in `manifests` that the index lists only as images for a platform.
     pub platforms: BTreeSet<Digest>,
-    /// How many things `manifests` has beside, that are no descriptors: nothing is known of them.
+    /// Number of entries of `manifests` that are not descriptors, about which nothing is known.
     pub odd_entries: usize,
+    /// The blobs of an artifact manifest (Proposal A, ORAS).
     pub blobs: Vec<Descriptor>,
+    /// The objects of a node manifest (Proposal C).
     pub objects: Vec<Descriptor>,
+    /// What it refers to: OCI 1.1, Proposal A, ORAS.
     pub subject: Option<Descriptor>,
+    /// What it refers to: Proposal E's early text.
     pub refers: Option<Descriptor>,
+    /// What it refers to: Proposals B and C.
     pub reference: Option<Descriptor>,
+    /// Its own annotations.
     pub annotations: Annotations,
     description: Option<String>,
 }
 
-/// Why bytes are no manifest.
+/// Why bytes are not a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     #[error("the manifest is not valid JSON: {0}")]
@@ -52,8 +63,11 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Reads `bytes`, which were served (or pushed) with `content_type`; the body's `mediaType` decides where that says
-    /// nothing useful.
+    /// Parses `bytes`, which were served or pushed with `content_type`. If that is no manifest's media type, the `mediaType` in the body
+    /// counts.
+    ///
+    /// # Errors
+    /// If `bytes` are not a JSON object, or neither type is a manifest's.
     pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ManifestError> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
         let Value::Object(object) = value else {
@@ -96,8 +110,7 @@ impl Manifest {
         })
     }
 
-    /// Every link that this manifest, whose digest is `own`, holds (protocols table, "how links are written down").
-    /// A manifest that claims to refer to itself does not.
+    /// Every link that this manifest, whose digest is `own`, contains. A link to itself is ignored.
     pub fn links(&self, own: &Digest) -> Vec<ManifestLink> {
         let mut links = Vec::new();
         for (subject, source) in self.own_subjects() {
@@ -135,9 +148,9 @@ impl Manifest {
         links
     }
 
-    /// What it lists that may point somewhere: indexes and artifacts, and images but those for a platform to run on, and those of which
-    /// it says itself what they refer to (BuildKit's attestations): these are not worth a request. What is no manifest points nowhere:
-    /// a BuildKit cache is an index of layers.
+    /// The listed manifests that may contain links and are therefore worth reading: indexes, artifacts, and images except those for a platform and
+    /// those whose subject this index itself states (BuildKit's attestations). Entries that are not manifests contain no links: a BuildKit
+    /// cache is an index of layers.
     pub fn may_hold_links(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests
             .iter()
@@ -153,7 +166,7 @@ impl Manifest {
             })
     }
 
-    /// The subjects that this manifest names for itself, through any of its fields or its own annotation.
+    /// The subjects of this manifest itself, from any of its fields or its own annotation.
     pub fn own_subjects(&self) -> Vec<(Digest, LinkSource)> {
         let mut subjects = Vec::new();
         if let Some(subject) = &self.subject {
@@ -180,7 +193,7 @@ impl Manifest {
         subjects
     }
 
-    /// The descriptor of what this manifest points at: Proposal C's "reference".
+    /// The descriptor of what this manifest refers to (Proposal C's "reference").
     pub fn parent(&self) -> Option<&Descriptor> {
         self.reference
             .as_ref()
@@ -198,13 +211,13 @@ impl Manifest {
         }
     }
 
-    /// Proposal C's "description": a node's own, otherwise the image annotation, otherwise empty.
+    /// Proposal C's "description": a node's own, otherwise the description annotation of images, otherwise empty.
     pub fn description(&self) -> &str {
         let annotated = || self.annotations.get(ANNOTATION_DESCRIPTION).map(String::as_str);
         self.description.as_deref().or_else(annotated).unwrap_or_default()
     }
 
-    /// The descriptor that a referrers list shows for this manifest (OCI 1.1, "Listing Referrers").
+    /// The descriptor of this manifest for a list of referrers (OCI 1.1, "Listing Referrers").
     pub fn descriptor(&self, own: Digest, size: u64) -> Descriptor {
         Descriptor {
             artifact_type: self.artifact_type.clone(),
@@ -233,7 +246,7 @@ fn target_of(listed: &Descriptor) -> LinkTarget {
     }
 }
 
-/// What an index lists for a platform to run on, and nowhere without one. Each entry comes with whether it is.
+/// The digests that an index lists only as images for a platform. Each entry comes with whether it is one.
 fn platforms(entries: &[(Descriptor, bool)]) -> BTreeSet<Digest> {
     let (running, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, runs)| *runs);
     let others: BTreeSet<&Digest> = others.into_iter().map(|(listed, _)| &listed.digest).collect();

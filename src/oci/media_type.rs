@@ -1,6 +1,8 @@
-//! Media types that the code must tell apart.
+//! The media types that refshim distinguishes.
 
+/// An image index (image-spec).
 pub const OCI_IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// An image manifest (image-spec).
 pub const OCI_IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -13,7 +15,7 @@ pub const OCI_NODE: &str = "application/vnd.oci.node.v1+json";
 /// The two-byte JSON object `{}`, a placeholder config (image-spec 1.1).
 pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// Sent on every manifest read: without the index types Distribution 2.8 and GHCR answer 404 for an index.
+/// The `Accept` header of every manifest request: without the index types, Distribution 2.8 and GHCR answer 404 for an index.
 pub const ACCEPT_MANIFESTS: &str = concat!(
     "application/vnd.oci.image.index.v1+json, ",
     "application/vnd.oci.image.manifest.v1+json, ",
@@ -25,10 +27,12 @@ pub const ACCEPT_MANIFESTS: &str = concat!(
     "*/*;q=0.1"
 );
 
-/// What [`super::Manifest`] is, by its media type.
+/// The kind of a [`super::Manifest`], by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestKind {
+    /// An image manifest, OCI's or Docker's.
     Image,
+    /// An image index, or Docker's manifest list.
     Index,
     /// Proposal A's artifact manifest.
     Artifact,
@@ -39,7 +43,7 @@ pub enum ManifestKind {
 }
 
 impl ManifestKind {
-    /// `None` for a media type that is no manifest's.
+    /// `None` if the media type is not a manifest's.
     pub fn of(media_type: &str) -> Option<Self> {
         match media_type {
             OCI_IMAGE_MANIFEST | DOCKER_MANIFEST => Some(Self::Image),

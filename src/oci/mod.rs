@@ -1,7 +1,7 @@
-//! The language of the field: digests, names, tags, descriptors, manifests, error bodies and tag schemes.
+//! OCI's data types: digests, names, tags, descriptors, manifests, error bodies and tag schemes.
 //!
-//! Pure: no I/O, no clock, no other module of this crate. All knowledge of how a link is *read* lives here
-//! ([`Manifest::links`], [`tag_scheme::parse`]); how links are *found* is `referrers`, how they are *printed* is `render`.
+//! This module uses no I/O, no clock and no other module of this crate. It knows how to *read* links ([`Manifest::links`],
+//! [`tag_scheme::parse`]); `referrers` *searches* a registry for them, and `render` *prints* them.
 
 pub mod descriptor;
 pub mod digest;

@@ -20,17 +20,21 @@ pub struct RepositoryName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(Arc<str>);
 
-/// What a manifest is asked by.
+/// How a request names a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
+    /// By a tag.
     Tag(Tag),
+    /// By its digest.
     Digest(Digest),
 }
 
+/// The text that is not a repository name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{}' is not a repository name", .0.escape_debug())]
 pub struct InvalidName(pub String);
 
+/// The text that is not a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{}' is not a tag", .0.escape_debug())]
 pub struct InvalidTag(pub String);
@@ -50,6 +54,10 @@ fn is_component(text: &str) -> bool {
 }
 
 impl RepositoryName {
+    /// Parses a repository name.
+    ///
+    /// # Errors
+    /// If it does not match the grammar or is longer than 255 characters.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         if text.len() <= MAX_NAME && text.split('/').all(is_component) {
             Ok(Self(text.into()))
@@ -58,12 +66,13 @@ impl RepositoryName {
         }
     }
 
+    /// The text of the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether a tag may hold the byte, from its second on (distribution-spec, "Pulling manifests").
+/// Whether a tag may contain the byte after its first character (distribution-spec, "Pulling manifests").
 pub(super) fn may_be_in_a_tag(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
@@ -76,6 +85,10 @@ impl From<&RepositoryName> for Arc<str> {
 }
 
 impl Tag {
+    /// Parses a tag.
+    ///
+    /// # Errors
+    /// If it does not match the grammar.
     pub fn parse(text: &str) -> Result<Self, InvalidTag> {
         let mut bytes = text.bytes();
         let well_formed = text.len() <= MAX_TAG
@@ -88,13 +101,14 @@ impl Tag {
         }
     }
 
+    /// The text of the tag.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Reference {
-    /// A digest when it holds a colon, otherwise a tag. `None` when it is neither.
+    /// Parses a digest if the text contains a colon, otherwise a tag. `None` if it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         if text.contains(':') {
             Digest::parse(text).ok().map(Self::Digest)
@@ -103,6 +117,7 @@ impl Reference {
         }
     }
 
+    /// The text of the tag or digest.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Tag(tag) => tag.as_str(),

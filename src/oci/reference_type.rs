@@ -1,14 +1,14 @@
-//! The short `<type>` of a Proposal D tag.
+//! The short `<type>` at the end of a Proposal D tag.
 
 use super::descriptor::Annotations;
 use super::manifest::{ANNOTATION_REFERENCE_TYPE, Manifest};
 
-/// What a tag leaves to a type beside a sha256 subject; a type that its author chose may fill it.
+/// Longest type, in characters: what remains of a tag's 128 besides a sha256 subject. For types from the author's annotation.
 const MAX_STATED: usize = 39;
-/// Types that refshim derives stay well below.
+/// Longest type that refshim derives from an artifact type, in characters.
 const MAX_DERIVED: usize = 24;
 
-/// Artifact types (or a telling part of one) and the type that people know them by. First match counts.
+/// Artifact types (or a characteristic part of one) and their usual short names. The first match counts.
 const WELL_KNOWN: [(&str, &str); 13] = [
     ("dev.cosign.artifact.sbom", "sbom"),
     ("dev.cosign.artifact.att", "att"),
@@ -25,11 +25,11 @@ const WELL_KNOWN: [(&str, &str); 13] = [
     ("docker.attestation", "att"),
 ];
 
-/// Type for a sigstore bundle whose annotation says that it holds an attestation rather than a plain signature.
+/// The annotation of a sigstore bundle that says whether it contains an attestation or a plain signature.
 const ANNOTATION_BUNDLE_CONTENT: &str = "dev.sigstore.bundle.content";
 
-/// The `<type>` to tag `manifest` with: what its annotation says, the well-known short name of its artifact type, or one
-/// derived from it. Always fit for a tag, never empty.
+/// The `<type>` for a tag on `manifest`: the one in its annotation, the usual short name of its artifact type, or one derived from
+/// that. It is valid in a tag and never empty.
 pub fn reference_type_of(manifest: &Manifest) -> String {
     of(
         manifest.artifact_type.as_deref().unwrap_or_default(),
@@ -37,7 +37,7 @@ pub fn reference_type_of(manifest: &Manifest) -> String {
     )
 }
 
-/// The same of what describes a manifest.
+/// As [`reference_type_of`], from a manifest's artifact type and annotations.
 pub fn of(artifact_type: &str, annotations: &Annotations) -> String {
     if let Some(stated) = annotations
         .get(ANNOTATION_REFERENCE_TYPE)
@@ -68,7 +68,7 @@ fn telling_part(artifact_type: &str) -> &str {
     }
 }
 
-/// What a tag may hold, cut to `length`; `None` when nothing is left or it would read as an envelope's.
+/// `text` without characters that a tag may not contain, cut to `length`. `None` if nothing is left, or if it is the type of envelopes.
 fn tag_safe(text: &str, length: usize) -> Option<String> {
     let mapped: String = text
         .chars()

@@ -1,4 +1,4 @@
-//! The one list that every dialect prints.
+//! The list of referrers that every API prints.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
@@ -11,17 +11,17 @@ use super::descriptor::Descriptor;
 use super::digest::Digest;
 use super::link::LinkSource;
 
-/// One referrer of a subject, as found and verified.
+/// One referrer of a subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Referrer {
     /// Built from the manifest's own bytes: size, digest, media type, artifact type, annotations.
     pub descriptor: Descriptor,
-    /// Nanoseconds since 1970 of its creation annotation.
+    /// Its creation date, from its annotations, in nanoseconds since 1970.
     pub created: Option<i128>,
     /// Every way in which the link was found.
     #[serde(rename = "dialects")]
     pub sources: BTreeSet<LinkSource>,
-    /// The objects of a node manifest (Proposal C lists these in the node's place).
+    /// The objects of a node manifest, which Proposal C lists in the node's place.
     pub objects: Option<Vec<Descriptor>>,
 }
 
@@ -31,7 +31,7 @@ impl Referrer {
         self.position().cmp(&other.position())
     }
 
-    /// The sort key; also what a page token remembers, so that pages hold still while the list changes.
+    /// The sort key. Page tokens contain it, so that pages stay consistent while the list changes.
     pub fn position(&self) -> Position {
         Position {
             undated: self.created.is_none(),
@@ -41,7 +41,7 @@ impl Referrer {
     }
 }
 
-/// Where an entry stands in every list that could hold it.
+/// The position of an entry in any list that contains it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub undated: bool,
@@ -52,13 +52,17 @@ pub struct Position {
 /// All referrers of one subject: one entry per digest, in [`Referrer::order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferrerList {
+    /// What all entries refer to.
     pub subject: Digest,
+    /// The entries, sorted.
     pub referrers: Vec<Referrer>,
+    /// The list as OCI 1.1 prints it, once it was asked for.
     #[serde(skip)]
     pub printed: Printed,
 }
 
 impl ReferrerList {
+    /// A list of `referrers`, which are sorted and have different digests.
     pub fn new(subject: Digest, referrers: Vec<Referrer>) -> Self {
         Self {
             subject,
@@ -68,13 +72,13 @@ impl ReferrerList {
     }
 }
 
-/// A list as the dialect that is asked most prints it: made once, because it is the same for every caller. It says nothing
-/// that the list does not, so it takes no part in comparisons.
+/// The list as OCI 1.1 prints it, made once because it is the same for every caller. It follows from the list, so two of these are
+/// always equal.
 #[derive(Clone, Debug, Default)]
 pub struct Printed(OnceLock<(Bytes, Digest)>);
 
 impl Printed {
-    /// What `print` made when it was first called, and its digest.
+    /// The result of the first call of `print`, and its digest.
     pub fn once(&self, print: impl FnOnce() -> Bytes) -> &(Bytes, Digest) {
         self.0.get_or_init(|| {
             let body = print();

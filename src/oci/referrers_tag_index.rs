@@ -1,4 +1,4 @@
-//! The image index behind an OCI 1.1 referrers tag, as JSON: what other writers put there is kept as it is.
+//! The image index behind an OCI 1.1 referrers tag, kept as JSON so that members and entries of other writers stay unchanged.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -29,7 +29,7 @@ impl Default for ReferrersTagIndex {
 }
 
 impl ReferrersTagIndex {
-    /// `None` when the bytes are no index.
+    /// `None` if the bytes are not an index.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         Self::from_members(serde_json::from_slice(bytes).ok()?)
     }
@@ -43,10 +43,10 @@ impl ReferrersTagIndex {
         Some(Self { members, manifests })
     }
 
-    /// The list of referrers behind the referrers tag of `subject`, if it is one: an OCI image index that says nothing about itself
-    /// and lists manifests that are not for a platform to run on (distribution-spec 1.1, "Referrers Tag Schema"). `None` for
-    /// everything else, which is somebody's own and must be neither read as a list nor overwritten: the subject itself (`cosign copy`
-    /// and GitLab put it there), an image for several platforms, an artifact, a build cache, or anything that is not known here.
+    /// The list of referrers behind the referrers tag of `subject`: an OCI image index without members of its own (but
+    /// annotations), whose entries are not images for a platform (distribution-spec 1.1, "Referrers Tag Schema"). `None` for anything else: the
+    /// subject itself (which `cosign copy` and GitLab put there), a multi-platform image, an artifact, a build cache, or something unknown.
+    /// That belongs to somebody else, and must be neither read as a list nor overwritten.
     pub fn of_tag(subject: &SubjectKey, media_type: &str, bytes: &[u8]) -> Option<Self> {
         let members: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
         let manifest = Manifest::from_members(&members, media_type).ok()?;
@@ -54,8 +54,8 @@ impl ReferrersTagIndex {
         (index.is_list(subject, &manifest) && !subject.names(bytes)).then_some(index)
     }
 
-    /// What a client writes under the referrers tag of `subject`, if it is an image index, whatever it lists. An entry that is not
-    /// understood must not cost those that others wrote. `manifest` and `members` are what `bytes` hold.
+    /// The index that a client pushes to the referrers tag of `subject`, whatever it lists: one entry that refshim does not understand must not
+    /// make it drop those of others. `manifest` and `members` are the parsed `bytes`. `None` if it is not an image index.
     pub fn of_client(
         subject: &SubjectKey,
         manifest: &Manifest,
@@ -75,7 +75,7 @@ impl ReferrersTagIndex {
             && self.manifests.iter().all(|entry| is_referrer(entry, subject))
     }
 
-    /// Whether it has no members but those of every list of referrers.
+    /// Whether it has no other members than lists of referrers have.
     fn says_nothing_of_itself(&self) -> bool {
         let is_one_of_a_list = |(member, value): (&String, &Value)| match member.as_str() {
             "schemaVersion" => *value == 2,
@@ -104,7 +104,7 @@ impl ReferrersTagIndex {
         texts.filter_map(|text| Digest::parse(text).ok()).collect()
     }
 
-    /// Puts the descriptor in, in the place of one with the same digest.
+    /// Adds the descriptor, or replaces the one with the same digest.
     pub fn add(&mut self, descriptor: &Descriptor) {
         let mut same = self
             .manifests
@@ -116,7 +116,7 @@ impl ReferrersTagIndex {
         }
     }
 
-    /// Whether an entry is for a platform to run on: then the index is an image and no list of referrers.
+    /// Whether an entry is for a platform to run on, which makes the index a multi-platform image and not a list of referrers.
     pub fn is_image(&self) -> bool {
         let systems = self
             .manifests
@@ -129,7 +129,7 @@ impl ReferrersTagIndex {
         self.manifests.retain(|entry| digest_of(entry) != Some(digest.as_str()));
     }
 
-    /// Takes over the entries of `other` that are not here yet, but for those that are `gone`.
+    /// Adds the entries of `other` that are missing here, except those in `gone`.
     pub fn take_over(&mut self, other: &Self, gone: &[Digest]) {
         for entry in &other.manifests {
             let digest = digest_of(entry).and_then(|text| Digest::parse(text).ok());

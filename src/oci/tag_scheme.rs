@@ -1,4 +1,4 @@
-//! Tags that say what they point at: Proposal D, cosign, the OCI 1.1 referrers tag.
+//! Link tags, whose name says what they link: Proposal D, cosign, the OCI 1.1 referrers tag.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ const REF_LENGTH: usize = 64;
 const ALGORITHM_LENGTH: usize = 32;
 /// `<hash>` is at most this many characters (Proposal D).
 pub const HASH_LENGTH: usize = 16;
-/// The `<type>` of the tag under which an envelope keeps a manifest that the upstream refuses.
+/// The `<type>` in an envelope's tag.
 pub const ENVELOPE_KIND: &str = "envelope";
 
-/// `<alg>-<ref>`, all that a tag says of its subject. Not a [`Digest`]: sha512 cannot be recovered from it.
+/// `<alg>-<ref>`, by which a tag names its subject. It is not a [`Digest`], because a sha512 is cut to its first 64 digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectKey(String);
 
-/// A tag that links.
+/// The parts of a link tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkTag {
     pub subject: SubjectKey,
@@ -29,7 +29,12 @@ pub struct LinkTag {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkTagKind {
     /// `<alg>-<ref>.<hash>.<type>`
-    ProposalD { hash: String, kind: String },
+    ProposalD {
+        /// The beginning of the referrer's own digest.
+        hash: String,
+        /// The short type.
+        kind: String,
+    },
     /// `<alg>-<hex>.sig`, `.att`, `.sbom`
     Cosign(CosignKind),
     /// `<alg>-<ref>`
@@ -47,7 +52,7 @@ pub enum CosignKind {
 impl CosignKind {
     const ALL: [Self; 3] = [Self::Signature, Self::Attestation, Self::Sbom];
 
-    /// Reads a suffix (`sig`), which is also the `<type>` that such an entry has in a Proposal D tag.
+    /// Parses a suffix such as `sig`, which is also the `<type>` of such an artifact's Proposal D tag.
     pub fn parse(suffix: &str) -> Option<Self> {
         match suffix {
             "sig" => Some(Self::Signature),
@@ -57,12 +62,12 @@ impl CosignKind {
         }
     }
 
-    /// What an entry that is listed with `artifact_type` is.
+    /// The kind of an entry with this artifact type.
     pub fn of_artifact_type(artifact_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.artifact_type() == artifact_type)
     }
 
-    /// The artifact type that such an entry is listed with: its config claims to be a runnable image's.
+    /// The artifact type under which such an artifact is listed, because its own config has the media type of a runnable image.
     pub fn artifact_type(self) -> &'static str {
         match self {
             Self::Signature => "application/vnd.dev.cosign.artifact.sig.v1+json",
@@ -73,7 +78,7 @@ impl CosignKind {
 }
 
 impl SubjectKey {
-    /// The key of a digest: algorithm cut to 32, encoded part cut to 64, what a tag may not hold replaced by `-`.
+    /// The key of a digest: the algorithm cut to 32 characters, the encoded part to 64, and characters that a tag may not contain replaced by `-`.
     pub fn of(digest: &Digest) -> Self {
         let cut = |text: &str, length: usize| -> String {
             let tag_safe = |c: char| {
@@ -89,27 +94,28 @@ impl SubjectKey {
         Self(format!("{algorithm}-{}", cut(digest.encoded(), REF_LENGTH)))
     }
 
+    /// The text, `<alg>-<ref>`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The digest itself, where none of it was cut off.
+    /// The digest, if the key contains all of it.
     pub fn digest(&self) -> Option<Digest> {
         let (algorithm, encoded) = self.0.split_once('-')?;
         hex_length(algorithm).filter(|length| *length <= REF_LENGTH)?;
         Digest::parse(&format!("{algorithm}:{encoded}")).ok()
     }
 
-    /// Whether `bytes` are the subject itself.
+    /// Whether `bytes` are the content of the subject.
     pub fn names(&self, bytes: &[u8]) -> bool {
         let algorithm = self.0.split_once('-').map(|(algorithm, _)| algorithm);
         let digest = algorithm.and_then(|algorithm| Digest::of(algorithm, bytes));
         digest.is_some_and(|digest| Self::of(&digest) == *self)
     }
 
-    /// A name that sorts just before every tag of this subject: asked as `last`, a listing starts at them.
+    /// A name that sorts just before all link tags of this subject: a listing with it as `last` starts at them.
     pub fn seek_before(&self) -> &str {
-        // A key is made of ASCII only and never empty, whichever way it was made.
+        // Every key is non-empty ASCII.
         &self.0[..self.0.len() - 1]
     }
 }
@@ -126,7 +132,7 @@ impl fmt::Debug for SubjectKey {
     }
 }
 
-/// Reads a tag. `None` for an ordinary one, also for those that merely start like a link.
+/// Parses a tag. `None` for ordinary tags, also those that only begin like a link tag.
 pub fn parse(tag: &str) -> Option<LinkTag> {
     if tag.len() > MAX_TAG {
         return None;
@@ -137,7 +143,7 @@ pub fn parse(tag: &str) -> Option<LinkTag> {
     };
     let (algorithm, reference) = head.split_once('-')?;
     let full = hex_length(algorithm)?;
-    // Writers cut long digests to 64; some do not.
+    // Most writers cut long digests to 64 characters, some do not.
     let well_formed = (REF_LENGTH..=full).contains(&reference.len()) && is_lower_hex(reference);
     if !well_formed {
         return None;
@@ -148,7 +154,7 @@ pub fn parse(tag: &str) -> Option<LinkTag> {
     })
 }
 
-/// Reads a tag of the subject `key`, also where its algorithm is none that [`parse`] can tell from an ordinary tag's name.
+/// Parses a tag of the subject `key`. Works also for algorithms that [`parse`] does not know and therefore takes for part of an ordinary tag.
 pub fn parse_of(key: &SubjectKey, tag: &str) -> Option<LinkTag> {
     if let Some(link) = parse(tag) {
         return (link.subject == *key).then_some(link);
@@ -163,7 +169,7 @@ pub fn parse_of(key: &SubjectKey, tag: &str) -> Option<LinkTag> {
     })
 }
 
-/// What stands behind the first dot, if there is one, tells the scheme.
+/// Determines the scheme from the text after the first dot, if there is one.
 fn kind_of(rest: Option<&str>) -> Option<LinkTagKind> {
     match rest {
         None => Some(LinkTagKind::Referrers),
@@ -185,7 +191,7 @@ fn proposal_d(hash: &str, kind: &str) -> Option<LinkTagKind> {
     })
 }
 
-/// `<alg>-<ref>.<first 16 of own hash>.<type>`; the type is made to fit.
+/// `<alg>-<ref>.<first 16 digits of the own hash>.<type>`; the type is cut to fit.
 pub fn proposal_d_tag(subject: &Digest, own: &Digest, kind: &str) -> Option<Tag> {
     let hash: String = own.encoded().chars().take(HASH_LENGTH).collect();
     let mut text = format!("{}.{hash}.", SubjectKey::of(subject));
@@ -194,7 +200,7 @@ pub fn proposal_d_tag(subject: &Digest, own: &Digest, kind: &str) -> Option<Tag>
     Tag::parse(&text).ok()
 }
 
-/// Whether both are Proposal D tags of the same subject and the same whole hash: types are names only.
+/// Whether both are Proposal D tags with the same subject and hash; the type does not matter.
 pub fn is_same_link(one: &Tag, other: &Tag) -> bool {
     let whole = |tag: &Tag| match parse(tag.as_str())? {
         LinkTag {
@@ -211,7 +217,7 @@ pub fn referrers_tag(subject: &Digest) -> Option<Tag> {
     Tag::parse(SubjectKey::of(subject).as_str()).ok()
 }
 
-/// The tag under which the envelope of the manifest `own` is kept: computable from the digest that a client asks for.
+/// The tag of the envelope that stores the manifest `own`. It can be computed from the digest that a client asks for.
 pub fn envelope_tag(own: &Digest) -> Option<Tag> {
     proposal_d_tag(own, own, ENVELOPE_KIND)
 }

@@ -5,7 +5,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::descriptor::Annotations;
 
-/// Where a creation date may stand: Proposal A's two spellings, ORAS, images.
+/// The annotations that may hold a creation date: Proposal A's two spellings, ORAS, images.
 const CREATED: [&str; 4] = [
     "org.opencontainers.artifact.created",
     "org.oci.artifact.created",
@@ -13,7 +13,7 @@ const CREATED: [&str; 4] = [
     "org.opencontainers.image.created",
 ];
 
-/// Nanoseconds since 1970 of the first readable creation annotation.
+/// The date in the first valid creation annotation, in nanoseconds since 1970.
 pub fn created(annotations: &Annotations) -> Option<i128> {
     CREATED.iter().find_map(|key| {
         OffsetDateTime::parse(annotations.get(*key)?, &Rfc3339)
@@ -22,7 +22,7 @@ pub fn created(annotations: &Annotations) -> Option<i128> {
     })
 }
 
-/// RFC 3339 text of `nanoseconds` since 1970. `None` outside the years 0 to 9999.
+/// Formats `nanoseconds` since 1970 as RFC 3339. `None` outside the years 0 to 9999.
 pub fn to_rfc3339(nanoseconds: i128) -> Option<String> {
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
         .ok()?

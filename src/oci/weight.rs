@@ -1,7 +1,7 @@
-//! What values take up in memory, allocator and tree nodes included: a cache that counts text alone holds a multiple of its bound.
+//! The memory that values use, including the overhead of the allocator and of tree nodes: a cache that counted only the text would use a
+//! multiple of its limit.
 
-/// Bytes that an allocation of `bytes` takes: the allocator adds a word and rounds up to 16 (glibc's malloc; others differ by
-/// little).
+/// Bytes that an allocation of `bytes` uses: glibc's malloc adds a word and rounds up to 16; other allocators differ little.
 pub fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
@@ -9,13 +9,13 @@ pub fn allocated(bytes: usize) -> usize {
     }
 }
 
-/// Of an `Arc<str>`, which counts its holders beside the text.
+/// Bytes of an `Arc<str>`: the text and two reference counts.
 pub fn shared_text(text: &str) -> usize {
     allocated(text.len() + 16)
 }
 
-/// Of the nodes of a tree of `count` entries of `entry` bytes each: up to eleven share a node, of which a tree that grew in order
-/// fills half.
+/// Bytes of the nodes of a B-tree with `count` entries of `entry` bytes each. A node has room for eleven entries; if they were inserted in
+/// order, half of the room is unused.
 pub fn tree(count: usize, entry: usize) -> usize {
     let nodes = match count {
         0 => 0,
@@ -25,7 +25,7 @@ pub fn tree(count: usize, entry: usize) -> usize {
     nodes * allocated(11 * entry + 16)
 }
 
-/// Of a hash table that has room for `capacity` entries: it is never fuller than seven eighths, and has a byte beside each place.
+/// Bytes of a hash table with room for `capacity` entries: at most seven eighths of its slots are used, and each slot needs one more byte.
 pub fn table(capacity: usize, entry: usize) -> usize {
     allocated(capacity * 8 / 7 * (entry + 1))
 }

@@ -45,6 +45,7 @@ impl ServedHeaders {
         }
     }
 
+    /// The headers themselves.
     pub fn as_map(&self) -> &HeaderMap {
         &self.headers
     }
@@ -113,10 +114,13 @@ pub enum Given {
 /// A manifest in memory.
 #[derive(Clone, Debug)]
 pub struct RememberedManifest {
+    /// The manifest.
     pub manifest: Arc<RawManifest>,
+    /// The headers with which the registry served it.
     pub headers: ServedHeaders,
     /// When the registry last gave it by its digest, as time since 1970.
     pub given: Option<Duration>,
+    /// Whether it was read from an envelope.
     pub is_sealed: bool,
 }
 

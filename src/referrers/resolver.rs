@@ -58,6 +58,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
+    /// A resolver for one registry.
     pub fn new(
         upstream: Arc<Upstream>,
         cache: Arc<Cache>,
@@ -94,10 +95,12 @@ impl Resolver {
         }
     }
 
+    /// The registry.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 
+    /// What it counted since start-up.
     pub fn counts(&self) -> &ResolveCounts {
         &self.manifests.counts
     }

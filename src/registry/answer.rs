@@ -9,6 +9,7 @@ use crate::oci::{Descriptor, Digest, ErrorBody};
 /// An upstream's answer to a question that has one.
 #[derive(Clone, Debug)]
 pub enum Answer<T> {
+    /// What was asked for.
     Found(T),
     /// A 404 that says so in the registry's own words ([`ErrorBody::states_absence`]). Any other 404 (a load balancer's, a web
     /// page, another code) is an [`super::UpstreamError`]: it says nothing about the registry's content.
@@ -56,9 +57,11 @@ impl Refusal {
 /// A manifest as it was served; its bytes were checked against the digest that it was asked by, where that was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawManifest {
+    /// The digest of `bytes`.
     pub digest: Digest,
     /// `Content-Type` without parameters.
     pub media_type: String,
+    /// The manifest's exact bytes.
     pub bytes: Bytes,
 }
 
@@ -74,6 +77,7 @@ pub struct ManifestHead {
 /// What a HEAD alone says of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadOutcome {
+    /// The manifest exists.
     Found(ManifestHead),
     /// A 404. It has no body that states what is absent, so no absence may be concluded from it.
     NotFound,

@@ -46,6 +46,7 @@ impl Caller {
         }
     }
 
+    /// A caller with these credentials.
     pub fn with(authorization: Option<HeaderValue>) -> Self {
         let authorization = authorization.map(|mut value| {
             value.set_sensitive(true);
@@ -93,14 +94,17 @@ impl Caller {
         }
     }
 
+    /// Whether this is the account that lists tags for callers ([`Caller::listing_account`]).
     pub fn is_listing_account(&self) -> bool {
         self.lists_for_others
     }
 
+    /// Whether requests are part of a search ([`Caller::searching`]).
     pub fn searches(&self) -> bool {
         self.searches
     }
 
+    /// The caller's `Authorization` header.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }

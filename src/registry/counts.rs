@@ -9,13 +9,21 @@ label! {
     pub enum RequestKind: "kind" {
         /// A caller's request that is passed through.
         Forward = "forward",
+        /// A manifest (GET).
         Manifest = "manifest",
+        /// A manifest (HEAD).
         ManifestHead = "manifest_head",
+        /// A page of a tag listing.
         Tags = "tags",
+        /// The registry's own referrers API.
         Referrers = "referrers",
+        /// A blob.
         Blob = "blob",
+        /// A manifest that refshim pushes.
         ManifestWrite = "manifest_write",
+        /// A blob that refshim pushes or deletes.
         BlobWrite = "blob_write",
+        /// A manifest or tag that refshim deletes.
         Delete = "delete",
         /// Challenges and tokens, where refshim has credentials of its own.
         Token = "token",

@@ -7,10 +7,13 @@ use crate::auth::AuthProblem;
 /// What went wrong between refshim and the upstream.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpstreamError {
+    /// There is no connection.
     #[error("the registry cannot be reached: {0}")]
     Connect(String),
+    /// There was no answer in time; of what.
     #[error("the registry did not answer in time ({0})")]
     Timeout(&'static str),
+    /// The connection broke.
     #[error("the connection to the registry broke: {0}")]
     Broken(String),
     /// The caller's doing: what it sends ends too soon, or in framing that nobody can read (RFC 9112, section 7.1).
@@ -19,6 +22,7 @@ pub enum UpstreamError {
     /// 429 or 503 that outlasted the retries.
     #[error("the registry is overloaded or limits requests (HTTP {status})")]
     Limited {
+        /// The registry's status.
         status: http::StatusCode,
         /// Seconds, from `Retry-After` or the message.
         retry_after: Option<u64>,
@@ -92,10 +96,28 @@ pub(super) const CONNECTING: &str = "connecting";
 /// Why an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    /// The URL is not one of a registry.
     #[error("upstream '{name}': the URL '{url}' needs a scheme http or https and a host")]
-    Url { name: String, url: String },
+    Url {
+        /// The upstream's name.
+        name: String,
+        /// The URL, as configured.
+        url: String,
+    },
+    /// The certificate authorities cannot be read.
     #[error("upstream '{name}': certificate authorities cannot be read: {reason}")]
-    Authorities { name: String, reason: String },
+    Authorities {
+        /// The upstream's name.
+        name: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The TLS settings cannot be used.
     #[error("upstream '{name}': TLS cannot be set up: {reason}")]
-    Tls { name: String, reason: String },
+    Tls {
+        /// The upstream's name.
+        name: String,
+        /// What is wrong with them.
+        reason: String,
+    },
 }

@@ -210,10 +210,12 @@ impl Upstream {
         })
     }
 
+    /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Its URL.
     pub fn url(&self) -> &Url {
         &self.url
     }

@@ -16,10 +16,12 @@ pub struct TagNames {
 }
 
 impl TagNames {
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -30,6 +32,7 @@ impl TagNames {
         &self.text[start..self.ends[index] as usize]
     }
 
+    /// The names, sorted.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.len()).map(|index| self.get(index))
     }
@@ -48,6 +51,7 @@ impl TagNames {
         low
     }
 
+    /// Whether `name` is among them.
     pub fn contains(&self, name: &str) -> bool {
         let index = self.lower_bound(name);
         index < self.len() && self.get(index) == name

@@ -30,6 +30,7 @@ impl Filter {
         self.0.iter().map(String::as_str)
     }
 
+    /// Whether the filter lets `referrer` through.
     pub fn matches(&self, referrer: &Referrer) -> bool {
         self.is_empty()
             || referrer

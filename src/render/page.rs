@@ -33,9 +33,13 @@ const FIXED: usize = 1 + 1 + 16;
 /// Which list a token belongs to. Tokens of one are refused by the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagedApi {
+    /// OCI 1.1.
     Oci11,
+    /// Proposal A.
     ProposalA,
+    /// ORAS.
     Oras,
+    /// ORAS, older path.
     OrasV1,
 }
 
@@ -51,6 +55,7 @@ pub struct Window<'a> {
 /// A printed answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedPage {
+    /// The response's body.
     pub body: Bytes,
     /// The token of the page that follows; `None` on the last one.
     pub next: Option<String>,

@@ -11,8 +11,10 @@ pub struct Query(Vec<(String, String)>);
 /// A parameter that cannot be read; a client error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
+    /// `n` is no positive number.
     #[error("n={0:?} is not a positive number of entries")]
     InvalidN(String),
+    /// `nextToken` was issued for another question, or by nobody.
     #[error("nextToken is not one that was issued for this question; start again without it")]
     InvalidToken,
 }

@@ -29,6 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// The limits on what callers may use.
     pub callers: LimitsConfig,
     /// How long a connection without new requests may transfer next to nothing.
     pub stillness: Duration,
@@ -52,6 +53,7 @@ impl Limits {
 
 /// A listening socket with its TLS settings.
 pub struct Listener {
+    /// The socket.
     pub tcp: TcpListener,
     /// `None` without TLS.
     pub tls: Option<Arc<Acceptor>>,

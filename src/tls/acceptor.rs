@@ -24,6 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Whether callers must present a client certificate, if the listener has authorities to check one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
+    /// Callers without certificate are refused.
     NeedCertificate,
     /// Callers without certificate are let in, and authenticate in another way.
     MayHaveCertificate,
@@ -32,6 +33,7 @@ pub enum ClientAuth {
 /// The protocols to offer by ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocols {
+    /// HTTP/1.1 only.
     Http1,
     /// HTTP/2 with clients that support it, otherwise HTTP/1.1.
     Http1And2,

@@ -11,8 +11,15 @@ use std::path::{Path, PathBuf};
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// A file cannot be used.
     #[error("{}: {reason}", file.display())]
-    File { file: PathBuf, reason: String },
+    File {
+        /// Its path.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The settings cannot be used together.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
 }

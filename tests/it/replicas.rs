@@ -36,7 +36,7 @@ async fn pair(upstream: &str, url: &str) -> (Refshim, Refshim) {
 async fn connected(replica: &Refshim, times: usize) {
     eventually("connected to redis", async || {
         let output = replica.output();
-        (output.matches("the shared cache is there").count() >= times).then_some(())
+        (output.matches("connected to the shared cache").count() >= times).then_some(())
     })
     .await;
 }

@@ -307,7 +307,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
     let (one, other) = tokio::join!(replica(), replica());
     for replica in [&one, &other] {
         eventually("connected to redis", async || {
-            replica.output().contains("the shared cache is there").then_some(())
+            replica.output().contains("connected to the shared cache").then_some(())
         })
         .await;
     }

@@ -1,7 +1,7 @@
-//! Connecting: one connection for commands, and one for the events of other replicas' writes.
+//! Connects to Redis: one connection for commands, and one for events about other replicas' writes.
 //!
-//! Not one for both: events that arrive amidst the reply to a transaction have shifted all later replies by one (seen with
-//! Redis 7.0 and RESP3), and an epoch that belongs to an earlier question is a wrong answer.
+//! They are separate because events that arrive in the middle of a transaction's reply have shifted all later replies by one (seen with
+//! Redis 7.0 and RESP3), so that a question got the epoch of an earlier one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::connection_task::ConnectionLost;
 use super::layout::Layout;
 use super::{RedisError, RedisOptions};
 
-/// Commands that wait to be sent.
+/// Number of commands that may wait to be sent.
 const QUEUE: usize = 1024;
 
 pub(super) struct RedisConnector {
@@ -25,7 +25,7 @@ pub(super) struct RedisConnector {
     pub patience: Duration,
 }
 
-/// Why there is no connection. Never holds a password.
+/// Why there is no connection. Never contains a password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("{0}")]
@@ -34,21 +34,21 @@ pub(super) enum ConnectError {
     Slow,
     #[error("the password file cannot be read: {0}")]
     Password(std::io::Error),
-    #[error("it is a replica: refshim needs the primary")]
+    #[error("it is a read replica: connect refshim to the primary")]
     Replica,
     #[error("it is still loading its data")]
     Loading,
-    #[error("it does not tell its run_id (INFO): a restart that loses writes could not be noticed")]
+    #[error("its INFO has no run_id, without which refshim cannot notice a restart that lost writes")]
     NoRunId,
     #[error(transparent)]
     Gone(#[from] ConnectionLost),
 }
 
-/// Connections, and the run of the server that they lead to.
+/// Both connections, and the `run_id` of the server.
 pub(super) struct OpenConnections {
     pub connection: MultiplexedConnection,
     pub run: Arc<str>,
-    /// Ends with its connection.
+    /// Ends when its connection does.
     pub events: PubSubStream,
 }
 
@@ -89,7 +89,7 @@ impl RedisConnector {
         }
     }
 
-    /// Connects, makes sure that this is a server that can be used, and listens to the other replicas.
+    /// Connects, checks that the server can be used, and subscribes to other replicas' writes.
     pub async fn connect(&self, layout: &Layout) -> Result<OpenConnections, ConnectError> {
         let client = self.client(self.login().await?).map_err(|error| unusable(&error))?;
         let config = AsyncConnectionConfig::new()
@@ -101,7 +101,7 @@ impl RedisConnector {
         patient.set_response_timeout(self.patience);
         let info: String = cmd("INFO").query_async(&mut patient).await?;
         let run = usable(&info)?;
-        // Shows whether it takes writes, which one that cannot save its data does not.
+        // A write test: a server that cannot save its data refuses writes.
         cmd("DEL").arg(layout.probe()).query_async::<()>(&mut patient).await?;
 
         let events = tokio::time::timeout(self.patience, async {
@@ -116,7 +116,7 @@ impl RedisConnector {
         })
     }
 
-    /// Reads the password file every time: it may have been changed.
+    /// Reads the password file for each connection, because it may have changed.
     async fn login(&self) -> Result<ConnectionInfo, ConnectError> {
         let info = self.info.clone();
         let Some(file) = &self.password_file else {
@@ -128,12 +128,15 @@ impl RedisConnector {
     }
 }
 
-/// The client was made once already with the same settings, all but the password.
+/// Cannot fail, because the client was built before with the same settings except the password.
 fn unusable(error: &RedisError) -> ConnectError {
     ConnectError::Password(std::io::Error::other(error.to_string()))
 }
 
-/// The name of the server's run, when it is one that can be used.
+/// The server's `run_id`.
+///
+/// # Errors
+/// If the server cannot be used.
 fn usable(info: &str) -> Result<Arc<str>, ConnectError> {
     let field = |name: &str| {
         let mut lines = info.lines();

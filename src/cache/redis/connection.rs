@@ -1,7 +1,7 @@
-//! The connection as every request sees it: there, or not there at all.
+//! The connection that all requests share. It is either open or closed.
 //!
-//! The first failure closes it, and until [`super::ConnectionTask`] has opened another one nobody waits for Redis. What was learned
-//! before a gap is unverified afterwards: other replicas' writes may have been missed.
+//! The first failure closes it, and nobody waits for Redis until [`super::ConnectionTask`] has opened another one. Values from before such a
+//! gap are unverified afterwards, because this process may have missed writes of other replicas.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 
 use crate::cache::clock::Clock;
 
-/// How long nothing is stored after Redis refused to.
+/// How long refshim stores nothing after Redis refused to.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
 pub(super) struct RedisConnection {
     live: RwLock<Option<LiveConnection>>,
     broken: Notify,
     clock: Clock,
-    /// Milliseconds since 1970; zero while there was no gap.
+    /// End of the last gap, in milliseconds since 1970; zero if there was none.
     unverified_before: AtomicU64,
     /// Milliseconds since 1970 up to which nothing is stored.
     full_until: AtomicU64,
@@ -35,11 +35,11 @@ pub(super) struct RedisConnection {
 #[derive(Clone)]
 pub(super) struct LiveConnection {
     connection: MultiplexedConnection,
-    /// For what is worth waiting for.
+    /// Longer, for commands that are worth waiting for.
     patience: Duration,
-    /// Names the run of the server.
+    /// The server's `run_id`.
     run: Arc<str>,
-    /// Tells it from the connections before.
+    /// Distinguishes it from earlier connections.
     number: u64,
     connection_state: Weak<RedisConnection>,
 }
@@ -47,9 +47,9 @@ pub(super) struct LiveConnection {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum CommandError {
-    /// The connection was closed, or just is.
+    /// The connection is closed.
     Gone,
-    /// Redis answered, but does not want to.
+    /// Redis refused the command.
     Refused(RedisError),
 }
 
@@ -70,7 +70,7 @@ impl RedisConnection {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets everybody use a connection. `after_gap` unless it is the first that was tried.
+    /// Makes a new connection available. `after_gap` is false for the first one only.
     pub fn open(&self, live: LiveConnection, after_gap: bool) {
         if after_gap {
             self.mark_unverified();
@@ -80,7 +80,7 @@ impl RedisConnection {
     }
 
     pub fn close(&self) {
-        // Doubt first: whoever finds the connection gone must not trust what it had.
+        // The gap is recorded first, so that whoever sees the closed connection already treats older values as unverified.
         self.mark_unverified();
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -100,7 +100,7 @@ impl RedisConnection {
         self.broken.notify_one();
     }
 
-    /// Ready when an open connection was closed.
+    /// Resolves when an open connection was closed.
     pub async fn broken(&self) {
         self.broken.notified().await;
     }
@@ -128,7 +128,7 @@ impl RedisConnection {
         Duration::from_millis(self.unverified_before.load(Ordering::SeqCst))
     }
 
-    /// Redis would not store something.
+    /// Redis refused to store a value.
     pub fn full(&self, error: &RedisError) {
         let until = super::millis(self.clock.now() + FULL_FOR);
         let before = self.full_until.swap(until, Ordering::Relaxed);
@@ -163,14 +163,14 @@ impl LiveConnection {
         &self.run
     }
 
-    /// One short question.
+    /// Runs a command with the short timeout.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CommandError> {
         let mut connection = self.connection.clone();
         let answer = command.query_async(&mut connection).await;
         answer.map_err(|error| self.command_error(error))
     }
 
-    /// Something that is worth waiting for.
+    /// Runs a command with the long timeout.
     pub async fn publish(&self, pipeline: &Pipeline) -> Result<(), CommandError> {
         let mut connection = self.connection.clone();
         connection.set_response_timeout(self.patience);
@@ -194,14 +194,14 @@ impl LiveConnection {
     }
 }
 
-/// Whether Redis is well and only this one thing is not to be had.
+/// Whether Redis works and only this command was refused.
 fn is_refusal(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Server(kind) => !matches!(
             kind,
             ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
         ),
-        // It keeps what it has but cannot save it, so it takes no deletions either.
+        // Redis cannot save its data and therefore refuses all writes, deletions included.
         ErrorKind::Extension => !matches!(error.code(), Some("MISCONF" | "NOAUTH")),
         ErrorKind::UnexpectedReturnType => true,
         _ => false,

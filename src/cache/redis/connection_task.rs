@@ -1,4 +1,4 @@
-//! The task that keeps the connection: opens it, tells the other replicas of writes, and opens another when it breaks.
+//! The task that opens the connection, publishes this process's writes on it, and opens another one when it breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::writes::{self, WriteEvent};
 use crate::cache::epoch::Epochs;
 use crate::cache::key::RepositoryKey;
 
-/// Pauses between attempts, and for how long Redis is left alone after a failure.
+/// Pauses between attempts to connect.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Repositories told of at once.
+/// Number of repositories whose writes are published in one transaction.
 const TOLD_AT_ONCE: usize = 256;
 
 pub(super) struct ConnectionTask {
@@ -41,7 +41,7 @@ impl ConnectionTask {
                 Ok((live, events)) => {
                     self.connection_state.open(live.clone(), after_gap);
                     let opened = Instant::now();
-                    tracing::info!("the shared cache is there");
+                    tracing::info!("connected to the shared cache");
                     let mut listener = JoinSet::new();
                     listener.spawn(listen(events, self.epochs.clone(), live.clone()));
                     self.keep(&live).await;
@@ -63,7 +63,7 @@ impl ConnectionTask {
         }
     }
 
-    /// A connection through which all that was pending has been told, so that nobody reads an epoch that is over.
+    /// Opens a connection and publishes all pending writes on it before others use it, so that nobody reads an old epoch.
     async fn open(&self, number: u64) -> Result<(LiveConnection, PubSubStream), ConnectError> {
         let OpenConnections {
             connection,
@@ -75,7 +75,7 @@ impl ConnectionTask {
         Ok((live, events))
     }
 
-    /// Tells of writes until the connection breaks.
+    /// Publishes writes until the connection breaks.
     async fn keep(&self, live: &LiveConnection) {
         let mut retry = SHORTEST_PAUSE;
         let mut refused = self.pending.is_any();
@@ -98,7 +98,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Tells of everything that is pending. False when Redis would not have all of it.
+    /// Publishes all pending writes. Returns false if Redis refused some.
     async fn publish_all(&self, live: &LiveConnection) -> Result<bool, ConnectionLost> {
         let mut all = true;
         for published in self.pending.all().chunks(TOLD_AT_ONCE) {
@@ -139,7 +139,8 @@ impl ConnectionTask {
         }
     }
 
-    /// A write cuts the first pause of an outage short: perhaps it can still be told before it is acknowledged.
+    /// Waits before the next attempt. A write ends the first pause of an outage early, so that it may still be published before it is
+    /// acknowledged.
     async fn pause(&self, pause: Duration) {
         let pause = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
         if self.connection_state.is_down() {
@@ -152,7 +153,7 @@ impl ConnectionTask {
     }
 }
 
-/// Lets go of what is known of repositories that other replicas wrote to.
+/// Drops the epochs of repositories to which other replicas wrote.
 async fn listen(mut events: PubSubStream, epochs: Arc<Epochs>, live: LiveConnection) {
     while let Some(written) = events.next().await {
         if let Ok(repository_key) = std::str::from_utf8(written.get_payload_bytes()) {
@@ -162,7 +163,7 @@ async fn listen(mut events: PubSubStream, epochs: Arc<Epochs>, live: LiveConnect
     live.abandon(&"its connection was closed");
 }
 
-/// The connection broke while others were told.
+/// The connection broke while writes were published.
 #[derive(Debug, thiserror::Error)]
-#[error("it broke while other replicas were told of writes")]
+#[error("the connection broke while writes were published to other replicas")]
 pub(super) struct ConnectionLost;

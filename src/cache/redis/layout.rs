@@ -1,8 +1,8 @@
-//! The names of keys. `docs/redis.md` describes them; a change of these or of what lies under them needs a new [`VERSION`].
+//! The names of keys, as `docs/redis.md` describes them. A change of names or of the form of values needs a new [`VERSION`].
 
 use crate::cache::key::{EntryId, Kind, RepositoryKey};
 
-/// In every key, so that a fleet of mixed versions does not misread itself.
+/// Part of every key, so that replicas of different versions do not misread each other's values.
 const VERSION: u32 = 1;
 
 pub(super) struct Layout {
@@ -19,7 +19,7 @@ impl Layout {
         }
     }
 
-    /// Where a value lies.
+    /// The key of a value.
     pub fn value(&self, id: &EntryId) -> String {
         let kind = match id.kind {
             Kind::Manifest => "manifest",
@@ -48,18 +48,18 @@ impl Layout {
         key
     }
 
-    /// Where a repository's writes are listed, newest first. `run` names the run of the Redis server: one that was restarted, or
-    /// took over from another, may have lost the last writes, so what it kept of them is never believed.
+    /// The key of the list of a repository's writes, newest first. `run` is the server's `run_id`: a server that was restarted or took over from
+    /// another may have lost the latest writes, so lists with another `run_id` are not used.
     pub fn writes(&self, repository_key: &RepositoryKey, run: &str) -> String {
         format!("{}:{run}", self.of(repository_key, "writes"))
     }
 
-    /// The channel on which repositories that were written to are named.
+    /// The channel on which the names of written repositories are published.
     pub fn channel(&self) -> String {
         format!("{}:written", self.prefix)
     }
 
-    /// Nothing lies there: deleting it shows whether Redis takes writes.
+    /// A key without a value: deleting it shows whether Redis accepts writes.
     pub fn probe(&self) -> String {
         format!("{}:probe", self.prefix)
     }

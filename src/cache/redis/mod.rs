@@ -1,4 +1,4 @@
-//! Redis (or Valkey) as the second tier. `docs/redis.md` describes what is stored and what happens when it fails.
+//! Redis (or Valkey) as the second tier. `docs/redis.md` describes the stored data, and what happens when Redis fails.
 //!
 //! ```text
 //! RedisStore ──► RedisConnection ◄── ConnectionTask: connects, publishes pending writes, reconnects
@@ -31,35 +31,36 @@ use connection_task::ConnectionTask;
 use layout::Layout;
 use pending::Pending;
 
-/// How much longer than a read a connection or the publishing of a write may take: these are worth waiting for.
+/// How many times longer than a read a new connection, or the publishing of a write, may take.
 const PATIENCE: u32 = 20;
 
-/// Where Redis is and how it is used. Not printable: the URL may hold a password.
+/// The settings. Not `Debug`, because the URL may contain a password.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://` or `rediss://` (TLS), perhaps with user, password and database number.
+    /// `redis://` or `rediss://` (TLS), optionally with user, password and database number.
     pub url: String,
-    /// Beats the URL's.
+    /// Takes precedence over the password in the URL.
     pub password: Option<String>,
-    /// Holds the password; read at every connection. Beats both.
+    /// File with the password, read for each new connection. Takes precedence over both.
     pub password_file: Option<PathBuf>,
     /// PEM file of certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// In front of every key.
+    /// Prefix of every key.
     pub prefix: String,
-    /// What finished lists depend on besides the repository, such as the configuration: only replicas that agree share them.
+    /// Identifies everything besides the repository on which lists depend, such as the configuration. Only replicas with the same value share
+    /// lists.
     pub view: String,
-    /// Of one read.
+    /// Longest time for one read.
     pub timeout: Duration,
-    /// How long anything is kept.
+    /// How long values stay in Redis.
     pub ttl: Duration,
-    /// How long lists are kept.
+    /// How long lists stay in Redis.
     pub list_ttl: Duration,
-    /// Larger values stay in memory alone.
+    /// Larger values, in bytes, are cached in memory only.
     pub max_value_bytes: usize,
 }
 
-/// Why Redis cannot be used at all. Being out of reach is none.
+/// Why the settings cannot be used. That Redis cannot be reached is no such error.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     #[error("the URL of Redis cannot be used: {0}")]
@@ -108,7 +109,7 @@ impl RedisStore {
 
     async fn read(&self, id: &EntryId) -> Option<StoredValue> {
         let live = self.connection_state.live()?;
-        // Not GET: whatever lies there, no more of it than could be ours is read.
+        // Not GET, so that at most the largest value of ours is read, whatever is stored there.
         let most = self.max_value_bytes + value::OVERHEAD;
         let key = self.layout.value(id);
         let bytes: Bytes = live.ask(cmd("GETRANGE").arg(&key).arg(0).arg(most)).await.ok()?;
@@ -142,13 +143,13 @@ impl RedisStore {
 
     async fn erase(&self, id: &EntryId) {
         if let Some(live) = self.connection_state.live() {
-            // A failure is noted by the link; there is nothing else to do about it.
+            // The connection records a failure; nothing else has to be done.
             let _ = live.ask::<()>(cmd("DEL").arg(self.layout.value(id))).await;
         }
     }
 
     async fn ask_epoch(&self, repository_key: &RepositoryKey, known: Option<WriteId>) -> SharedEpoch {
-        // What others have not been told yet, Redis does not know either.
+        // Redis does not know writes that are not published yet.
         if self.pending.holds(repository_key) {
             return SharedEpoch::Nothing;
         }
@@ -172,14 +173,14 @@ impl RedisStore {
     }
 
     async fn publish(&self, repository_key: &RepositoryKey, touched: &Arc<[Invalidation]>) {
-        // From here on the write is not lost, whatever becomes of this future.
+        // From here on the write is not lost if this future is dropped.
         let ticket = self.pending.add(repository_key, touched);
-        // In an outage that lasts there is nothing to wait for.
+        // In a long outage it is of no use to wait.
         let published = self
             .pending
             .published(repository_key, ticket, || self.connection_state.is_down());
         if tokio::time::timeout(self.patience, published).await.is_err() {
-            tracing::warn!("the shared cache takes long: other replicas may show what was pushed a little later");
+            tracing::warn!("the shared cache is slow: pushes may show in other replicas with a delay");
         }
     }
 }
@@ -229,7 +230,7 @@ impl SharedStore for RedisStore {
     }
 }
 
-/// At least one: Redis knows no zero here.
+/// At least one, because Redis rejects zero here.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -1,4 +1,4 @@
-//! Writes of which the other replicas have not been told yet. None is forgotten until they are.
+//! Writes that are not yet published to the other replicas, kept until they are.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use tokio::sync::{Notify, watch};
 use crate::cache::epoch::Invalidation;
 use crate::cache::key::RepositoryKey;
 
-/// Things named per repository; what touched more is taken to have touched everything.
+/// Number of tags and digests kept for each repository; a write of more counts as a write of everything.
 const TOUCHES: usize = 64;
-/// Repositories with untold writes. Beyond, in a long outage, the other replicas' own freshness bounds what they show.
+/// Number of repositories with pending writes. If there are more, in a long outage, other replicas show the rest when their lists age.
 const REPOSITORIES: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Pending {
     unpublished: Mutex<UnpublishedWrites>,
     added: Notify,
-    /// Changes whenever somebody who waits should look again.
+    /// Changes whenever those who wait should check again.
     events: watch::Sender<()>,
 }
 
@@ -30,13 +30,13 @@ struct UnpublishedWrites {
 #[derive(Clone)]
 struct PendingWrite {
     touched: Arc<[Invalidation]>,
-    /// Of the latest write in it.
+    /// The number of the latest write in it.
     ticket: u64,
-    /// The latest of which others were told as well as was possible.
+    /// The number of the latest write that was published, as far as Redis accepted it.
     withdrawn: u64,
 }
 
-/// Writes to one repository, to be told of.
+/// Writes to one repository that are to be published.
 #[derive(Clone)]
 pub(super) struct Publication {
     pub repository_key: RepositoryKey,
@@ -51,7 +51,7 @@ impl Pending {
         let ticket = unpublished.last_ticket;
         if unpublished.writes.len() >= REPOSITORIES && !unpublished.writes.contains_key(repository_key) {
             tracing::error!(
-                "too many writes that other replicas could not be told of; they may show old lists until these age"
+                "too many writes could not be published to other replicas; these may show old lists until the lists age"
             );
             return ticket;
         }
@@ -78,12 +78,12 @@ impl Pending {
         !self.lock().writes.is_empty()
     }
 
-    /// Ready when something was added since this was last ready.
+    /// Resolves when a write was added since it last resolved.
     pub async fn added(&self) {
         self.added.notified().await;
     }
 
-    /// Ready when others know of the write, or as far as Redis would take it, or when Redis is down.
+    /// Resolves when the write is published as far as Redis accepts it, or when Redis is down.
     pub async fn published(&self, repository_key: &RepositoryKey, ticket: u64, is_down: impl Fn() -> bool) {
         let mut events = self.events.subscribe();
         loop {
@@ -104,7 +104,7 @@ impl Pending {
             .is_none_or(|write| write.withdrawn >= ticket)
     }
 
-    /// Everything that is to be told.
+    /// All pending writes.
     pub fn all(&self) -> Vec<Publication> {
         let unpublished = self.lock();
         let writes = unpublished.writes.iter();
@@ -117,7 +117,7 @@ impl Pending {
             .collect()
     }
 
-    /// Others know of these. What was written to the same repositories meanwhile stays.
+    /// Removes published writes. Later writes to the same repositories stay.
     pub fn settle(&self, published: &[Publication]) {
         let mut unpublished = self.lock();
         for Publication {
@@ -136,7 +136,7 @@ impl Pending {
         self.wake();
     }
 
-    /// Others were told to forget what they know, but could not be told what was written.
+    /// Notes that other replicas dropped their epochs, but did not get the writes themselves.
     pub fn withdraw(&self, published: &[Publication]) {
         let mut unpublished = self.lock();
         for Publication {
@@ -151,7 +151,7 @@ impl Pending {
         self.wake();
     }
 
-    /// Makes everybody who waits look again.
+    /// Wakes everybody who waits.
     pub fn wake(&self) {
         self.events.send_replace(());
     }

@@ -1,4 +1,4 @@
-//! A value with the time and the epoch at which it was learned, as bytes.
+//! The bytes of a value in Redis, with the time and the epoch in which it was read from the registry.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::cache::epoch::WriteId;
 use crate::cache::shared::StoredValue;
 
 const MAGIC: &[u8; 4] = b"rsv1";
-/// Bytes around the value itself: magic, fingerprint of the key, milliseconds since 1970, whether there is an epoch, the epoch.
+/// Number of bytes in front of the value itself: magic, fingerprint of the key, milliseconds since 1970, whether there is an epoch, the epoch.
 pub(super) const OVERHEAD: usize = 4 + 8 + 8 + 1 + 8;
 
 pub(super) fn pack(key: &str, stored: &StoredValue) -> Vec<u8> {
@@ -23,7 +23,7 @@ pub(super) fn pack(key: &str, stored: &StoredValue) -> Vec<u8> {
     packed.into()
 }
 
-/// `None` for anything but what [`pack`] made under this key.
+/// `None` for anything that [`pack`] did not make for this key.
 pub(super) fn unpack(key: &str, mut packed: Bytes) -> Option<StoredValue> {
     if packed.len() < OVERHEAD || packed.split_to(MAGIC.len()) != MAGIC[..] {
         return None;
@@ -46,7 +46,7 @@ pub(super) fn unpack(key: &str, mut packed: Bytes) -> Option<StoredValue> {
     })
 }
 
-/// So that no mix-up on the way can show one repository's state as another's.
+/// A part of the key's hash, so that a value under a wrong key is not taken for another repository's.
 fn fingerprint(key: &str) -> [u8; 8] {
     let mut fingerprint = [0; 8];
     fingerprint.copy_from_slice(&Sha256::digest(key.as_bytes())[..8]);

@@ -1,7 +1,7 @@
-//! The list of a repository's writes in Redis, through which replicas learn of each other's.
+//! The list of a repository's writes in Redis, from which replicas learn of each other's writes.
 //!
-//! Its newest entry names the epoch. Only random numbers are ever added, so whoever begins or replaces it can at worst make
-//! others scan again: no old epoch ever comes back.
+//! Its newest entry names the epoch. Entries are random numbers, so a replica that begins or replaces the list can at worst make others scan
+//! again: an old epoch never returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::millis;
 use crate::cache::epoch::{Epoch, Invalidation, RecordedWrite, WRITES, WriteId};
 use crate::cache::shared::SharedEpoch;
 
-/// `None` when there is no list, or garbage in its place.
+/// `None` if there is no list, or garbage in its place.
 pub(super) async fn read(
     live: &LiveConnection,
     key: &str,
@@ -33,7 +33,7 @@ pub(super) async fn read(
         Err(CommandError::Refused(_)) => return Ok(None),
         other => other?,
     };
-    // What lies behind garbage is as good as forgotten.
+    // Entries after garbage are ignored.
     let writes = listed.iter().map_while(|entry| parse(entry));
     Ok(Epoch::of(writes).map(SharedEpoch::Epoch))
 }
@@ -42,7 +42,7 @@ fn parse(entry: &[u8]) -> Option<RecordedWrite> {
     std::str::from_utf8(entry).ok()?.parse().ok()
 }
 
-/// Begins the list, in the place of garbage if there is any.
+/// Begins the list, and replaces garbage.
 pub(super) async fn begin(live: &LiveConnection, key: &str, ttl: Duration) -> Result<SharedEpoch, CommandError> {
     let write = RecordedWrite::new(Arc::from([]));
     let mut replace = pipe();
@@ -50,11 +50,11 @@ pub(super) async fn begin(live: &LiveConnection, key: &str, ttl: Duration) -> Re
     replace.cmd("DEL").arg(key).ignore();
     add(&mut replace, key, &write, ttl);
     live.publish(&replace).await?;
-    // The list cannot be empty: it holds this write.
+    // The list is not empty: it contains this write.
     Ok(Epoch::of([write]).map_or(SharedEpoch::Nothing, SharedEpoch::Epoch))
 }
 
-/// One repository of which others are to be told.
+/// The writes to one repository that are to be published.
 pub(super) struct WriteEvent<'a> {
     pub key: String,
     pub repository_key: String,
@@ -82,13 +82,13 @@ pub(super) async fn announce(
     live.publish(&published).await
 }
 
-/// When Redis takes no new values it still deletes: without a list, and told to forget, every replica begins a new epoch.
+/// For a Redis that is full: it still accepts deletions. Deletes the list and publishes the repository, so that every replica begins a new epoch.
 pub(super) async fn withdraw(
     live: &LiveConnection,
     channel: &str,
     events: &[WriteEvent<'_>],
 ) -> Result<(), CommandError> {
-    // No transaction: a full Redis would not queue it.
+    // Not a transaction, which a full Redis would refuse.
     let mut published = pipe();
     for WriteEvent {
         key, repository_key, ..

@@ -52,6 +52,10 @@ impl Upstream {
         }
     }
 
+    /// Deletes a blob. The response is returned whatever its status.
+    ///
+    /// # Errors
+    /// If there is no response.
     pub async fn delete_blob(
         &self,
         repository: &RepositoryName,

@@ -34,6 +34,7 @@ pub(in crate::registry) struct PartialListing {
 /// A repository's tags.
 #[derive(Debug)]
 pub enum Tags {
+    /// All of them.
     All(TagNames),
     /// There are many, and [`Upstream::tags_of`] finds those of a subject without reading them all.
     Seekable,

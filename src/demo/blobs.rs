@@ -9,7 +9,7 @@ use super::response::DemoResponse;
 use crate::http::body::Body;
 use crate::oci::{Digest, RepositoryName};
 
-/// GET and HEAD, with one range at most: an answer may ignore several.
+/// GET and HEAD, with at most one range: servers may ignore a request for several.
 pub fn get(asked: &DemoRequest<'_>, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, RegistryError> {
     let bytes = asked.registry.store().blob(name, digest).cloned();
     let bytes = bytes.ok_or_else(|| RegistryError::blob_unknown(digest))?;
@@ -58,7 +58,7 @@ enum Wanted {
     Nothing,
 }
 
-/// Reads a `Range` header (RFC 9110, section 14.2) against a content of `size` bytes.
+/// Parses a `Range` header (RFC 9110, section 14.2) for content of `size` bytes.
 fn wanted(range: &str, size: usize) -> Wanted {
     let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Wanted::All;

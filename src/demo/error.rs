@@ -1,17 +1,17 @@
-//! The embedded registry's refusals, worded as Distribution 2.8 words them.
+//! The embedded registry's errors, in the words of Distribution 2.8.
 
 use http::StatusCode;
 use serde_json::Value;
 
 use crate::oci::{Digest, RepositoryName};
 
-/// A refusal with an OCI error body.
+/// An error response with an OCI error body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct RegistryError {
     /// The response's status.
     pub status: StatusCode,
-    /// One of the distribution-spec's codes. More than [`crate::oci::Code`] holds: refshim itself never answers some of them.
+    /// One of the distribution-spec's codes. Not [`crate::oci::Code`], which has only those that refshim itself uses.
     pub code: &'static str,
     /// For people.
     pub message: String,
@@ -40,7 +40,7 @@ impl RegistryError {
         Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown", detail)
     }
 
-    /// The manifest is there, but not in a form that the caller accepts.
+    /// The manifest exists, but not in a form that the caller accepts.
     pub(super) fn not_accepted(message: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message, Value::Null)
     }
@@ -75,7 +75,7 @@ impl RegistryError {
         Self::new(StatusCode::NOT_FOUND, "BLOB_UPLOAD_INVALID", message, Value::Null)
     }
 
-    /// `{"errors":[{"code","message","detail"}]}`, without `detail` where there is none.
+    /// `{"errors":[{"code","message","detail"}]}`, without `detail` if there is none.
     pub fn body(&self) -> Value {
         let mut error = serde_json::json!({"code": self.code, "message": self.message});
         if !self.detail.is_null() {

@@ -10,10 +10,10 @@ use super::response::DemoResponse;
 use crate::http::body::Body;
 use crate::oci::RepositoryName;
 
-/// `n` when the caller names none (Distribution 2.8).
+/// The default of `n` (Distribution 2.8).
 const CATALOG_PAGE: usize = 100;
 
-/// Sorted, paged by `n` and `last`.
+/// The catalog, sorted, and paged by `n` and `last`.
 pub fn catalog(asked: &DemoRequest<'_>) -> Response<Body> {
     let n = asked.query("n").and_then(|n| n.parse().ok()).filter(|&n| n > 0);
     let n = n.unwrap_or(CATALOG_PAGE);
@@ -29,7 +29,7 @@ pub fn catalog(asked: &DemoRequest<'_>) -> Response<Body> {
     reply.json(&json!({ "repositories": page }))
 }
 
-/// All tags at once in no useful order, whatever `n` and `last` say; `null` when there are none.
+/// All tags at once and unsorted, whatever `n` and `last` say; `null` if there are none.
 pub fn tags(asked: &DemoRequest<'_>, name: &RepositoryName) -> Result<Response<Body>, RegistryError> {
     let tags = asked.registry.store().tags(name);
     let tags = tags.ok_or_else(|| RegistryError::name_unknown(name))?;

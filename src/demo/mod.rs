@@ -1,7 +1,7 @@
-//! An embedded registry of the old kind, for `refshim demo` and for tests: CNCF Distribution 2.8's behaviour, in memory.
+//! An embedded registry without the referrers API, for `refshim demo` and for tests: it behaves as CNCF Distribution 2.8, in memory.
 //!
-//! It knows no referrers: no API, no `OCI-Subject`, tags unsorted and all at once. Everything lives in memory and is gone with
-//! it; sha512 content is accepted, which the original refuses.
+//! It has no referrers API and no `OCI-Subject`, and lists all tags at once and unsorted. Its contents end with it. Unlike the original, it accepts
+//! sha512 digests.
 
 mod blobs;
 mod error;
@@ -24,20 +24,20 @@ pub use registry::DemoRegistry;
 pub use sample::{Sample, fill};
 pub use serve::{Serving, serve};
 
-/// A running embedded registry with the sample in it; it ends when this is dropped.
+/// A running embedded registry with the sample image. It ends when this is dropped.
 pub struct Demo {
     pub sample: Sample,
     serving: Serving,
 }
 
 impl Demo {
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.serving.address()
     }
 }
 
-/// What can go wrong at the start.
+/// Why the demo cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error("the embedded registry cannot listen: {0}")]
@@ -46,7 +46,7 @@ pub enum DemoError {
     Sample(#[from] RegistryError),
 }
 
-/// Serves an embedded registry that holds the sample image on `listener`.
+/// Serves an embedded registry with the sample image on `listener`.
 pub fn start(listener: TcpListener) -> Result<Demo, DemoError> {
     let registry = DemoRegistry::default();
     let sample = fill(&registry)?;

@@ -1,4 +1,4 @@
-//! One request, one answer.
+//! The embedded registry: answers one request at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,33 +15,33 @@ use super::store::Store;
 use super::{blobs, lists, stored_manifests, uploads};
 use crate::http::body::{Body, BoxError};
 
-/// A registry without a listener: whoever has one may put behaviour of its own in front.
+/// A registry without a listener, so that tests can put behaviour of their own in front.
 #[derive(Clone, Default)]
 pub struct DemoRegistry {
     store: Arc<Mutex<Store>>,
 }
 
-/// A request's head and what may be needed of it.
+/// A request's head.
 pub(super) struct DemoRequest<'a> {
     pub registry: &'a DemoRegistry,
     pub head: &'a Parts,
 }
 
 impl DemoRequest<'_> {
-    /// A query parameter, decoded; the first of that name.
+    /// The first query parameter of that name, decoded.
     pub fn query(&self, name: &str) -> Option<String> {
         let query = self.head.uri.query().unwrap_or_default();
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
-    /// A request header as text; empty when it is missing or no text.
+    /// A request header as text; empty if it is missing or not text.
     pub fn header(&self, name: http::HeaderName) -> &str {
         let value = self.head.headers.get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Distribution's `Location`s are absolute, made from the `Host` that it was asked by.
+    /// An absolute `Location`, built from the request's `Host` as Distribution does.
     pub fn absolute(&self, path: &str) -> String {
         let authority = self.head.uri.authority().map(|authority| authority.as_str());
         let host = authority.unwrap_or_else(|| self.header(http::header::HOST));
@@ -50,12 +50,12 @@ impl DemoRequest<'_> {
 }
 
 impl DemoRegistry {
-    /// What it holds. The guard must not live across an await.
+    /// The contents. The guard must not be held across an await.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request. A body that breaks while it is read leaves what came of it in the upload, as on the real one.
+    /// Answers a request. If a body breaks off, the bytes received stay in the upload, as in Distribution.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin,

@@ -11,7 +11,7 @@ use crate::oci::Digest;
 
 pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// A response under construction. Header values that a header cannot hold are left out: they stem from the request.
+/// A response under construction. Invalid header values, which come from the request, are left out.
 pub struct DemoResponse {
     response: Response<Body>,
 }
@@ -38,7 +38,7 @@ impl DemoResponse {
         self.header(ETAG, &format!("\"{digest}\""))
     }
 
-    /// Ends the construction with a body of known length, which is stated also where the body is not sent (HEAD).
+    /// Completes the response with a body, whose length is stated even if the body is not sent (HEAD).
     pub fn bytes(self, bytes: Bytes) -> Response<Body> {
         let length = bytes.len().to_string();
         let mut response = self.header(CONTENT_LENGTH, &length).response;
@@ -50,7 +50,7 @@ impl DemoResponse {
         self.bytes(Bytes::new())
     }
 
-    /// Ends the construction for a status that has no content and no length (204, 304).
+    /// Completes a response whose status has no content and no length (204, 304).
     pub fn without_content(self) -> Response<Body> {
         self.response
     }
@@ -65,7 +65,7 @@ pub fn error(error: &RegistryError) -> Response<Body> {
     DemoResponse::new(error.status).json(&error.body())
 }
 
-/// What Go's router says of a path that it does not know.
+/// The answer of Go's router to an unknown path.
 pub fn page_not_found() -> Response<Body> {
     text(DemoResponse::new(StatusCode::NOT_FOUND), "404 page not found\n")
 }

@@ -1,10 +1,10 @@
-//! Which part of the API a path belongs to.
+//! Parses a path into an endpoint of the API.
 
 use percent_encoding::percent_decode_str;
 
 use crate::oci::{Digest, Reference, RepositoryName};
 
-/// A known path. Everything else is "404 page not found", the referrers API included.
+/// A known endpoint. Everything else, including the referrers API, is answered "404 page not found".
 #[derive(Debug, PartialEq, Eq)]
 pub enum DemoRoute {
     Base,
@@ -19,7 +19,7 @@ pub enum DemoRoute {
 }
 
 impl DemoRoute {
-    /// Reads a path. Names may hold words of the API, so the last such word counts.
+    /// Parses a path. Repository names may contain words of the API, so the last such word counts.
     pub fn parse(path: &str) -> Option<Self> {
         let path = percent_decode_str(path).decode_utf8().ok()?;
         let rest = path.strip_prefix("/v2/")?;

@@ -1,7 +1,7 @@
-//! What `refshim demo` shows: a tiny image with two signatures and a bill of materials, each linked in a way of its own.
+//! The sample of `refshim demo`: a small image with two signatures and an SBOM, each linked in another dialect.
 //!
-//! The image is the same on every machine, so its signatures could be made once, with cosign and a key that was thrown away; they
-//! verify against the public key, which is in the registry as a blob.
+//! The image is the same on every machine, so its signatures were made once, with cosign and a private key that no longer exists. They verify
+//! with the public key, which is a blob in the registry.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::oci::{Digest, Reference, RepositoryName, SubjectKey, Tag};
 
 const REPOSITORY: &str = "demo/app";
 const TAG: &str = "1.0";
-/// When everything here was made, so that digests never change.
+/// The creation date of everything in the sample, fixed so that digests never change.
 const CREATED: &str = "2026-01-02T03:04:05Z";
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const IMAGE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -22,20 +22,20 @@ const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGSTORE_BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const SPDX: &str = "application/spdx+json";
 const PUBLIC_KEY: &[u8] = include_bytes!("sample/cosign.pub");
-/// Of the payload that [`simple_signing`] makes, in base64.
+/// The signature of the payload that [`simple_signing`] builds, in base64.
 const SIGNATURE: &str = include_str!("sample/signature.b64");
 const BUNDLE: &[u8] = include_bytes!("sample/bundle.json");
 
-/// What [`fill`] put into the registry.
+/// The contents that [`fill`] put into the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     pub repository: RepositoryName,
     pub tag: Tag,
-    /// The image's.
+    /// The image's digest.
     pub digest: Digest,
-    /// The blob that holds the key with which the image's signatures verify (PEM).
+    /// The digest of the blob with the public key for the image's signatures (PEM).
     pub public_key: Digest,
-    /// The manifests that point at the image: cosign tag, Proposal D tag, referrers tag.
+    /// The manifests that refer to the image: by cosign tag, Proposal D tag, referrers tag.
     pub referrers: [Digest; 3],
 }
 
@@ -60,7 +60,7 @@ pub fn fill(registry: &DemoRegistry) -> Result<Sample, RegistryError> {
     })
 }
 
-/// A manifest that is there already.
+/// A manifest in the registry.
 struct StoredSample {
     digest: Digest,
     size: usize,
@@ -72,14 +72,14 @@ impl StoredSample {
     }
 }
 
-/// Where the sample goes.
+/// The repository for the sample.
 struct SampleRepository<'a> {
     registry: &'a DemoRegistry,
     repository: &'a RepositoryName,
 }
 
 impl SampleRepository<'_> {
-    /// Stores content; its descriptor.
+    /// Stores content and returns its descriptor.
     fn blob(&self, media_type: &str, bytes: impl Into<Bytes>) -> Value {
         let bytes = bytes.into();
         let size = bytes.len();

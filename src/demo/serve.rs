@@ -56,7 +56,7 @@ where
     F: Future<Output = Result<Response<Body>, BoxError>> + Send + 'static,
 {
     let service = service_fn(handler);
-    // A connection that breaks is its client's business: nothing to tell anybody.
+    // A broken connection is not reported to anybody.
     let _ = auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;

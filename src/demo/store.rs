@@ -1,4 +1,4 @@
-//! What the embedded registry holds.
+//! The contents of the embedded registry.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,19 +19,19 @@ pub struct StoredManifest {
 struct Repository {
     manifests: HashMap<Digest, StoredManifest>,
     tags: HashMap<Tag, TagEntry>,
-    /// A repository that never had a tag has no list of them, and Distribution calls it unknown.
+    /// Whether it ever had a tag: before its first one, Distribution answers that a repository is unknown.
     listed: bool,
-    /// Blobs are kept once; a repository shows those that were pushed or mounted into it.
+    /// The blobs that were pushed or mounted into this repository. Their bytes are stored once for all repositories.
     blobs: BTreeSet<Digest>,
 }
 
 struct TagEntry {
     digest: Digest,
-    /// When the tag was first put, in pushes since the start.
+    /// When the tag was first pushed, counted in pushes since the start.
     since: u64,
 }
 
-/// An upload that is under way.
+/// A running upload.
 #[derive(Default)]
 pub(super) struct Upload {
     pub repository: Option<RepositoryName>,
@@ -53,7 +53,7 @@ impl Store {
         self.repositories.keys()
     }
 
-    /// The tags of a repository, oldest first. `None` when it never had one.
+    /// The tags of a repository, oldest first. `None` if it never had one.
     pub fn tags(&self, repository: &RepositoryName) -> Option<Vec<Tag>> {
         let repository = self.repositories.get(repository).filter(|r| r.listed)?;
         let mut by_age: Vec<_> = repository
@@ -80,7 +80,7 @@ impl Store {
         repository.flat_map(|repository| repository.manifests.values())
     }
 
-    /// Keeps a manifest as it is, without looking into it; `reference`, where it is a digest, must be that of `bytes`.
+    /// Stores a manifest unchecked. If `reference` is a digest, it must be that of `bytes`.
     pub fn put_manifest(
         &mut self,
         repository: &RepositoryName,
@@ -114,7 +114,7 @@ impl Store {
         Ok(digest)
     }
 
-    /// Removes a manifest and every tag of it. Whether there was one.
+    /// Removes a manifest and all its tags. Returns whether there was one.
     pub fn delete_manifest(&mut self, repository: &RepositoryName, digest: &Digest) -> bool {
         let Some(repository) = self.repositories.get_mut(repository) else {
             return false;
@@ -123,7 +123,7 @@ impl Store {
         repository.manifests.remove(digest).is_some()
     }
 
-    /// Removes a tag alone, which Distribution 2.8 cannot do. Whether there was one.
+    /// Removes a tag alone, which Distribution 2.8 cannot do. Returns whether there was one.
     pub fn delete_tag(&mut self, repository: &RepositoryName, tag: &Tag) -> bool {
         let repository = self.repositories.get_mut(repository);
         repository.is_some_and(|repository| repository.tags.remove(tag).is_some())
@@ -140,7 +140,7 @@ impl Store {
         repository.is_some_and(|r| r.blobs.contains(digest) || r.manifests.contains_key(digest))
     }
 
-    /// Keeps a blob under its sha256 digest.
+    /// Stores a blob under its sha256 digest.
     pub fn put_blob(&mut self, repository: &RepositoryName, bytes: impl Into<Bytes>) -> Digest {
         let bytes = bytes.into();
         let digest = Digest::sha256(&bytes);
@@ -154,7 +154,7 @@ impl Store {
         self.blobs.insert(digest, bytes);
     }
 
-    /// Shows a blob of `from` in `repository` too. Whether `from` has it.
+    /// Mounts a blob of `from` in `repository`. Returns whether `from` has it.
     pub(super) fn mount(&mut self, repository: &RepositoryName, from: &RepositoryName, digest: &Digest) -> bool {
         let found = self.blob(from, digest).is_some();
         if found {
@@ -164,7 +164,7 @@ impl Store {
         found
     }
 
-    /// Hides a blob from a repository. Whether it was shown.
+    /// Removes a blob from a repository. Returns whether it was there.
     pub fn delete_blob(&mut self, repository: &RepositoryName, digest: &Digest) -> bool {
         let repository = self.repositories.get_mut(repository);
         repository.is_some_and(|repository| repository.blobs.remove(digest))

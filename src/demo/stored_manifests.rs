@@ -18,7 +18,7 @@ use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 /// Largest manifest, in bytes (Distribution 2.8).
 const LIMIT: usize = 4 << 20;
 
-/// GET and HEAD. OCI types are only given to those who ask for them by name: `*/*` does not.
+/// GET and HEAD. OCI manifests are served only if `Accept` names their type; `*/*` is not enough.
 pub fn get(
     asked: &DemoRequest<'_>,
     name: &RepositoryName,
@@ -57,7 +57,7 @@ fn accepts(asked: &DemoRequest<'_>, wanted: &str) -> bool {
     types.any(|accepted| media_type::essence(accepted) == wanted)
 }
 
-/// PUT. `subject` and `artifactType` are stored like any other member, and nothing is said of them.
+/// PUT. `subject` and `artifactType` are stored like other members and have no effect.
 pub async fn put<B>(
     asked: &DemoRequest<'_>,
     name: &RepositoryName,
@@ -98,7 +98,7 @@ where
     Ok(bytes.freeze())
 }
 
-/// Distribution's checks: a type that it knows, stated alike in header and body, whose content is all there.
+/// Distribution's checks: a known media type, the same in header and body, and all listed content exists.
 fn check(store: &Store, name: &RepositoryName, media_type: &str, bytes: &[u8]) -> Result<(), RegistryError> {
     let invalid = || RegistryError::manifest_invalid(json!({}));
     let value: Value = serde_json::from_slice(bytes).map_err(|_| invalid())?;
@@ -128,7 +128,7 @@ fn check(store: &Store, name: &RepositoryName, media_type: &str, bytes: &[u8]) -
     }
 }
 
-/// DELETE. By digest only, and every tag of it goes too.
+/// DELETE, by digest only; removes all its tags too.
 pub fn delete(
     asked: &DemoRequest<'_>,
     name: &RepositoryName,

@@ -36,13 +36,13 @@ fn mount(asked: &DemoRequest<'_>, name: &RepositoryName) -> Option<Response<Body
     mounted.then(|| created(asked, name, &digest))
 }
 
-/// GET: how much has come.
+/// GET: the number of bytes received.
 pub fn status(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, RegistryError> {
     let size = with_upload(asked, name, id, |upload| upload.bytes.len())?;
     Ok(progress(asked, name, id, size, StatusCode::NO_CONTENT).without_content())
 }
 
-/// PATCH: appends, wherever `Content-Range` says (Distribution 2.8 does not look).
+/// PATCH: appends bytes. `Content-Range` is ignored, as in Distribution 2.8.
 pub async fn append<B>(
     asked: &DemoRequest<'_>,
     name: &RepositoryName,
@@ -58,7 +58,7 @@ where
     Ok(progress(asked, name, id, size, StatusCode::ACCEPTED).empty())
 }
 
-/// PUT: appends the last bytes, if any, and makes a blob of it.
+/// PUT: appends the last bytes, if any, and completes the blob.
 pub async fn finish<B>(
     asked: &DemoRequest<'_>,
     name: &RepositoryName,
@@ -83,14 +83,14 @@ where
     Ok(created(asked, name, &digest))
 }
 
-/// DELETE: forgets the upload.
+/// DELETE: cancels the upload.
 pub fn cancel(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str) -> Result<Response<Body>, RegistryError> {
     check_state(asked, name, id)?;
     asked.registry.store().uploads.remove(id);
     Ok(DemoResponse::new(StatusCode::NO_CONTENT).without_content())
 }
 
-/// Appends a body; how many bytes the upload then has.
+/// Appends a body. Returns the number of bytes that the upload then has.
 async fn receive<B>(
     asked: &DemoRequest<'_>,
     name: &RepositoryName,
@@ -122,7 +122,7 @@ fn with_upload<T>(
     upload.map(then).ok_or_else(RegistryError::upload_unknown)
 }
 
-/// `_state` is opaque to clients and must come back as it was given: a proxy that touches query strings breaks uploads here.
+/// `_state` is opaque to clients and must come back unchanged, so that a proxy which changes query strings breaks uploads here.
 fn check_state(asked: &DemoRequest<'_>, name: &RepositoryName, id: &str) -> Result<(), RegistryError> {
     let stated = asked.query("_state").ok_or_else(RegistryError::upload_invalid)?;
     let size = with_upload(asked, name, id, |upload| upload.bytes.len())?;

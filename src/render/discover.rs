@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// More extensions, or endpoints of one, than any registry has; the rest of a longer list is not looked at.
+/// Number of extensions, and of endpoints of one, that are read from the registry's answer; the rest of a longer list is ignored.
 const MAX_FOREIGN: usize = 256;
 
-/// What refshim adds: name, description, specification, endpoints below `/v2/<name>/`.
+/// The extensions that refshim adds: name, description, specification, endpoints below `/v2/<name>/`.
 const OWN: [(&str, &str, &str, &[&str]); 2] = [
     (
         "_oci",
@@ -24,9 +24,9 @@ const OWN: [(&str, &str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// `{"extensions": […]}`: ours, then the upstream's others, one per name; where the upstream has an extension of the same
-/// name, its endpoints join ours, for they are passed through. `upstream` is the body of its own answer, if it gave one;
-/// what cannot be read of it is left out, because a broken list up there does not take ours away.
+/// `{"extensions": […]}`: refshim's, then the registry's others, one for each name. If the registry has an extension of the same name, its
+/// endpoints are added, because requests to them are passed through. `upstream` is the body of the registry's own answer, if it gave one;
+/// parts that cannot be parsed are left out.
 pub fn print(upstream: Option<&[u8]>) -> Bytes {
     let foreign: Value = upstream
         .and_then(|bytes| serde_json::from_slice(bytes).ok())

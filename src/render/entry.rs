@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::oci::descriptor::Annotations;
 use crate::oci::{Descriptor, Digest};
 
-/// A descriptor as lists show it: never with `platform`, `data` or a nested `reference`.
+/// A descriptor as in lists of referrers: without `platform`, `data` and a nested `reference`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RenderedEntry<'a> {

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use super::query::Query;
 use crate::oci::Referrer;
 
-/// Which artifact types are asked for; none named means all. Compared exactly, byte for byte.
+/// The artifact types that a request asks for; without any, all. They are compared byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter(BTreeSet<String>);
 
 impl Filter {
-    /// Keeps entries of any of `types`. An empty text names no type.
+    /// A filter for entries of any of `types`. Empty texts are ignored.
     pub fn new<T: Into<String>>(types: impl IntoIterator<Item = T>) -> Self {
         Self(types.into_iter().map(Into::into).filter(|t| !t.is_empty()).collect())
     }
 
-    /// Every `artifactType` of a query: containerd repeats the parameter and means "or".
+    /// A filter for every `artifactType` of a query: containerd repeats the parameter and means "or".
     pub fn from_query(query: &Query) -> Self {
         Self::new(query.all("artifactType"))
     }

@@ -1,6 +1,6 @@
-//! Printing: one ordered list of referrers ([`crate::oci::ReferrerList`]) as every API that ever asked for it.
+//! Prints a sorted list of referrers ([`crate::oci::ReferrerList`]) in the form of each referrers API.
 //!
-//! Pure: bytes in, bytes out; knows `oci` and nothing else. How links are *read* is `oci`'s business.
+//! This module does no I/O and uses `oci` only, which *reads* links.
 //!
 //! | module | prints |
 //! |---|---|

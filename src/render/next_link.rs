@@ -1,14 +1,14 @@
-//! The `Link` header that leads to the next page (RFC 8288).
+//! The `Link` header to the next page (RFC 8288).
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::page::NEXT_TOKEN;
 use super::query::Query;
 
-/// Parameters that the next request repeats: the question and the page size.
+/// The query parameters that the link repeats: those of the question, and the page size.
 const KEPT: [&str; 3] = ["digest", "artifactType", "n"];
 
-/// In values everything is encoded but what no parser takes for anything else.
+/// Characters to percent-encode in values: all except those that no parser treats specially.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -16,7 +16,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':');
 
-/// In paths (already encoded by whoever asked) what would end the URL or the header's brackets.
+/// Characters to percent-encode in paths, which the caller has already encoded: those that would end the URL or the header's brackets.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

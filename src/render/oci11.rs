@@ -8,9 +8,9 @@ use super::page::{MAX_BODY, RenderedPage, Window};
 use crate::oci::ReferrerList;
 use crate::oci::media_type;
 
-/// Exactly this, without parameters: clients compare it as a text.
+/// The content type, without parameters because clients compare it as text.
 pub const CONTENT_TYPE: &str = media_type::OCI_IMAGE_INDEX;
-/// Set, with [`FILTERS_APPLIED`], on every filtered answer.
+/// The header of every filtered answer, with the value [`FILTERS_APPLIED`].
 pub const FILTERS_APPLIED_HEADER: &str = "oci-filters-applied";
 pub const FILTERS_APPLIED: &str = "artifactType";
 
@@ -33,12 +33,12 @@ pub fn print(links: &ReferrerList, filter: &Filter, window: &Window) -> Rendered
     }
 }
 
-/// The whole list in one index, however long: what stands in for a referrers tag, which knows no pages.
+/// The whole list in one index, however long: for a referrers tag, which has no pages.
 pub fn print_whole(links: &ReferrerList) -> Bytes {
     let mut out = OPEN.as_bytes().to_vec();
     append_entries(&mut out, links.referrers.iter().map(|r| &r.descriptor));
     out.extend_from_slice(CLOSE.as_bytes());
-    // It may be kept.
+    // Printed once and kept with the list.
     out.shrink_to_fit();
     out.into()
 }

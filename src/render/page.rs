@@ -1,7 +1,7 @@
-//! Pages: which part of a list is asked for, and tokens that say where the next part begins.
+//! Paging: the part of a list that a request asks for, and the tokens with which clients ask for the next part.
 //!
-//! A token names the *position* of the last printed entry, not its number. An entry's position depends on the entry alone,
-//! so an entry that was there throughout is neither skipped nor doubled while others come and go.
+//! A token contains the *position* of the last printed entry: its sort key, not its number. So entries that exist all the time are neither
+//! skipped nor repeated when others are added or removed between two pages.
 
 use std::cmp::Reverse;
 use std::num::NonZeroUsize;
@@ -17,20 +17,20 @@ use super::query::{Query, QueryError};
 use crate::oci::referrer::Position;
 use crate::oci::{Digest, Referrer, ReferrerList};
 
-/// Bytes of an answer's body that every client takes: oras-go reads no more than this of a page.
+/// Largest body of a page, in bytes: oras-go reads no more than this.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// The parameter that carries a token (Proposal A's name for it).
+/// The query parameter for a token (Proposal A's name for it).
 pub const NEXT_TOKEN: &str = "nextToken";
 
-/// Longer texts are no tokens of ours: a digest has at most 256 characters.
+/// Longest token, in characters, given that a digest has at most 256.
 const MAX_TOKEN: usize = 512;
 const VERSION: u8 = 1;
 const CHECKSUM: usize = 8;
-/// Version, dated or not, nanoseconds.
+/// Bytes of a token's fixed part: version, whether there is a date, nanoseconds.
 const FIXED: usize = 1 + 1 + 16;
 
-/// Which list a token belongs to. Tokens of one are refused by the others.
+/// The API that issued a token. Other APIs reject it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagedApi {
     /// OCI 1.1.
@@ -43,26 +43,26 @@ pub enum PagedApi {
     OrasV1,
 }
 
-/// The part of a list that is asked for: at most `n` entries, after a position.
+/// The part of a list that a request asks for: at most `n` entries after a position.
 #[derive(Clone, Debug)]
 pub struct Window<'a> {
     n: Option<NonZeroUsize>,
     after: Option<Position>,
-    /// What a token is bound to; hashed only where there is a token.
+    /// The question that tokens are valid for.
     question: (PagedApi, &'a Digest, &'a Filter),
 }
 
-/// A printed answer.
+/// A printed page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedPage {
     /// The response's body.
     pub body: Bytes,
-    /// The token of the page that follows; `None` on the last one.
+    /// The token of the next page; `None` on the last one.
     pub next: Option<String>,
 }
 
 impl<'a> Window<'a> {
-    /// The beginning of a list, as far as one body reaches.
+    /// The beginning of a list, as much as fits in one page.
     pub fn first(api: PagedApi, subject: &'a Digest, filter: &'a Filter) -> Self {
         Self {
             n: None,
@@ -71,10 +71,10 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Reads `n` and `nextToken`.
+    /// Parses `n` and `nextToken`.
     ///
     /// # Errors
-    /// When `n` is no positive number, or the token was not issued for this very question.
+    /// If `n` is not a positive number, or the token was not issued for this question.
     pub fn from_query(
         api: PagedApi,
         subject: &'a Digest,
@@ -89,7 +89,7 @@ impl<'a> Window<'a> {
         Ok(window)
     }
 
-    /// Whether neither `n` nor a token was given: the answer is then the same for every such caller.
+    /// Whether the request has neither `n` nor a token, so that the answer is the same for every such caller.
     pub fn is_first(&self) -> bool {
         self.n.is_none() && self.after.is_none()
     }
@@ -124,15 +124,15 @@ impl<'a> Window<'a> {
         })
     }
 
-    /// Not a secret: whoever forges one merely starts reading at another place of a list that is open to them.
+    /// Tokens are not secret: a caller who forges one only reads from another position of a list that it may read.
     fn checksum(&self, payload: &[u8]) -> [u8; CHECKSUM] {
         let (api, subject, filter) = self.question;
         let hash = question(api, subject, filter).chain_update(payload).finalize();
         std::array::from_fn(|i| hash[i])
     }
 
-    /// Prints the entries of this window, separated by commas, into at most `room` bytes (but at least one entry, or paging
-    /// would never end), with the token of what follows.
+    /// Prints the entries of this window, separated by commas, into at most `room` bytes, but at least one entry, so that paging ends. Returns the
+    /// token of the next page too.
     pub(super) fn print_entries(
         &self,
         links: &ReferrerList,
@@ -167,7 +167,7 @@ impl<'a> Window<'a> {
 fn question(api: PagedApi, subject: &Digest, filter: &Filter) -> Sha256 {
     let mut hash = Sha256::new();
     for part in std::iter::once(subject.as_str()).chain(filter.types()) {
-        // Lengths first, so that no two lists of texts read the same.
+        // Lengths are hashed too, so that different lists of texts have different hashes.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -6,7 +6,7 @@ use crate::oci::ReferrerList;
 
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// Which of the three endpoints is asked.
+/// The three endpoints with this answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `/v2/<name>/_oci/artifacts/referrers?digest=`
@@ -18,7 +18,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The header that tells clients which API answered.
+    /// The header by which clients recognise the API.
     pub fn version_header(self) -> (&'static str, &'static str) {
         match self {
             Self::ProposalA => ("reftype-api-version", "reftype/1.0"),

@@ -7,7 +7,7 @@ use crate::oci::ReferrerList;
 
 pub const CONTENT_TYPE: &str = oci11::CONTENT_TYPE;
 
-/// An image index with the complete list: the proposal knows neither filter nor pages.
+/// An image index with the complete list: the proposal has neither filters nor pages.
 pub fn print(links: &ReferrerList) -> Bytes {
     oci11::print_whole(links)
 }

@@ -10,7 +10,7 @@ use crate::oci::{Descriptor, Manifest, ReferrerList};
 
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// `{"referrers": […]}`: a node's objects stand in the node's place. What several nodes hold is listed once.
+/// `{"referrers": […]}`, with a node's objects in the node's place. Objects in several nodes are listed once.
 pub fn referrers(links: &ReferrerList) -> Bytes {
     let mut seen = BTreeSet::new();
     let listed = links.referrers.iter().flat_map(|referrer| match &referrer.objects {
@@ -20,7 +20,7 @@ pub fn referrers(links: &ReferrerList) -> Bytes {
     list("referrers", listed.filter(|d| seen.insert(&d.digest)))
 }
 
-/// The descriptor of what `manifest` points at, or `{}`.
+/// The descriptor of what `manifest` refers to, or `{}`.
 pub fn reference(manifest: &Manifest) -> Bytes {
     let mut out = Vec::new();
     match manifest.parent() {
@@ -30,12 +30,12 @@ pub fn reference(manifest: &Manifest) -> Bytes {
     out.into()
 }
 
-/// `{"objects": […]}`: what `manifest` holds.
+/// `{"objects": […]}`: the contents of `manifest`.
 pub fn objects(manifest: &Manifest) -> Bytes {
     list("objects", manifest.contents().iter())
 }
 
-/// `{"description": "…"}`. The proposal prints the bare text in braces, which is no JSON.
+/// `{"description": "…"}`. The proposal's text shows the bare text in braces, which is not JSON.
 pub fn description(manifest: &Manifest) -> Bytes {
     #[derive(Serialize)]
     struct Description<'a> {

@@ -4,23 +4,23 @@ use std::num::NonZeroUsize;
 
 use percent_encoding::percent_decode_str;
 
-/// The parameters of a request, decoded, in their order. Keys may repeat; unknown ones are nobody's business.
+/// The decoded parameters of a request, in their order. Keys may repeat, and unknown ones are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
-/// A parameter that cannot be read; a client error.
+/// An invalid parameter, which is a client error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// `n` is no positive number.
     #[error("n={0:?} is not a positive number of entries")]
     InvalidN(String),
     /// `nextToken` was issued for another question, or by nobody.
-    #[error("nextToken is not one that was issued for this question; start again without it")]
+    #[error("nextToken was not issued for this question; start again without it")]
     InvalidToken,
 }
 
 impl Query {
-    /// Parses what follows the `?`. A raw `+` is a plus, not a space: media types hold plusses, and clients send them raw.
+    /// Parses the text after the `?`. A raw `+` is a plus, not a space, because clients send media types with `+` unencoded.
     pub fn parse(raw: Option<&str>) -> Self {
         let pairs = raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Self(
@@ -48,7 +48,7 @@ impl Query {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// The wanted number of entries, `n`. Zero is refused: a page without entries leads nowhere.
+    /// The page size `n`. Zero is rejected, because paging would never end.
     pub fn n(&self) -> Result<Option<NonZeroUsize>, QueryError> {
         let Some(text) = self.first("n") else {
             return Ok(None);
@@ -57,7 +57,7 @@ impl Query {
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(invalid());
         }
-        // Digits that do not fit are more than there could be.
+        // A number that does not fit is larger than any list.
         let n = text.parse().unwrap_or(usize::MAX);
         NonZeroUsize::new(n).map(Some).ok_or_else(invalid)
     }

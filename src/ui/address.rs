@@ -1,18 +1,18 @@
-//! Where things are, as the caller must ask for them.
+//! Addresses of pages and content, as the caller's browser must request them.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::oci::{Digest, Reference, RepositoryName};
 
-/// In a query's value everything is encoded but what no parser takes for anything else.
+/// Characters to percent-encode in a query value: all except those that no parser treats specially.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// Makes addresses that lead to the upstream that the caller chose.
+/// Builds addresses that select the same upstream as the caller's request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
-    /// In front of every repository's name.
+    /// The prefix in front of every repository name, if the upstream was selected by one.
     pub prefix: Option<String>,
-    /// containerd's name of the registry, which every address must repeat.
+    /// The `ns` parameter, which every address must repeat if the upstream was selected by it.
     pub namespace: Option<String>,
 }
 
@@ -20,9 +20,9 @@ impl Address {
     pub const HOME: &str = "/ui/";
     pub const STYLE: &str = "/ui/style.css";
     pub const ICON: &str = "/ui/icon.svg";
-    /// In front of a repository's name: its tags, or with a reference one manifest.
+    /// Path in front of a repository name: the page of its tags, or with a reference of one manifest.
     pub const REPOSITORY: &str = "/ui/r/";
-    /// In front of a repository's name and a digest: the manifest's bytes.
+    /// Path in front of a repository name and a digest: the manifest's bytes.
     pub const MANIFEST: &str = "/ui/m/";
 
     /// A repository's name as the caller writes it.
@@ -37,7 +37,7 @@ impl Address {
         self.with(Self::HOME.to_owned(), &[])
     }
 
-    /// A repository's tags that have `search` in their name, past `after`.
+    /// The page of a repository's tags whose name contains `search`, after the tag `after`.
     pub fn tags(&self, repository: &RepositoryName, search: &str, after: Option<&str>) -> String {
         let path = format!("{}{}", Self::REPOSITORY, self.name(repository));
         let mut query = Vec::new();
@@ -57,12 +57,12 @@ impl Address {
         self.with(path, &[])
     }
 
-    /// The manifest's bytes; the registry's own API would answer a browser, which accepts HTML, with 404.
+    /// The manifest's bytes. Not the registry API's address, which answers browsers with 404 because they do not accept manifests.
     pub fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> String {
         self.with(format!("{}{}@{digest}", Self::MANIFEST, self.name(repository)), &[])
     }
 
-    /// The blob's bytes, from the registry's own API.
+    /// The blob's bytes, by the registry API.
     pub fn blob(&self, repository: &RepositoryName, digest: &Digest) -> String {
         self.with(format!("/v2/{}/blobs/{digest}", self.name(repository)), &[])
     }

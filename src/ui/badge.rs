@@ -1,10 +1,10 @@
-//! What a referrer is to people: a signature, an SBOM, an attestation, something else.
+//! The kind of a referrer that the pages show: signature, SBOM, attestation, or other.
 
 use maud::{Markup, html};
 
 use crate::oci::{Descriptor, LinkSource, Referrer, reference_type};
 
-/// Statements' types in annotations: sigstore bundles, and in-toto layers as buildx and attest-build-provenance write them.
+/// Annotations with a statement's type: of sigstore bundles, and of in-toto layers by buildx and attest-build-provenance.
 const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type"];
 /// cosign 3 signs with a statement of this type.
 const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -47,7 +47,7 @@ impl Badge {
         }
     }
 
-    /// In the singular.
+    /// The name in the singular.
     pub fn label(self) -> &'static str {
         match self {
             Self::Signature => "Signature",
@@ -80,7 +80,7 @@ impl Badge {
         }
     }
 
-    /// With how many there are, where that is more than one.
+    /// The name, with the number of them if there is more than one.
     pub(super) fn print(self, count: usize) -> Markup {
         let spoken = match count {
             1 => self.label().to_owned(),

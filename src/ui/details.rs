@@ -1,4 +1,4 @@
-//! One manifest: what it holds, and the tree of what refers to it.
+//! The page of one manifest: its contents, and the tree of its referrers.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,26 +23,26 @@ const MAX_PARTS: usize = 50;
 pub struct Details<'a> {
     pub address: &'a Address,
     pub repository: &'a RepositoryName,
-    /// As it was asked for.
+    /// The reference in the request.
     pub reference: &'a Reference,
     pub digest: &'a Digest,
     pub media_type: &'a str,
     /// In bytes.
     pub size: u64,
-    /// `None` where it cannot be read.
+    /// `None` if it cannot be parsed.
     pub manifest: Option<&'a Manifest>,
-    /// Of every manifest that was looked at, what refers to it.
+    /// The referrers of every manifest in the tree.
     pub below: &'a BTreeMap<Digest, ReferrerTree>,
 }
 
-/// What refers to a manifest.
+/// The referrers of one manifest.
 pub enum ReferrerTree {
     Links {
         links: Arc<ReferrerList>,
-        /// Set when the registry could not be asked and this is what it said that long ago.
+        /// The age of the list, if it is stale because the registry failed.
         stale: Option<Duration>,
     },
-    /// Why it cannot be told.
+    /// Why they are not known.
     Unknown(String),
 }
 
@@ -93,7 +93,7 @@ impl Details<'_> {
         }
     }
 
-    /// The manifests of an index, each with what refers to it.
+    /// The manifests of an index, each with its referrers.
     fn listed(&self, tree: &TreePrinter<'_>) -> Markup {
         let listed = self
             .manifest
@@ -104,7 +104,7 @@ impl Details<'_> {
                 h2 { "Manifests in this index" }
                 ul.tree {
                     @for descriptor in listed.iter().take(MAX_PARTS) {
-                        // BuildKit's attestations are listed too; they were drawn below what they attest.
+                        // Not BuildKit's attestations, which are shown as referrers of the manifest that they attest.
                         @if !tree.is_drawn(&descriptor.digest) { (self.one_listed(descriptor, tree)) }
                     }
                 }
@@ -124,7 +124,7 @@ impl Details<'_> {
         }
     }
 
-    /// What the manifest is made of.
+    /// The contents of the manifest.
     fn parts(&self) -> Markup {
         let Some(manifest) = self.manifest else {
             return html! {};
@@ -163,7 +163,7 @@ impl Details<'_> {
     }
 }
 
-/// Draws what refers to what. Links may form circles: below each manifest it is drawn once.
+/// Renders the tree of referrers. Links may form circles, so the referrers of each manifest are shown once.
 struct TreePrinter<'a> {
     details: &'a Details<'a>,
     drawn: RefCell<BTreeSet<Digest>>,
@@ -174,20 +174,20 @@ impl TreePrinter<'_> {
         self.drawn.borrow().contains(digest)
     }
 
-    /// At the top, "nothing" is said.
+    /// Whether this is the top of the tree, where an empty list is shown as such.
     fn below(&self, digest: &Digest) -> Markup {
         let is_top = digest == self.details.digest;
         if !self.drawn.borrow_mut().insert(digest.clone()) {
-            return html! { p.quiet { "what refers to it is shown above" } };
+            return html! { p.quiet { "its referrers are shown above" } };
         }
         match self.details.below.get(digest) {
-            None => html! { p.quiet { "open it to see what refers to it" } },
+            None => html! { p.quiet { "open it to see its referrers" } },
             Some(ReferrerTree::Unknown(reason)) => {
-                html! { p.bad { "what refers to it cannot be told: " (foreign(reason)) } }
+                html! { p.bad { "its referrers are not known: " (foreign(reason)) } }
             }
             Some(ReferrerTree::Links { links, stale }) => html! {
                 @if let Some(age) = stale {
-                    p.note { "The registry cannot be asked; this is what it said " (age.as_secs()) " seconds ago." }
+                    p.note { "The registry does not answer; this list is " (age.as_secs()) " seconds old." }
                 }
                 @if links.referrers.is_empty() {
                     @if is_top { p { "Nothing." } }
@@ -224,14 +224,14 @@ impl TreePrinter<'_> {
     }
 }
 
-/// The artifact type, where it is more than the media type of the config.
+/// The artifact type, unless it is only the media type of the config.
 fn stated_type(manifest: &Manifest) -> Option<&str> {
     let artifact_type = manifest.artifact_type.as_deref()?;
     let config = manifest.config.as_ref().map(|config| config.media_type.as_str());
     (config != Some(artifact_type)).then_some(artifact_type)
 }
 
-/// Annotations, folded away.
+/// The annotations, collapsed.
 fn notes(annotations: &Annotations) -> Markup {
     let more = annotations.len().saturating_sub(MAX_ANNOTATIONS);
     html! {
@@ -251,7 +251,7 @@ fn notes(annotations: &Annotations) -> Markup {
 
 fn date(created: i128) -> Markup {
     let text = timestamp::to_rfc3339(created).unwrap_or_default();
-    // Of RFC 3339, what people read: to the second, in UTC.
+    // The date to the second, in UTC.
     let shown = match (text.get(..10), text.get(11..19)) {
         (Some(day), Some(time)) => format!("{day} {time} UTC"),
         _ => text.clone(),

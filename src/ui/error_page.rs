@@ -1,4 +1,4 @@
-//! The page in place of one that cannot be shown.
+//! The page for errors.
 
 use maud::html;
 
@@ -9,9 +9,9 @@ use super::text::foreign;
 pub struct ErrorPage<'a> {
     pub address: &'a Address,
     pub title: &'a str,
-    /// What happened, in whoever's words.
+    /// What happened, in refshim's or the registry's words.
     pub message: &'a str,
-    /// What the caller may do about it.
+    /// What the user can do about it.
     pub advice: Option<&'a str>,
 }
 

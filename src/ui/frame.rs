@@ -1,10 +1,10 @@
-//! What all pages have in common.
+//! The frame of all pages: header, footer and the path from the home page.
 
 use maud::{DOCTYPE, Markup, html};
 
 use super::address::Address;
 
-/// A step of the way from the home page: its name and its address.
+/// A step on the path from the home page: its name and its address.
 pub(super) type Breadcrumb = (String, String);
 
 pub(super) fn page(address: &Address, title: &str, steps: &[Breadcrumb], content: &Markup) -> String {
@@ -44,7 +44,7 @@ pub(super) fn page(address: &Address, title: &str, steps: &[Breadcrumb], content
     page.into_string()
 }
 
-/// The field for a repository's name.
+/// The input field for a repository name.
 pub(super) fn search(address: &Address, value: &str) -> Markup {
     html! {
         form.search action=(Address::HOME) method="get" role="search" {

@@ -1,4 +1,4 @@
-//! The first page.
+//! The home page.
 
 use maud::html;
 
@@ -10,9 +10,9 @@ pub struct Home<'a> {
     pub address: &'a Address,
     /// The registry's host.
     pub registry: &'a str,
-    /// The first repositories that the registry names to this caller; `None` where it names none.
+    /// The first repositories in the registry's catalog for this caller; `None` if the registry gives none.
     pub repositories: Option<Vec<RepositoryName>>,
-    /// What the caller typed, where it is no repository's name.
+    /// What the user typed, if it is not a repository name.
     pub mistyped: Option<&'a str>,
 }
 

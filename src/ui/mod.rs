@@ -1,7 +1,7 @@
-//! Pages for people: from what was found about a repository to HTML. Pure.
+//! The web pages: renders data about a repository as HTML. It does no I/O.
 //!
-//! Works without scripts. Whatever a registry says (annotations, media types, messages) is text, never markup and never a
-//! link; addresses are made of names, tags and digests that were parsed.
+//! The pages use no scripts. Everything from a registry (annotations, media types, messages) is rendered as text, never as markup or a link;
+//! addresses are built from parsed names, tags and digests only.
 
 mod address;
 mod badge;
@@ -20,10 +20,11 @@ pub use home::Home;
 pub use tags::{Row, TagPage, TagSummary};
 pub use text::size;
 
-/// The style sheet, which goes to [`Address::STYLE`].
+/// The style sheet, served at [`Address::STYLE`].
 pub const STYLE: &str = include_str!("style.css");
-/// The icon (SVG), which goes to [`Address::ICON`].
+/// The icon (SVG), served at [`Address::ICON`].
 pub const ICON: &str = include_str!("icon.svg");
-/// What browsers must refuse, whatever a registry smuggles into a page: everything but the form and the files above.
+/// The content security policy: browsers load nothing but the files above and submit nothing but the form, whatever markup might get into a
+/// page.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";

@@ -1,4 +1,4 @@
-//! A repository's tags, and what refers to each.
+//! The page of a repository's tags, with the referrers of each.
 
 use std::collections::BTreeMap;
 
@@ -14,26 +14,26 @@ use crate::oci::{Digest, Reference, RepositoryName, Tag};
 pub struct TagPage<'a> {
     pub address: &'a Address,
     pub repository: &'a RepositoryName,
-    /// Only tags that contain this are shown.
+    /// Shows only tags whose name contains this.
     pub search: &'a str,
     pub rows: Vec<Row>,
-    /// How many tags there are without those that only link.
+    /// Number of tags without link tags.
     pub total: usize,
-    /// How many tags only link.
+    /// Number of link tags.
     pub links: usize,
     /// Whether this is not the first page.
     pub continued: bool,
-    /// The last tag, where others follow.
+    /// The last tag on this page, if there are further ones.
     pub next: Option<Tag>,
 }
 
 pub struct Row {
     pub tag: Tag,
-    /// Or why it cannot be told.
+    /// Or why they are not known.
     pub tagged: Result<TagSummary, String>,
 }
 
-/// What is behind a tag.
+/// The image behind a tag.
 pub struct TagSummary {
     pub digest: Digest,
     pub kind: Option<ManifestKind>,
@@ -68,8 +68,8 @@ impl TagPage<'_> {
         let tags = |count: usize| format!("{count} {}", if count == 1 { "tag" } else { "tags" });
         match self.links {
             0 => tags(self.total),
-            1 => format!("{}, and one that only links and is left out", tags(self.total)),
-            links => format!("{}, and {links} that only link and are left out", tags(self.total)),
+            1 => format!("{}, and one link tag that is not shown", tags(self.total)),
+            links => format!("{}, and {links} link tags that are not shown", tags(self.total)),
         }
     }
 

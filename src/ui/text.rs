@@ -1,15 +1,15 @@
-//! Foreign text, sizes and dates for people.
+//! Formats foreign text, digests and sizes for the pages.
 
 use maud::{Markup, html};
 
 use crate::oci::Digest;
 
-/// What of a foreign text is shown, in characters.
+/// Number of characters of a foreign text that are shown.
 const MAX_SHOWN: usize = 300;
-/// Digits of a digest that are enough to tell it from its neighbours.
+/// Number of digits of a digest that are shown.
 const SHORT: usize = 12;
 
-/// Foreign text, cut where it is long. Whatever direction it is written in, or claims to be, ends with it.
+/// Foreign text, cut if it is long, and isolated so that its writing direction does not affect the text after it.
 pub(super) fn foreign(text: &str) -> Markup {
     let mut characters = text.chars();
     let shown: String = characters.by_ref().take(MAX_SHOWN).map(visible).collect();
@@ -25,7 +25,7 @@ fn visible(c: char) -> char {
     }
 }
 
-/// Algorithm and first digits.
+/// The algorithm and the first digits.
 pub(super) fn short(digest: &Digest) -> String {
     let digits: String = digest.encoded().chars().take(SHORT).collect();
     format!("{}:{digits}", digest.algorithm())

@@ -80,7 +80,7 @@ async fn tags_show_what_refers_to_them_without_the_tags_that_only_link() {
         "aria-label=\"Signature\"",
         "aria-label=\"SBOM\"",
         "aria-label=\"Attestation\"",
-        "2 tags, and 3 that only link",
+        "2 tags, and 3 link tags",
     ] {
         assert!(html.contains(shown), "{shown}: {html}");
     }

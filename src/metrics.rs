@@ -78,6 +78,7 @@ const LATENCY_BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5
 /// What callers asked for.
 #[derive(Debug)]
 pub struct Metrics {
+    /// Requests answered.
     pub requests: CounterFamily<(Endpoint, StatusClass)>,
     /// In seconds, to the head of the answer.
     pub latency: FixedFamily<Endpoint, Histogram>,

@@ -65,6 +65,7 @@ impl Gateway {
         self
     }
 
+    /// The counters of this gateway.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }

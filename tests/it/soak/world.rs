@@ -1,0 +1,295 @@
+//! What callers who may do everything do, and what they must be answered.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use http::Method;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use refshim::testing::oci::Digest;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::faults::REFUSAL;
+use crate::support::content::{ANY, IMAGE, artifact};
+use crate::support::{Endpoint, Pushed, Refshim, Reply};
+
+pub const USER: (&str, &str) = ("alice", "wonderland");
+/// Steps from one garbage collection of the registry to the next.
+const COLLECT_EVERY: usize = 1000;
+/// Artifacts of one subject, beyond which they are deleted and not pushed: a step of a long run takes as long as one of a short run.
+const ENOUGH: usize = 60;
+
+/// What is known of the artifacts of one subject.
+#[derive(Clone, Default)]
+pub struct Known {
+    /// Acknowledged, and nobody began to delete them.
+    pub sure: BTreeSet<String>,
+    /// Their deletion was acknowledged, or their push refused.
+    pub gone: BTreeSet<String>,
+    /// Every artifact whose push or deletion ended in an error, or has not ended.
+    pub open: BTreeSet<String>,
+}
+
+pub struct World {
+    pub replicas: Vec<Refshim>,
+    pub subjects: Vec<Pushed>,
+    pub known: Vec<Mutex<Known>>,
+    pub steps: Mutex<usize>,
+    pub counts: Mutex<Counts>,
+    /// The registry itself, past refshim.
+    pub straight: Endpoint,
+    /// Asks for the registry's garbage collection; gone when all steps are done.
+    pub collect: Mutex<Option<UnboundedSender<()>>>,
+}
+
+/// What was seen, so that a run in which nothing happened does not look like a good one.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub pushed: usize,
+    pub deleted: usize,
+    pub listed: usize,
+    pub failed: usize,
+    /// Answers to callers whom the registry does not know.
+    pub refused: usize,
+    /// Answers to callers who may do less than others.
+    pub limited: usize,
+    /// Deletions that the registry refused.
+    pub kept: usize,
+    /// Deletions past refshim.
+    pub vanished: usize,
+    /// Garbage collections with a restart of the registry.
+    pub collected: usize,
+}
+
+pub fn is_failure(reply: &Reply) -> bool {
+    reply.status >= 500 || reply.status == 429
+}
+
+impl World {
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap());
+    }
+
+    fn next_step(&self) -> bool {
+        let mut left = self.steps.lock().unwrap();
+        *left = left.saturating_sub(1);
+        if *left % COLLECT_EVERY == COLLECT_EVERY / 2
+            && let Some(collect) = &*self.collect.lock().unwrap()
+        {
+            collect.send(()).expect("somebody collects");
+        }
+        *left > 0
+    }
+
+    pub async fn client(&self, number: u64, mut random: StdRng) {
+        let mut pushes = 0;
+        while self.next_step() {
+            let replica = &self.replicas[random.random_range(0..self.replicas.len())];
+            let endpoint = replica.endpoint().basic(USER.0, USER.1);
+            let subject = random.random_range(0..self.subjects.len());
+            match random.random_range(0..24) {
+                0..6 if self.snapshot(subject).sure.len() < ENOUGH => {
+                    pushes += 1;
+                    self.push(&endpoint, subject, &format!("{number} {pushes}")).await;
+                }
+                0..8 => self.delete(&endpoint, subject, &mut random).await,
+                8..14 => self.list(&endpoint, subject).await,
+                14 | 15 => self.list_in_another_form(&endpoint, subject, &mut random).await,
+                16 | 17 => self.pull(&endpoint, subject, &mut random).await,
+                18 => self.vanish(subject, &mut random).await,
+                19 | 20 => self.intrude(replica, subject, &mut random).await,
+                _ => self.limited(replica, subject, &mut random).await,
+            }
+        }
+    }
+
+    async fn push(&self, endpoint: &Endpoint, subject: usize, name: &str) {
+        let artifact = Pushed::of(IMAGE, &artifact(&self.subjects[subject], "application/vnd.test", name));
+        self.known[subject].lock().unwrap().open.insert(artifact.digest.clone());
+        let path = format!("/v2/app/manifests/{}", artifact.digest);
+        let headers = [("content-type", IMAGE)];
+        let put = endpoint.try_send(Method::PUT, &path, &headers, artifact.bytes.clone());
+        match put.await {
+            Ok(reply) if reply.status == 201 => {
+                let mut known = self.known[subject].lock().unwrap();
+                known.open.remove(&artifact.digest);
+                known.sure.insert(artifact.digest);
+                self.count(|counts| counts.pushed += 1);
+            }
+            Ok(reply) => {
+                assert!(is_failure(&reply), "a push: {reply:?}");
+                self.count(|counts| counts.failed += 1);
+            }
+            Err(_) => self.count(|counts| counts.failed += 1),
+        }
+    }
+
+    /// One whose deletion begins now.
+    fn begin_to_delete(&self, subject: usize, random: &mut StdRng) -> Option<String> {
+        let digest = self.any(subject, random)?;
+        let mut known = self.known[subject].lock().unwrap();
+        if !known.sure.remove(&digest) {
+            return None;
+        }
+        known.open.insert(digest.clone());
+        Some(digest)
+    }
+
+    async fn delete(&self, endpoint: &Endpoint, subject: usize, random: &mut StdRng) {
+        let Some(digest) = self.begin_to_delete(subject, random) else {
+            return;
+        };
+        let reply = endpoint.delete(&format!("/v2/app/manifests/{digest}")).await;
+        if reply.status == 202 {
+            let mut known = self.known[subject].lock().unwrap();
+            known.open.remove(&digest);
+            known.gone.insert(digest);
+            self.count(|counts| counts.deleted += 1);
+        } else if reply.status == 403 {
+            // Refused: it is as it was.
+            assert!(reply.text().contains(REFUSAL), "a deletion: {reply:?}");
+            let mut known = self.known[subject].lock().unwrap();
+            known.open.remove(&digest);
+            known.sure.insert(digest);
+            self.count(|counts| counts.kept += 1);
+        } else {
+            // It was there: only a repeated deletion finds nothing.
+            assert!(is_failure(&reply), "a deletion: {reply:?}");
+            self.count(|counts| counts.failed += 1);
+        }
+    }
+
+    /// Deletes straight at the registry, of which refshim learns when it asks.
+    async fn vanish(&self, subject: usize, random: &mut StdRng) {
+        let Some(digest) = self.begin_to_delete(subject, random) else {
+            return;
+        };
+        let path = format!("/v2/app/manifests/{digest}");
+        // The registry may be collecting its garbage.
+        let deleted = self.straight.try_send(Method::DELETE, &path, &[], Vec::new()).await;
+        if deleted.is_ok_and(|reply| reply.status == 202) {
+            self.count(|counts| counts.vanished += 1);
+        }
+    }
+
+    async fn list(&self, endpoint: &Endpoint, subject: usize) {
+        let before = self.snapshot(subject);
+        let reply = endpoint.referrers_reply("app", &self.subjects[subject].digest).await;
+        if reply.status != 200 {
+            assert!(is_failure(&reply), "a question: {reply:?}");
+            return self.count(|counts| counts.failed += 1);
+        }
+        self.expect_all(subject, &before, &digests(&reply), &reply);
+    }
+
+    async fn list_in_another_form(&self, endpoint: &Endpoint, subject: usize, random: &mut StdRng) {
+        let before = self.snapshot(subject);
+        let path = self.another_form(subject, random);
+        let Ok(reply) = endpoint.try_get(&path).await else {
+            return self.count(|counts| counts.failed += 1);
+        };
+        if is_failure(&reply) {
+            return self.count(|counts| counts.failed += 1);
+        }
+        // A referrers tag without entries need not be there.
+        let is_tag = path.ends_with(&self.subjects[subject].referrers_tag());
+        assert!(
+            reply.status == 200 || reply.status == 404 && is_tag,
+            "{path}: {reply:?}"
+        );
+        self.expect_all(subject, &before, &named(&reply.text()), &reply);
+    }
+
+    /// The path of a list that another dialect prints.
+    pub fn another_form(&self, subject: usize, random: &mut StdRng) -> String {
+        let (image, tag) = (&self.subjects[subject].digest, self.subjects[subject].referrers_tag());
+        match random.random_range(0..4) {
+            0 => format!("/v2/app/_oras/artifacts/referrers?digest={image}"),
+            1 => format!("/v2/app/manifests/{image}/references"),
+            2 => format!("/v3/app/referrers/{image}"),
+            _ => format!("/v2/app/manifests/{tag}"),
+        }
+    }
+
+    pub fn snapshot(&self, subject: usize) -> Known {
+        self.known[subject].lock().unwrap().clone()
+    }
+
+    /// The reply to a question, before which so much was known, names all that it must and nothing that it must not.
+    pub fn expect_all(&self, subject: usize, before: &Known, listed: &BTreeSet<String>, reply: &Reply) {
+        // Somebody may have begun to delete some of them meanwhile.
+        let still_sure = self.snapshot(subject).sure;
+        let sure = before.sure.intersection(&still_sure);
+        let missing: Vec<_> = sure.filter(|digest| !listed.contains(*digest)).collect();
+        assert!(
+            missing.is_empty(),
+            "acknowledged, but not listed: {missing:?} in {reply:?}"
+        );
+        let risen: Vec<_> = before.gone.intersection(listed).collect();
+        assert!(risen.is_empty(), "deleted, but listed: {risen:?} in {reply:?}");
+        self.count(|counts| counts.listed += 1);
+    }
+
+    async fn pull(&self, endpoint: &Endpoint, subject: usize, random: &mut StdRng) {
+        let Some(digest) = self.any(subject, random) else {
+            return;
+        };
+        let path = format!("/v2/app/manifests/{digest}");
+        let asked = endpoint.try_send(Method::GET, &path, &[("accept", ANY)], Vec::new());
+        match asked.await {
+            Ok(reply) => self.expect_content(subject, &digest, &reply),
+            Err(_) => self.count(|counts| counts.failed += 1),
+        }
+    }
+
+    /// What is there is given as it is, or not at all.
+    pub fn expect_content(&self, subject: usize, digest: &str, reply: &Reply) {
+        if reply.status == 200 {
+            assert_eq!(Digest::sha256(&reply.body).as_str(), digest);
+        } else if self.snapshot(subject).sure.contains(digest) {
+            assert!(is_failure(reply), "acknowledged, but not there: {reply:?}");
+        }
+    }
+
+    /// Whatever it asks, a wrong password opens nothing.
+    async fn intrude(&self, replica: &Refshim, subject: usize, random: &mut StdRng) {
+        let endpoint = match random.random_bool(0.5) {
+            true => replica.endpoint(),
+            false => replica.endpoint().basic(USER.0, "looking-glass"),
+        };
+        let digest = &self.subjects[subject].digest;
+        let path = match random.random_range(0..4) {
+            0 => format!("/v2/app/referrers/{digest}"),
+            1 => format!("/v2/app/manifests/{digest}"),
+            2 => "/v2/app/tags/list".to_owned(),
+            _ => format!("/v3/app/referrers/{digest}"),
+        };
+        let Ok(reply) = endpoint.try_get(&path).await else {
+            return self.count(|counts| counts.failed += 1);
+        };
+        assert!(reply.status == 401 || is_failure(&reply), "{path}: {reply:?}");
+        self.count(|counts| counts.refused += 1);
+    }
+
+    /// An artifact that is there.
+    pub fn any(&self, subject: usize, random: &mut StdRng) -> Option<String> {
+        let known = self.known[subject].lock().unwrap();
+        let index = random.random_range(0..known.sure.len().max(1));
+        known.sure.iter().nth(index).cloned()
+    }
+}
+
+/// Of an index's entries.
+pub fn digests(reply: &Reply) -> BTreeSet<String> {
+    let index = reply.json();
+    let entries = index["manifests"].as_array().expect("a list").iter();
+    entries
+        .map(|entry| entry["digest"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// All that a text names.
+pub fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split('"').filter(|word| Digest::parse(word).is_ok());
+    words.map(str::to_owned).collect()
+}

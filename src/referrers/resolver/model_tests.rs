@@ -1,9 +1,12 @@
 //! What memory says of content against a model that is too simple to be wrong: the log of what the registry said, to whom, and
 //! of what it was asked. Whatever happens in whatever order, memory answers a caller only where the registry itself gave that
-//! very digest to somebody within `fresh_for`, has not withheld it since, and gave this caller a manifest within `access_for`.
+//! very digest to somebody within `fresh_for`, has not withheld it since, and gave this caller a manifest within `access_for`
+//! and before its token ended.
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderValue;
 use proptest::prelude::*;
@@ -14,13 +17,19 @@ use crate::config::UpstreamConfig;
 use crate::referrers::{Given, ServedHeaders};
 use crate::registry::RawManifest;
 
-const CONTENTS: [&[u8]; 2] = [b"{\"a\":1}", b"{\"b\":2}"];
-/// Nobody is the first.
-const CALLERS: [Option<&str>; 3] = [None, Some("Bearer one"), Some("Bearer two")];
+/// Two manifests and a blob.
+const CONTENTS: [&[u8]; 3] = [b"{\"a\":1}", b"{\"b\":2}", b"a blob"];
+const BLOB: usize = 2;
+/// Nobody, a token that says nothing of its end, and one that ends.
+const CALLERS: usize = 3;
+const NOBODY: usize = 0;
+const EXPIRING: usize = 2;
+/// When the last caller's token ends, in seconds from the start.
+const TOKEN_END: u64 = 100;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The registry gives a manifest to a caller.
+    /// The registry gives a manifest or a blob to a caller. A blob is always given by its digest.
     Gives {
         content: usize,
         caller: usize,
@@ -56,7 +65,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (content, caller) = (0..CONTENTS.len(), 0..CALLERS.len());
+    let (content, caller) = (0..CONTENTS.len(), 0..CALLERS);
     let both = (content.clone(), caller.clone());
     prop_oneof![
         4 => (content.clone(), caller.clone(), any::<bool>())
@@ -74,11 +83,12 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     resolver: Resolver,
     repository: RepositoryName,
+    callers: [Caller; CALLERS],
     now: u64,
     /// When the registry last said of a digest that it is there, where it has not withheld it since.
     given: [Option<u64>; CONTENTS.len()],
     /// When it last gave a caller a manifest, where it has not refused it since.
-    allowed: [Option<u64>; CALLERS.len()],
+    allowed: [Option<u64>; CALLERS],
     fresh_for: u64,
     access_for: u64,
 }
@@ -89,8 +99,15 @@ static UPSTREAM: LazyLock<Arc<Upstream>> = LazyLock::new(|| {
     Arc::new(Upstream::new(&config, &LimitsConfig::default()).unwrap())
 });
 
-fn caller(index: usize) -> Caller {
-    Caller::with(CALLERS[index].map(HeaderValue::from_static))
+fn callers(began: Duration) -> [Caller; CALLERS] {
+    let end = (began + Duration::from_secs(TOKEN_END)).as_secs_f64();
+    let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{end}}}"#));
+    let with = |authorization: &str| Caller::with(HeaderValue::from_str(authorization).ok());
+    [
+        Caller::anonymous(),
+        with("Bearer one"),
+        with(&format!("Bearer x.{claims}.y")),
+    ]
 }
 
 fn digest(index: usize) -> Digest {
@@ -106,6 +123,7 @@ impl World {
         };
         let cache = Arc::new(Cache::new(bounds));
         Self {
+            callers: callers(cache.now()),
             resolver: Resolver::new(UPSTREAM.clone(), cache, &LinksConfig::default(), &freshness, &limits),
             repository: RepositoryName::parse("r").unwrap(),
             now: 0,
@@ -114,6 +132,10 @@ impl World {
             fresh_for: freshness.fresh_for.as_secs(),
             access_for: freshness.access_for.as_secs(),
         }
+    }
+
+    fn may_read(&self, who: usize) -> bool {
+        self.within(self.allowed[who], self.access_for) && (who != EXPIRING || self.now < TOKEN_END)
     }
 
     fn within(&self, since: Option<u64>, window: u64) -> bool {
@@ -127,27 +149,19 @@ impl World {
                 caller,
                 by_tag,
             } => self.gives(content, caller, by_tag).await,
-            Step::Confirms { content, caller: who } => {
-                self.resolver
-                    .confirm_manifest(&self.repository, &digest(content), &caller(who))
-                    .await;
-                self.given[content] = Some(self.now);
-            }
-            Step::Withholds { content, caller: who } => {
-                self.resolver
-                    .withheld(&self.repository, &digest(content), &caller(who))
-                    .await;
-                if self.within(self.allowed[who], self.access_for) {
-                    self.given[content] = None;
-                }
-            }
+            Step::Confirms { content, caller: who } => self.confirms(content, who).await,
+            Step::Withholds { content, caller: who } => self.withholds(content, who).await,
             Step::Lists { caller: who } => {
-                let context = self.resolver.outside(&self.repository, &caller(who));
+                let context = self.resolver.outside(&self.repository, &self.callers[who]);
                 self.resolver.access.allow_listing(&context);
             }
             Step::Refuses { caller: who } => {
-                self.resolver.refuse(&self.repository, &caller(who)).await;
+                self.resolver.refuse(&self.repository, &self.callers[who]).await;
                 self.allowed[who] = None;
+            }
+            Step::Delete { content: BLOB } => {
+                self.resolver.forget_blob(&self.repository, &digest(BLOB)).await;
+                self.given[BLOB] = None;
             }
             Step::Delete { content } => {
                 let reference = Reference::Digest(digest(content));
@@ -163,39 +177,79 @@ impl World {
     }
 
     async fn gives(&mut self, content: usize, who: usize, by_tag: bool) {
-        self.resolver.allow(&self.repository, &caller(who)).await;
+        self.resolver.allow(&self.repository, &self.callers[who]).await;
         self.allowed[who] = Some(self.now);
+        let bytes = Bytes::from_static(CONTENTS[content]);
+        let headers = ServedHeaders::default();
+        if content == BLOB {
+            self.resolver
+                .remember_blob(&self.repository, &digest(BLOB), bytes, headers)
+                .await;
+            self.given[BLOB] = Some(self.now);
+            return;
+        }
         let raw = RawManifest {
             digest: digest(content),
             media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-            bytes: Bytes::from_static(CONTENTS[content]),
+            bytes,
         };
         let given = if by_tag { Given::ByTag } else { Given::ByDigest };
-        let headers = Some(ServedHeaders::default());
-        self.resolver.learn_given(&self.repository, raw, given, headers).await;
+        self.resolver
+            .learn_given(&self.repository, raw, given, Some(headers))
+            .await;
         if !by_tag {
             self.given[content] = Some(self.now);
         }
     }
 
-    async fn ask(&self, content: usize, who: usize) {
-        let known = self
-            .resolver
-            .known_manifest(&self.repository, &digest(content), &caller(who))
-            .await;
-        let may_read = self.within(self.allowed[who], self.access_for);
-        let is_there = self.within(self.given[content], self.fresh_for);
-        if let Some(known) = known {
-            assert_eq!(known.content.bytes, CONTENTS[content]);
-            assert!(
-                !known.is_current || (may_read && is_there),
-                "memory says more than the registry did"
-            );
-            assert!(
-                may_read || CALLERS[who].is_none(),
-                "stale content for a caller of whom no right is known"
-            );
+    async fn confirms(&mut self, content: usize, who: usize) {
+        let (repository, digest) = (&self.repository, digest(content));
+        match content {
+            BLOB => self.resolver.confirm_blob(repository, &digest).await,
+            _ => {
+                let caller = &self.callers[who];
+                self.resolver.confirm_manifest(repository, &digest, caller).await;
+            }
         }
+        self.given[content] = Some(self.now);
+    }
+
+    async fn withholds(&mut self, content: usize, who: usize) {
+        let (repository, digest, caller) = (&self.repository, digest(content), &self.callers[who]);
+        match content {
+            BLOB => self.resolver.withheld_blob(repository, &digest, caller).await,
+            _ => self.resolver.withheld(repository, &digest, caller).await,
+        }
+        if self.may_read(who) {
+            self.given[content] = None;
+        }
+    }
+
+    /// The bytes that memory gives, and whether it gives them as current.
+    async fn known(&self, content: usize, who: usize) -> Option<(Bytes, bool)> {
+        let (repository, digest, caller) = (&self.repository, digest(content), &self.callers[who]);
+        if content == BLOB {
+            let known = self.resolver.known_blob(repository, &digest, caller).await?;
+            return Some((known.content, known.is_current));
+        }
+        let known = self.resolver.known_manifest(repository, &digest, caller).await?;
+        Some((known.content.bytes.clone(), known.is_current))
+    }
+
+    async fn ask(&self, content: usize, who: usize) {
+        let Some((bytes, is_current)) = self.known(content, who).await else {
+            return;
+        };
+        let is_there = self.within(self.given[content], self.fresh_for);
+        assert_eq!(bytes, CONTENTS[content]);
+        assert!(
+            !is_current || (self.may_read(who) && is_there),
+            "memory says more than the registry did"
+        );
+        assert!(
+            self.may_read(who) || who == NOBODY,
+            "stale content for a caller of whom no right is known"
+        );
     }
 }
 
@@ -218,24 +272,19 @@ proptest! {
 /// It does remember: what was given by its digest is given again to whoever may read.
 #[tokio::test(start_paused = true)]
 async fn what_was_given_is_current_for_its_time_and_no_longer() {
-    let mut world = World::new();
-    world.gives(0, 1, false).await;
-    let is_current = async |world: &World| {
-        let known = world
-            .resolver
-            .known_manifest(&world.repository, &digest(0), &caller(1))
-            .await;
-        known.is_some_and(|known| known.is_current)
-    };
-    assert!(is_current(&world).await);
-    world
-        .take(Step::Pass {
-            seconds: world.fresh_for,
-        })
-        .await;
-    assert!(!is_current(&world).await);
-    world.gives(0, 1, true).await;
-    assert!(!is_current(&world).await, "a tag is no word for its digest");
-    world.take(Step::Confirms { content: 0, caller: 1 }).await;
-    assert!(is_current(&world).await);
+    for content in [0, BLOB] {
+        let mut world = World::new();
+        let is_current = async |world: &World| world.known(content, 1).await.is_some_and(|known| known.1);
+        world.gives(content, 1, false).await;
+        assert!(is_current(&world).await);
+        let seconds = world.fresh_for;
+        world.take(Step::Pass { seconds }).await;
+        assert!(!is_current(&world).await);
+        if content != BLOB {
+            world.gives(content, 1, true).await;
+            assert!(!is_current(&world).await, "a tag is no word for its digest");
+        }
+        world.take(Step::Confirms { content, caller: 1 }).await;
+        assert!(is_current(&world).await);
+    }
 }

@@ -7,6 +7,7 @@
 mod faults;
 mod limited;
 mod world;
+mod writes;
 
 use std::sync::Mutex;
 
@@ -105,6 +106,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
     let Counts {
         pushed,
         deleted,
+        repeated,
         listed,
         failed,
         refused,
@@ -115,7 +117,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
     } = counts;
     assert!(
         [
-            pushed, deleted, listed, failed, refused, limited, kept, vanished, collected
+            pushed, deleted, repeated, listed, failed, refused, limited, kept, vanished, collected
         ]
         .into_iter()
         .all(|count| count > 0),
@@ -135,7 +137,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
             assert!(missing.is_empty(), "acknowledged, but lost: {missing:?}");
             let made_up: Vec<_> = listed
                 .iter()
-                .filter(|digest| !known.sure.contains(*digest) && !known.open.contains(*digest))
+                .filter(|digest| !known.sure.contains(*digest) && !known.unsure.contains(*digest))
                 .collect();
             assert!(made_up.is_empty(), "listed, but never pushed or deleted: {made_up:?}");
         }

@@ -9,15 +9,14 @@ use rand::rngs::StdRng;
 use refshim::testing::oci::Digest;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::faults::REFUSAL;
-use crate::support::content::{ANY, IMAGE, artifact};
+use crate::support::content::ANY;
 use crate::support::{Endpoint, Pushed, Refshim, Reply};
 
 pub const USER: (&str, &str) = ("alice", "wonderland");
 /// Steps from one garbage collection of the registry to the next.
 const COLLECT_EVERY: usize = 1000;
 /// Artifacts of one subject, beyond which they are deleted and not pushed: a step of a long run takes as long as one of a short run.
-const ENOUGH: usize = 60;
+const ENOUGH: usize = 25;
 
 /// What is known of the artifacts of one subject.
 #[derive(Clone, Default)]
@@ -26,7 +25,9 @@ pub struct Known {
     pub sure: BTreeSet<String>,
     /// Their deletion was acknowledged, or their push refused.
     pub gone: BTreeSet<String>,
-    /// Every artifact whose push or deletion ended in an error, or has not ended.
+    /// Its push or deletion ended in an error: it is there or not.
+    pub unsure: BTreeSet<String>,
+    /// Its push or deletion has not ended.
     pub open: BTreeSet<String>,
 }
 
@@ -47,6 +48,8 @@ pub struct World {
 pub struct Counts {
     pub pushed: usize,
     pub deleted: usize,
+    /// Deletions after one that failed.
+    pub repeated: usize,
     pub listed: usize,
     pub failed: usize,
     /// Answers to callers whom the registry does not know.
@@ -87,88 +90,20 @@ impl World {
             let replica = &self.replicas[random.random_range(0..self.replicas.len())];
             let endpoint = replica.endpoint().basic(USER.0, USER.1);
             let subject = random.random_range(0..self.subjects.len());
-            match random.random_range(0..24) {
-                0..6 if self.snapshot(subject).sure.len() < ENOUGH => {
+            match random.random_range(0..27) {
+                0..8 if self.snapshot(subject).sure.len() < ENOUGH => {
                     pushes += 1;
                     self.push(&endpoint, subject, &format!("{number} {pushes}")).await;
                 }
-                0..8 => self.delete(&endpoint, subject, &mut random).await,
-                8..14 => self.list(&endpoint, subject).await,
-                14 | 15 => self.list_in_another_form(&endpoint, subject, &mut random).await,
-                16 | 17 => self.pull(&endpoint, subject, &mut random).await,
-                18 => self.vanish(subject, &mut random).await,
-                19 | 20 => self.intrude(replica, subject, &mut random).await,
+                0..10 => self.delete(&endpoint, subject, &mut random).await,
+                10 => self.repeat(&endpoint, subject).await,
+                11..17 => self.list(&endpoint, subject).await,
+                17 | 18 => self.list_in_another_form(&endpoint, subject, &mut random).await,
+                19 | 20 => self.pull(&endpoint, subject, &mut random).await,
+                21 => self.vanish(subject, &mut random).await,
+                22 | 23 => self.intrude(replica, subject, &mut random).await,
                 _ => self.limited(replica, subject, &mut random).await,
             }
-        }
-    }
-
-    async fn push(&self, endpoint: &Endpoint, subject: usize, name: &str) {
-        let artifact = Pushed::of(IMAGE, &artifact(&self.subjects[subject], "application/vnd.test", name));
-        self.known[subject].lock().unwrap().open.insert(artifact.digest.clone());
-        let path = format!("/v2/app/manifests/{}", artifact.digest);
-        let headers = [("content-type", IMAGE)];
-        let put = endpoint.try_send(Method::PUT, &path, &headers, artifact.bytes.clone());
-        match put.await {
-            Ok(reply) if reply.status == 201 => {
-                let mut known = self.known[subject].lock().unwrap();
-                known.open.remove(&artifact.digest);
-                known.sure.insert(artifact.digest);
-                self.count(|counts| counts.pushed += 1);
-            }
-            Ok(reply) => {
-                assert!(is_failure(&reply), "a push: {reply:?}");
-                self.count(|counts| counts.failed += 1);
-            }
-            Err(_) => self.count(|counts| counts.failed += 1),
-        }
-    }
-
-    /// One whose deletion begins now.
-    fn begin_to_delete(&self, subject: usize, random: &mut StdRng) -> Option<String> {
-        let digest = self.any(subject, random)?;
-        let mut known = self.known[subject].lock().unwrap();
-        if !known.sure.remove(&digest) {
-            return None;
-        }
-        known.open.insert(digest.clone());
-        Some(digest)
-    }
-
-    async fn delete(&self, endpoint: &Endpoint, subject: usize, random: &mut StdRng) {
-        let Some(digest) = self.begin_to_delete(subject, random) else {
-            return;
-        };
-        let reply = endpoint.delete(&format!("/v2/app/manifests/{digest}")).await;
-        if reply.status == 202 {
-            let mut known = self.known[subject].lock().unwrap();
-            known.open.remove(&digest);
-            known.gone.insert(digest);
-            self.count(|counts| counts.deleted += 1);
-        } else if reply.status == 403 {
-            // Refused: it is as it was.
-            assert!(reply.text().contains(REFUSAL), "a deletion: {reply:?}");
-            let mut known = self.known[subject].lock().unwrap();
-            known.open.remove(&digest);
-            known.sure.insert(digest);
-            self.count(|counts| counts.kept += 1);
-        } else {
-            // It was there: only a repeated deletion finds nothing.
-            assert!(is_failure(&reply), "a deletion: {reply:?}");
-            self.count(|counts| counts.failed += 1);
-        }
-    }
-
-    /// Deletes straight at the registry, of which refshim learns when it asks.
-    async fn vanish(&self, subject: usize, random: &mut StdRng) {
-        let Some(digest) = self.begin_to_delete(subject, random) else {
-            return;
-        };
-        let path = format!("/v2/app/manifests/{digest}");
-        // The registry may be collecting its garbage.
-        let deleted = self.straight.try_send(Method::DELETE, &path, &[], Vec::new()).await;
-        if deleted.is_ok_and(|reply| reply.status == 202) {
-            self.count(|counts| counts.vanished += 1);
         }
     }
 

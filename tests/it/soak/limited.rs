@@ -11,6 +11,8 @@ use super::world::{World, is_failure, named};
 use crate::support::content::{ANY, IMAGE, artifact};
 use crate::support::{Endpoint, Fault, Pushed, Refshim, Reply, Seen};
 
+/// Requests of one such caller, one after the other.
+const IN_A_ROW: usize = 3;
 const PASSWORD: &str = "through the looking-glass";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,23 +77,25 @@ impl Limited {
 }
 
 impl World {
-    /// One of the callers who may do less asks for something, or tries to write.
+    /// One of the callers who may do less asks for some things, or tries to write: what one answer proves must not open another.
     pub async fn limited(&self, replica: &Refshim, subject: usize, random: &mut StdRng) {
         let who = Limited::ALL[random.random_range(0..Limited::ALL.len())];
         let endpoint = replica.endpoint().authorization(&who.authorization());
-        match random.random_range(0..6) {
-            0 => {
-                let path = format!("/v2/app/referrers/{}", self.subjects[subject].digest);
-                self.list_limited(who, &endpoint, subject, &path).await;
+        for _ in 0..IN_A_ROW {
+            match random.random_range(0..6) {
+                0 => {
+                    let path = format!("/v2/app/referrers/{}", self.subjects[subject].digest);
+                    self.list_limited(who, &endpoint, subject, &path).await;
+                }
+                1 => {
+                    let path = self.another_form(subject, random);
+                    self.list_limited(who, &endpoint, subject, &path).await;
+                }
+                2 => self.list_tags(who, &endpoint).await,
+                3 => self.pull_limited(who, &endpoint, subject, random).await,
+                4 => self.push_refused(who, &endpoint, subject, random).await,
+                _ => self.delete_refused(who, &endpoint, subject, random).await,
             }
-            1 => {
-                let path = self.another_form(subject, random);
-                self.list_limited(who, &endpoint, subject, &path).await;
-            }
-            2 => self.list_tags(who, &endpoint).await,
-            3 => self.pull_limited(who, &endpoint, subject, random).await,
-            4 => self.push_refused(who, &endpoint, subject, random).await,
-            _ => self.delete_refused(who, &endpoint, subject, random).await,
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Counts {
     pub vanished: usize,
     /// Garbage collections with a restart of the registry.
     pub collected: usize,
+    /// Runs of `refshim gc` that came to their end.
+    pub mended: usize,
 }
 
 pub fn is_failure(reply: &Reply) -> bool {

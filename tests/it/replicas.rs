@@ -4,6 +4,7 @@
 //! Lists stay fresh for an hour here: what shows, shows because the replicas told each other.
 
 use crate::support;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::content::INDEX;
@@ -121,6 +122,44 @@ async fn what_is_deleted_through_one_replica_is_gone_from_the_other_at_once() {
         assert!(!lists(&b, &image, &artifact).await, "delete {n}");
         b.manifest("app", &artifact.digest).await.expect_status(404);
     }
+}
+
+/// A replica through which is only pushed does not bring back to the others what it does not know to be deleted.
+#[tokio::test]
+async fn what_is_gone_is_asked_for_no_more_whatever_the_other_replica_learned() {
+    let (registry, redis) = (Registry::v2().await, Redis::start().await);
+    let link = CountingProxy::in_front_of(&registry.url()).await;
+    let brief = || {
+        replica(link.url(), &redis.url())
+            .env("REFSHIM_CACHE__FRESH_FOR", "1s")
+            .start()
+    };
+    let (a, b) = tokio::join!(brief(), brief());
+    for replica in [&a, &b] {
+        connected(replica, 1).await;
+    }
+    let (asked, pushed) = (a.endpoint(), b.endpoint());
+    let image = pushed.push_image("app", "v1", "one").await;
+    let gone = attach(&pushed, &image, "gone").await;
+    assert!(lists(&asked, &image, &gone).await);
+    let path = format!("/v2/app/manifests/{}", gone.digest);
+    registry.endpoint().delete(&path).await.expect_status(202);
+    let pushes = AtomicUsize::new(0);
+    // How often the registry is asked for it by the first question after a push.
+    let requests = async || {
+        let name = pushes.fetch_add(1, Ordering::Relaxed).to_string();
+        let artifact = attach(&pushed, &image, &name).await;
+        link.take();
+        assert!(lists(&asked, &image, &artifact).await);
+        link.count(|seen| seen.path.contains(gone.hex()))
+    };
+    eventually("it is asked for", async || (requests().await > 0).then_some(())).await;
+    // Registries lag, so that goes on for a while.
+    eventually("it is not asked for any more", async || {
+        (requests().await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(requests().await, 0);
 }
 
 #[tokio::test]

@@ -394,20 +394,18 @@ impl Resolver {
             .scanned(scanned.as_ref().ok().map(|scanned| &*scanned.links));
         let scanned = scanned?;
         let (answer, gone) = (self.answer(&asked, &scanned).await, &scanned.gone);
-        // What was written since may have brought them back, and what is not there to one who may not read is there to others.
-        if !gone.is_empty()
-            && self.access.is_allowed(&asked)
-            && self.cache.epoch(&context.repository_key).await == context.epoch
-        {
-            self.forget(&context, &subject, gone).await;
+        // It says what was so when it began.
+        let age = scanned.age.max(begun.elapsed());
+        // What is not there to one who may not read is there to others.
+        if !gone.is_empty() && self.access.is_allowed(&asked) {
+            self.forget(&context, &subject, (gone, scanned.age + begun.elapsed()))
+                .await;
         }
         // The right was proven a moment ago, however short it is remembered.
         if let ScanAnswer::ForReaders(found) = &answer {
             self.access.is_told(&asked, found.basis.fingerprint(&subject));
             if scanned.lasting {
                 let key = Key::answer(&context.repository_key, &context.epoch, &subject);
-                // It says what was so when it began.
-                let age = scanned.age.max(begun.elapsed());
                 self.cache.put_aged(key, Arc::new(found.clone()), age).await;
             }
         }
@@ -449,9 +447,9 @@ impl Resolver {
     }
 
     /// Nothing but memory may have named these: they need not be asked for again.
-    async fn forget(&self, context: &RepositoryContext, subject: &Digest, gone: &HashSet<Digest>) {
+    async fn forget(&self, context: &RepositoryContext, subject: &Digest, (gone, age): (&HashSet<Digest>, Duration)) {
         self.observed
-            .forget(&self.cache, &context.repository_key, subject, gone)
+            .forget(&self.cache, &context.repository_key, subject, (gone, age))
             .await;
         for digest in gone {
             self.recently_parsed.forget(&context.repository_key, digest);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -21,6 +22,11 @@ use crate::referrers::scan::run::{PARALLEL, Scan};
 const PER_SUBJECT: usize = 4096;
 /// Links learned from one manifest: a few kilobytes could make many thousands, of which each is looked up.
 const PER_MANIFEST: usize = 1024;
+/// For so long it is remembered of a link that it is gone: other processes that still know it are told.
+const GONE_FOR: Duration = Duration::from_secs(60 * 60);
+/// What was learned so shortly before the registry was asked is not forgotten: clocks of replicas differ, and a manifest that was
+/// parsed a moment ago is not parsed again when it is pushed again.
+const LATELY: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ObservedLink {
@@ -28,6 +34,23 @@ struct ObservedLink {
     holder: Digest,
     #[serde(rename = "dialect")]
     source: LinkSource,
+    /// When it was learned last, or was not there any more: milliseconds since 1970.
+    #[serde(default)]
+    at: u64,
+    /// Its holder was not there any more. It is kept so that no other process brings it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
+}
+
+impl ObservedLink {
+    fn is_same(&self, other: &Self) -> bool {
+        self.holder == other.holder && self.source == other.source && self.target == other.target
+    }
+
+    /// Whether it says something later than `other`; at the same time, that it is there.
+    fn is_newer(&self, other: &Self) -> bool {
+        (self.at, !self.gone) > (other.at, !other.gone)
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,8 +73,13 @@ impl Cached for ObservedLinks {
 
     /// What was learned elsewhere is worth as much.
     fn join(&self, other: &Self) -> Option<Self> {
-        let news = other.0.iter().filter(|link| !self.0.contains(link));
-        Some(Self(self.0.iter().chain(news).take(PER_SUBJECT).cloned().collect()))
+        Some(newest(self.0.iter().chain(&other.0).cloned()))
+    }
+}
+
+impl ObservedLinks {
+    fn there(&self) -> impl Iterator<Item = &ObservedLink> {
+        self.0.iter().filter(|link| !link.gone)
     }
 }
 
@@ -76,26 +104,29 @@ impl ObservedLinkStore {
             let key = Key::observed(repository_key, &subject);
             let _writing = self.writing.lock().await;
             let known = cache.get::<ObservedLinks>(&key).await.map(|found| found.value);
-            if let Some(merged) = with(known, links) {
-                cache.put(key, Arc::new(merged)).await;
+            let known = known.unwrap_or_default();
+            let merged = with(&known, links, milliseconds(cache.now()));
+            if merged.there().count() > known.there().count() {
                 news.push(subject);
             }
+            cache.put(key, Arc::new(merged)).await;
         }
         news
     }
 
-    /// Forgets what manifests say that are not there any more.
+    /// Forgets what manifests say that were not there any more `age` ago. What was learned since then stays.
     pub async fn forget(
         &self,
         cache: &Cache,
         repository_key: &RepositoryKey,
         subject: &Digest,
-        gone: &HashSet<Digest>,
+        (gone, age): (&HashSet<Digest>, Duration),
     ) {
+        let asked = milliseconds(cache.now().saturating_sub(age + LATELY));
         let key = Key::observed(repository_key, subject);
         let _writing = self.writing.lock().await;
         let known = cache.get::<ObservedLinks>(&key).await.map(|found| found.value);
-        if let Some(left) = known.and_then(|known| without(&known, gone)) {
+        if let Some(left) = known.and_then(|known| without(&known, gone, asked)) {
             cache.put(key, Arc::new(left)).await;
         }
     }
@@ -108,25 +139,72 @@ fn by_subject(raw: &RawManifest, manifest: &Manifest) -> BTreeMap<Digest, Vec<Ob
             target: link.target,
             holder: raw.digest.clone(),
             source: link.source,
+            at: 0,
+            gone: false,
         });
     }
     links
 }
 
-/// What is known with what is new in `links`; `None` where nothing is.
-fn with(known: Option<Arc<ObservedLinks>>, links: Vec<ObservedLink>) -> Option<ObservedLinks> {
-    let known = known.unwrap_or_default();
-    let room = PER_SUBJECT.saturating_sub(known.0.len());
-    let news = links.into_iter().filter(|link| !known.0.contains(link));
-    let news: Vec<ObservedLink> = news.take(room).collect();
-    (!news.is_empty()).then(|| ObservedLinks(known.0.iter().cloned().chain(news).collect()))
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is known without what `gone` held; `None` where that is the same.
-fn without(known: &ObservedLinks, gone: &HashSet<Digest>) -> Option<ObservedLinks> {
-    let left = known.0.iter().filter(|link| !gone.contains(&link.holder));
-    let left: Vec<ObservedLink> = left.cloned().collect();
-    (left.len() < known.0.len()).then_some(ObservedLinks(left))
+/// Of each link what was learned last. Those that are there come first.
+fn newest(links: impl IntoIterator<Item = ObservedLink>) -> ObservedLinks {
+    let mut kept: Vec<ObservedLink> = Vec::new();
+    let mut places: HashMap<Digest, Vec<usize>> = HashMap::new();
+    for link in links {
+        let of_holder = places.entry(link.holder.clone()).or_default();
+        match of_holder.iter().find(|place| kept[**place].is_same(&link)) {
+            Some(&place) if link.is_newer(&kept[place]) => kept[place] = link,
+            Some(_) => {}
+            None => {
+                of_holder.push(kept.len());
+                kept.push(link);
+            }
+        }
+    }
+    let last = kept.iter().map(|link| link.at).max().unwrap_or_default();
+    let gone_since = last.saturating_sub(milliseconds(GONE_FOR));
+    kept.retain(|link| !link.gone || link.at > gone_since);
+    kept.sort_by_key(|link| link.gone);
+    kept.truncate(PER_SUBJECT);
+    ObservedLinks(kept)
+}
+
+/// What is known with `links`, learned at the time `now`, whatever was gone before by another process' clock.
+fn with(known: &ObservedLinks, links: Vec<ObservedLink>, now: u64) -> ObservedLinks {
+    let gone = |link: &ObservedLink| {
+        known
+            .0
+            .iter()
+            .find(|known| known.gone && known.is_same(link))
+            .map(|gone| gone.at)
+    };
+    let links: Vec<ObservedLink> = links
+        .into_iter()
+        .map(|link| ObservedLink {
+            at: gone(&link).map_or(now, |gone| now.max(gone + 1)),
+            ..link
+        })
+        .collect();
+    newest(known.0.iter().cloned().chain(links))
+}
+
+/// What is known without what `gone` held at the time `asked`; `None` where that is the same.
+fn without(known: &ObservedLinks, gone: &HashSet<Digest>, asked: u64) -> Option<ObservedLinks> {
+    let is_gone = |link: &ObservedLink| !link.gone && link.at <= asked && gone.contains(&link.holder);
+    known.0.iter().any(is_gone).then(|| {
+        newest(known.0.iter().map(|link| match is_gone(link) {
+            true => ObservedLink {
+                at: asked,
+                gone: true,
+                ..link.clone()
+            },
+            false => link.clone(),
+        }))
+    })
 }
 
 /// The candidates for the scan's subject among what was learned. They are hints: nothing says that they still exist, so
@@ -137,7 +215,7 @@ pub(in crate::referrers) async fn find(scan: &Scan) -> Result<(Candidates, HashS
     let Some(observed) = scan.manifests.cache.get::<ObservedLinks>(&key).await else {
         return Ok((found, HashSet::new()));
     };
-    let links: Vec<&ObservedLink> = observed.value.0.iter().filter(|link| scan.reads(link.source)).collect();
+    let links: Vec<&ObservedLink> = observed.value.there().filter(|link| scan.reads(link.source)).collect();
     // What is its own holder is read with all candidates.
     let others = links.iter().filter(|link| !matches!(link.target, LinkTarget::This));
     let holders: HashSet<Digest> = others.map(|link| link.holder.clone()).collect();
@@ -194,25 +272,83 @@ mod tests {
             target: LinkTarget::This,
             holder: Digest::sha256(name.as_bytes()),
             source: LinkSource::Subject,
+            at: 0,
+            gone: false,
         }
     }
 
+    fn learned(known: &ObservedLinks, names: &[&str], now: u64) -> ObservedLinks {
+        with(known, names.iter().map(|name| link(name)).collect(), now)
+    }
+
+    fn gone(names: &[&str]) -> HashSet<Digest> {
+        names.iter().map(|name| link(name).holder).collect()
+    }
+
+    fn there(known: &ObservedLinks) -> Vec<Digest> {
+        known.there().map(|link| link.holder.clone()).collect()
+    }
+
+    fn holders(names: &[&str]) -> Vec<Digest> {
+        names.iter().map(|name| link(name).holder).collect()
+    }
+
     #[test]
-    fn only_news_is_learned_and_only_so_much() {
-        let known = with(None, vec![link("a"), link("b")]).unwrap();
-        assert!(with(Some(Arc::new(known.clone())), vec![link("b"), link("a")]).is_none());
-        let more = with(Some(Arc::new(known)), vec![link("b"), link("c")]).unwrap();
-        assert_eq!(more.0, [link("a"), link("b"), link("c")]);
+    fn only_so_much_is_learned_and_nothing_twice() {
+        let known = learned(&ObservedLinks::default(), &["a", "b"], 1);
+        let more = learned(&known, &["b", "c"], 2);
+        assert_eq!(there(&more), holders(&["a", "b", "c"]));
         let many = (0..PER_SUBJECT + 1).map(|n| link(&n.to_string())).collect();
-        assert_eq!(with(None, many).unwrap().0.len(), PER_SUBJECT);
+        assert_eq!(with(&known, many, 3).0.len(), PER_SUBJECT);
     }
 
     #[test]
     fn what_is_gone_is_forgotten_and_nothing_else() {
-        let known = with(None, vec![link("a"), link("b")]).unwrap();
-        let gone = |name: &str| HashSet::from([link(name).holder]);
-        assert_eq!(without(&known, &gone("a")).unwrap().0, [link("b")]);
-        assert!(without(&known, &gone("c")).is_none());
+        let known = learned(&ObservedLinks::default(), &["a", "b"], 1);
+        assert_eq!(there(&without(&known, &gone(&["a"]), 2).unwrap()), holders(&["b"]));
+        assert!(without(&known, &gone(&["c"]), 2).is_none());
+    }
+
+    /// Another process still knows it, and puts what it knows with what it learns.
+    #[test]
+    fn what_is_gone_does_not_come_back_from_elsewhere() {
+        let elsewhere = learned(&ObservedLinks::default(), &["a", "b"], 1);
+        let here = without(&elsewhere, &gone(&["a"]), 2).unwrap();
+        let elsewhere = learned(&elsewhere, &["c"], 3);
+        for joined in [here.join(&elsewhere), elsewhere.join(&here)] {
+            let mut joined = there(&joined.unwrap());
+            joined.sort_unstable();
+            let mut expected = holders(&["b", "c"]);
+            expected.sort_unstable();
+            assert_eq!(joined, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_learned_after_the_registry_was_asked_stays() {
+        let known = learned(&ObservedLinks::default(), &["a"], 1);
+        let pushed_again = learned(&known, &["a"], 3);
+        assert!(without(&pushed_again, &gone(&["a"]), 2).is_none());
+        // By a clock that is behind, too.
+        let forgotten = without(&known, &gone(&["a"]), 5).unwrap();
+        let pushed_again = learned(&forgotten, &["a"], 4);
+        assert_eq!(there(&forgotten.join(&pushed_again).unwrap()), holders(&["a"]));
+    }
+
+    #[test]
+    fn that_something_is_gone_is_remembered_for_an_hour() {
+        let known = learned(&ObservedLinks::default(), &["a", "b"], 1);
+        let forgotten = without(&known, &gone(&["a"]), 2).unwrap();
+        assert_eq!(forgotten.0.len(), 2);
+        let later = 3 + milliseconds(GONE_FOR);
+        assert_eq!(learned(&forgotten, &["c"], later).0.len(), 2);
+    }
+
+    #[test]
+    fn what_older_versions_wrote_is_read() {
+        let old = serde_json::json!([{"target": LinkTarget::This, "holder": link("a").holder, "dialect": LinkSource::Subject}]);
+        let read = ObservedLinks::decode("", old.to_string().into()).unwrap();
+        assert_eq!(there(&read), holders(&["a"]));
     }
 
     #[test]

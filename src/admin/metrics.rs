@@ -66,7 +66,7 @@ fn register_upstreams(registry: &mut Registry, resolvers: &[Arc<Resolver>]) {
     let requests = PerUpstream::of(resolvers, |resolver| resolver.upstream().requests());
     let help = "Requests to upstreams, by what they were for and how they ended";
     registry.register("upstream_requests", help, requests);
-    let held_back = PerUpstream::of(resolvers, |resolver| resolver.upstream().held_back());
+    let held_back = PerUpstream::of(resolvers, |resolver| resolver.upstream().reads().held_back());
     let help = "Reads of scans held back from an upstream that limits requests or fails";
     registry.register("scan_reads_held_back", help, held_back);
     let answers = PerUpstream::of(resolvers, |resolver| &resolver.counts().answers);

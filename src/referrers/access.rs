@@ -197,7 +197,7 @@ impl AccessList {
             return Ok(RepositoryAccess::Allowed);
         }
         let begin = || {
-            upstream.check_room(&context.repository, &context.caller)?;
+            upstream.reads().check_room(&context.repository, &context.caller)?;
             Ok::<_, UpstreamError>(self.clone().ask(upstream.clone(), context.clone(), known))
         };
         let landed = self

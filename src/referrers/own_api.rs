@@ -45,7 +45,7 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
     if !scan.reads(LinkSource::Native) {
         return NativeSupport::Missing;
     }
-    let known = upstream.native_support(&context.repository, &context.caller);
+    let known = upstream.native().support(&context.repository, &context.caller);
     if known == NativeSupport::Answers {
         return known;
     }
@@ -56,7 +56,7 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
         }
         return known;
     }
-    upstream.native_answered(&context.repository);
+    upstream.native().answered(&context.repository);
     NativeSupport::Answers
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
         return nothing_if_absent(&seen, is_absent);
     }
     let (upstream, repository) = (&scan.manifests.upstream, &scan.context.repository);
-    let _proof = upstream.native_proof(repository).await;
+    let _proof = upstream.native().proof(repository).await;
     let known = support(scan).await;
     if known == NativeSupport::Answers || known.is_missing() {
         // Another question proved it meanwhile.
@@ -117,7 +117,7 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
     }
     if is_given {
         tracing::debug!(upstream = upstream.name(), %repository, ?absence, "no referrers API was found here");
-        upstream.native_missing(repository, &scan.context.caller, absence);
+        upstream.native().missing(repository, &scan.context.caller, absence);
     }
     Ok(Candidates::default())
 }
@@ -140,8 +140,8 @@ async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
 async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> Candidates {
     let (upstream, context) = (&scan.manifests.upstream, &scan.context);
     scan.lacks_own_api.store(false, Ordering::Relaxed);
-    if upstream.native_support(&context.repository, &context.caller) != NativeSupport::Answers {
-        upstream.native_answered(&context.repository);
+    if upstream.native().support(&context.repository, &context.caller) != NativeSupport::Answers {
+        upstream.native().answered(&context.repository);
         let key = Key::native_api(&context.repository_key);
         scan.manifests.cache.put(key, Arc::new(Marker)).await;
     }

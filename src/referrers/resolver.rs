@@ -165,7 +165,7 @@ impl Resolver {
     /// Reads the links of a repository before anybody asks. Returns how many link tags there are.
     pub async fn warm(&self, repository: &RepositoryName, caller: &Caller) -> Result<usize, ResolveError> {
         let context = self.context(repository, caller).await.searching();
-        let mut permit = self.upstream.queue_search(repository, caller)?;
+        let mut permit = self.upstream.reads().queue_search(repository, caller)?;
         permit.granted().await;
         warm::warm(&self.listings, &self.manifests, &context).await
     }

@@ -212,7 +212,9 @@ impl TagListings {
         );
         for _ in 0..LEADERS {
             let begin = || {
-                self.upstream.check_listing(&context.repository, &context.caller)?;
+                self.upstream
+                    .reads()
+                    .check_listing(&context.repository, &context.caller)?;
                 let (asked, reading) = (
                     context.caller.authorization().cloned(),
                     self.clone().list(context.clone(), large),
@@ -245,7 +247,7 @@ impl TagListings {
             Ok(Answer::Refused(_) | Answer::Absent) => Ok(false),
             // Nor do its limits hold for others, nor a search's for what is no search.
             Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. }) => {
-                Ok(self.upstream.holds_back(&context.repository, &context.caller))
+                Ok(self.upstream.reads().holds_back(&context.repository, &context.caller))
             }
             Err(_) => Ok(true),
         }
@@ -340,6 +342,7 @@ impl TagListings {
     async fn list(self, context: RepositoryContext, large: Option<usize>) -> Landing {
         let _permit = self
             .upstream
+            .reads()
             .listing_permit(&context.repository, &context.caller)
             .await?;
         let began = self.cache.now();

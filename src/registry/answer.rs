@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::UpstreamError;
+use super::error::UpstreamError;
 use crate::oci::{Descriptor, Digest, ErrorBody};
 
 /// An upstream's answer to a question that has one.
@@ -12,7 +12,7 @@ pub enum Answer<T> {
     /// What was asked for.
     Found(T),
     /// A 404 that says so in the registry's own words ([`ErrorBody::states_absence`]). Any other 404 (a load balancer's, a web
-    /// page, another code) is an [`super::UpstreamError`]: it says nothing about the registry's content.
+    /// page, another code) is an [`UpstreamError`]: it says nothing about the registry's content.
     Absent,
     /// 401, 403, or another final refusal, to be relayed as it is.
     Refused(Refusal),

@@ -5,8 +5,8 @@ use std::fmt;
 use http::header::{AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderValue};
 
-use super::UpstreamError;
 use super::counts::RequestKind;
+use super::error::UpstreamError;
 use super::search_budget::SearchBudget;
 use crate::http::trace_context::TraceContext;
 use crate::http::via;

@@ -6,7 +6,7 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use url::Url;
 
-use super::UpstreamError;
+use super::error::UpstreamError;
 
 /// Scheme, authority and path prefix of an upstream.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use tokio::time::{Instant, sleep};
 
-use super::UpstreamError;
+use super::error::UpstreamError;
 
 /// No attempt begins later than this after the first.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -150,6 +150,11 @@ fn go_duration(mut text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(total).ok()
 }
 
+/// A wait in seconds, rounded up.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,5 +252,11 @@ mod tests {
         assert!(retry.after(broken()).await.is_err());
         let invalid = UpstreamError::Invalid(String::new());
         assert!(Retry::new(9).after(invalid.into()).await.is_err());
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_waited_out() {
+        assert_eq!(whole_seconds(Duration::from_nanos(880_092)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
     }
 }

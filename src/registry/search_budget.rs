@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::UpstreamError;
 use super::counts::RequestKind;
+use super::error::UpstreamError;
 
 /// What is left of one search's requests, shared by everything that asks on its behalf.
 #[derive(Clone, Debug)]

@@ -232,7 +232,7 @@ async fn one(
 /// what seems to be needed by nothing is deleted.
 async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Vec<Digest>, CliError> {
     let (upstream, repository) = (session.upstream(), session.repository());
-    let support = || upstream.native_support(repository, session.caller());
+    let support = || upstream.native().support(repository, session.caller());
     let known = support();
     if known.is_missing() {
         return Ok(Vec::new());
@@ -247,7 +247,7 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
         Native::Silence(_) if !is_held => return Ok(Vec::new()),
         Native::Nothing | Native::Silence(_) | Native::NoRoute(_) | Native::Barred(_) => {}
     }
-    let _proof = upstream.native_proof(repository).await;
+    let _proof = upstream.native().proof(repository).await;
     if support().is_missing() {
         return Ok(Vec::new());
     }
@@ -265,7 +265,7 @@ async fn native(session: &Session, subject: &Digest, is_held: bool) -> Result<Ve
                 _ => NativeAbsence::NothingOf(subject),
             };
             if is_held {
-                upstream.native_missing(repository, session.caller(), absence);
+                upstream.native().missing(repository, session.caller(), absence);
             }
             Ok(Vec::new())
         }
@@ -281,6 +281,6 @@ async fn own_list(session: &Session, subject: &Digest) -> Result<Native, CliErro
 }
 
 fn answered(session: &Session, listed: Vec<Descriptor>) -> Vec<Digest> {
-    session.upstream().native_answered(session.repository());
+    session.upstream().native().answered(session.repository());
     listed.into_iter().map(|descriptor| descriptor.digest).collect()
 }

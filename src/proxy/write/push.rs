@@ -132,7 +132,7 @@ impl Writer {
         let manifest = &pushed.manifest;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
         let one_link = manifest.links(&pushed.own).len() == 1;
-        let lists = self.upstream.native_support(&push.repository, &push.caller) == NativeSupport::Answers;
+        let lists = self.upstream.native().support(&push.repository, &push.caller) == NativeSupport::Answers;
         noted.is_some() && noted == subject && one_link && lists
     }
 

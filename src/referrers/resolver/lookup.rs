@@ -134,8 +134,13 @@ impl Resolver {
         let joins = self.flights.is_under_way(&flight_key(context, subject));
         let held_back = async {
             match joins {
-                true => self.upstream.begins_to_hold_back_anybody(repository, caller).await,
-                false => self.upstream.begins_to_hold_back(repository, caller).await,
+                true => {
+                    self.upstream
+                        .reads()
+                        .begins_to_hold_back_anybody(repository, caller)
+                        .await
+                }
+                false => self.upstream.reads().begins_to_hold_back(repository, caller).await,
             }
         };
         tokio::select! {
@@ -207,6 +212,7 @@ impl Resolver {
         let mut landed = self.scan_together(context, subject, ends).await?;
         let held_back = || {
             self.upstream
+                .reads()
                 .holds_back(&context.repository, &context.caller.searching())
         };
         if !landed.leader && is_limited(landed.value.as_ref()) && !held_back() {
@@ -246,7 +252,10 @@ impl Resolver {
         context: &RepositoryContext,
         subject: &Digest,
     ) -> Result<impl Future<Output = ScanResult> + Send + 'static, UpstreamError> {
-        let mut permit = self.upstream.queue_search(&context.repository, &context.caller)?;
+        let mut permit = self
+            .upstream
+            .reads()
+            .queue_search(&context.repository, &context.caller)?;
         let (resolver, context, subject) = (self.clone(), context.clone(), subject.clone());
         Ok(async move {
             // Waiting for it is part of the scan's time.
@@ -442,7 +451,7 @@ impl Resolver {
     }
 
     fn lacks_own_api(&self, context: &RepositoryContext) -> bool {
-        let support = self.upstream.native_support(&context.repository, &context.caller);
+        let support = self.upstream.native().support(&context.repository, &context.caller);
         support.is_missing()
     }
 

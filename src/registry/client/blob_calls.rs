@@ -4,14 +4,18 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, LOCATION};
 use http::{Method, Uri};
 
+use super::Upstream;
 use super::manifest_calls::check;
 use super::write::WriteRequest;
 use crate::oci::{Digest, RepositoryName};
+use crate::registry::answer::{Answer, RegistryResponse};
+use crate::registry::caller::Caller;
+use crate::registry::classify::{classify, failure_of};
 use crate::registry::counts::RequestKind;
+use crate::registry::error::UpstreamError;
 use crate::registry::origin::resolve;
-use crate::registry::reader::{ReadRequest, Redirects, classify, failure_of};
-use crate::registry::retry::{ReadFailure, Retry};
-use crate::registry::{Answer, Caller, RegistryResponse, Upstream, UpstreamError};
+use crate::registry::reader::request::{ReadRequest, Redirects};
+use crate::registry::retry::ReadFailure;
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -25,7 +29,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<Bytes>, UpstreamError> {
         let ask = self.ask_blob(Method::GET, Redirects::Elsewhere, repository, digest, caller)?;
-        let reply = self.ask(&ask, limit).await?;
+        let reply = self.reader.ask(&ask, limit).await?;
         classify(reply, &ask.uri)?.try_map(|reply| {
             check(digest, &reply.body)?;
             Ok(reply.body)
@@ -43,7 +47,7 @@ impl Upstream {
         if self.has_blob(repository, digest, Some(bytes.len()), caller).await? {
             return Ok(Answer::Found(()));
         }
-        let mut retry = Retry::new(self.retries);
+        let mut retry = self.reader.retry();
         loop {
             match self.upload(repository, digest, bytes.clone(), caller).await {
                 Ok(answer) => return Ok(answer),
@@ -62,7 +66,7 @@ impl Upstream {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
-        let uri = self.origin.uri(&format!("/v2/{repository}/blobs/{digest}"))?;
+        let uri = self.origin().uri(&format!("/v2/{repository}/blobs/{digest}"))?;
         self.write(WriteRequest::empty(RequestKind::BlobWrite, Method::DELETE, uri), caller)
             .await
     }
@@ -77,7 +81,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<bool, UpstreamError> {
         let ask = self.ask_blob(Method::HEAD, Redirects::Own, repository, digest, caller)?;
-        let reply = self.ask(&ask, 0).await?;
+        let reply = self.reader.ask(&ask, 0).await?;
         let length = reply.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let same_size = length.is_none_or(|length| size.is_none() || length.parse().ok() == size);
         Ok(reply.status == http::StatusCode::OK && same_size)
@@ -94,7 +98,7 @@ impl Upstream {
         Ok(ReadRequest {
             kind: RequestKind::Blob,
             method,
-            uri: self.origin.uri(&format!("/v2/{repository}/blobs/{digest}"))?,
+            uri: self.origin().uri(&format!("/v2/{repository}/blobs/{digest}"))?,
             accept: "*/*",
             redirects,
             caller,
@@ -110,7 +114,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<()>, ReadFailure> {
         let kind = RequestKind::BlobWrite;
-        let begin = self.origin.uri(&format!("/v2/{repository}/blobs/uploads/"))?;
+        let begin = self.origin().uri(&format!("/v2/{repository}/blobs/uploads/"))?;
         let begun = self
             .write(WriteRequest::empty(kind, Method::POST, begin.clone()), caller)
             .await?;
@@ -139,7 +143,7 @@ impl Upstream {
     /// The URL that finishes an upload: `Location`, its query kept as it is, and the digest.
     fn session(&self, begun: &RegistryResponse, asked: &Uri, digest: &Digest) -> Result<Uri, UpstreamError> {
         let location = begun.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let session = location.and_then(|location| self.origin.own(&resolve(asked, location)?));
+        let session = location.and_then(|location| self.origin().own(&resolve(asked, location)?));
         let session =
             session.ok_or_else(|| UpstreamError::Invalid("an upload without a Location of its own".into()))?;
         let separator = if session.query().is_some() { '&' } else { '?' };

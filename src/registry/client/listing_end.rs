@@ -1,12 +1,15 @@
 //! Where a tag listing ends. A page without `Link` proves nothing by itself: the distribution-spec lets a registry leave it out,
 //! and registries cut pages without saying so. A wrong end is a wrong "no signatures".
 
+use super::Upstream;
 use super::page_reader::{Beginning, Extent, PageNames, ReadTagPage, append, beginning_of};
-use super::paging::Paging;
 use super::tag_listing::{PAGE_SIZE, PartialListing, vanished};
 use crate::oci::RepositoryName;
-use crate::registry::reader::not_understood;
-use crate::registry::{Answer, Caller, Refusal, Upstream, UpstreamError};
+use crate::registry::answer::{Answer, Refusal};
+use crate::registry::caller::Caller;
+use crate::registry::capabilities::paging::Paging;
+use crate::registry::classify::not_understood;
+use crate::registry::error::UpstreamError;
 
 /// What `n=1` brought, of a repository with more than one tag.
 enum OneAskedFor {
@@ -68,7 +71,7 @@ impl Upstream {
             0 | 1 if !last.links_otherwise => return Ok(Answer::Found(())),
             _ => {}
         }
-        let known = self.paging.of(repository);
+        let known = self.paging(repository);
         let paging = match listing.followed_links {
             true => Some(Paging::Links),
             false => known.paging(),
@@ -89,7 +92,7 @@ impl Upstream {
         listing: &mut PartialListing,
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
-        let known = self.paging.of(repository);
+        let known = self.paging(repository);
         let asked = match last.count > PAGE_SIZE {
             true => Answer::Found(OneAskedFor::Ignored),
             false => self.ask_for_one(repository, caller).await?,
@@ -139,7 +142,7 @@ impl Upstream {
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             },
         };
-        self.paging.of(repository).learn_paging(paging);
+        self.paging(repository).learn_paging(paging);
         Ok(Answer::Found(()))
     }
 
@@ -172,7 +175,7 @@ impl Upstream {
     ) -> Result<Answer<()>, UpstreamError> {
         match self.go_on(repository, listing, caller).await? {
             Answer::Found(Ended::Continued) => {
-                self.paging.of(repository).learn_paging(Paging::ByLast);
+                self.paging(repository).learn_paging(Paging::ByLast);
                 self.must_keep_its_order(repository, listing, caller).await
             }
             Answer::Found(Ended::NoNews) if last.links_otherwise => Err(links_elsewhere()),
@@ -197,7 +200,7 @@ impl Upstream {
                 Ok(Answer::Found(()))
             }
             Answer::Found(Ended::NoNews) => {
-                self.paging.of(repository).forget_paging();
+                self.paging(repository).forget_paging();
                 let reason = "its tag listing has pages without Link, and cannot be continued by 'last'";
                 Err(UpstreamError::Invalid(reason.into()))
             }

@@ -4,14 +4,16 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::Upstream;
 use super::write::WriteRequest;
 use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::registry::answer::{Answer, HeadOutcome, ManifestHead, RawManifest, RegistryResponse};
+use crate::registry::caller::Caller;
+use crate::registry::classify::classify;
 use crate::registry::counts::RequestKind;
-use crate::registry::reader::{ReadRequest, Redirects, classify};
-use crate::registry::{
-    Answer, Caller, HeadOutcome, ManifestHead, RawManifest, RegistryResponse, Upstream, UpstreamError,
-};
+use crate::registry::error::UpstreamError;
+use crate::registry::reader::request::{ReadRequest, Redirects};
 
 const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -28,7 +30,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<RawManifest>, UpstreamError> {
         let ask = self.ask_manifest(RequestKind::Manifest, Method::GET, repository, reference, caller)?;
-        let reply = self.ask(&ask, self.manifest_bytes).await?;
+        let reply = self.reader.ask(&ask, self.manifest_bytes).await?;
         classify(reply, &ask.uri)?.try_map(|reply| raw_manifest(reply, reference))
     }
 
@@ -63,7 +65,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<HeadOutcome, UpstreamError> {
         let ask = self.ask_manifest(RequestKind::ManifestHead, Method::HEAD, repository, reference, caller)?;
-        let reply = match self.ask(&ask, 0).await {
+        let reply = match self.reader.ask(&ask, 0).await {
             Ok(reply) => reply,
             Err(UpstreamError::Failed(StatusCode::NOT_IMPLEMENTED)) => return Ok(HeadOutcome::Unclear),
             Err(error) => return Err(error),
@@ -89,7 +91,7 @@ impl Upstream {
         Ok(ReadRequest {
             kind,
             method,
-            uri: self.origin.uri(&path(repository, reference))?,
+            uri: self.origin().uri(&path(repository, reference))?,
             accept: ACCEPT_MANIFESTS,
             redirects: Redirects::Elsewhere,
             caller,
@@ -123,7 +125,7 @@ impl Upstream {
         let write = WriteRequest {
             kind: RequestKind::ManifestWrite,
             method: Method::PUT,
-            uri: self.origin.uri(&path(repository, reference))?,
+            uri: self.origin().uri(&path(repository, reference))?,
             media_type,
             bytes,
             if_match: etag,
@@ -146,7 +148,7 @@ impl Upstream {
         reference: &Reference,
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
-        let uri = self.origin.uri(&path(repository, reference))?;
+        let uri = self.origin().uri(&path(repository, reference))?;
         self.write(WriteRequest::empty(RequestKind::Delete, Method::DELETE, uri), caller)
             .await
     }

@@ -1,12 +1,160 @@
-//! The distribution-spec's endpoints as typed calls of one registry: manifests, blobs, tags, referrers.
+//! The distribution-spec's endpoints as typed calls of one registry: manifests, blobs, tags, referrers; and callers' requests, passed
+//! through.
 
-pub(crate) mod blob_calls;
-pub(crate) mod listing_end;
-pub(crate) mod manifest_calls;
-pub(crate) mod page_reader;
-pub(crate) mod paging;
-pub(crate) mod referrers_api;
-pub(crate) mod seek;
-pub(crate) mod tag_listing;
-pub(crate) mod tag_page;
-pub(crate) mod write;
+mod blob_calls;
+pub(in crate::registry) mod credential_calls;
+mod forward;
+mod listing_end;
+pub(in crate::registry) mod manifest_calls;
+mod page_reader;
+mod referrers_api;
+pub(in crate::registry) mod seek;
+mod some_tags;
+pub(in crate::registry) mod tag_listing;
+pub(in crate::registry) mod tag_page;
+mod write;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Method;
+use url::Url;
+
+use crate::auth::CredentialsSource;
+use crate::config::{Blobs, LimitsConfig, ListingKind, UpstreamConfig};
+use crate::oci::RepositoryName;
+use crate::registry::answer::RegistryResponse;
+use crate::registry::authentication::AuthenticatedTransport;
+use crate::registry::authentication::login::{self, Login};
+use crate::registry::caller::Caller;
+use crate::registry::capabilities::Capabilities;
+use crate::registry::capabilities::native_support::NativeKnowledge;
+use crate::registry::capabilities::paging::RepositoryPaging;
+use crate::registry::counts::{RequestCounts, RequestKind};
+use crate::registry::error::{SetupError, UpstreamError};
+use crate::registry::origin::Origin;
+use crate::registry::reader::Reader;
+use crate::registry::reader::request::{ReadRequest, Redirects};
+
+/// One registry, as the calls that can be made to it.
+pub struct Upstream {
+    name: String,
+    url: Url,
+    reader: Reader,
+    capabilities: Arc<Capabilities>,
+    /// How much its tag listings show.
+    listing_kind: ListingKind,
+    /// Blobs are fetched from where the upstream redirects to.
+    streams_blobs: bool,
+    /// The largest manifest that is read.
+    manifest_bytes: usize,
+    /// The largest tag listing that is read, and the largest list of the referrers API, all pages together.
+    tag_list_bytes: usize,
+}
+
+impl Upstream {
+    /// A registry that is asked on the callers' credentials, or on those that the configuration gives refshim. Reads certificate
+    /// authorities; connects to nothing.
+    pub fn new(config: &UpstreamConfig, limits: &LimitsConfig) -> Result<Self, SetupError> {
+        let is_tls = config.url.scheme() == "https";
+        let source = login::source(&config.credentials, config.url.authority());
+        Self::with_login(config, limits, source.map(|source| Login::of_proxy(source, is_tls)))
+    }
+
+    /// A registry that is asked on the credentials of the user who runs refshim. Otherwise as [`Upstream::new`].
+    pub fn of_user(
+        config: &UpstreamConfig,
+        limits: &LimitsConfig,
+        source: CredentialsSource,
+    ) -> Result<Self, SetupError> {
+        let is_tls = config.url.scheme() == "https";
+        Self::with_login(config, limits, Some(Login::of_user(source, is_tls)))
+    }
+
+    fn with_login(config: &UpstreamConfig, limits: &LimitsConfig, login: Option<Login>) -> Result<Self, SetupError> {
+        let capabilities = Arc::new(Capabilities::of(config.url.host_str()));
+        let transport = AuthenticatedTransport::new(config, login)?;
+        Ok(Self {
+            name: config.name.clone(),
+            url: config.url.clone(),
+            reader: Reader::new(config, limits, transport, Arc::clone(&capabilities)),
+            capabilities,
+            listing_kind: config.listing,
+            streams_blobs: config.blobs == Blobs::Stream,
+            manifest_bytes: limits.manifest_bytes,
+            tag_list_bytes: limits.tag_list_bytes,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// How much its tag listings show, as far as the configuration says.
+    pub fn listing_kind(&self) -> ListingKind {
+        self.listing_kind
+    }
+
+    /// The largest manifest that is read, in bytes.
+    pub fn manifest_bytes(&self) -> usize {
+        self.manifest_bytes
+    }
+
+    /// When the certificate that refshim shows it ends, or one between that and an authority.
+    pub fn certificate_expires(&self) -> Option<SystemTime> {
+        self.reader.transport().transport().certificate_expires()
+    }
+
+    /// What was asked of it since start-up.
+    pub fn requests(&self) -> &RequestCounts {
+        self.reader.transport().transport().counts()
+    }
+
+    /// How refshim's own reads of it are queued and held back.
+    pub fn reads(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Where its own referrers API was seen to answer, and where it was proven to be missing.
+    pub fn native(&self) -> &NativeKnowledge {
+        &self.capabilities.native
+    }
+
+    /// Whether a GET of a manifest counts against its caller's pulls here, as on Docker Hub. `None` where no manifest was read
+    /// lately that would tell.
+    pub fn counts_pulls(&self) -> Option<bool> {
+        self.capabilities.pull_limit.counts_pulls()
+    }
+
+    fn origin(&self) -> &Origin {
+        self.reader.origin()
+    }
+
+    /// What was learned about the listings of `repository`.
+    fn paging(&self, repository: &RepositoryName) -> Arc<RepositoryPaging> {
+        self.capabilities.paging.of(repository)
+    }
+
+    /// A small read as it is, whatever its status but 429 and 5xx: `/v2/`, an access check, a discovery. Redirects to other
+    /// origins are the answer.
+    pub async fn get(
+        &self,
+        path_and_query: &str,
+        caller: &Caller,
+        limit: usize,
+    ) -> Result<RegistryResponse, UpstreamError> {
+        let ask = ReadRequest {
+            kind: RequestKind::Other,
+            method: Method::GET,
+            uri: self.origin().uri(path_and_query)?,
+            accept: "application/json, */*;q=0.1",
+            redirects: Redirects::Own,
+            caller,
+        };
+        self.reader.ask(&ask, limit).await
+    }
+}

@@ -6,15 +6,20 @@ use bytes::{Buf as _, Bytes};
 use http::{Method, StatusCode, Uri};
 use tokio::sync::mpsc;
 
+use super::Upstream;
 use super::tag_page;
 use crate::http::link_header;
+use crate::registry::answer::Answer;
+use crate::registry::caller::Caller;
+use crate::registry::classify::classify;
 use crate::registry::counts::RequestKind;
-use crate::registry::idle_timeout::IdleBody;
+use crate::registry::error::UpstreamError;
 use crate::registry::origin::resolve;
-use crate::registry::reader::{ReadRequest, Redirects, classify};
-use crate::registry::retry::{ReadFailure, Retry};
+use crate::registry::reader::request::{ReadRequest, Redirects};
+use crate::registry::retry::ReadFailure;
 use crate::registry::tag_names::TagNamesBuilder;
-use crate::registry::{Answer, Caller, Upstream, UpstreamError, collect};
+use crate::registry::transport::collect;
+use crate::registry::transport::idle_timeout::IdleBody;
 
 /// Up to this many bytes a page is parsed where it was read; above, on a thread for blocking work.
 const SMALL_PAGE: usize = 256 << 10;
@@ -115,15 +120,15 @@ impl Upstream {
             redirects: Redirects::Elsewhere,
             caller,
         };
-        let mut retry = Retry::new(self.retries);
+        let mut retry = self.reader.retry();
         let (mark, bytes) = (into.names.mark(), into.bytes);
         loop {
             match self.read_page_once(&ask, extent, into).await {
                 Ok(answer) => {
-                    self.went_well(&ask);
+                    self.reader.went_well(&ask);
                     return Ok(answer);
                 }
-                Err(failure) => self.again(&mut retry, &ask, failure).await?,
+                Err(failure) => self.reader.again(&mut retry, &ask, failure).await?,
             }
             into.names.rewind(mark);
             into.bytes = bytes;
@@ -136,7 +141,7 @@ impl Upstream {
         extent: Extent<'_>,
         into: &mut PageNames,
     ) -> Result<Answer<ReadTagPage>, ReadFailure> {
-        let mut heard = self.attempt(ask).await?;
+        let mut heard = self.reader.attempt(ask).await?;
         if heard.response.status() != StatusCode::OK {
             let reply = collect::refusal(heard.response).await?;
             // Only 200 is ever found, and this is something else.
@@ -163,7 +168,7 @@ impl Upstream {
     /// Where a page's `Link` leads. Pages of the upstream link to the upstream; those of a host that it redirects to, which
     /// get no credentials, to that host.
     pub(in crate::registry) fn page_link(&self, from: &Uri, link: &str) -> Result<Uri, UpstreamError> {
-        if self.origin.holds(from) {
+        if self.origin().holds(from) {
             return self.own_link(from, link);
         }
         let stays = |target: &Uri| {
@@ -177,10 +182,10 @@ impl Upstream {
     /// A link must lead to the upstream itself: credentials go with it. Artifactory and Nexus write paths of their inside; what
     /// tells a page from the next is the query.
     pub(in crate::registry) fn own_link(&self, asked: &Uri, link: &str) -> Result<Uri, UpstreamError> {
-        let target = resolve(asked, link).and_then(|target| self.origin.own(&target));
+        let target = resolve(asked, link).and_then(|target| self.origin().own(&target));
         let next = match target {
-            Some(target) if !self.origin.is_api(&target) => {
-                self.origin.same_path(asked, target.query().unwrap_or_default())
+            Some(target) if !self.origin().is_api(&target) => {
+                self.origin().same_path(asked, target.query().unwrap_or_default())
             }
             target => target,
         };

@@ -4,12 +4,16 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{Method, StatusCode, Uri};
 use serde_json::Value;
 
+use super::Upstream;
 use crate::http::link_header;
 use crate::oci::media_type::{OCI_IMAGE_INDEX, essence};
 use crate::oci::{Descriptor, Digest, RepositoryName};
+use crate::registry::answer::{Native, RegistryResponse};
+use crate::registry::caller::Caller;
+use crate::registry::classify::{is_redirect, not_understood};
 use crate::registry::counts::RequestKind;
-use crate::registry::reader::{ReadRequest, Redirects, is_redirect, not_understood};
-use crate::registry::{Caller, Native, RegistryResponse, Upstream, UpstreamError};
+use crate::registry::error::UpstreamError;
+use crate::registry::reader::request::{ReadRequest, Redirects};
 
 /// One page, in bytes: clients take no more.
 const PAGE_BYTES: usize = 4 << 20;
@@ -43,7 +47,7 @@ enum ReferrersApiPage {
 }
 
 impl Upstream {
-    /// What the upstream itself lists, as it says now. What that proves is for [`Upstream::native_support`] to remember, and for
+    /// What the upstream itself lists, as it says now. What that proves is for [`Upstream::native`] to remember, and for
     /// whoever knows whether the subject is one that the registry gave.
     pub async fn native_referrers(
         &self,
@@ -52,7 +56,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Native, UpstreamError> {
         let (mut all, mut read) = (Vec::new(), 0);
-        let mut uri = self.origin.uri(&format!("/v2/{repository}/referrers/{subject}"))?;
+        let mut uri = self.origin().uri(&format!("/v2/{repository}/referrers/{subject}"))?;
         for page in 0..MOST_PAGES {
             match self.native_page(uri, subject, caller).await? {
                 ReferrersApiPage::Entries {
@@ -103,7 +107,7 @@ impl Upstream {
             redirects: Redirects::OwnApi,
             caller,
         };
-        match self.ask_wherever(&ask, PAGE_BYTES).await {
+        match self.reader.ask_wherever(&ask, PAGE_BYTES).await {
             Ok((reply, from)) => self.judge(reply, &ask.uri, &from, subject),
             Err(UpstreamError::Failed(StatusCode::NOT_IMPLEMENTED)) => Ok(ReferrersApiPage::NoRoute("HTTP 501".into())),
             Err(error) => Err(error),

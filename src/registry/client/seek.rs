@@ -6,12 +6,16 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::Upstream;
 use super::page_reader::{Extent, PageNames, ReadTagPage};
-use super::paging::{Calibration, RepositoryPaging};
 use super::tag_listing::{PAGE_SIZE, PartialListing};
 use crate::oci::{RepositoryName, SubjectKey};
+use crate::registry::answer::Answer;
+use crate::registry::caller::Caller;
+use crate::registry::capabilities::paging::{Calibration, RepositoryPaging};
+use crate::registry::error::UpstreamError;
+use crate::registry::tag_names::TagNames;
 use crate::registry::tag_names::TagNamesBuilder;
-use crate::registry::{Answer, Caller, TagNames, Upstream, UpstreamError};
 
 /// With fewer names, too many misbehaviours look right.
 const FEWEST_NAMES: usize = 3;
@@ -46,8 +50,7 @@ impl Upstream {
             return Ok(None);
         };
         let seeks = self.seeks_to(repository, &last, index, all, caller).await?;
-        self.paging
-            .of(repository)
+        self.paging(repository)
             .learn_calibration(seeks.map(|seeks| Calibration {
                 last,
                 first: all.get(index).to_owned(),
@@ -64,12 +67,7 @@ impl Upstream {
         page: &TagNamesBuilder,
         caller: &Caller,
     ) -> Result<bool, UpstreamError> {
-        if self
-            .paging
-            .of(repository)
-            .calibration()
-            .is_some_and(|known| !known.seeks)
-        {
+        if self.paging(repository).calibration().is_some_and(|known| !known.seeks) {
             return Ok(false);
         }
         match page.as_sorted() {
@@ -113,7 +111,7 @@ impl Upstream {
         within: CalibratedWithin,
         caller: &Caller,
     ) -> Result<Answer<Option<TagNames>>, UpstreamError> {
-        let known = self.paging.of(repository);
+        let known = self.paging(repository);
         let Some(calibrated) = self.calibrated(repository, &known, within, caller).await? else {
             return Ok(Answer::Found(None));
         };
@@ -173,7 +171,7 @@ impl Upstream {
         let Some(calibration) = again.cloned() else {
             return Ok(Answer::Found(true));
         };
-        let known = self.paging.of(repository);
+        let known = self.paging(repository);
         let again = self.calibrate_again(repository, &known, calibration, caller).await?;
         Ok(Answer::Found(again.is_some()))
     }

@@ -5,10 +5,14 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use http::Uri;
 
+use super::Upstream;
 use super::page_reader::{Extent, PageNames, ReadTagPage};
 use crate::oci::RepositoryName;
+use crate::registry::answer::Answer;
+use crate::registry::caller::Caller;
+use crate::registry::error::UpstreamError;
+use crate::registry::tag_names::TagNames;
 use crate::registry::tag_names::TagNamesBuilder;
-use crate::registry::{Answer, Caller, TagNames, Upstream, UpstreamError};
 
 /// Tags asked for at once: more is refused by ECR and Distribution 3.1.0.
 pub(in crate::registry) const PAGE_SIZE: usize = 1000;
@@ -111,7 +115,7 @@ impl Upstream {
             path.push_str("&last=");
             path.extend(url::form_urlencoded::byte_serialize(last.as_bytes()));
         }
-        self.origin.uri(&path)
+        self.origin().uri(&path)
     }
 
     /// Adds one page to `listing`.

@@ -4,11 +4,15 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
+use super::Upstream;
 use super::manifest_calls::media_type;
 use crate::http::body::Body;
+use crate::registry::answer::RegistryResponse;
+use crate::registry::caller::Caller;
 use crate::registry::counts::RequestKind;
-use crate::registry::reader::OWN_USER_AGENT;
-use crate::registry::{Caller, RegistryResponse, Upstream, UpstreamError, collect};
+use crate::registry::error::UpstreamError;
+use crate::registry::transport::OWN_USER_AGENT;
+use crate::registry::transport::collect;
 
 /// One write to a `uri` of the upstream's own.
 #[derive(Clone)]
@@ -60,7 +64,7 @@ impl Upstream {
             headers.insert(IF_MATCH, etag.clone());
         }
         caller.sign(headers);
-        let response = self.send_own(kind, request).await?;
+        let response = self.reader.transport().send(kind, request).await?;
         let reply = collect::refusal(response).await?;
         if reply.status.is_success() {
             // Whoever answers with a web page has stored nothing.

@@ -164,9 +164,11 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
             // What the leader may not read, this caller perhaps may.
             Err(ResolveError::Refused(_)) => true,
             // Nor do its limits hold for others.
-            Err(ResolveError::Upstream(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })) => {
-                !scan.manifests.upstream.holds_back(&context.repository, &context.caller)
-            }
+            Err(ResolveError::Upstream(UpstreamError::Limited { .. } | UpstreamError::Paused { .. })) => !scan
+                .manifests
+                .upstream
+                .reads()
+                .holds_back(&context.repository, &context.caller),
             Err(ResolveError::Upstream(_)) => false,
         };
         if landed.leader || !is_leaders_own {

@@ -1,36 +1,68 @@
 //! Requests to the upstream itself: on the caller's credentials, or on refshim's own where the configuration gives it some.
 
+pub(in crate::registry) mod login;
+
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use super::counts::RequestKind;
-use super::idle_timeout::IdleBody;
-use super::login::{Login, LoginOwner};
-use super::reader::{OWN_USER_AGENT, failure_of};
-use super::{Caller, Upstream, UpstreamError, collect};
 use crate::auth::token_scopes::scopes;
 use crate::auth::{AuthQuestion, AuthReply, Authorization, LoginRefusal};
+use crate::config::UpstreamConfig;
 use crate::http::body::Body;
-use crate::http::connector::HttpClient;
+use crate::registry::caller::Caller;
+use crate::registry::classify::failure_of;
+use crate::registry::counts::RequestKind;
+use crate::registry::error::{SetupError, UpstreamError};
+use crate::registry::transport::clients::TokenHosts;
+use crate::registry::transport::idle_timeout::IdleBody;
+use crate::registry::transport::{OWN_USER_AGENT, Transport, collect};
+use login::{Login, LoginOwner};
 
 /// Of a token endpoint's answer, and of what `/v2/` says, in bytes.
 const LIMIT: usize = 1 << 20;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
-impl Upstream {
-    /// Whether callers' credentials are left aside and refshim's own are used.
-    pub fn has_own_credentials(&self) -> bool {
-        self.login.is_some()
+/// A [`Transport`] that knows on whose credentials a request goes out.
+pub(in crate::registry) struct AuthenticatedTransport {
+    transport: Transport,
+    /// Which requests go on, instead of callers' credentials, where there is one.
+    login: Option<Login>,
+    /// The account that lists tags on behalf of callers.
+    listing_account: Option<Login>,
+}
+
+impl AuthenticatedTransport {
+    /// Reads certificates and authorities; connects to nothing.
+    pub(in crate::registry) fn new(config: &UpstreamConfig, login: Option<Login>) -> Result<Self, SetupError> {
+        let token_hosts = login
+            .as_ref()
+            .map_or(TokenHosts::ByPolicy, |login| login.owner.token_hosts());
+        let transport = Transport::new(config, token_hosts)?;
+        let is_tls = transport.origin().is_tls();
+        let listing_account = login::source(&config.listing_credentials, config.url.authority());
+        Ok(Self {
+            transport,
+            login,
+            listing_account: listing_account.map(|source| Login::of_proxy(source, is_tls)),
+        })
     }
 
-    /// Whether an account of refshim's lists tags on behalf of callers ([`super::Caller::listing_account`]).
-    pub fn has_listing_account(&self) -> bool {
+    pub(in crate::registry) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// The login that requests go on instead of callers' credentials.
+    pub(in crate::registry) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
+    pub(in crate::registry) fn has_listing_account(&self) -> bool {
         self.listing_account.is_some()
     }
 
     /// Sends a read of refshim's own for `caller`, who may be the account that lists.
-    pub(super) async fn send_for(
+    pub(in crate::registry) async fn send_for(
         &self,
         caller: &Caller,
         kind: RequestKind,
@@ -38,19 +70,19 @@ impl Upstream {
     ) -> Result<Response<IdleBody>, UpstreamError> {
         match self.listing_account.as_ref().filter(|_| caller.is_listing_account()) {
             Some(account) => Box::pin(self.send_as(account, kind, request)).await,
-            None => self.send_own(kind, request).await,
+            None => self.send(kind, request).await,
         }
     }
 
     /// Sends a request whose URI is on this upstream. With a login of our own, a challenge is answered where the request can be
     /// made again.
-    pub(super) async fn send_own(
+    pub(in crate::registry) async fn send(
         &self,
         kind: RequestKind,
         request: Request<Body>,
     ) -> Result<Response<IdleBody>, UpstreamError> {
         match &self.login {
-            None => self.send(kind, &self.authenticated_client, request).await,
+            None => self.transport.send_to_registry(kind, request).await,
             Some(login) => Box::pin(self.send_as(login, kind, request)).await,
         }
     }
@@ -62,12 +94,12 @@ impl Upstream {
         mut request: Request<Body>,
     ) -> Result<Response<IdleBody>, UpstreamError> {
         request.headers_mut().remove(AUTHORIZATION);
-        let scopes = scopes(request.method(), request.uri(), self.origin.prefix());
+        let scopes = scopes(request.method(), request.uri(), self.transport.origin().prefix());
         let again = copy(&request);
-        let ask = asking(self, login.owner);
+        let ask = self.asking(login.owner);
         let authorization = login.authenticator.authorization(&scopes, &ask).await?;
         let refusal = self.add(authorization, &mut request);
-        let response = self.send(kind, &self.authenticated_client, request).await?;
+        let response = self.transport.send_to_registry(kind, request).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return unless_told_to_nobody(response, refusal);
         }
@@ -83,7 +115,7 @@ impl Upstream {
         again.headers_mut().insert(AUTHORIZATION, header);
         // Its few bytes are read so that the connection can be used again.
         let _ = collect::refusal(response).await;
-        let response = self.send(kind, &self.authenticated_client, again).await?;
+        let response = self.transport.send_to_registry(kind, again).await?;
         Ok(match response.status() {
             StatusCode::UNAUTHORIZED => login.owner.told_of_refusal(response),
             _ => response,
@@ -101,7 +133,7 @@ impl Upstream {
             }
             Authorization::Refused(refusal) => {
                 if let LoginRefusal::NoToken { realm, status, .. } = &refusal {
-                    let (upstream, path) = (&self.name, request.uri().path());
+                    let (upstream, path) = (self.transport.name(), request.uri().path());
                     tracing::warn!(upstream, realm, %status, path, "the token endpoint gives no token; asked without one");
                 }
                 Some(refusal)
@@ -109,11 +141,32 @@ impl Upstream {
         }
     }
 
+    /// Gets ahead what requests for `scopes` take along, where there is a login.
+    pub(in crate::registry) async fn log_in(&self, scopes: &[String]) -> Result<Authorization, UpstreamError> {
+        match &self.login {
+            Some(login) => {
+                login
+                    .authenticator
+                    .authorization(scopes, &self.asking(login.owner))
+                    .await
+            }
+            None => Ok(Authorization::Unneeded),
+        }
+    }
+
+    /// How an authenticator asks what it has to know.
+    fn asking<'a>(
+        &'a self,
+        owner: LoginOwner,
+    ) -> impl Fn(AuthQuestion) -> BoxFuture<'a, Result<AuthReply, UpstreamError>> + Send + Sync + 'a {
+        move |question| Box::pin(self.ask_for_login(owner, question))
+    }
+
     /// Asks the registry for a challenge, or a token endpoint for a token. Nothing of a caller's goes along, and no redirect is followed.
     async fn ask_for_login(&self, owner: LoginOwner, question: AuthQuestion) -> Result<AuthReply, UpstreamError> {
         let mut request = Request::new(Body::empty());
         match question {
-            AuthQuestion::Challenge => *request.uri_mut() = self.origin.uri("/v2/")?,
+            AuthQuestion::Challenge => *request.uri_mut() = self.transport.origin().uri("/v2/")?,
             AuthQuestion::Token(token) => {
                 *request.uri_mut() = token.uri;
                 if let Some(authorization) = token.authorization {
@@ -127,8 +180,13 @@ impl Upstream {
             }
         }
         request.headers_mut().insert(USER_AGENT, OWN_USER_AGENT);
-        let client = self.client_for_login(owner, request.uri())?;
-        let response = self.send(RequestKind::Token, client, request).await?;
+        let response = if self.transport.origin().holds(request.uri()) {
+            self.transport.send_to_registry(RequestKind::Token, request).await?
+        } else {
+            self.transport
+                .send_to_token_endpoint(owner.token_hosts(), request)
+                .await?
+        };
         let too_large = || UpstreamError::Invalid(format!("a token or challenge is larger than {LIMIT} bytes"));
         let reply = collect::reply(response, LIMIT).await?.ok_or_else(too_large)?;
         if reply.status == StatusCode::TOO_MANY_REQUESTS || reply.status.is_server_error() {
@@ -140,25 +198,6 @@ impl Upstream {
             body: reply.body,
         })
     }
-
-    fn client_for_login(&self, owner: LoginOwner, uri: &Uri) -> Result<&HttpClient, UpstreamError> {
-        if self.origin.holds(uri) {
-            return Ok(&self.authenticated_client);
-        }
-        if owner == LoginOwner::Proxy {
-            let checked = self.policy.check(uri);
-            checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))?;
-        }
-        Ok(&self.login_client)
-    }
-}
-
-/// How an authenticator asks what it has to know.
-pub(super) fn asking<'a>(
-    upstream: &'a Upstream,
-    owner: LoginOwner,
-) -> impl Fn(AuthQuestion) -> BoxFuture<'a, Result<AuthReply, UpstreamError>> + Send + Sync + 'a {
-    move |question| Box::pin(upstream.ask_for_login(owner, question))
 }
 
 /// What a registry tells nobody in particular is no answer to somebody whose credentials could not be shown: it may hide from nobody
@@ -176,6 +215,13 @@ fn unless_told_to_nobody(
 }
 
 impl LoginOwner {
+    fn token_hosts(self) -> TokenHosts {
+        match self {
+            Self::Proxy => TokenHosts::ByPolicy,
+            Self::User => TokenHosts::Any,
+        }
+    }
+
     /// A 401 as this owner gets it.
     fn told_of_refusal(self, mut response: Response<IdleBody>) -> Response<IdleBody> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use super::Caller;
+use crate::registry::caller::Caller;
 
 /// One repository asked with one credential. Both are hashes that no other process can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,24 +1,18 @@
 //! The logins that refshim has at a registry, on credentials of its own or of the user who runs a subcommand.
 
-use crate::auth::{
-    Authenticator, Authorization, CredentialsSource, Ecr, EcrOptions, LoginRefusal, token_scopes::read_scope,
-};
+use crate::auth::{Authenticator, CredentialsSource, Ecr, EcrOptions};
 use crate::config::{CredentialsConfig, CredentialsKind};
-use crate::oci::RepositoryName;
-
-use super::authenticated::asking;
-use super::retry::Retry;
-use super::{Upstream, UpstreamError};
+use crate::registry::error::UpstreamError;
 
 /// What is shown to the registry, and for whom.
-pub(super) struct Login {
-    pub(super) authenticator: Authenticator<UpstreamError>,
-    pub(super) owner: LoginOwner,
+pub(in crate::registry) struct Login {
+    pub(in crate::registry) authenticator: Authenticator<UpstreamError>,
+    pub(in crate::registry) owner: LoginOwner,
 }
 
 /// Whose login it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LoginOwner {
+pub(in crate::registry) enum LoginOwner {
     /// refshim's own, for callers who reach it: they learn of a refusal as 403, as there is nothing that they could answer, and no
     /// registry can send refshim to a token endpoint on a private address that `redirect_hosts` does not list.
     Proxy,
@@ -27,14 +21,14 @@ pub(super) enum LoginOwner {
 }
 
 impl Login {
-    pub(super) fn of_proxy(source: CredentialsSource, is_tls: bool) -> Self {
+    pub(in crate::registry) fn of_proxy(source: CredentialsSource, is_tls: bool) -> Self {
         Self {
             authenticator: Authenticator::new(source, is_tls),
             owner: LoginOwner::Proxy,
         }
     }
 
-    pub(super) fn of_user(source: CredentialsSource, is_tls: bool) -> Self {
+    pub(in crate::registry) fn of_user(source: CredentialsSource, is_tls: bool) -> Self {
         Self {
             authenticator: Authenticator::new(source, is_tls),
             owner: LoginOwner::User,
@@ -42,33 +36,8 @@ impl Login {
     }
 }
 
-impl Upstream {
-    /// Gets ahead what reads of `repository` (without one: of `/v2/`) take along, so that whoever is not let in hears of it before
-    /// the work begins. Writes and deletions get tokens of their own when they are made.
-    pub async fn log_in(&self, repository: Option<&RepositoryName>) -> Result<Result<(), LoginRefusal>, UpstreamError> {
-        let Some(login) = &self.login else { return Ok(Ok(())) };
-        let scopes: Vec<String> = repository.map(|name| read_scope(name.as_str())).into_iter().collect();
-        let (ask, mut retry) = (asking(self, login.owner), Retry::new(self.retries));
-        loop {
-            match login.authenticator.authorization(&scopes, &ask).await {
-                Ok(Authorization::Unneeded | Authorization::Header(_)) => return Ok(Ok(())),
-                Ok(Authorization::Refused(refusal)) => return Ok(Err(refusal)),
-                Err(error) => retry.after(error.into()).await?,
-            }
-        }
-    }
-
-    /// Whether there are credentials for the registry to log in with.
-    pub async fn has_credentials(&self) -> Result<bool, UpstreamError> {
-        match &self.login {
-            Some(login) => Ok(login.authenticator.credentials().await?.is_some()),
-            None => Ok(false),
-        }
-    }
-}
-
 /// Where the credentials for `host` come from. `None` where callers bring their own.
-pub(super) fn source(config: &CredentialsConfig, host: &str) -> Option<CredentialsSource> {
+pub(in crate::registry) fn source(config: &CredentialsConfig, host: &str) -> Option<CredentialsSource> {
     // The configuration was checked: a static source has a name, and one kind of password.
     let user = config.username.clone().unwrap_or_default();
     Some(match (config.kind, &config.password_file) {

@@ -1,14 +1,16 @@
 //! Pass-through: a caller's request as it is, to the upstream, and the answer back. Streams both ways.
 
+mod blob_redirect;
+
 use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 
-use super::counts::RequestKind;
-use super::idle_timeout::IdleBody;
-use super::retry::Retry;
-use super::{Upstream, UpstreamError, blob_redirect};
 use crate::http::body::Body;
+use crate::registry::client::Upstream;
+use crate::registry::counts::RequestKind;
+use crate::registry::error::UpstreamError;
+use crate::registry::transport::idle_timeout::IdleBody;
 
 impl Upstream {
     /// Passes `request` on. Its URI is origin-form and stays byte-exact behind the upstream's own path prefix; hop-by-hop headers
@@ -17,7 +19,7 @@ impl Upstream {
     /// the request.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
         let (mut parts, body) = request.into_parts();
-        parts.uri = self.origin.below(parts.uri.path_and_query())?;
+        parts.uri = self.origin().below(parts.uri.path_and_query())?;
         // ALPN decides what is spoken; how the caller spoke is no matter.
         parts.version = Version::HTTP_11;
         clean(&mut parts.headers);
@@ -28,20 +30,25 @@ impl Upstream {
         }
         if !idempotent {
             let request = Request::from_parts(parts, body);
-            return self.send_own(RequestKind::Forward, request).await.map(relay_response);
+            return self
+                .reader
+                .transport()
+                .send(RequestKind::Forward, request)
+                .await
+                .map(relay_response);
         }
-        let mut retry = Retry::new(self.retries);
+        let mut retry = self.reader.retry();
         loop {
             let mut again = Request::new(Body::empty());
             again.method_mut().clone_from(&parts.method);
             again.uri_mut().clone_from(&parts.uri);
             again.headers_mut().clone_from(&parts.headers);
-            match self.send_own(RequestKind::Forward, again).await {
+            match self.reader.transport().send(RequestKind::Forward, again).await {
                 Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => {
                     retry.after(error.into()).await?
                 }
                 Ok(response) if parts.uri.path().contains("/manifests/") => {
-                    self.saw_manifest(&parts.method, &response);
+                    self.reader.saw_manifest(&parts.method, &response);
                     return Ok(relay_response(response));
                 }
                 Ok(response) if self.streams_blobs && blob_redirect::is_away(&parts, &response) => {
@@ -63,7 +70,7 @@ fn clean(headers: &mut HeaderMap) {
     }
 }
 
-pub(super) fn relay_response(response: Response<IdleBody>) -> Response<Body> {
+fn relay_response(response: Response<IdleBody>) -> Response<Body> {
     let mut response = response.map(Body::stream);
     *response.version_mut() = Version::HTTP_11;
     response

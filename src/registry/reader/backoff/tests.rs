@@ -212,9 +212,3 @@ async fn a_limit_without_a_time_is_one_at_once_and_other_errors_are_none() {
     backoff.failed(caller, &limit.error, Instant::now());
     assert!(backoff.holds_back(caller) && !backoff.holds_back(of(BOB)));
 }
-
-#[test]
-fn fractions_of_a_second_are_waited_out() {
-    assert_eq!(whole_seconds(Duration::from_nanos(880_092)), 1);
-    assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
-}

@@ -10,12 +10,17 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
-use super::counts::RequestKind;
-use super::idle_timeout::IdleBody;
-use super::origin::resolve;
-use super::reader::{MOST_HOPS, OWN_USER_AGENT, is_redirect};
-use super::{Upstream, UpstreamError, collect};
+use super::relay_response;
 use crate::http::body::Body;
+use crate::registry::classify::is_redirect;
+use crate::registry::client::Upstream;
+use crate::registry::counts::RequestKind;
+use crate::registry::error::UpstreamError;
+use crate::registry::origin::resolve;
+use crate::registry::reader::request::MOST_HOPS;
+use crate::registry::transport::OWN_USER_AGENT;
+use crate::registry::transport::collect;
+use crate::registry::transport::idle_timeout::IdleBody;
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -95,15 +100,14 @@ impl Upstream {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers.clone();
         request.headers_mut().insert(USER_AGENT, OWN_USER_AGENT);
-        if self.origin.holds(uri) {
+        if self.origin().holds(uri) {
             if let Some(authorization) = asked.headers.get(AUTHORIZATION) {
                 request.headers_mut().insert(AUTHORIZATION, authorization.clone());
             }
-            return self.send_own(RequestKind::Blob, request).await;
+            return self.reader.transport().send(RequestKind::Blob, request).await;
         }
-        let checked = self.policy.check(uri);
-        checked.map_err(|forbidden| UpstreamError::Invalid(forbidden.to_string()))?;
-        self.send(RequestKind::Blob, &self.foreign_client, request).await
+        let transport = self.reader.transport().transport();
+        transport.send_elsewhere(RequestKind::Blob, request).await
     }
 
     /// The head of a GET, its length told by a GET of the first byte.
@@ -122,7 +126,7 @@ impl Upstream {
                 .and_then(|value| value.to_str().ok()),
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => total(found.headers()),
             // The upstream's own refusal, meanwhile.
-            _ => return Ok(super::forward::relay_response(found)),
+            _ => return Ok(relay_response(found)),
         };
         let length: Option<u64> = length.and_then(|length| length.trim().parse().ok());
         let length = length.ok_or_else(|| UpstreamError::Invalid("the length of a blob cannot be told".into()))?;
@@ -159,7 +163,7 @@ fn usable(response: Response<IdleBody>) -> Result<Response<IdleBody>, UpstreamEr
 
 /// Without what the storage says of itself.
 fn clean(response: Response<IdleBody>) -> Response<Body> {
-    let mut response = super::forward::relay_response(response);
+    let mut response = relay_response(response);
     let said = std::mem::take(response.headers_mut());
     for name in KEPT {
         if let Some(value) = said.get(&name) {

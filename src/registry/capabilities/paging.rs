@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::http::attempt_lock::AttemptLock;
 use crate::oci::RepositoryName;
-use crate::registry::UpstreamError;
+use crate::registry::error::UpstreamError;
 
 /// How long [`Paging`] is believed: registries are updated and reconfigured, and a question a repository is all that it costs.
 const PAGING_FOR: Duration = Duration::from_secs(10 * 60);

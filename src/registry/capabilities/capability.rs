@@ -1,4 +1,4 @@
-//! What has been learned about an upstream, for a while: registries are updated and reconfigured.
+//! One fact that was learned about an upstream, believed for a while.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

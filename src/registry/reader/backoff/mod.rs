@@ -4,7 +4,8 @@
 //! several repositories say so without one that answers in between, all searches of the credential wait, and with several
 //! credentials everybody's. A caller's own request, an access check and what a push needs are never refused by what a search met.
 
-use std::sync::Arc;
+mod period;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,10 +14,11 @@ use moka::sync::Cache;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::UpstreamError;
 use super::asker::Asker;
-use super::counts::{BackoffCounts, BackoffOutcome};
-use super::retry::{ReadFailure, is_transient};
+use crate::registry::counts::{BackoffCounts, BackoffOutcome};
+use crate::registry::error::UpstreamError;
+use crate::registry::retry::{ReadFailure, is_transient};
+use period::{BackoffOwner, BackoffPeriod};
 
 /// No `Retry-After` keeps searches away for longer: after that, asking is the only way to know.
 const LONGEST_ASKED: Duration = Duration::from_secs(10 * 60);
@@ -30,88 +32,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// One artifact that cannot be read, between others that can, must not slow down every search: it takes this many failures in
 /// a row, and no success between them, until the next one means a pause.
 const FREE_FAILURES: u32 = 2;
-/// So many repositories, or so many credentials, make what they meet the upstream's.
-const SEVERAL_REPOSITORIES: usize = 3;
-const SEVERAL_CREDENTIALS: usize = 2;
 /// Pauses that are remembered. Forgetting one costs a request.
 const MOST_PAUSES: u64 = 20_000;
-
-/// Whom a pause is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum BackoffOwner {
-    Asker(Asker),
-    /// Holds nobody back: it says whether somebody's searches in the repository wait.
-    Repository(u64),
-    Credential(u64),
-    Everybody,
-}
-
-#[derive(Clone)]
-struct BackoffPeriod {
-    until: Instant,
-    /// The part of it that the upstream asked for.
-    asked: Instant,
-    /// Who failed since one last succeeded: as many different ones as it takes to be several.
-    repositories: Several<SEVERAL_REPOSITORIES>,
-    credentials: Several<SEVERAL_CREDENTIALS>,
-    /// When it was last made longer.
-    since: Instant,
-    /// In a row.
-    failures: u32,
-    cause: UpstreamError,
-}
-
-/// Up to `N` different ones.
-#[derive(Clone, Copy)]
-struct Several<const N: usize>([Option<u64>; N]);
-
-impl<const N: usize> Several<N> {
-    const NONE: Self = Self([None; N]);
-
-    fn add(&mut self, one: u64) {
-        if !self.0.contains(&Some(one))
-            && let Some(free) = self.0.iter_mut().find(|place| place.is_none())
-        {
-            *free = Some(one);
-        }
-    }
-
-    fn are_there(&self) -> bool {
-        self.0.iter().all(Option::is_some)
-    }
-}
-
-impl BackoffPeriod {
-    fn new(now: Instant, cause: UpstreamError) -> Self {
-        Self {
-            until: now,
-            asked: now,
-            repositories: Several::NONE,
-            credentials: Several::NONE,
-            since: now,
-            failures: 0,
-            cause,
-        }
-    }
-
-    /// Whether enough of them met it to hold back `whom`.
-    fn concerns(&self, whom: BackoffOwner) -> bool {
-        match whom {
-            BackoffOwner::Asker(_) | BackoffOwner::Repository(_) => true,
-            BackoffOwner::Credential(_) => self.repositories.are_there(),
-            BackoffOwner::Everybody => self.repositories.are_there() && self.credentials.are_there(),
-        }
-    }
-}
-
-impl From<BackoffPeriod> for UpstreamError {
-    fn from(pause: BackoffPeriod) -> Self {
-        Self::Paused {
-            cause: Arc::new(pause.cause),
-            seconds: whole_seconds(pause.until.saturating_duration_since(Instant::now())),
-        }
-    }
-}
 
 /// What one upstream's searches have to wait for.
 pub(super) struct Backoff {
@@ -306,10 +228,5 @@ fn is_limit(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Limited { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS)
 }
 
-pub(super) fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
 #[cfg(test)]
-#[path = "backoff_tests.rs"]
 mod tests;

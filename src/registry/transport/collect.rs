@@ -7,14 +7,15 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 
 use super::idle_timeout::IdleBody;
-use super::{RegistryResponse, UpstreamError};
 use crate::http::hop_by_hop::remove_hop_by_hop;
+use crate::registry::answer::RegistryResponse;
+use crate::registry::error::UpstreamError;
 
 /// Of an error body, no more than this is kept, in bytes.
 const ERROR_BYTES: usize = 64 << 10;
 
 /// The next piece of `body`; `None` at its end. Trailers are skipped.
-pub(super) async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, UpstreamError>
+pub(in crate::registry) async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, UpstreamError>
 where
     B: HttpBody<Data = Bytes, Error = UpstreamError> + Unpin,
 {
@@ -49,7 +50,7 @@ where
 }
 
 /// A whole answer; `None` when a success is longer than `limit` bytes. Of any other answer, the beginning.
-pub(super) async fn reply(
+pub(in crate::registry) async fn reply(
     response: Response<IdleBody>,
     limit: usize,
 ) -> Result<Option<RegistryResponse>, UpstreamError> {
@@ -66,7 +67,7 @@ pub(super) async fn reply(
 }
 
 /// The beginning of an answer, cut at [`ERROR_BYTES`].
-pub(super) async fn refusal(response: Response<IdleBody>) -> Result<RegistryResponse, UpstreamError> {
+pub(in crate::registry) async fn refusal(response: Response<IdleBody>) -> Result<RegistryResponse, UpstreamError> {
     let (parts, mut body) = response.into_parts();
     let (bytes, complete) = up_to(&mut body, ERROR_BYTES).await?;
     Ok(into_reply(parts.status, parts.headers, bytes, complete))

@@ -11,12 +11,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::UpstreamError;
-use super::transport::chain;
+use super::error_chain::chain;
 use crate::http::body::{Body, BoxError};
+use crate::registry::error::UpstreamError;
 
 /// A response's body that fails when the upstream is silent for too long.
-pub(super) struct IdleBody {
+pub(in crate::registry) struct IdleBody {
     inner: Incoming,
     idle: Duration,
     /// Kept between waits: making a timer costs more than resetting one.

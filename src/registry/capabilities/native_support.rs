@@ -9,8 +9,8 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{Caller, Upstream};
 use crate::oci::{Digest, RepositoryName};
+use crate::registry::caller::Caller;
 
 /// A proven absence is believed for this long: registries are updated and reconfigured.
 const MISSING_FOR: Duration = Duration::from_secs(10 * 60);
@@ -51,9 +51,9 @@ impl NativeSupport {
 /// The answer of a registry without the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NativeAbsence<'a> {
-    /// See [`super::Native::NoRoute`].
+    /// See [`crate::registry::Native::NoRoute`].
     NoRoute,
-    /// See [`super::Native::Barred`]: says nothing of other credentials.
+    /// See [`crate::registry::Native::Barred`]: says nothing of other credentials.
     Barred,
     /// It holds nothing about this subject, which the registry gave: proves something once it says so of several.
     NothingOf(&'a Digest),
@@ -78,14 +78,14 @@ struct MissingTo {
 type SubjectsWithNothing = Arc<[(Digest, Instant)]>;
 
 /// What was seen of one upstream's API.
-pub(super) struct NativeKnowledge {
+pub struct NativeKnowledge {
     repositories: Cache<RepositoryName, Seen>,
     nothing: Cache<(RepositoryName, u64), SubjectsWithNothing>,
     /// Hosts such as Artifactory and Nexus have repositories of both kinds: what is missing in some says nothing of others.
     answers_somewhere: AtomicBool,
     /// Repositories in which it is missing, and until when that is believed; at most [`ENOUGH_REPOSITORIES`]. Held while
     /// anything is learned.
-    missing: Lock<Vec<(RepositoryName, Instant)>>,
+    missing_in: Lock<Vec<(RepositoryName, Instant)>>,
     proving: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -96,7 +96,7 @@ impl Default for NativeKnowledge {
             repositories: Cache::new(REMEMBERED),
             nothing: Cache::new(REMEMBERED),
             answers_somewhere: AtomicBool::new(false),
-            missing: Lock::default(),
+            missing_in: Lock::default(),
             proving: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }
@@ -104,6 +104,31 @@ impl Default for NativeKnowledge {
 }
 
 impl NativeKnowledge {
+    /// What is known of the API in `repository`, for `caller`.
+    pub fn support(&self, repository: &RepositoryName, caller: &Caller) -> NativeSupport {
+        self.of(repository, self.credential(caller))
+    }
+
+    /// The API was proven to be missing in `repository` to `caller`: two answers of registries that lack it, about a subject that
+    /// the registry itself gave, and a listing that succeeded between them; or one such answer, where it is missing elsewhere.
+    /// Remembered for ten minutes.
+    pub fn missing(&self, repository: &RepositoryName, caller: &Caller, absence: NativeAbsence<'_>) {
+        self.missed(repository, self.credential(caller), absence);
+    }
+
+    /// One proof for `repository` at a time: whoever waited finds what it brought in [`NativeKnowledge::support`].
+    pub async fn proof(&self, repository: &RepositoryName) -> MutexGuard<'_, ()> {
+        let stripe = self.hasher.hash_one(repository) % (LOCKS as u64);
+        // Below LOCKS by the line above.
+        self.proving[stripe as usize].lock().await
+    }
+
+    /// A hash that no other process can make.
+    fn credential(&self, caller: &Caller) -> u64 {
+        self.hasher
+            .hash_one(caller.authorization().map(|value| value.as_bytes()))
+    }
+
     fn of(&self, repository: &RepositoryName, credential: u64) -> NativeSupport {
         let proofs = match self.repositories.get(repository) {
             Some(Seen::Answering) => return NativeSupport::Answers,
@@ -128,19 +153,20 @@ impl NativeKnowledge {
             return false;
         }
         let now = Instant::now();
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = self.missing_in.lock().unwrap_or_else(PoisonError::into_inner);
         missing.retain(|(_, end)| now < *end);
         missing.len() >= ENOUGH_REPOSITORIES
     }
 
-    fn answered(&self, repository: &RepositoryName) {
-        let _learning = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The API answered in `repository`. Remembered until the process ends.
+    pub fn answered(&self, repository: &RepositoryName) {
+        let _learning = self.missing_in.lock().unwrap_or_else(PoisonError::into_inner);
         self.answers_somewhere.store(true, Ordering::Relaxed);
         self.repositories.insert(repository.clone(), Seen::Answering);
     }
 
     fn missed(&self, repository: &RepositoryName, credential: u64, absence: NativeAbsence<'_>) {
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = self.missing_in.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match self.repositories.get(repository) {
             Some(Seen::Answering) => return,
             Some(Seen::MissingTo(proofs)) => proofs,
@@ -183,34 +209,6 @@ impl NativeKnowledge {
         let is_enough = told.len() >= ENOUGH_SUBJECTS;
         self.nothing.insert(key, told);
         is_enough
-    }
-}
-
-impl Upstream {
-    /// What is known of [`Upstream::native_referrers`] in `repository`, for `caller`.
-    pub fn native_support(&self, repository: &RepositoryName, caller: &Caller) -> NativeSupport {
-        self.native
-            .of(repository, self.asker(repository.as_str(), caller).credential)
-    }
-
-    /// The API answered in `repository`. Remembered until the process ends.
-    pub fn native_answered(&self, repository: &RepositoryName) {
-        self.native.answered(repository);
-    }
-
-    /// The API was proven to be missing in `repository` to `caller`: two answers of registries that lack it, about a subject that
-    /// the registry itself gave, and a listing that succeeded between them; or one such answer, where it is missing elsewhere.
-    /// Remembered for ten minutes.
-    pub fn native_missing(&self, repository: &RepositoryName, caller: &Caller, absence: NativeAbsence<'_>) {
-        let credential = self.asker(repository.as_str(), caller).credential;
-        self.native.missed(repository, credential, absence);
-    }
-
-    /// One proof for `repository` at a time: whoever waited finds what it brought in [`Upstream::native_support`].
-    pub async fn native_proof(&self, repository: &RepositoryName) -> MutexGuard<'_, ()> {
-        let stripe = self.native.hasher.hash_one(repository) % (LOCKS as u64);
-        // Below LOCKS by the line above.
-        self.native.proving[stripe as usize].lock().await
     }
 }
 

@@ -16,13 +16,13 @@ const DOES_NOT_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Whether an upstream counts pulls.
 #[derive(Debug)]
-pub(super) struct PullLimit {
+pub(in crate::registry) struct PullLimit {
     is_docker_hub: bool,
     seen: Capability,
 }
 
 impl PullLimit {
-    pub(super) fn of(host: Option<&str>) -> Self {
+    pub(in crate::registry) fn of(host: Option<&str>) -> Self {
         let is_hub = |host: &str| DOCKER_HUB.iter().any(|hub| host.eq_ignore_ascii_case(hub));
         Self {
             is_docker_hub: host.is_some_and(is_hub),
@@ -31,7 +31,7 @@ impl PullLimit {
     }
 
     /// `None` where no manifest was read lately that would tell.
-    pub(super) fn counts_pulls(&self) -> Option<bool> {
+    pub(in crate::registry) fn counts_pulls(&self) -> Option<bool> {
         match self.is_docker_hub {
             true => Some(true),
             false => self.seen.get(),
@@ -40,7 +40,7 @@ impl PullLimit {
 
     /// Learns from the head of an answer about a manifest. `is_pull`: a GET that was answered with the manifest; only such a
     /// one without the header tells that pulls are not counted.
-    pub(super) fn saw(&self, headers: &HeaderMap, is_pull: bool) {
+    pub(in crate::registry) fn saw(&self, headers: &HeaderMap, is_pull: bool) {
         if headers
             .get_all(LIMIT_HEADER)
             .iter()

@@ -3,11 +3,16 @@
 use http::Method;
 use http::header::LINK;
 
-use super::client::tag_page;
-use super::counts::RequestKind;
-use super::reader::{ReadRequest, Redirects, classify};
-use super::{Answer, Caller, TagNamesBuilder, Upstream, UpstreamError};
+use super::Upstream;
+use super::tag_page;
 use crate::oci::RepositoryName;
+use crate::registry::answer::Answer;
+use crate::registry::caller::Caller;
+use crate::registry::classify::classify;
+use crate::registry::counts::RequestKind;
+use crate::registry::error::UpstreamError;
+use crate::registry::reader::request::{ReadRequest, Redirects};
+use crate::registry::tag_names::TagNamesBuilder;
 
 /// Tags that are asked for.
 const SOME: usize = 3;
@@ -26,12 +31,12 @@ impl Upstream {
         let ask = ReadRequest {
             kind: RequestKind::Tags,
             method: Method::GET,
-            uri: self.origin.uri(&path)?,
+            uri: self.origin().uri(&path)?,
             accept: "application/json",
             redirects: Redirects::Elsewhere,
             caller,
         };
-        let reply = self.ask(&ask, LIMIT).await?;
+        let reply = self.reader.ask(&ask, LIMIT).await?;
         classify(reply, &ask.uri)?.try_map(|reply| {
             let mut names = TagNamesBuilder::default();
             // A page for logging in, say.

@@ -1,0 +1,39 @@
+//! An error and what caused it.
+
+use std::error::Error;
+
+/// The first of `error` and its causes that is an `E`.
+pub(in crate::registry) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    sources(error).find_map(|source| source.downcast_ref())
+}
+
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// An error and its causes in one line, none of them twice.
+pub(in crate::registry) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for source in sources(error) {
+        let part = source.to_string();
+        if text.is_empty() {
+            text = part;
+        } else if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::error::UpstreamError;
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = UpstreamError::Invalid("x".into());
+        let outer = std::io::Error::other(inner.clone());
+        assert_eq!(chain(&outer), inner.to_string());
+    }
+}

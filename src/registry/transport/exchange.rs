@@ -1,0 +1,149 @@
+//! One exchange: a request goes out, and the head of the response comes within the time-outs.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use tokio::time::{Instant, sleep_until};
+
+use super::error_chain::{chain, find};
+use super::idle_timeout::{ProgressBody, TransferProgress};
+use crate::http::body::Body;
+use crate::http::connection_use::was_stale;
+use crate::http::connector::{ConnectTimedOut, HttpClient};
+use crate::http::redirect_policy::Forbidden;
+use crate::registry::error::{CONNECTING, UpstreamError};
+
+/// How long the upstream may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    pub(super) connect: Duration,
+    pub(super) first_byte: Duration,
+    pub(super) idle: Duration,
+}
+
+/// A request that brought no answer.
+pub(super) struct Unanswered {
+    pub(super) error: UpstreamError,
+    /// See [`connection_use`](crate::http::connection_use).
+    pub(super) on_stale_connection: bool,
+}
+
+impl From<UpstreamError> for Unanswered {
+    fn from(error: UpstreamError) -> Self {
+        Self {
+            error,
+            on_stale_connection: false,
+        }
+    }
+}
+
+/// Waits for the head of the answer. While a body is on its way up, only its standing still counts: an upload may take hours.
+pub(super) async fn exchange(
+    client: &HttpClient,
+    request: Request<Body>,
+    timeouts: Timeouts,
+) -> Result<Response<Incoming>, Unanswered> {
+    let progress = TransferProgress::new(request.body().is_end_stream());
+    let request = if progress.is_sent() {
+        request
+    } else {
+        request.map(|body| Body::stream(ProgressBody::new(body, Arc::clone(&progress))))
+    };
+    let mut answer = std::pin::pin!(client.request(request));
+    loop {
+        let (deadline, what) = deadline(&progress, timeouts);
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(|error| match progress.failure() {
+                // The connection broke for want of it.
+                Some(reason) => UpstreamError::CallersBody(reason.to_owned()).into(),
+                None => Unanswered {
+                    error: from_client(&error),
+                    on_stale_connection: was_stale(&error),
+                },
+            }),
+            () = sleep_until(deadline) => {}
+        }
+        if self::deadline(&progress, timeouts).0 <= Instant::now() {
+            return Err(UpstreamError::Timeout(what).into());
+        }
+    }
+}
+
+/// Connecting has its own clock and is allowed for here.
+fn deadline(progress: &TransferProgress, timeouts: Timeouts) -> (Instant, &'static str) {
+    let (limit, what) = if progress.is_sent() {
+        (timeouts.first_byte, "no answer began")
+    } else {
+        (timeouts.idle, "the request's body stalled")
+    };
+    (progress.moved() + timeouts.connect + limit, what)
+}
+
+fn from_client(error: &legacy::Error) -> UpstreamError {
+    if find::<ConnectTimedOut>(error).is_some() {
+        return UpstreamError::Timeout(CONNECTING);
+    }
+    if let Some(forbidden) = find::<Forbidden>(error) {
+        return UpstreamError::Invalid(forbidden.to_string());
+    }
+    let reason = error.source().map_or_else(|| error.to_string(), chain);
+    if error.is_connect() {
+        UpstreamError::Connect(reason)
+    } else {
+        UpstreamError::Broken(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+    use crate::http::body::BoxError;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::ZERO,
+        first_byte: Duration::from_secs(30),
+        idle: Duration::from_secs(60),
+    };
+
+    fn left(progress: &TransferProgress) -> Duration {
+        deadline(progress, TIMEOUTS).0 - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_take_hours_as_long_as_it_moves() {
+        let progress = TransferProgress::new(false);
+        let piece = |text: &'static str| Ok::<_, BoxError>(Frame::data(Bytes::from(text)));
+        let pieces = futures_util::stream::iter([piece("a"), piece("b")]);
+        let mut body = ProgressBody::new(Body::stream(StreamBody::new(pieces)), Arc::clone(&progress));
+        for _ in 0..2 {
+            tokio::time::advance(Duration::from_secs(59)).await;
+            assert_eq!(left(&progress), Duration::from_secs(1));
+            assert!(body.frame().await.is_some());
+            assert_eq!(left(&progress), Duration::from_secs(60));
+        }
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(body.frame().await.is_none());
+        assert_eq!(
+            left(&progress),
+            Duration::from_secs(30),
+            "now it is the upstream's turn"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_let_go_of_is_sent() {
+        let progress = TransferProgress::new(false);
+        drop(ProgressBody::new(Body::empty(), Arc::clone(&progress)));
+        assert!(progress.is_sent());
+    }
+}

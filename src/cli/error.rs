@@ -76,14 +76,15 @@ fn message(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::RegistryResponse;
 
     #[test]
     fn a_refusal_is_told_in_the_registrys_words() {
-        let refusal = Refusal {
+        let refusal = Refusal::from(RegistryResponse {
             status: StatusCode::FORBIDDEN,
             headers: http::HeaderMap::new(),
             body: r#"{"errors":[{"code":"DENIED","message":"requested access is denied"}]}"#.into(),
-        };
+        });
         let failure = CliError::refused("ghcr.io/a/b", &refusal);
         assert_eq!(
             failure.lines,

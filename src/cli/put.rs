@@ -54,7 +54,7 @@ pub(super) async fn put(
     match reply {
         Ok(reply) if reply.status.is_success() => Ok(Ok(())),
         Ok(reply) if matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-            Err(CliError::refused(session.name(), &reply))
+            Err(CliError::refused(session.name(), &reply.into()))
         }
         // Registries refuse to write an immutable tag again even with the content that it has.
         Ok(reply) => Ok(match session.digest_of(reference).await? {

@@ -11,7 +11,7 @@ use super::write::WriteError;
 use crate::http::body::Body;
 use crate::oci::{Code, OciError};
 use crate::referrers::ResolveError;
-use crate::registry::{Refusal, UpstreamError};
+use crate::registry::{Refusal, RegistryResponse, UpstreamError};
 use crate::render::QueryError;
 
 /// Seconds after which a question that found the queue full may be asked again.
@@ -109,7 +109,7 @@ impl ProxyError {
     /// The answer to a GET: a relayed refusal, or an OCI error body.
     pub(super) fn into_response(self) -> Response<Body> {
         let error = match self {
-            Self::Refused(refusal) if is_about_access(&refusal) => return relay(*refusal),
+            Self::Refused(refusal) if is_about_access(&refusal) => return relay((*refusal).into()),
             Self::Refused(refusal) => refused_otherwise(&refusal),
             Self::Upstream(error) => upstream_error(&error),
             Self::Route(error) => route_error(&error),
@@ -139,10 +139,10 @@ fn refused_otherwise(refusal: &Refusal) -> OciError {
     OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
 }
 
-pub(super) fn relay(refusal: Refusal) -> Response<Body> {
-    let mut response = Response::new(Body::from(refusal.body));
-    *response.status_mut() = refusal.status;
-    *response.headers_mut() = refusal.headers;
+pub(super) fn relay(answer: RegistryResponse) -> Response<Body> {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
     response
 }
 

@@ -90,7 +90,7 @@ fn routing_errors_are_the_callers() {
 
 #[test]
 fn a_refusal_is_relayed_as_it_is() {
-    let mut refusal = Refusal {
+    let mut refusal = RegistryResponse {
         status: StatusCode::UNAUTHORIZED,
         headers: http::HeaderMap::new(),
         body: "not JSON".into(),
@@ -101,7 +101,7 @@ fn a_refusal_is_relayed_as_it_is() {
     refusal
         .headers
         .append("www-authenticate", HeaderValue::from_static("Basic realm=\"y\""));
-    let response = ProxyError::from(refusal.clone()).into_response();
+    let response = ProxyError::from(Refusal::from(refusal.clone())).into_response();
     assert_eq!(
         (response.status(), response.headers()),
         (refusal.status, &refusal.headers)
@@ -110,10 +110,12 @@ fn a_refusal_is_relayed_as_it_is() {
 
 #[test]
 fn a_refusal_of_something_else_is_the_gateways_failure() {
-    let refusal = |status: u16, body: &'static str| Refusal {
-        status: StatusCode::from_u16(status).unwrap(),
-        headers: http::HeaderMap::new(),
-        body: body.into(),
+    let refusal = |status: u16, body: &'static str| {
+        Refusal::from(RegistryResponse {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: http::HeaderMap::new(),
+            body: body.into(),
+        })
     };
     for status in [400, 404, 405, 410, 451] {
         let unavailable = (502, "UNAVAILABLE".to_owned(), None);

@@ -1,5 +1,7 @@
 //! What the upstream said.
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -14,7 +16,7 @@ pub enum Answer<T> {
     /// A 404 that says so in the registry's own words ([`ErrorBody::states_absence`]). Any other 404 (a load balancer's, a web
     /// page, another code) is an [`UpstreamError`]: it says nothing about the registry's content.
     Absent,
-    /// 401, 403, or another final refusal, to be relayed as it is.
+    /// 401, 403, or another final refusal.
     Refused(Refusal),
 }
 
@@ -39,18 +41,42 @@ impl<T> Answer<T> {
     }
 }
 
-/// A response that is relayed byte for byte. Hop-by-hop headers are gone already.
+/// A response of the registry, to be looked at whatever its status. Hop-by-hop headers are gone already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RegistryResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Refusal {
+impl RegistryResponse {
     /// What the registry says in it (distribution-spec, "Error Codes"); `None` when the body is no registry's error.
     pub fn error(&self) -> Option<ErrorBody> {
         ErrorBody::parse(&self.body)
+    }
+}
+
+/// A response that refuses what was asked, finally: to be relayed byte for byte where it is about the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(RegistryResponse);
+
+impl From<RegistryResponse> for Refusal {
+    fn from(response: RegistryResponse) -> Self {
+        Self(response)
+    }
+}
+
+impl From<Refusal> for RegistryResponse {
+    fn from(refusal: Refusal) -> Self {
+        refusal.0
+    }
+}
+
+impl Deref for Refusal {
+    type Target = RegistryResponse;
+
+    fn deref(&self) -> &RegistryResponse {
+        &self.0
     }
 }
 
@@ -84,9 +110,6 @@ pub enum HeadOutcome {
     /// Neither: refused, not supported, or without a digest. A GET decides.
     Unclear,
 }
-
-/// A response that is looked at as it is, whatever its status.
-pub type RegistryResponse = Refusal;
 
 /// What the upstream's own referrers API says. Everything that is none of this is an error.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@ use http::{StatusCode, Uri};
 use super::answer::{Answer, RegistryResponse};
 use super::error::UpstreamError;
 use super::retry::{ReadFailure, retry_after, whole_seconds};
-use crate::oci::ErrorBody;
 
 /// Whether `Location` says where to go instead.
 pub(super) fn is_redirect(status: StatusCode) -> bool {
@@ -34,14 +33,14 @@ pub(super) fn failure_of(reply: &RegistryResponse) -> ReadFailure {
 pub(super) fn classify(reply: RegistryResponse, asked: &Uri) -> Result<Answer<RegistryResponse>, UpstreamError> {
     match reply.status.as_u16() {
         200 => Ok(Answer::Found(reply)),
-        404 => match ErrorBody::parse(&reply.body) {
+        404 => match reply.error() {
             Some(stated) if stated.states_absence() => Ok(Answer::Absent),
             Some(stated) if stated.states_absent_tag() && names_tag(asked) => Ok(Answer::Absent),
             // It concerns this caller alone, as 401 and 403 do. Nobody gets to see the status: clients take a 404 for "none".
-            Some(stated) if stated.states_refusal() => Ok(Answer::Refused(reply)),
+            Some(stated) if stated.states_refusal() => Ok(Answer::Refused(reply.into())),
             _ => Err(UpstreamError::Invalid(not_understood(&reply, asked))),
         },
-        400..500 => Ok(Answer::Refused(reply)),
+        400..500 => Ok(Answer::Refused(reply.into())),
         _ => Err(UpstreamError::Invalid(not_understood(&reply, asked))),
     }
 }
@@ -56,7 +55,7 @@ fn names_tag(asked: &Uri) -> bool {
 pub(super) fn not_understood(reply: &RegistryResponse, asked: &Uri) -> String {
     let (status, path) = (reply.status.as_u16(), asked.path());
     let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    match (ErrorBody::parse(&reply.body), content_type) {
+    match (reply.error(), content_type) {
         (Some(stated), _) => format!("HTTP {status} with the code {stated} for {path}"),
         (None, Some(content_type)) => {
             let content_type: String = content_type.chars().take(80).collect();

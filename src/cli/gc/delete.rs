@@ -172,7 +172,7 @@ impl<'a> Deletion<'a> {
             .await;
         let reply = reply.map_err(|error| session.failed(&error))?;
         match reply.status {
-            StatusCode::UNAUTHORIZED => Err(CliError::refused(session.name(), &reply)),
+            StatusCode::UNAUTHORIZED => Err(CliError::refused(session.name(), &reply.into())),
             _ => Ok(reply),
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::oci::{Digest, LinkTarget, Manifest, Reference, RepositoryName, Tag, reference_type, tag_scheme};
-use crate::registry::{Answer, Caller, RegistryResponse, UpstreamError};
+use crate::registry::{Answer, Caller, Refusal, RegistryResponse, UpstreamError};
 
 use super::Writer;
 use super::error::WriteError;
@@ -89,7 +89,7 @@ impl Writer {
                 .await;
             return Ok(());
         }
-        Err(reply.into())
+        Err(Refusal::from(reply).into())
     }
 
     /// Whether a refused reference already resolves to the identical content.

@@ -75,7 +75,7 @@ impl Writer {
                 // What takes no blobs either is no registry that lacks a media type.
                 Err(WriteError::Refused(refusal)) => {
                     self.resolver.wrote_perhaps(&push.repository);
-                    return Ok(*refusal);
+                    return Ok((*refusal).into());
                 }
                 Err(error) => return Err(error),
             }

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Code, Digest, OciError, Reference, ReferrersTagIndex, RepositoryName, SubjectKey, Tag};
-use crate::registry::{Answer, Caller, HeadOutcome};
+use crate::registry::{Answer, Caller, HeadOutcome, Refusal};
 
 use super::Writer;
 use super::error::WriteError;
@@ -132,7 +132,7 @@ impl Writer {
         // Some registries refuse an index that lists what is gone.
         let kept = self.existing(target, wanted.digests()).await?;
         if kept.len() == wanted.digests().len() {
-            return Err(reply.into());
+            return Err(Refusal::from(reply).into());
         }
         let mut pruned = wanted.clone();
         for gone in wanted.digests().iter().filter(|digest| !kept.contains(digest)) {
@@ -143,7 +143,7 @@ impl Writer {
             self.resolver.tag_written(target.repository, &target.tag, None).await;
             Ok(())
         } else {
-            Err(reply.into())
+            Err(Refusal::from(reply).into())
         }
     }
 

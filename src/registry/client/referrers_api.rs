@@ -8,7 +8,7 @@ use super::Upstream;
 use crate::http::link_header;
 use crate::oci::media_type::{OCI_IMAGE_INDEX, essence};
 use crate::oci::{Descriptor, Digest, RepositoryName};
-use crate::registry::answer::{Native, RegistryResponse};
+use crate::registry::answer::{Native, Refusal, RegistryResponse};
 use crate::registry::caller::Caller;
 use crate::registry::classify::{is_redirect, not_understood};
 use crate::registry::counts::RequestKind;
@@ -43,7 +43,7 @@ enum ReferrersApiPage {
     Silence(String),
     NoRoute(String),
     Barred(String),
-    Refused(RegistryResponse),
+    Refused(Refusal),
 }
 
 impl Upstream {
@@ -143,10 +143,10 @@ impl Upstream {
             }
             // Redirects from one place of the API to another were followed.
             _ if is_redirect(reply.status) && reply.headers.contains_key(LOCATION) => no_route(),
-            401 => Ok(ReferrersApiPage::Refused(reply)),
+            401 => Ok(ReferrersApiPage::Refused(reply.into())),
             403 if is_page(&reply) => Ok(ReferrersApiPage::Barred(not_understood(&reply, asked))),
-            403 => Ok(ReferrersApiPage::Refused(reply)),
-            400 if says(REFUSALS) => Ok(ReferrersApiPage::Refused(reply)),
+            403 => Ok(ReferrersApiPage::Refused(reply.into())),
+            400 if says(REFUSALS) => Ok(ReferrersApiPage::Refused(reply.into())),
             400 if says(NOT_HELD) || !is_common(subject) && says(NO_SUCH_ALGORITHM) => Ok(ReferrersApiPage::Nothing),
             404 if says(UNKNOWN) => Ok(ReferrersApiPage::Nothing),
             // zot, without a word: a repository that it does not have, a digest of an algorithm that it does not know.

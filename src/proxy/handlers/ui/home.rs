@@ -10,6 +10,7 @@ use crate::oci::RepositoryName;
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::ui_page::image;
+use crate::registry::Refusal;
 use crate::render::Query;
 use crate::ui::{Address, Home};
 
@@ -49,7 +50,7 @@ pub(super) async fn show_home(context: &RequestContext<'_>, address: &Address) -
     };
     let page = page.print();
     if catalog.status == StatusCode::UNAUTHORIZED {
-        let told = context.failed(catalog.into());
+        let told = context.failed(Refusal::from(catalog).into());
         if offers_basic(told.headers()) {
             return Ok(with_status(told.status(), told.headers(), page));
         }

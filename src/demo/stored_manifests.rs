@@ -1,10 +1,9 @@
 //! Manifests: reading, pushing with Distribution's checks, deleting.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, LOCATION};
 use http::{Response, StatusCode};
 use http_body::Body as HttpBody;
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::error::RegistryError;
@@ -12,6 +11,7 @@ use super::registry::DemoRequest;
 use super::response::DemoResponse;
 use super::store::Store;
 use crate::http::body::{Body, BoxError};
+use crate::http::collect;
 use crate::oci::media_type::{self, ManifestKind};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 
@@ -84,18 +84,9 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| RegistryError::manifest_invalid(error.into().to_string().into()))?;
-        if let Ok(data) = frame.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > LIMIT {
-            let reason = "http: request body too large";
-            return Err(RegistryError::manifest_invalid(reason.into()));
-        }
-    }
-    Ok(bytes.freeze())
+    let read = collect::whole(&mut body, LIMIT).await;
+    let read = read.map_err(|error| RegistryError::manifest_invalid(error.into().to_string().into()))?;
+    read.ok_or_else(|| RegistryError::manifest_invalid("http: request body too large".into()))
 }
 
 /// Distribution's checks: a known media type, the same in header and body, and all listed content exists.

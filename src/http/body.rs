@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+
+use super::collect;
 
 /// Any error of a body or connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -38,22 +40,7 @@ impl Body {
     /// Reads the whole body into memory; `None` if it is longer than `limit` bytes. Only for bodies that refshim must understand before
     /// it passes them on: manifests.
     pub async fn read(mut self, limit: usize) -> Result<Option<Bytes>, BoxError> {
-        use http_body_util::BodyExt as _;
-        if self.size_hint().lower() > limit as u64 {
-            return Ok(None);
-        }
-        // A buffer that grows piece by piece would end up to twice as large, and stay so in the cache.
-        let expected = self.size_hint().lower();
-        let mut all = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
-        while let Some(frame) = self.frame().await {
-            if let Ok(data) = frame?.into_data() {
-                if all.len() + data.len() > limit {
-                    return Ok(None);
-                }
-                all.extend_from_slice(&data);
-            }
-        }
-        Ok(Some(all.freeze()))
+        collect::whole(&mut self, limit).await
     }
 
     /// Streams `body` unchanged.

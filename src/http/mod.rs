@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt_lock;
 pub mod body;
+pub(crate) mod collect;
 pub(crate) mod connection_use;
 pub(crate) mod connector;
 pub mod hop_by_hop;

@@ -4,10 +4,10 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::body::{Body, BoxError};
+use crate::http::collect::next_chunk;
 
 /// Bytes of one piece.
 const PIECE: usize = 64 << 10;
@@ -75,10 +75,7 @@ impl RequestBudget {
         }
         let mut all = BytesMut::new();
         let mut taken = RequestReservation::default();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(ReadError::Broken)?.into_data() else {
-                continue;
-            };
+        while let Some(data) = next_chunk(&mut body).await.map_err(ReadError::Broken)? {
             let length = all.len() + data.len();
             if length > limit {
                 return Ok(None);

@@ -6,6 +6,7 @@ pub(in crate::registry) mod credential_calls;
 mod forward;
 mod listing_end;
 pub(in crate::registry) mod manifest_calls;
+mod page_link;
 mod page_reader;
 mod referrers_api;
 pub(in crate::registry) mod seek;
@@ -86,10 +87,12 @@ impl Upstream {
         })
     }
 
+    /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Its URL.
     pub fn url(&self) -> &Url {
         &self.url
     }

@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 
 use super::Upstream;
 use super::tag_page;
+use crate::http::collect::next_chunk;
 use crate::http::link_header;
 use crate::registry::answer::Answer;
 use crate::registry::caller::Caller;
 use crate::registry::classify::classify;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
-use crate::registry::origin::resolve;
 use crate::registry::reader::request::{ReadRequest, Redirects};
 use crate::registry::retry::ReadFailure;
 use crate::registry::tag_names::TagNamesBuilder;
@@ -165,33 +165,6 @@ impl Upstream {
         }))
     }
 
-    /// Where a page's `Link` leads. Pages of the upstream link to the upstream; those of a host that it redirects to, which
-    /// get no credentials, to that host.
-    pub(in crate::registry) fn page_link(&self, from: &Uri, link: &str) -> Result<Uri, UpstreamError> {
-        if self.origin().holds(from) {
-            return self.own_link(from, link);
-        }
-        let stays = |target: &Uri| {
-            let port = |uri: &Uri| uri.port_u16();
-            target.scheme() == from.scheme() && target.host() == from.host() && port(target) == port(from)
-        };
-        let target = resolve(from, link).filter(stays);
-        target.ok_or_else(|| UpstreamError::Invalid("a Link from a page elsewhere to yet another host".into()))
-    }
-
-    /// A link must lead to the upstream itself: credentials go with it. Artifactory and Nexus write paths of their inside; what
-    /// tells a page from the next is the query.
-    pub(in crate::registry) fn own_link(&self, asked: &Uri, link: &str) -> Result<Uri, UpstreamError> {
-        let target = resolve(asked, link).and_then(|target| self.origin().own(&target));
-        let next = match target {
-            Some(target) if !self.origin().is_api(&target) => {
-                self.origin().same_path(asked, target.query().unwrap_or_default())
-            }
-            target => target,
-        };
-        next.ok_or_else(|| UpstreamError::Invalid("a Link to somewhere else".into()))
-    }
-
     async fn read_names(
         &self,
         body: &mut IdleBody,
@@ -259,7 +232,7 @@ impl Upstream {
     }
 
     async fn next_chunk(&self, body: &mut IdleBody, into: &mut PageNames) -> Result<Option<Bytes>, UpstreamError> {
-        let chunk = collect::next_chunk(body).await?;
+        let chunk = next_chunk(body).await?;
         into.bytes += chunk.as_ref().map_or(0, Bytes::len);
         self.check_bytes(into)?;
         Ok(chunk)

@@ -3,7 +3,7 @@
 //! ```text
 //! client         ─► reader authentication capabilities transport caller classify retry answer origin counts error tag_names
 //! reader         ─► authentication capabilities transport caller classify retry answer origin counts error
-//! authentication ─► transport caller classify origin counts error
+//! authentication ─► transport caller classify counts error
 //! capabilities   ─► caller error
 //! transport      ─► answer origin counts error
 //! caller         ─► search_budget counts error

@@ -1,4 +1,4 @@
-//! How many requests for manifests and blobs one search may make before it hands over to the next question.
+//! How many requests for manifests and blobs one search may make before it ends, to be continued by the next request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

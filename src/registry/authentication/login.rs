@@ -13,10 +13,11 @@ pub(in crate::registry) struct Login {
 /// Whose login it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum LoginOwner {
-    /// refshim's own, for callers who reach it: they learn of a refusal as 403, as there is nothing that they could answer, and no
-    /// registry can send refshim to a token endpoint on a private address that `redirect_hosts` does not list.
+    /// refshim's own, used for every caller. Callers get a refusal as 403, as they cannot answer a challenge, and no registry can
+    /// send refshim to a token endpoint on a private address that `redirect_hosts` does not list.
     Proxy,
-    /// That of the user who runs refshim: it is theirs to log in anew (401), and a token endpoint is where the registry says.
+    /// That of the user who runs a subcommand: a refusal stays 401, as the user can log in again, and the token endpoint may be at
+    /// any address that the registry names.
     User,
 }
 

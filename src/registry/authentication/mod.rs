@@ -1,4 +1,4 @@
-//! Requests to the upstream itself: on the caller's credentials, or on refshim's own where the configuration gives it some.
+//! Sends requests to the registry with the caller's credentials, or with refshim's own where the configuration names some.
 
 pub(in crate::registry) mod login;
 
@@ -23,10 +23,10 @@ use login::{Login, LoginOwner};
 const LIMIT: usize = 1 << 20;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
-/// A [`Transport`] that knows on whose credentials a request goes out.
+/// A [`Transport`] with the credentials that requests to the registry take along.
 pub(in crate::registry) struct AuthenticatedTransport {
     transport: Transport,
-    /// Which requests go on, instead of callers' credentials, where there is one.
+    /// Replaces callers' credentials, where there is one.
     login: Option<Login>,
     /// The account that lists tags on behalf of callers.
     listing_account: Option<Login>,
@@ -141,7 +141,7 @@ impl AuthenticatedTransport {
         }
     }
 
-    /// Gets ahead what requests for `scopes` take along, where there is a login.
+    /// Gets the authorization of requests for `scopes` before any is made. Nothing is needed without a login.
     pub(in crate::registry) async fn log_in(&self, scopes: &[String]) -> Result<Authorization, UpstreamError> {
         match &self.login {
             Some(login) => {
@@ -154,7 +154,7 @@ impl AuthenticatedTransport {
         }
     }
 
-    /// How an authenticator asks what it has to know.
+    /// How an authenticator asks the registry and its token endpoints.
     fn asking<'a>(
         &'a self,
         owner: LoginOwner,

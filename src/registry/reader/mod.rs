@@ -1,5 +1,5 @@
-//! refshim's own reads: limited in number, retried, redirected only where the policy lets them. Those of searches also wait where
-//! the registry wants to be left alone.
+//! refshim's own reads: limited in number, retried, redirected only where the policy allows. Reads of searches also wait while the
+//! registry asks for a pause or keeps failing.
 
 pub(in crate::registry) mod asker;
 mod backoff;
@@ -36,7 +36,7 @@ pub struct Reader {
     transport: AuthenticatedTransport,
     retries: u32,
     queues: Queues,
-    /// What searches met.
+    /// When reads of searches have to wait, by what earlier ones met.
     backoff: Backoff,
     /// The heads of manifests tell whether pulls are counted.
     capabilities: Arc<Capabilities>,
@@ -66,7 +66,7 @@ impl Reader {
         }
     }
 
-    /// For requests that are no reads, or no ones of refshim's own.
+    /// For what is no read of refshim's own: writes, logins, callers' requests.
     pub(in crate::registry) fn transport(&self) -> &AuthenticatedTransport {
         &self.transport
     }
@@ -75,13 +75,13 @@ impl Reader {
         self.transport.transport().origin()
     }
 
-    /// For the attempts of one request, as many as the configuration allows.
+    /// Counts the attempts of one request against what the configuration allows.
     pub(in crate::registry) fn retry(&self) -> Retry {
         Retry::new(self.retries)
     }
 
-    /// Asks until there is an answer that can be used, and reads it: a success of at most `limit` bytes, or a beginning of
-    /// something else.
+    /// Asks, and repeats while that may help, until there is a usable answer: a success of at most `limit` bytes, read whole, or
+    /// the beginning of another response.
     pub(in crate::registry) async fn ask(
         &self,
         ask: &ReadRequest<'_>,

@@ -1,4 +1,5 @@
-//! What reads, searches and whole listings wait in, and who asks: as much at once as the configuration lets the registry see.
+//! The queues in which refshim's own reads, its searches and its tag listings wait, so that the registry gets no more of them at once
+//! than the configuration allows.
 
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use crate::registry::caller::Caller;
 use crate::registry::counts::BackoffCounts;
 use crate::registry::error::UpstreamError;
 
-/// Places in the queues, however few connections of callers there may be.
+/// The fewest places that a queue has, however few connections callers may open.
 const MIN_PLACES: usize = 64;
-/// Reads of our own that may wait at once for each connection of callers: over HTTP/2 one connection has several requests.
+/// Reads that may wait for each connection that callers may open: over HTTP/2 one connection has several requests.
 const READS_PER_CONNECTION: usize = 4;
 
 /// The queues of one upstream.
@@ -21,7 +22,7 @@ pub(super) struct Queues {
     askers: Askers,
     /// Reads of searches.
     pub(super) scan_reads: Arc<SearchQueue>,
-    /// Other reads of our own: access checks, heads, what a push needs.
+    /// Other reads: access checks, heads, what a push needs.
     pub(super) other_reads: Arc<SearchQueue>,
     /// Searches for links, each of many reads.
     searches: Arc<SearchQueue>,
@@ -31,7 +32,7 @@ pub(super) struct Queues {
 
 impl Queues {
     pub(super) fn new(config: &UpstreamConfig, limits: &LimitsConfig) -> Self {
-        // One repository alone gets half of the permits.
+        // A single repository gets half of the permits.
         let reads = config.scan_concurrency.max(1).saturating_mul(2);
         let places = limits.connections.max(MIN_PLACES);
         Self {
@@ -55,13 +56,13 @@ impl Reader {
         self.queues.asker(repository.as_str(), caller)
     }
 
-    /// A place in the queue of searches, to be waited in for a permit and held while the search goes on. Fails where too many
-    /// wait: see `docs/limits.md`.
+    /// Joins the queue of searches. The caller waits for the permit and holds it while the search runs. Fails with
+    /// [`UpstreamError::Busy`] where the queue is full: see `docs/limits.md`.
     pub fn queue_search(&self, repository: &RepositoryName, caller: &Caller) -> Result<Permit, UpstreamError> {
         self.queues.searches.join(self.asker(repository, caller))
     }
 
-    /// The same for a whole tag listing, with the permit at once. `None` for those of searches, which have theirs.
+    /// Waits for a permit to read a whole tag listing. `None` for listings that are part of a search, which has its own permit.
     pub async fn listing_permit(
         &self,
         repository: &RepositoryName,
@@ -78,7 +79,7 @@ impl Reader {
         }
     }
 
-    /// Fails where [`Reader::listing_permit`] would, so that nothing is begun for it.
+    /// Fails where [`Reader::listing_permit`] would fail, before any work is begun.
     pub fn check_listing(&self, repository: &RepositoryName, caller: &Caller) -> Result<(), UpstreamError> {
         match caller.searches() {
             true => Ok(()),
@@ -86,7 +87,7 @@ impl Reader {
         }
     }
 
-    /// Fails where a read that is no part of a search would find no place to wait in, so that nothing is begun for it.
+    /// Fails where the queue of reads outside searches is full, before any work is begun.
     pub fn check_room(&self, repository: &RepositoryName, caller: &Caller) -> Result<(), UpstreamError> {
         self.queues.other_reads.check_place(self.asker(repository, caller))
     }
@@ -101,12 +102,13 @@ impl Reader {
         caller.searches() && self.backoff.holds_back(self.asker(repository, caller))
     }
 
-    /// Back once reads of this caller's searches in the repository have to wait, with the reason. Until then, never.
+    /// Returns, with the reason, as soon as this caller's searches in the repository have to wait; until then it stays pending.
     pub async fn begins_to_hold_back(&self, repository: &RepositoryName, caller: &Caller) -> UpstreamError {
         self.backoff.held_back(self.asker(repository, caller)).await
     }
 
-    /// The same for anybody's searches in the repository: a search that this caller joined waits when whoever began it has to.
+    /// The same for anybody's searches in the repository: a search that this caller joined waits when whoever began it has to
+    /// wait.
     pub async fn begins_to_hold_back_anybody(&self, repository: &RepositoryName, caller: &Caller) -> UpstreamError {
         self.backoff.anybody_held_back(self.asker(repository, caller)).await
     }

@@ -1,4 +1,4 @@
-//! What refshim reads of its own, and which redirects it follows for it.
+//! One read of refshim's own, and the redirects that it follows.
 
 use http::header::{CONTENT_ENCODING, LOCATION};
 use http::{HeaderValue, Method, Response, StatusCode, Uri};
@@ -37,7 +37,7 @@ pub(in crate::registry) struct ReadRequest<'a> {
 }
 
 impl ReadRequest<'_> {
-    /// Of a manifest or blob it is that one's fault, of everything else the registry's.
+    /// A manifest or blob that is too large is a fault of that content alone, anything else one of the registry.
     pub(super) fn too_large(&self, limit: usize) -> UpstreamError {
         let reason = format!("it is larger than {limit} bytes");
         match self.kind {

@@ -119,7 +119,7 @@ fn own_roots(config: &UpstreamConfig, origin: &Origin) -> Result<RootCertStore, 
     Ok(roots)
 }
 
-/// Storage elsewhere may be anyone's: the system's authorities and the configured ones.
+/// Storage on other hosts may be anyone's, so the system's authorities count beside the configured ones.
 fn foreign_roots(config: &UpstreamConfig) -> Result<RootCertStore, SetupError> {
     let mut roots = RootCertStore::empty();
     connector::add_system(&mut roots);

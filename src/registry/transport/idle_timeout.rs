@@ -1,4 +1,4 @@
-//! Bodies under a clock. Only waiting for the other side counts: whoever is slow to read is not the upstream's fault.
+//! Bodies with an idle time-out. Only time in which the registry sends nothing counts, not time in which a caller reads slowly.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

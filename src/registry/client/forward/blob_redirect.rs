@@ -1,7 +1,7 @@
 //! Blobs that the upstream keeps elsewhere, fetched on behalf of callers who cannot get there (`blobs = "stream"`).
 //!
-//! Redirects are followed as for refshim's own reads: no credentials to another origin, no private address that is not
-//! listed. A signed URL is good for GET alone, so a HEAD is answered from what a GET of one byte tells.
+//! Redirects are followed as for refshim's own reads: no credentials go to another origin, and no private address is asked that
+//! `redirect_hosts` does not list. A signed URL is good for GET alone, so a HEAD is answered from what a GET of one byte tells.
 
 use http::header::{
     ACCEPT, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,

@@ -1,8 +1,9 @@
 //! When searches leave the upstream alone: for as long as it asks for (`Retry-After`), and in growing pauses while it fails.
 //!
-//! What one search was told, the next need not be told again. It is about one repository asked with one credential; only when
-//! several repositories say so without one that answers in between, all searches of the credential wait, and with several
-//! credentials everybody's. A caller's own request, an access check and what a push needs are never refused by what a search met.
+//! What one search was told holds for the next one as well, so that it is not asked again. It holds for one repository and one
+//! credential. Once several repositories have failed, and none has answered in between, all searches of the credential wait; once
+//! that happened to several credentials, everybody's do. A caller's own request, an access check and what a push needs never wait
+//! for what a search met.
 
 mod period;
 

@@ -19,6 +19,7 @@ use crate::referrers::counts::AnsweredFrom;
 use crate::referrers::error::ResolveError;
 use crate::referrers::proof::spread;
 use crate::referrers::scan::run::{Scan, Scanned};
+use crate::referrers::scan::sources::observed::LATELY;
 use crate::referrers::scan::unfinished;
 
 /// A list, and where it comes from.
@@ -455,8 +456,10 @@ impl Resolver {
         support.is_missing()
     }
 
-    /// Nothing but memory may have named these: they need not be asked for again.
+    /// Nothing but memory may have named these, which the upstream did not have `age` ago: they need not be asked for again.
     async fn forget(&self, context: &RepositoryContext, subject: &Digest, (gone, age): (&HashSet<Digest>, Duration)) {
+        let is_unchanged = self.cache.epoch(&context.repository_key).await == context.epoch;
+        let age = if is_unchanged { age } else { age + LATELY };
         self.observed
             .forget(&self.cache, &context.repository_key, subject, (gone, age))
             .await;

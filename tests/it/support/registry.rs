@@ -247,12 +247,14 @@ impl Registry {
     pub async fn collect_garbage(&mut self) {
         self.kill();
         let program = self.builder.program.name();
-        let run = Command::new(process::find(program))
+        // It takes its time, in which others go on.
+        let run = tokio::process::Command::new(process::find(program))
             .args(["garbage-collect", "--delete-untagged"])
             .arg(self.folder.path().join("config.yml"))
             .env("OTEL_TRACES_EXPORTER", "none")
+            .kill_on_drop(true)
             .output();
-        let output = run.expect("garbage-collect runs");
+        let output = run.await.expect("garbage-collect runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.restart().await;
     }

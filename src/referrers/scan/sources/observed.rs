@@ -24,9 +24,9 @@ const PER_SUBJECT: usize = 4096;
 const PER_MANIFEST: usize = 1024;
 /// For so long it is remembered of a link that it is gone: other processes that still know it are told.
 const GONE_FOR: Duration = Duration::from_secs(60 * 60);
-/// What was learned so shortly before the registry was asked is not forgotten: clocks of replicas differ, and a manifest that was
-/// parsed a moment ago is not parsed again when it is pushed again.
-const LATELY: Duration = Duration::from_secs(15);
+/// Where something was written since the registry was asked, what was learned so shortly before that is not forgotten: it may have been
+/// pushed again. Clocks of replicas differ, and a manifest that was parsed a moment ago is not parsed again.
+pub(in crate::referrers) const LATELY: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ObservedLink {
@@ -122,7 +122,7 @@ impl ObservedLinkStore {
         subject: &Digest,
         (gone, age): (&HashSet<Digest>, Duration),
     ) {
-        let asked = milliseconds(cache.now().saturating_sub(age + LATELY));
+        let asked = milliseconds(cache.now().saturating_sub(age));
         let key = Key::observed(repository_key, subject);
         let _writing = self.writing.lock().await;
         let known = cache.get::<ObservedLinks>(&key).await.map(|found| found.value);

@@ -3,6 +3,7 @@
 use crate::support::content::{IMAGE, INDEX, artifact, bare_image, index};
 use crate::support::{CountingProxy, Program, Pushed, Refshim, Registry};
 use base64::Engine as _;
+use http::Method;
 use serde_json::{Value, json};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
@@ -55,9 +56,9 @@ async fn the_originators_pattern() {
     }
 }
 
-/// What an index inlines need not be fetched.
+/// What an index inlines need not be fetched: a HEAD tells whether the registry still has it.
 #[tokio::test]
-async fn inlined_manifests_cost_nothing() {
+async fn inlined_manifests_are_asked_for_and_not_fetched() {
     let registry = Registry::v2().await;
     let link = CountingProxy::in_front_of(&registry.url()).await;
     let builder = Refshim::builder(link.url()).env("REFSHIM_LINKS__DEPTH", "names");
@@ -92,11 +93,12 @@ async fn inlined_manifests_cost_nothing() {
         titles.contains(&&json!("sbom")) && titles.contains(&&json!("real")),
         "{listed:?}"
     );
-    let asked = |manifest: &Pushed| {
+    let asked = |method: Method, manifest: &Pushed| {
         let path = format!("/v2/app/manifests/{}", manifest.digest);
-        link.count(|seen| seen.path == path)
+        link.count(|seen| seen.method == method && seen.path == path)
     };
-    assert_eq!((asked(&sbom), asked(&forged)), (0, 1));
+    assert_eq!((asked(Method::HEAD, &sbom), asked(Method::GET, &sbom)), (1, 0));
+    assert_eq!(asked(Method::GET, &forged), 1);
 }
 
 /// Tags hold half of a sha512 digest; the linked manifest says which of those that begin alike it means.

@@ -6,7 +6,7 @@ use crate::support::Refshim;
 use crate::support::content::{ANY, IMAGE, bare_image};
 use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
-use crate::support::{Pushed, Seen};
+use crate::support::{Pushed, Seen, eventually};
 
 fn of_manifest(seen: &Seen) -> bool {
     seen.path.contains("/manifests/")
@@ -98,6 +98,14 @@ async fn a_404_ends_what_an_outage_would_still_give() {
         .get_with(&path, &[("accept", ANY)])
         .await
         .expect_status(200);
+    let down = || Trouble::oci(503, "UNAVAILABLE", "down");
+    fake.trouble(down(), of_manifest);
+    eventually("an outage is outlasted by what is remembered", async || {
+        let reply = refshim.endpoint().get_with(&path, &[("accept", ANY)]).await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    fake.heal();
     fake.trouble(Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown"), of_manifest);
     refshim
         .endpoint()
@@ -105,7 +113,7 @@ async fn a_404_ends_what_an_outage_would_still_give() {
         .await
         .expect_status(404);
     fake.heal();
-    fake.trouble(Trouble::oci(503, "UNAVAILABLE", "down"), of_manifest);
+    fake.trouble(down(), of_manifest);
     refshim
         .endpoint()
         .get_with(&path, &[("accept", ANY)])

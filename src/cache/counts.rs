@@ -2,7 +2,7 @@
 
 use crate::metrics::{CounterFamily, label};
 
-use super::key::Kind;
+use super::entry_id::Kind;
 
 label! {
     /// The tier that held the entry.

@@ -1,97 +1,11 @@
-//! Keys: the upstream, the repository, the kind of value, and which one of its kind.
+//! Keys: which value is asked for, and the epoch in which it is.
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::epoch::{Epoch, WriteId};
-use crate::metrics::label;
-use crate::oci::weight::shared_text;
+use super::entry_id::{EntryId, Kind, RepositoryKey};
+use super::epoch::Epoch;
 
-/// One repository of one upstream. Cached values are never shared between repositories.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RepositoryKey {
-    // The member that differs most comes first, for fast comparison.
-    repository: Arc<str>,
-    upstream: Arc<str>,
-}
-
-impl RepositoryKey {
-    /// `upstream` is the registry's URL, which is the same in all processes.
-    pub fn new(upstream: impl Into<Arc<str>>, repository: impl Into<Arc<str>>) -> Self {
-        Self {
-            repository: repository.into(),
-            upstream: upstream.into(),
-        }
-    }
-
-    /// Parses the text that [`fmt::Display`] prints, perhaps from another process.
-    pub(super) fn from_text(text: &str) -> Self {
-        let (upstream, repository) = text.rsplit_once('|').unwrap_or((text, ""));
-        Self::new(upstream, repository)
-    }
-}
-
-/// Repository names contain no `|`, so different pairs have different texts.
-impl fmt::Display for RepositoryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}|{}", self.upstream, self.repository)
-    }
-}
-
-impl fmt::Debug for RepositoryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-label! {
-    /// The kinds of cached values.
-    pub enum Kind: "entry" {
-        /// A manifest by its digest. It never changes, but can be deleted.
-        Manifest = "manifest",
-        /// A small blob by its digest, which never changes.
-        Blob = "blob",
-        /// The digest that a tag pointed at.
-        Tag = "tag",
-        /// All tag names of a repository.
-        TagList = "tag_list",
-        /// The links behind a repository's ordinary tags.
-        OrdinaryTags = "deep",
-        /// Links from manifests that passed through refshim.
-        Observed = "learned",
-        /// The complete list of one subject's referrers.
-        Answer = "answer",
-        /// An index that refshim made itself, by its digest.
-        Synthesised = "synthesised",
-        /// That a repository has many ordinary tags.
-        Large = "large",
-        /// That the registry's own referrers API has answered in a repository.
-        NativeApi = "native_api",
-        /// That a repository's tag listing lacks tags that exist.
-        Partial = "partial",
-        /// Tags that refshim wrote a while ago, by what they link to.
-        Written = "written",
-    }
-}
-
-/// The part of a key that identifies the value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct EntryId {
-    pub kind: Kind,
-    pub repository_key: RepositoryKey,
-    /// Set for values that every write invalidates.
-    pub epoch: Option<WriteId>,
-    pub detail: Arc<str>,
-}
-
-impl EntryId {
-    /// Bytes of memory that it uses, without the upstream's name, which all keys share.
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + shared_text(&self.repository_key.repository) + shared_text(&self.detail)
-    }
-}
-
-/// The key of a cached value.
+/// What is asked for. A constructor per kind says what can make such an entry wrong.
 #[derive(Clone, Debug)]
 pub struct Key {
     id: EntryId,

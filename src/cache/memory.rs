@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::epoch::WriteId;
-use super::key::EntryId;
+use super::entry_id::EntryId;
+use super::write::WriteId;
 
 #[derive(Clone)]
 pub(super) struct MemoryEntry {

@@ -4,40 +4,52 @@
 //! the repository can invalidate belong to the repository's [`Epoch`], which every write replaces: a scan that began before the write stores
 //! its result under a key that nobody reads any more.
 //!
+//! A question reads the epoch once, when it arrives, and stores its results under that epoch. What content alone says (observed links, blobs,
+//! the links behind a manifest) is true in every epoch and has none in its key. A manifest or a tag that was read in an earlier epoch is valid
+//! unless a later write named it ([`Key::manifest`], [`Key::tag`]).
+//!
 //! The first tier is this process's memory. Replicas can share a second one (Redis), which also tells them of each other's writes: each
 //! question begins by reading the epoch from there. While Redis is unreachable, this process works alone.
 
+mod cached;
 mod clock;
 mod counts;
+mod entry_id;
 mod epoch;
+mod epochs;
 mod json;
 mod key;
+mod lookup;
 mod memory;
 mod redis;
 mod shared;
 mod single_flight;
 mod tiers;
+mod write;
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use moka::sync::Cache as MokaCache;
 use tokio::sync::Semaphore;
 
+pub use cached::{CacheEntry, Cached};
 pub use clock::Clock;
 pub use counts::{LookupCounts, Tier};
-pub use epoch::{Epoch, Invalidation};
+pub use entry_id::{Kind, RepositoryKey};
+pub use epoch::Epoch;
 pub use json::{from_json, to_json};
-pub use key::{Key, Kind, RepositoryKey};
+pub use key::Key;
 pub use redis::{RedisError, RedisOptions};
 pub use single_flight::{Ends, Outcome, SingleFlight};
+pub use write::Invalidation;
 
-use epoch::{Epochs, Validity, WriteId};
+use epochs::Epochs;
 use memory::{MemoryEntry, MemoryStore};
 use shared::{SharedEpoch, SharedStore, StoredValue};
-use tiers::{SharedTier, TierValue, in_memory, validity};
+use tiers::{SharedTier, TierValue};
+use write::WriteId;
 
 /// Number of values being sent to the second tier at a time; further ones are cached in memory only.
 const PUTS: usize = 32;
@@ -46,39 +58,6 @@ const PUTS: usize = 32;
 const DOUBTS: u64 = 10_000;
 /// How long a possible write is remembered: values from before it are no longer fresh then anyway.
 const DOUBTED_FOR: Duration = Duration::from_secs(60 * 60);
-
-/// A value that can be cached.
-pub trait Cached: Send + Sync + Sized + 'static {
-    /// Bytes of memory that it uses, approximately.
-    fn weight(&self) -> usize;
-
-    /// Encodes it for other processes. `None` keeps it in this process only.
-    fn encode(&self) -> Option<Vec<u8>>;
-
-    /// Decodes what [`Cached::encode`] made of a value whose key ends with `detail`. `None` for any other bytes.
-    fn decode(detail: &str, bytes: Bytes) -> Option<Self>;
-
-    /// Joins two values, for sets that grow. `None` if the newer one replaces the older.
-    fn join(&self, _other: &Self) -> Option<Self> {
-        None
-    }
-}
-
-/// A cached value and its age.
-#[derive(Debug)]
-pub struct CacheEntry<T> {
-    pub value: Arc<T>,
-    pub age: Duration,
-    /// False if a later write may have invalidated it.
-    pub verified: bool,
-}
-
-impl<T> CacheEntry<T> {
-    /// Whether it is valid and not older than `max_age`.
-    pub fn within(&self, max_age: Duration) -> bool {
-        self.verified && self.age < max_age
-    }
-}
 
 /// Limits of the memory tier, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -167,87 +146,6 @@ impl Cache {
     /// Time since 1970, by the clock with which values are dated.
     pub fn now(&self) -> Duration {
         self.clock.now()
-    }
-
-    /// The value under `key`, however old.
-    pub async fn get<T: Cached>(&self, key: &Key) -> Option<CacheEntry<T>> {
-        let now = self.clock.now();
-        let own = self.find_own::<T>(key);
-        let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
-            Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
-                let theirs = shared.find::<T>(key, now).await.map(|theirs| self.doubted(key, theirs));
-                self.choose(key, own, theirs)
-            }
-            _ => in_memory(own),
-        };
-        self.lookups.get((key.kind(), tier)).inc();
-        let found = found?;
-        Some(CacheEntry {
-            value: found.value,
-            age: now.saturating_sub(found.at),
-            verified: found.verified,
-        })
-    }
-
-    fn find_own<T: Cached>(&self, key: &Key) -> Option<TierValue<T>> {
-        let memory = self.memory(key.kind());
-        let entry = memory.get(key.id())?;
-        let validity = validity(key, entry.epoch);
-        if validity == Validity::Overwritten {
-            memory.remove(key.id());
-            return None;
-        }
-        let asked_in = key.asked_in().map(Epoch::id);
-        if validity == Validity::Verified && entry.epoch != asked_in {
-            // It stays verified even when the writes since are forgotten.
-            let epoch = asked_in;
-            memory.put(key.id().clone(), MemoryEntry { epoch, ..entry.clone() });
-        }
-        let unverified = |shared: &SharedTier| entry.at < shared.store.unverified_before();
-        let found = TierValue {
-            verified: validity == Validity::Verified && !self.shared.as_ref().is_some_and(unverified),
-            value: Arc::downcast::<T>(entry.value).ok()?,
-            at: entry.at,
-            epoch: entry.epoch,
-        };
-        Some(self.doubted(key, found))
-    }
-
-    /// Marks a value as unverified if it was read before a possible write.
-    fn doubted<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
-        let mark_unverified = key
-            .is_changed_by_writes()
-            .then(|| self.doubts.get(key.repository_key()))
-            .flatten();
-        TierValue {
-            verified: found.verified && mark_unverified.is_none_or(|at| found.at > at),
-            ..found
-        }
-    }
-
-    /// Joins the values of both tiers if their kind grows; otherwise takes the verified one, otherwise the newer one. Keeps the result in memory.
-    fn choose<T: Cached>(
-        &self,
-        key: &Key,
-        own: Option<TierValue<T>>,
-        theirs: Option<TierValue<T>>,
-    ) -> (Option<TierValue<T>>, Tier) {
-        let Some(theirs) = theirs else {
-            return in_memory(own);
-        };
-        let chosen = match own {
-            Some(own) => match own.value.join(&theirs.value) {
-                Some(joined) => TierValue {
-                    value: Arc::new(joined),
-                    ..own
-                },
-                None if (own.verified, own.at) >= (theirs.verified, theirs.at) => return in_memory(Some(own)),
-                None => theirs,
-            },
-            None => theirs,
-        };
-        self.keep(key, &chosen);
-        (Some(chosen), Tier::Redis)
     }
 
     /// Caches `value`, which was read just now.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::epoch::{Epoch, Invalidation, WriteId};
-use super::key::{EntryId, RepositoryKey};
+use super::entry_id::{EntryId, RepositoryKey};
+use super::epoch::Epoch;
+use super::write::{Invalidation, WriteId};
 
 pub(super) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

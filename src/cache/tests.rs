@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::epoch::WriteId;
-use super::key::EntryId;
+use bytes::Bytes;
+
+use super::entry_id::EntryId;
 use super::shared::StoreFuture;
 use super::tiers::CLOCK_SKEW;
+use super::write::{RecordedWrite, WriteId};
 use super::*;
 
 impl Cached for String {
@@ -111,7 +113,7 @@ impl SharedStore for Table {
         Box::pin(async {
             let mut epochs = self.epochs.lock().unwrap();
             let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
-            *epoch = epoch.after(epoch::RecordedWrite::new(touched.clone()));
+            *epoch = epoch.after(RecordedWrite::new(touched.clone()));
         })
     }
 

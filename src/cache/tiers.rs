@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::epoch::{Validity, WriteId};
+use super::cached::Cached;
+use super::counts::Tier;
+use super::entry_id::Kind;
+use super::epoch::Validity;
+use super::key::Key;
 use super::shared::SharedStore;
-use super::{Cached, Key, Kind, Tier};
+use super::write::WriteId;
 
 /// Largest difference between the clocks of replicas. Values that are further in the future are ignored.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5);

@@ -13,8 +13,8 @@ use super::connection::{CommandError, LiveConnection, RedisConnection};
 use super::layout::Layout;
 use super::pending::{Pending, Publication};
 use super::writes::{self, WriteEvent};
-use crate::cache::epoch::Epochs;
-use crate::cache::key::RepositoryKey;
+use crate::cache::entry_id::RepositoryKey;
+use crate::cache::epochs::Epochs;
 
 /// Pauses between attempts to connect.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);

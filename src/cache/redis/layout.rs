@@ -1,6 +1,6 @@
 //! The names of keys, as `docs/redis.md` describes them. A change of names or of the form of values needs a new [`VERSION`].
 
-use crate::cache::key::{EntryId, Kind, RepositoryKey};
+use crate::cache::entry_id::{EntryId, Kind, RepositoryKey};
 
 /// Part of every key, so that replicas of different versions do not misread each other's values.
 const VERSION: u32 = 1;

@@ -22,9 +22,10 @@ use redis::cmd;
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
-use super::epoch::{Epochs, Invalidation, WriteId};
-use super::key::{EntryId, Kind, RepositoryKey};
+use super::entry_id::{EntryId, Kind, RepositoryKey};
+use super::epochs::Epochs;
 use super::shared::{SharedEpoch, SharedStore, StoreFuture, StoredValue};
+use super::write::{Invalidation, WriteId};
 use connect::RedisConnector;
 use connection::{CommandError, RedisConnection};
 use connection_task::ConnectionTask;

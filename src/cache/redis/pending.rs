@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::cache::epoch::Invalidation;
-use crate::cache::key::RepositoryKey;
+use crate::cache::entry_id::RepositoryKey;
+use crate::cache::write::Invalidation;
 
 /// Number of tags and digests kept for each repository; a write of more counts as a write of everything.
 const TOUCHES: usize = 64;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::epoch::WriteId;
 use crate::cache::shared::StoredValue;
+use crate::cache::write::WriteId;
 
 const MAGIC: &[u8; 4] = b"rsv1";
 /// Number of bytes in front of the value itself: magic, fingerprint of the key, milliseconds since 1970, whether there is an epoch, the epoch.

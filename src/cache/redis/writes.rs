@@ -10,8 +10,9 @@ use redis::{Pipeline, cmd, pipe};
 
 use super::connection::{CommandError, LiveConnection};
 use super::millis;
-use crate::cache::epoch::{Epoch, Invalidation, RecordedWrite, WRITES, WriteId};
+use crate::cache::epoch::{Epoch, WRITES};
 use crate::cache::shared::SharedEpoch;
+use crate::cache::write::{Invalidation, RecordedWrite, WriteId};
 
 /// `None` if there is no list, or garbage in its place.
 pub(super) async fn read(

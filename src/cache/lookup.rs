@@ -1,0 +1,94 @@
+//! Lookups: the value in this process's memory, the value in the second tier, and which of the two is taken.
+
+use std::sync::Arc;
+
+use super::Cache;
+use super::cached::{CacheEntry, Cached};
+use super::counts::Tier;
+use super::epoch::{Epoch, Validity};
+use super::key::Key;
+use super::memory::MemoryEntry;
+use super::tiers::{SharedTier, TierValue, in_memory, validity};
+
+impl Cache {
+    /// The value under `key`, however old.
+    pub async fn get<T: Cached>(&self, key: &Key) -> Option<CacheEntry<T>> {
+        let now = self.clock.now();
+        let own = self.find_own::<T>(key);
+        let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
+            Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
+                let theirs = shared.find::<T>(key, now).await.map(|theirs| self.doubted(key, theirs));
+                self.choose(key, own, theirs)
+            }
+            _ => in_memory(own),
+        };
+        self.lookups.get((key.kind(), tier)).inc();
+        let found = found?;
+        Some(CacheEntry {
+            value: found.value,
+            age: now.saturating_sub(found.at),
+            verified: found.verified,
+        })
+    }
+
+    fn find_own<T: Cached>(&self, key: &Key) -> Option<TierValue<T>> {
+        let memory = self.memory(key.kind());
+        let entry = memory.get(key.id())?;
+        let validity = validity(key, entry.epoch);
+        if validity == Validity::Overwritten {
+            memory.remove(key.id());
+            return None;
+        }
+        let asked_in = key.asked_in().map(Epoch::id);
+        if validity == Validity::Verified && entry.epoch != asked_in {
+            // It stays verified even when the writes since are forgotten.
+            let epoch = asked_in;
+            memory.put(key.id().clone(), MemoryEntry { epoch, ..entry.clone() });
+        }
+        let unverified = |shared: &SharedTier| entry.at < shared.store.unverified_before();
+        let found = TierValue {
+            verified: validity == Validity::Verified && !self.shared.as_ref().is_some_and(unverified),
+            value: Arc::downcast::<T>(entry.value).ok()?,
+            at: entry.at,
+            epoch: entry.epoch,
+        };
+        Some(self.doubted(key, found))
+    }
+
+    /// Marks a value as unverified if it was read before a possible write.
+    fn doubted<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
+        let mark_unverified = key
+            .is_changed_by_writes()
+            .then(|| self.doubts.get(key.repository_key()))
+            .flatten();
+        TierValue {
+            verified: found.verified && mark_unverified.is_none_or(|at| found.at > at),
+            ..found
+        }
+    }
+
+    /// Joins the values of both tiers if their kind grows; otherwise takes the verified one, otherwise the newer one. Keeps the result in memory.
+    fn choose<T: Cached>(
+        &self,
+        key: &Key,
+        own: Option<TierValue<T>>,
+        theirs: Option<TierValue<T>>,
+    ) -> (Option<TierValue<T>>, Tier) {
+        let Some(theirs) = theirs else {
+            return in_memory(own);
+        };
+        let chosen = match own {
+            Some(own) => match own.value.join(&theirs.value) {
+                Some(joined) => TierValue {
+                    value: Arc::new(joined),
+                    ..own
+                },
+                None if (own.verified, own.at) >= (theirs.verified, theirs.at) => return in_memory(Some(own)),
+                None => theirs,
+            },
+            None => theirs,
+        };
+        self.keep(key, &chosen);
+        (Some(chosen), Tier::Redis)
+    }
+}

@@ -42,7 +42,7 @@ pub use epoch::Epoch;
 pub use json::{from_json, to_json};
 pub use key::Key;
 pub use redis::{RedisError, RedisOptions};
-pub use single_flight::{Ends, Outcome, SingleFlight};
+pub use single_flight::{Ends, SingleFlight};
 pub use write::Invalidation;
 
 use epochs::Epochs;

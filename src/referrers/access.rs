@@ -7,29 +7,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Clock, Ends, RepositoryKey, SingleFlight};
 use crate::oci::{Digest, Reference, Tag};
-use crate::registry::{Caller, Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
+use crate::registry::{Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::proof;
 
+mod hidden;
 mod listed;
+mod token;
+
+use hidden::HiddenRepositories;
+use token::token_end;
 
 /// Pairs of repository and credential that are remembered.
 const REMEMBERED: u64 = 100_000;
 /// A permission this young is not written down again: busy callers are allowed again with every request.
 const AS_GOOD_AS_NOW: Duration = Duration::from_secs(1);
+/// How long asking for one caller's rights may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
-/// A repository that is hidden from callers is logged about this often at most.
-const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
-/// Repositories that are remembered as logged about.
-const TOLD: u64 = 1000;
 
 type CredentialHash = [u8; 16];
 type PermissionKey = (RepositoryKey, CredentialHash, Right);
@@ -59,6 +59,9 @@ pub(super) enum RepositoryAccess {
     Refused(Refusal),
 }
 
+/// What each credential is known to be given. Everything that is known of rights was put here by a method of this type: by
+/// [`AccessList::check`], by the manifest store and the tag listings, whom the registry answers, and by the resolver with what a
+/// scan returns.
 pub(super) struct AccessList {
     allowed: Cache<PermissionKey, AccessGrant>,
     probes: SingleFlight<PermissionKey, AccessResult>,
@@ -227,21 +230,6 @@ impl AccessList {
         Ok(access)
     }
 
-    /// The registry just said that a repository, of which this process shows a list to others, does not exist to this caller:
-    /// a service that lost its credentials would go on with "no signatures". Told once in a while per repository.
-    pub fn is_hidden(&self, context: &RepositoryContext) {
-        if self.hidden.is_news(&context.repository_key) {
-            let before = self.allowed.contains_key(&self.key(context, Right::Read));
-            tracing::warn!(
-                repository = %context.repository,
-                credentials = context.caller.authorization().is_some(),
-                allowed_before = before,
-                "the registry says to this caller that the repository does not exist, which it shows to others: \
-                 its referrers are answered with an empty list; check the caller's credentials"
-            );
-        }
-    }
-
     fn key(&self, context: &RepositoryContext, right: Right) -> PermissionKey {
         let mut hash = CredentialHash::default();
         if context.caller.is_listing_account() {
@@ -255,40 +243,6 @@ impl AccessList {
         }
         (context.repository_key.clone(), hash, right)
     }
-}
-
-/// Repositories of which it was told lately that they are hidden from somebody.
-struct HiddenRepositories(Cache<RepositoryKey, ()>);
-
-impl Default for HiddenRepositories {
-    fn default() -> Self {
-        Self(
-            Cache::builder()
-                .max_capacity(TOLD)
-                .time_to_live(TOLD_AGAIN_AFTER)
-                .build(),
-        )
-    }
-}
-
-impl HiddenRepositories {
-    fn is_news(&self, repository_key: &RepositoryKey) -> bool {
-        self.0.entry_by_ref(repository_key).or_insert(()).is_fresh()
-    }
-}
-
-/// The `exp` of a bearer token that is a JWT. Its signature is the upstream's business: this can only shorten.
-fn token_end(caller: &Caller) -> Option<Duration> {
-    let authorization = caller.authorization()?.to_str().ok()?;
-    let (scheme, token) = authorization.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let payload = token.trim().split('.').nth(1)?;
-    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-    let seconds = claims.get("exp")?.as_f64()?;
-    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// The references to probe for a question about `subject`: itself, else up to three of the tags that a listing knows.
@@ -309,10 +263,13 @@ pub(super) fn probable(subject: Option<&Digest>, names: Option<&TagNames>) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use http::HeaderValue;
 
     use super::*;
     use crate::cache::Epoch;
+    use crate::registry::Caller;
 
     fn context(authorization: Option<&str>) -> RepositoryContext {
         RepositoryContext {

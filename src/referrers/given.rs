@@ -8,7 +8,7 @@ use crate::registry::{Answer, UpstreamError};
 use super::error::ResolveError;
 use super::names::{ListingAnswer, ScannedNames};
 use super::own_api::FirstAnswer;
-use super::scan::run::Scan;
+use super::scan::context::Scan;
 
 /// What the registry answers where this caller asks for the manifest of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Scan {
     }
 
     async fn ask_by_digest(&self, digest: &Digest) -> Result<DigestAnswer, UpstreamError> {
-        let (upstream, context) = (&self.manifests.upstream, &self.context);
+        let (upstream, context) = (&self.stores.manifests.upstream, &self.context);
         let reference = Reference::Digest(digest.clone());
         let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
         let asked = match head.await.and_then(|answer| answer.try_map(|_| Ok(()))) {
@@ -106,7 +106,7 @@ impl Scan {
         match asked {
             Ok(answer) => {
                 if matches!(answer, Answer::Found(())) {
-                    self.listings.allow(context);
+                    self.prove_reading();
                 }
                 Ok(DigestAnswer::of(&answer))
             }

@@ -5,19 +5,13 @@
 //! where to look: what an entry says of itself comes from its own bytes.
 
 mod access;
-pub(crate) mod scan;
-
 mod basis;
 mod blob_proof;
-
+mod context;
 mod counts;
-
+mod envelopes;
 mod error;
 mod given;
-mod recently_parsed;
-mod tombstones;
-
-mod context;
 mod listing_trials;
 mod manifest_memory;
 mod manifest_store;
@@ -28,14 +22,16 @@ mod own_api;
 mod own_writes;
 mod partial_listings;
 mod proof;
-mod tag_listings;
-
+mod recently_parsed;
 mod remembered;
 mod resolver;
-
+pub(crate) mod scan;
 mod seen_tags;
+mod shared_work;
 mod subjects;
-
+mod tag_listings;
+mod tag_reads;
+mod tombstones;
 mod warm;
 mod written_tags;
 

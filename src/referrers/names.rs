@@ -19,7 +19,7 @@ use super::listing_trials::{ListingTrials, PARTIAL_FOR};
 use super::missing_tags::{MISSING_FOR, MissingTags};
 use super::own_writes::OwnWrites;
 use super::partial_listings::lacks_names;
-use super::scan::run::Scan;
+use super::scan::context::Scan;
 use super::seen_tags::{SeenTags, names_itself};
 use super::tag_listings::{AgedTagNames, Sought};
 use super::written_tags::{self, AskedWrites};
@@ -175,7 +175,7 @@ impl ScannedNames {
 
 /// Asks for a listing that is at most `max_age` old.
 pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames, ResolveError> {
-    let asked = scan.manifests.cache.now();
+    let asked = scan.stores.manifests.cache.now();
     let listed = listed(scan, max_age).await?;
     let began = match &listed {
         ListingAnswer::All(listing) => listing.began,
@@ -188,7 +188,7 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
         began,
     };
     if names.listed().is_some_and(|listed| !listed.is_empty()) {
-        scan.tags.listed(&scan.context.repository_key);
+        scan.stores.tags.listed(&scan.context.repository_key);
     }
     if matches!(names.listed, ListingAnswer::Refused(_)) || lacks_names(scan, &names).await? {
         let computed = computed(scan, &names, SUFFIXES.len());
@@ -199,7 +199,7 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
 
 /// By the account that lists on behalf of callers, where there is one and it may; else by the caller.
 async fn listed(scan: &Scan, max_age: Duration) -> Result<ListingAnswer, ResolveError> {
-    if scan.manifests.upstream.has_listing_account() {
+    if scan.stores.manifests.upstream.has_listing_account() {
         let account = RepositoryContext {
             caller: scan.context.caller.listing_account(),
             ..scan.context.clone()
@@ -220,10 +220,10 @@ async fn listed_by(scan: &Scan, context: &RepositoryContext, max_age: Duration) 
     let sought = match large(scan).await {
         Some(large) => {
             let key = SubjectKey::of(&scan.subject);
-            scan.listings.of_subject(context, &key, large, max_age).await?
+            scan.stores.listings.of_subject(context, &key, large, max_age).await?
         }
         None => {
-            let all = scan.listings.all(context, max_age).await?;
+            let all = scan.stores.listings.all(context, max_age).await?;
             all.try_map(|listing| Ok(Sought::All(listing)))?
         }
     };
@@ -245,11 +245,11 @@ fn refused(refusal: Refusal) -> Result<ListingAnswer, ResolveError> {
 
 /// With more ordinary tags than this, only names are read; `None`: whatever their number, what stands behind them is.
 async fn large(scan: &Scan) -> Option<usize> {
-    match scan.config.depth {
+    match scan.stores.config.depth {
         Depth::Names => Some(0),
         Depth::Manifests => None,
-        Depth::Auto if scan.listings.is_known_large(&scan.context).await => Some(0),
-        Depth::Auto => Some(scan.config.deep_limit),
+        Depth::Auto if scan.stores.listings.is_known_large(&scan.context).await => Some(0),
+        Depth::Auto => Some(scan.stores.config.deep_limit),
     }
 }
 
@@ -258,6 +258,7 @@ pub(super) async fn is_there(scan: &Scan, tag: &Tag) -> Result<bool, UpstreamErr
     let context = &scan.context;
     let reference = Reference::Tag(tag.clone());
     let head = scan
+        .stores
         .manifests
         .upstream
         .head_manifest(&context.repository, &reference, &context.caller);

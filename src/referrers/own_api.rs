@@ -15,7 +15,7 @@ use crate::registry::{Native, NativeAbsence, NativeSupport, UpstreamError};
 use super::error::ResolveError;
 use super::marker::Marker;
 use super::scan::candidates::{CandidateContent, Candidates};
-use super::scan::run::Scan;
+use super::scan::context::Scan;
 
 /// What the API's answer is worth before the tag listing was asked.
 pub(super) enum FirstAnswer {
@@ -41,7 +41,7 @@ pub(super) enum Doubt {
 
 /// What is known of the API in this repository, by this process or by one that shares its cache.
 pub(super) async fn support(scan: &Scan) -> NativeSupport {
-    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     if !scan.reads(LinkSource::Native) {
         return NativeSupport::Missing;
     }
@@ -50,7 +50,7 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
         return known;
     }
     let key = Key::native_api(&context.repository_key);
-    if scan.manifests.cache.get::<Marker>(&key).await.is_none() {
+    if scan.stores.manifests.cache.get::<Marker>(&key).await.is_none() {
         if known == NativeSupport::MissingToCaller {
             scan.lacks_own_api.store(true, Ordering::Relaxed);
         }
@@ -84,7 +84,7 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
     if let Doubt::Silence(seen) = doubt {
         return nothing_if_absent(&seen, is_absent);
     }
-    let (upstream, repository) = (&scan.manifests.upstream, &scan.context.repository);
+    let (upstream, repository) = (&scan.stores.manifests.upstream, &scan.context.repository);
     let _proof = upstream.native().proof(repository).await;
     let known = support(scan).await;
     if known == NativeSupport::Answers || known.is_missing() {
@@ -130,7 +130,7 @@ fn nothing_if_absent(seen: &str, is_absent: bool) -> Result<Candidates, ResolveE
 }
 
 async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
-    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     upstream
         .native_referrers(&context.repository, &scan.subject, &context.caller)
         .await
@@ -138,12 +138,12 @@ async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
 
 /// Remembers that the API answers here. From now on its silence is a failure.
 async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> Candidates {
-    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     scan.lacks_own_api.store(false, Ordering::Relaxed);
     if upstream.native().support(&context.repository, &context.caller) != NativeSupport::Answers {
         upstream.native().answered(&context.repository);
         let key = Key::native_api(&context.repository_key);
-        scan.manifests.cache.put(key, Arc::new(Marker)).await;
+        scan.stores.manifests.cache.put(key, Arc::new(Marker)).await;
     }
     let mut found = Candidates::default();
     for descriptor in listed {

@@ -15,7 +15,7 @@ use super::given::DigestAnswer;
 use super::listing_trials::PARTIAL_FOR;
 use super::marker::Marker;
 use super::names::{ListingAnswer, ScannedNames, computed, is_there};
-use super::scan::run::Scan;
+use super::scan::context::Scan;
 use super::seen_tags::names_itself;
 
 /// The computed tags by which a repository is tried.
@@ -25,12 +25,12 @@ const GIVEN: [DigestAnswer; 2] = [DigestAnswer::Given, DigestAnswer::Blocked];
 
 /// Whether tags may be there that the listing lacks, so that names are asked for one by one.
 pub(super) async fn lacks_names(scan: &Scan, names: &ScannedNames) -> Result<bool, ResolveError> {
-    match scan.tags.kind {
+    match scan.stores.tags.kind {
         ListingKind::Partial => return Ok(true),
         ListingKind::Complete => return Ok(false),
         ListingKind::Auto => {}
     }
-    let (cache, context) = (&scan.manifests.cache, &scan.context);
+    let (cache, context) = (&scan.stores.manifests.cache, &scan.context);
     let marked = cache.get::<Marker>(&Key::partial(&context.repository_key)).await;
     if marked.is_some_and(|marked| marked.age < PARTIAL_FOR) {
         return Ok(true);
@@ -39,7 +39,7 @@ pub(super) async fn lacks_names(scan: &Scan, names: &ScannedNames) -> Result<boo
     // Of a repository that refshim just began, the listing may only lag: its names are asked for while they are not listed.
     let may_lag = names.lists_nothing() && !names.written.is_empty();
     if lacks == Lacks::Something && !may_lag {
-        let (upstream, repository) = (scan.manifests.upstream.name(), &context.repository);
+        let (upstream, repository) = (scan.stores.manifests.upstream.name(), &context.repository);
         tracing::info!(upstream, %repository, "the tag listing lacks tags that are there: names are asked for one by one");
         cache.put(Key::partial(&context.repository_key), Arc::new(Marker)).await;
     }
@@ -64,14 +64,14 @@ async fn what_is_lacking(scan: &Scan, names: &ScannedNames) -> Result<Lacks, Res
         false => lacking_of_computed(scan, names).await?,
     };
     if lacks == Lacks::Something {
-        scan.tags.trials.found_unlisted();
+        scan.stores.tags.trials.found_unlisted();
     }
     Ok(lacks)
 }
 
 /// The same of a listing without any name.
 async fn lacking_of_none(scan: &Scan, names: &ScannedNames) -> Result<Lacks, ResolveError> {
-    let was_listed = scan.tags.was_listed(&scan.context.repository_key);
+    let was_listed = scan.stores.tags.was_listed(&scan.context.repository_key);
     match scan.subject_answer().await? {
         // Tags that cannot be computed would be missing from the list.
         DigestAnswer::Given | DigestAnswer::Blocked
@@ -102,7 +102,7 @@ async fn is_any_seen_unlisted(scan: &Scan, names: &ScannedNames) -> Result<bool,
     let ListingAnswer::All(listing) = &names.listed else {
         return Ok(false);
     };
-    let (seen, repository_key) = (&scan.tags.seen, &scan.context.repository_key);
+    let (seen, repository_key) = (&scan.stores.tags.seen, &scan.context.repository_key);
     let mut lacking = seen.lacking(repository_key, &listing.names, names.began);
     lacking.retain(|tag| !names.written.contains(tag));
     let asked = lacking.into_iter().map(|tag| ask_seen(scan, tag));
@@ -120,7 +120,7 @@ async fn lacking_of_computed(scan: &Scan, names: &ScannedNames) -> Result<Lacks,
     let repository_key = &scan.context.repository_key;
     let key = SubjectKey::of(&scan.subject);
     let unlisted = computed(scan, names, TRIED);
-    if unlisted.is_empty() || scan.tags.trials.suffice(repository_key, &key) {
+    if unlisted.is_empty() || scan.stores.tags.trials.suffice(repository_key, &key) {
         return Ok(Lacks::Nothing);
     }
     let subject = scan.subject_answer().await?;
@@ -131,7 +131,7 @@ async fn lacking_of_computed(scan: &Scan, names: &ScannedNames) -> Result<Lacks,
     let answers = try_join_all(unlisted.into_iter().map(|tag| ask_computed(scan, tag))).await?;
     if is_any_of(&answers, &GIVEN) {
         for (tag, _) in answers.iter().filter(|(_, answer)| GIVEN.contains(answer)) {
-            scan.tags.seen.note(repository_key, tag, None);
+            scan.stores.tags.seen.note(repository_key, tag, None);
         }
         // It may be younger than a remembered listing: the next one tells.
         return Ok(match names.age().is_zero() {
@@ -140,14 +140,14 @@ async fn lacking_of_computed(scan: &Scan, names: &ScannedNames) -> Result<Lacks,
         });
     }
     if GIVEN.contains(&subject) && !is_any_of(&answers, &[DigestAnswer::Refused]) {
-        scan.tags.trials.found_nothing(repository_key, &key);
+        scan.stores.tags.trials.found_nothing(repository_key, &key);
     }
     Ok(Lacks::Nothing)
 }
 
 /// What the registry answers by a tag that it gave a while ago: that it is gone has to be stated, which a HEAD's 404 does not.
 async fn ask_seen(scan: &Scan, tag: Tag) -> Result<(Tag, DigestAnswer), UpstreamError> {
-    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     let reference = Reference::Tag(tag.clone());
     let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
     let answer = head.await?.try_map(|head| Ok(head.digest))?;
@@ -156,7 +156,7 @@ async fn ask_seen(scan: &Scan, tag: Tag) -> Result<(Tag, DigestAnswer), Upstream
 
 /// The same by a tag that is most probably not there, which a GET states in one request. Where pulls are counted a HEAD has to do.
 async fn ask_computed(scan: &Scan, tag: Tag) -> Result<(Tag, DigestAnswer), UpstreamError> {
-    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     let reference = Reference::Tag(tag.clone());
     if upstream.counts_pulls() == Some(true) {
         let head = upstream.head_only(&context.repository, &reference, &context.caller);

@@ -10,8 +10,9 @@ use crate::registry::{RawManifest, TagNames};
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
-use super::manifest_store::{ManifestStore, Recheck};
-use super::scan::run::PARALLEL;
+use super::manifest_store::ManifestStore;
+use super::scan::PARALLEL;
+use super::tag_reads::Recheck;
 
 /// Digests that may be subjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cache::{Cache, CacheEntry, Cached, Ends, Epoch, Key, RepositoryKey, SingleFlight, from_json, to_json};
+use crate::cache::{Cache, CacheEntry, Cached, Epoch, Key, RepositoryKey, from_json, to_json};
 use crate::oci::{SubjectKey, tag_scheme};
 use crate::registry::{
     Answer, CalibratedWithin, Fingerprint, TagNames, TagNamesBuilder, Tags, Upstream, UpstreamError,
@@ -16,6 +16,7 @@ use crate::registry::{
 
 use super::access::AccessList;
 use super::context::RepositoryContext;
+use super::shared_work::{AnswerScope, SharedWork};
 
 /// All tag names of a repository.
 #[derive(Clone)]
@@ -44,14 +45,19 @@ enum ListingResult {
     Seekable,
 }
 
+impl ListingResult {
+    fn scope(&self) -> AnswerScope {
+        match self {
+            // Some registries list to each credential only what it may see.
+            Self::All(_) => AnswerScope::ToldNoMore,
+            // Of its own subject each caller then asks itself.
+            Self::Seekable => AnswerScope::Everybody,
+        }
+    }
+}
+
 type ListingKey = (RepositoryKey, Epoch, bool, Option<usize>);
 type Landing = Result<Answer<ListingResult>, UpstreamError>;
-
-/// A reading, and the credential of whom it was for.
-type AttributedListing = (Option<HeaderValue>, Landing);
-
-/// How often those who wait for a listing which is not for them have the next of them read it, before each reads it alone.
-pub(super) const LEADERS: usize = 4;
 
 /// A listing as it is remembered.
 pub(super) struct RememberedListing {
@@ -117,7 +123,7 @@ pub(super) struct TagListings {
     access: Arc<AccessList>,
     /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
     /// tags beyond which a repository need not be read whole.
-    flights: Arc<SingleFlight<ListingKey, AttributedListing>>,
+    shared: Arc<SharedWork<ListingKey, Landing>>,
 }
 
 impl TagListings {
@@ -126,7 +132,7 @@ impl TagListings {
             upstream,
             cache,
             access,
-            flights: Arc::new(SingleFlight::new(deadline)),
+            shared: Arc::new(SharedWork::new(deadline, || Err(UpstreamError::Timeout("tag listing")))),
         }
     }
 
@@ -201,8 +207,7 @@ impl TagListings {
         })
     }
 
-    /// Reads together with whoever else does. Where what somebody else was told is not for this caller, one of those who wait for
-    /// the same leads next.
+    /// Reads together with whoever else does: see [`super::shared_work`].
     async fn read(&self, context: &RepositoryContext, large: Option<usize>) -> Landing {
         let flight = (
             context.repository_key.clone(),
@@ -210,52 +215,29 @@ impl TagListings {
             context.caller.searches(),
             large,
         );
-        for _ in 0..LEADERS {
-            let begin = || {
-                self.upstream
-                    .reads()
-                    .check_listing(&context.repository, &context.caller)?;
-                let (asked, reading) = (
-                    context.caller.authorization().cloned(),
-                    self.clone().list(context.clone(), large),
-                );
-                Ok::<_, UpstreamError>(async move { (asked, reading.await) })
-            };
-            let landed = self
-                .flights
-                .try_run(flight.clone(), Ends::WithLastWaiter, begin)
-                .await?;
-            let lost = || (None, Err(UpstreamError::Timeout("tag listing")));
-            let (asked, listed) = landed.value.unwrap_or_else(lost);
-            let is_own = landed.leader || asked.as_ref() == context.caller.authorization();
-            if is_own || self.is_for(context, &listed).await? {
-                return listed;
+        let begin = || {
+            self.upstream
+                .reads()
+                .check_listing(&context.repository, &context.caller)?;
+            Ok(self.clone().list(context.clone(), large))
+        };
+        let scope = |listed: &Landing| AnswerScope::of_answer(listed, ListingResult::scope);
+        let lists_no_more = |listed: Landing| {
+            async move {
+                match listed {
+                    Ok(Answer::Found(ListingResult::All(listing))) => {
+                        self.lists_no_more(context, &listing.names, listing.fingerprint).await
+                    }
+                    _ => Ok(false),
+                }
             }
+            .boxed()
+        };
+        let asked = (flight, &*self.upstream, context);
+        match self.shared.share(asked, begin, scope, lists_no_more).await? {
+            Some(listed) => listed,
+            None => self.clone().list(context.clone(), large).await,
         }
-        self.clone().list(context.clone(), large).await
-    }
-
-    /// Whether what somebody else was told is as good for this caller.
-    async fn is_for(&self, context: &RepositoryContext, listed: &Landing) -> Result<bool, UpstreamError> {
-        match listed {
-            Ok(Answer::Found(ListingResult::All(listing))) => {
-                self.lists_no_more(context, &listing.names, listing.fingerprint).await
-            }
-            // Of its own subject this caller then asks itself.
-            Ok(Answer::Found(ListingResult::Seekable)) => Ok(true),
-            // What the leader may not read, this caller perhaps may.
-            Ok(Answer::Refused(_) | Answer::Absent) => Ok(false),
-            // Nor do its limits hold for others, nor a search's for what is no search.
-            Err(UpstreamError::Limited { .. } | UpstreamError::Paused { .. }) => {
-                Ok(self.upstream.reads().holds_back(&context.repository, &context.caller))
-            }
-            Err(_) => Ok(true),
-        }
-    }
-
-    /// The upstream just gave this caller a manifest.
-    pub fn allow(&self, context: &RepositoryContext) {
-        self.access.allow(context);
     }
 
     /// Whether the repository recently had more ordinary tags than deep reading goes through.

@@ -4,9 +4,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
-use super::manifest_store::{ManifestStore, Recheck};
-use super::scan::run::PARALLEL;
+use super::manifest_store::ManifestStore;
+use super::scan::PARALLEL;
 use super::tag_listings::TagListings;
+use super::tag_reads::Recheck;
 use crate::oci::{Tag, tag_scheme};
 
 /// Lists the tags and reads what link tags point at. Returns how many there are.

@@ -20,7 +20,7 @@ use super::manifest_store::ManifestStore;
 use super::names::{ListingAnswer, TagMemory, is_there};
 use super::own_writes::WrittenTag;
 use super::scan::lag::LAG;
-use super::scan::run::{PARALLEL, Scan};
+use super::scan::{PARALLEL, context::Scan};
 
 /// Tags that were written and that are asked for to find out whether a repository is hidden.
 const ASKED_FOR: usize = 16;
@@ -163,10 +163,10 @@ async fn may_see(
 /// The tags that may link to the subject, or have something behind them that does, of those that refshim wrote and that a listing
 /// which began at `began` lacks.
 pub(super) async fn lacking(scan: &Scan, listed: &ListingAnswer, began: Duration) -> Result<Vec<Tag>, ResolveError> {
-    let (cache, repository_key) = (&scan.manifests.cache, &scan.context.repository_key);
+    let (cache, repository_key) = (&scan.stores.manifests.cache, &scan.context.repository_key);
     let key = SubjectKey::of(&scan.subject);
     let mut unlisted = Vec::new();
-    let mut tags = scan.tags.written.of(cache, repository_key, &key).await;
+    let mut tags = scan.stores.tags.written.of(cache, repository_key, &key).await;
     // Those that are asked for first: the subject's own, then the newest.
     tags.sort_unstable_by_key(|tag| (!tag.name.starts_with(key.as_str()), Reverse(tag.at)));
     for tag in tags {
@@ -180,12 +180,13 @@ pub(super) async fn lacking(scan: &Scan, listed: &ListingAnswer, began: Duration
         if !shown {
             unlisted.push(tag);
         } else if tag.at < began {
-            scan.tags.written.shown(repository_key, &tag);
+            scan.stores.tags.written.shown(repository_key, &tag);
         }
     }
     let counting = scan
+        .stores
         .tags
-        .that_count(&scan.manifests, &scan.context, unlisted, began)
+        .that_count(&scan.stores.manifests, &scan.context, unlisted, began)
         .await;
     let newest = counting.iter().map(|tag| tag.at).max().unwrap_or_default();
     let tags = counting.iter().filter_map(|tag| Tag::parse(&tag.name).ok());
@@ -201,7 +202,7 @@ pub(super) async fn lacking(scan: &Scan, listed: &ListingAnswer, began: Duration
 async fn is_shown(scan: &Scan, tags: &[Tag], newest: Duration) -> Result<bool, UpstreamError> {
     let ask = || is_any_there(scan, &tags[..tags.len().min(ASKED_FOR)]);
     let mut shown = ask().await?;
-    if !shown && !tags.is_empty() && scan.manifests.cache.now() < newest + LAGS_FOR {
+    if !shown && !tags.is_empty() && scan.stores.manifests.cache.now() < newest + LAGS_FOR {
         tokio::time::sleep(LAG).await;
         shown = ask().await?;
         if !shown {
@@ -209,7 +210,7 @@ async fn is_shown(scan: &Scan, tags: &[Tag], newest: Duration) -> Result<bool, U
         }
     }
     if shown {
-        scan.listings.allow(&scan.context);
+        scan.prove_reading();
     }
     Ok(shown)
 }

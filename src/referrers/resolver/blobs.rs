@@ -24,16 +24,17 @@ impl Resolver {
         caller: &Caller,
     ) -> Option<Known<Bytes>> {
         let context = self.outside(repository, caller);
-        let is_allowed = self.access.may_have_blobs(&context);
+        let is_allowed = self.inner.access.may_have_blobs(&context);
         if !self.may_be_given_blobs_stale(&context) {
             return None;
         }
         let found = self
+            .inner
             .cache
             .get::<RememberedBlob>(&Key::blob(&context.repository_key, digest))
             .await?;
-        let fresh_for = self.freshness.fresh_for;
-        (found.age < self.freshness.stale_if_error.max(fresh_for)).then(|| Known {
+        let fresh_for = self.inner.freshness.fresh_for;
+        (found.age < self.inner.freshness.stale_if_error.max(fresh_for)).then(|| Known {
             content: found.value.bytes.clone(),
             headers: found.value.headers.clone(),
             age: found.age,
@@ -44,13 +45,13 @@ impl Resolver {
 
     /// Whether remembered blobs may be given to this caller at least while the upstream fails.
     fn may_be_given_blobs_stale(&self, context: &RepositoryContext) -> bool {
-        let stale_for = self.freshness.stale_if_error;
-        self.access.may_have_blobs(context) || self.access.anyone_had_blobs(context, stale_for)
+        let stale_for = self.inner.freshness.stale_if_error;
+        self.inner.access.may_have_blobs(context) || self.inner.access.anyone_had_blobs(context, stale_for)
     }
 
     /// The upstream just gave this caller a blob of the repository.
     pub fn allow_blobs(&self, repository: &RepositoryName, caller: &Caller) {
-        self.access.allow_blobs(&self.outside(repository, caller));
+        self.inner.access.allow_blobs(&self.outside(repository, caller));
     }
 
     /// Remembers a blob that the upstream just gave, whose bytes were checked against its digest.
@@ -61,20 +62,23 @@ impl Resolver {
         bytes: Bytes,
         headers: ServedHeaders,
     ) {
-        if self.tombstones.is_noted(self.repository_key(repository), digest) {
+        if self.inner.tombstones.is_noted(self.repository_key(repository), digest) {
             return;
         }
         let key = Key::blob(&self.repository_key(repository), digest);
-        self.cache.put(key, Arc::new(RememberedBlob { bytes, headers })).await;
+        self.inner
+            .cache
+            .put(key, Arc::new(RememberedBlob { bytes, headers }))
+            .await;
     }
 
     /// The upstream just said to a caller, by a HEAD or a condition, that the blob is there.
     pub async fn confirm_blob(&self, repository: &RepositoryName, digest: &Digest) {
         let key = Key::blob(&self.repository_key(repository), digest);
-        if let Some(found) = self.cache.get::<RememberedBlob>(&key).await
-            && !self.tombstones.is_noted(self.repository_key(repository), digest)
+        if let Some(found) = self.inner.cache.get::<RememberedBlob>(&key).await
+            && !self.inner.tombstones.is_noted(self.repository_key(repository), digest)
         {
-            self.cache.put(key, found.value).await;
+            self.inner.cache.put(key, found.value).await;
         }
     }
 
@@ -83,14 +87,18 @@ impl Resolver {
     pub async fn withheld_blob(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
         let context = self.outside(repository, caller);
         if self.may_be_given_stale(&context) || self.may_be_given_blobs_stale(&context) {
-            self.cache.remove(&Key::blob(&context.repository_key, digest)).await;
+            self.inner
+                .cache
+                .remove(&Key::blob(&context.repository_key, digest))
+                .await;
         }
     }
 
     /// A blob was deleted: what is still on its way to a caller is not remembered either.
     pub async fn forget_blob(&self, repository: &RepositoryName, digest: &Digest) {
-        self.tombstones.note(self.repository_key(repository), digest);
-        self.cache
+        self.inner.tombstones.note(self.repository_key(repository), digest);
+        self.inner
+            .cache
             .remove(&Key::blob(&self.repository_key(repository), digest))
             .await;
     }
@@ -104,7 +112,10 @@ impl Resolver {
     ) {
         let key = Key::synthesised(&self.repository_key(repository), digest);
         let (subject, bytes) = (subject.clone(), bytes.clone());
-        self.cache.put(key, Arc::new(SynthesisedIndex { subject, bytes })).await;
+        self.inner
+            .cache
+            .put(key, Arc::new(SynthesisedIndex { subject, bytes }))
+            .await;
     }
 
     /// An index that refshim made itself, for a caller who may read the repository.
@@ -116,15 +127,20 @@ impl Resolver {
     ) -> Result<Option<MadeIndex>, ResolveError> {
         let context = self.outside(repository, caller);
         let key = Key::synthesised(&context.repository_key, digest);
-        let Some(found) = self.cache.get::<SynthesisedIndex>(&key).await else {
+        let Some(found) = self.inner.cache.get::<SynthesisedIndex>(&key).await else {
             return Ok(None);
         };
         let probable = probable(Some(&found.value.subject), None);
-        match self.access.check(&self.upstream, &context, probable).await? {
+        match self
+            .inner
+            .access
+            .check(&self.inner.upstream, &context, probable)
+            .await?
+        {
             RepositoryAccess::Allowed => Ok(Some(MadeIndex {
                 subject: found.value.subject.clone(),
                 bytes: found.value.bytes.clone(),
-                is_current: found.age < self.freshness.fresh_for,
+                is_current: found.age < self.inner.freshness.fresh_for,
             })),
             RepositoryAccess::Empty | RepositoryAccess::Unseen => Ok(None),
             RepositoryAccess::Refused(refusal) => Err(refusal.into()),

@@ -12,8 +12,8 @@ use crate::registry::{Answer, Caller, RawManifest, UpstreamError};
 use super::Resolver;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
-use crate::referrers::manifest_store::Recheck;
 use crate::referrers::remembered::{Given, Known, ServedHeaders};
+use crate::referrers::tag_reads::Recheck;
 
 impl Resolver {
     /// A manifest on the caller's behalf, envelopes opened. By digest, from memory where the registry gave it a moment ago and the
@@ -26,17 +26,17 @@ impl Resolver {
     ) -> Result<Answer<Arc<RawManifest>>, UpstreamError> {
         let context = self.context(repository, caller).await;
         let digest = match reference {
-            Reference::Tag(tag) => return self.manifests.by_tag(&context, tag, Recheck::Always).await,
+            Reference::Tag(tag) => return self.inner.stores.manifests.by_tag(&context, tag, Recheck::Always).await,
             Reference::Digest(digest) => digest,
         };
-        let recheck = match self.access.is_allowed(&context) {
-            true => self.freshness.fresh_for,
+        let recheck = match self.inner.access.is_allowed(&context) {
+            true => self.inner.freshness.fresh_for,
             false => Duration::ZERO,
         };
-        match self.manifests.still_there(&context, digest, recheck).await {
+        match self.inner.stores.manifests.still_there(&context, digest, recheck).await {
             Err(error) if error.is_outage() => match self.known_manifest(repository, digest, caller).await {
                 Some(known) => {
-                    tracing::warn!(upstream = self.upstream.name(), %error, age = ?known.age, "answered from stale state");
+                    tracing::warn!(upstream = self.inner.upstream.name(), %error, age = ?known.age, "answered from stale state");
                     Ok(Answer::Found(known.content))
                 }
                 None => Err(error),
@@ -44,7 +44,7 @@ impl Resolver {
             Ok(Answer::Refused(refusal)) => {
                 self.withheld(repository, digest, caller).await;
                 if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                    self.access.forget(&context);
+                    self.inner.access.forget(&context);
                 }
                 Ok(Answer::Refused(refusal))
             }
@@ -60,7 +60,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
         let context = self.context(repository, caller).await;
-        let Answer::Found((raw, given)) = self.manifests.dated_by_digest(&context, digest).await? else {
+        let Answer::Found((raw, given)) = self.inner.stores.manifests.dated_by_digest(&context, digest).await? else {
             return Ok(None);
         };
         self.opened(&context, raw, given).await
@@ -75,24 +75,24 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
         let context = self.context(repository, caller).await;
-        let raw = match (digest, self.upstream.counts_pulls() == Some(true)) {
-            (Some(digest), true) => self.manifests.find(&context, digest).await.map(|found| {
+        let raw = match (digest, self.inner.upstream.counts_pulls() == Some(true)) {
+            (Some(digest), true) => self.inner.stores.manifests.find(&context, digest).await.map(|found| {
                 let given = found.value.given;
                 Ok(Answer::Found((found.value.manifest.clone(), given)))
             }),
             (None, true) => None,
-            (Some(digest), false) => Some(self.manifests.dated_by_digest(&context, digest).await),
+            (Some(digest), false) => Some(self.inner.stores.manifests.dated_by_digest(&context, digest).await),
             (None, false) => {
                 let reference = Reference::Tag(tag.clone());
-                let asked = self.upstream.manifest(repository, &reference, caller).await;
-                Some(asked.and_then(|answer| answer.try_map(|raw| Ok((Arc::new(raw), Some(self.cache.now()))))))
+                let asked = self.inner.upstream.manifest(repository, &reference, caller).await;
+                Some(asked.and_then(|answer| answer.try_map(|raw| Ok((Arc::new(raw), Some(self.inner.cache.now()))))))
             }
         };
         match raw {
             Some(Ok(Answer::Found((raw, given)))) => self.opened(&context, raw, given).await,
             Some(Ok(Answer::Absent | Answer::Refused(_))) | None => Ok(None),
             Some(Err(error)) => {
-                tracing::debug!(upstream = self.upstream.name(), %tag, %error, "not read behind a HEAD");
+                tracing::debug!(upstream = self.inner.upstream.name(), %tag, %error, "not read behind a HEAD");
                 Ok(None)
             }
         }
@@ -106,7 +106,13 @@ impl Resolver {
         given: Option<Duration>,
     ) -> Result<Option<Arc<RawManifest>>, ResolveError> {
         let envelope = raw.digest.clone();
-        let original = self.manifests.open(context, raw, given).await?.or_refusal()?;
+        let original = self
+            .inner
+            .stores
+            .manifests
+            .open(context, raw, given)
+            .await?
+            .or_refusal()?;
         Ok(original.filter(|original| original.digest != envelope))
     }
 
@@ -118,7 +124,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Option<Arc<RawManifest>>, UpstreamError> {
         let context = self.context(repository, caller).await;
-        match self.manifests.in_envelope(&context, digest).await? {
+        match self.inner.stores.manifests.in_envelope(&context, digest).await? {
             Answer::Found(original) => Ok(Some(original)),
             Answer::Absent | Answer::Refused(_) => Ok(None),
         }
@@ -133,16 +139,16 @@ impl Resolver {
         caller: &Caller,
     ) -> Option<Known<Arc<RawManifest>>> {
         let context = self.context(repository, caller).await;
-        let is_allowed = self.access.is_allowed(&context);
+        let is_allowed = self.inner.access.is_allowed(&context);
         if !self.may_be_given_stale(&context) {
             return None;
         }
-        let found = self.manifests.find(&context, digest).await?;
-        if found.age >= self.freshness.stale_if_error.max(self.freshness.fresh_for) {
+        let found = self.inner.stores.manifests.find(&context, digest).await?;
+        if found.age >= self.inner.freshness.stale_if_error.max(self.inner.freshness.fresh_for) {
             return None;
         }
-        let (known, fresh_for) = (&found.value, self.freshness.fresh_for);
-        let is_given = known.was_given_within(fresh_for, self.cache.now());
+        let (known, fresh_for) = (&found.value, self.inner.freshness.fresh_for);
+        let is_given = known.was_given_within(fresh_for, self.inner.cache.now());
         Some(Known {
             content: known.manifest.clone(),
             headers: known.headers.clone(),
@@ -156,18 +162,24 @@ impl Resolver {
     pub async fn confirm_manifest(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
         let context = self.context(repository, caller).await;
         if let Some(found) = self
+            .inner
+            .stores
             .manifests
             .find(&context, digest)
             .await
             .filter(|found| found.verified)
         {
-            self.manifests.confirm(&context, digest, found.value).await;
+            self.inner.stores.manifests.confirm(&context, digest, found.value).await;
         }
     }
 
     /// Whether what is remembered may be given to this caller at least while the upstream fails.
     pub(super) fn may_be_given_stale(&self, context: &RepositoryContext) -> bool {
-        self.access.is_allowed(context) || self.access.anyone_was_allowed(context, self.freshness.stale_if_error)
+        self.inner.access.is_allowed(context)
+            || self
+                .inner
+                .access
+                .anyone_was_allowed(context, self.inner.freshness.stale_if_error)
     }
 
     /// The upstream just did not give this digest to the caller: it is gone, or withheld. Whoever may still be given it, if only during
@@ -175,8 +187,8 @@ impl Resolver {
     pub async fn withheld(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) {
         let context = self.context(repository, caller).await;
         if self.may_be_given_stale(&context) {
-            self.recently_parsed.forget(&context.repository_key, digest);
-            self.manifests.forget(&context, digest).await;
+            self.inner.recently_parsed.forget(&context.repository_key, digest);
+            self.inner.stores.manifests.forget(&context, digest).await;
         }
     }
 
@@ -209,32 +221,42 @@ impl Resolver {
     }
 
     fn is_news(&self, context: &RepositoryContext, raw: &RawManifest) -> bool {
-        !self.recently_parsed.knows(&context.repository_key, &context.epoch, raw)
+        !self
+            .inner
+            .recently_parsed
+            .knows(&context.repository_key, &context.epoch, raw)
     }
 
     async fn learn_links(&self, context: &RepositoryContext, raw: &RawManifest, manifest: &Manifest) {
         let news = self
+            .inner
             .observed
-            .learn(&self.cache, &context.repository_key, raw, manifest)
+            .learn(&self.inner.cache, &context.repository_key, raw, manifest)
             .await;
         for subject in news {
             let key = Key::answer(&context.repository_key, &context.epoch, &subject);
-            self.cache.remove(&key).await;
+            self.inner.cache.remove(&key).await;
         }
     }
 
     /// Remembers a manifest that was learned from, unless it was deleted since.
     async fn keep(&self, context: &RepositoryContext, raw: RawManifest, given: Given, headers: Option<ServedHeaders>) {
-        if !self.tombstones.is_noted(context.repository_key.clone(), &raw.digest) {
-            self.recently_parsed.note(&context.repository_key, &context.epoch, &raw);
-            self.manifests.put(context, raw, given, headers).await;
+        if !self
+            .inner
+            .tombstones
+            .is_noted(context.repository_key.clone(), &raw.digest)
+        {
+            self.inner
+                .recently_parsed
+                .note(&context.repository_key, &context.epoch, &raw);
+            self.inner.stores.manifests.put(context, raw, given, headers).await;
         }
     }
 
     /// Whether exactly this manifest was learned from a moment ago. Then its bytes are those of its digest, too.
     pub async fn has_just_learned(&self, repository: &RepositoryName, raw: &RawManifest) -> bool {
         let repository_key = self.repository_key(repository);
-        let epoch = self.cache.epoch(&repository_key).await;
-        self.recently_parsed.knows(&repository_key, &epoch, raw)
+        let epoch = self.inner.cache.epoch(&repository_key).await;
+        self.inner.recently_parsed.knows(&repository_key, &epoch, raw)
     }
 }

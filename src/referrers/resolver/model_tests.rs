@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cache::Bounds;
 use crate::config::UpstreamConfig;
+use crate::oci::Reference;
 use crate::referrers::{Given, ServedHeaders};
 use crate::registry::RawManifest;
 
@@ -153,7 +154,7 @@ impl World {
             Step::Withholds { content, caller: who } => self.withholds(content, who).await,
             Step::Lists { caller: who } => {
                 let context = self.resolver.outside(&self.repository, &self.callers[who]);
-                self.resolver.access.allow_listing(&context);
+                self.resolver.inner.access.allow_listing(&context);
             }
             Step::Refuses { caller: who } => {
                 self.resolver.refuse(&self.repository, &self.callers[who]).await;

@@ -11,10 +11,10 @@ use crate::registry::{Answer, HeadOutcome, RawManifest};
 
 use super::candidates::{Candidate, CandidateContent, Candidates};
 use super::lag::LAG;
-use super::run::{PARALLEL, Scan};
 use super::unverified::{self, UnverifiedEntry};
+use super::{PARALLEL, context::Scan};
 use crate::referrers::error::ResolveError;
-use crate::referrers::manifest_store::ManifestResult;
+use crate::referrers::manifest_store::{FoundOrSkipped, ManifestResult};
 use crate::referrers::remembered::Given;
 
 /// Config media types that say "runnable image": no artifact type of a cosign entry.
@@ -139,24 +139,27 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
                 UnverifiedEntry::Unsupported => VerifiedCandidate::Skipped,
             });
         }
-        CandidateContent::Named(descriptor) => match read(scan, descriptor, candidate.verified).await {
-            Ok(Answer::Found(raw)) => {
-                scan.manifest_is_there(&descriptor.digest);
-                raw
+        CandidateContent::Named(descriptor) => {
+            let read = read(scan, descriptor, candidate.verified).await;
+            match scan
+                .stores
+                .manifests
+                .found_or_skipped(read, descriptor.digest.as_str())?
+            {
+                FoundOrSkipped::Found(raw) => {
+                    scan.manifest_is_there(&descriptor.digest);
+                    raw
+                }
+                FoundOrSkipped::Absent => return Ok(missing_now(scan, candidate)),
+                FoundOrSkipped::Skipped => return Ok(VerifiedCandidate::Skipped),
             }
-            Ok(Answer::Absent) => return Ok(missing_now(scan, candidate)),
-            Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-            Err(error) => {
-                scan.manifests.skip(error, descriptor.digest.as_str())?;
-                return Ok(VerifiedCandidate::Skipped);
-            }
-        },
+        }
     };
     let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
         Ok(manifest) => manifest,
         Err(error) => {
             tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");
-            scan.manifests.counts.skipped_manifests.inc();
+            scan.stores.manifests.counts.skipped_manifests.inc();
             return Ok(VerifiedCandidate::Skipped);
         }
     };
@@ -169,8 +172,9 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
 
 /// How long ago the upstream said that it has no such manifest, where it need not be asked again.
 fn absent_ago(scan: &Scan, candidate: &Candidate) -> Option<Duration> {
-    let (context, max_age) = (&scan.context, scan.fresh_for.max(scan.since));
+    let (context, max_age) = (&scan.context, scan.stores.fresh_for.max(scan.since));
     let ago = scan
+        .stores
         .absences
         .stated(&context.repository_key, &context.epoch, candidate.digest(), max_age)?;
     let missing_for = scan.manifest_missing_for(candidate.digest());
@@ -181,7 +185,8 @@ fn absent_ago(scan: &Scan, candidate: &Candidate) -> Option<Duration> {
 fn missing_now(scan: &Scan, candidate: Candidate) -> VerifiedCandidate {
     let context = &scan.context;
     if scan.may_read() {
-        scan.absences
+        scan.stores
+            .absences
             .note(&context.repository_key, &context.epoch, candidate.digest());
     }
     missing(scan, candidate, Duration::ZERO)
@@ -202,10 +207,10 @@ async fn read(scan: &Scan, descriptor: &Descriptor, verified: bool) -> ManifestR
         return Ok(Answer::Found(raw));
     }
     let recheck = match verified {
-        true => scan.deep_refresh,
-        false => scan.fresh_for.max(scan.since),
+        true => scan.stores.config.deep_refresh,
+        false => scan.stores.fresh_for.max(scan.since),
     };
-    let manifests = &scan.manifests;
+    let manifests = &scan.stores.manifests;
     match manifests
         .still_there(&scan.context, &descriptor.digest, recheck)
         .await?
@@ -223,7 +228,7 @@ async fn read(scan: &Scan, descriptor: &Descriptor, verified: bool) -> ManifestR
 /// type: an index outlives what it lists, and may be anybody's. Whatever else the HEAD is answered, a GET decides.
 async fn inlined(scan: &Scan, descriptor: &Descriptor) -> Option<Arc<RawManifest>> {
     let bytes = descriptor.inlined()?;
-    let (manifests, context, digest) = (&scan.manifests, &scan.context, &descriptor.digest);
+    let (manifests, context, digest) = (&scan.stores.manifests, &scan.context, &descriptor.digest);
     if manifests.find(context, digest).await.is_some() {
         return None;
     }

@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::run::Scan;
+use super::context::Scan;
 use crate::oci::{Digest, Reference, Tag};
 
 /// How long after it was missing something is asked for again.
@@ -23,22 +23,22 @@ impl Scan {
     }
 
     fn missing_for(&self, what: &Reference) -> Duration {
-        self.tags.lags_since(&self.context.repository_key, what)
+        self.stores.tags.lags_since(&self.context.repository_key, what)
     }
 
     pub fn tag_is_there(&self, tag: &Tag) {
         let reference = Reference::Tag(tag.clone());
-        self.tags.has_come(&self.context.repository_key, &reference);
+        self.stores.tags.has_come(&self.context.repository_key, &reference);
     }
 
     pub fn manifest_is_there(&self, digest: &Digest) {
         let reference = Reference::Digest(digest.clone());
-        self.tags.has_come(&self.context.repository_key, &reference);
+        self.stores.tags.has_come(&self.context.repository_key, &reference);
     }
 
     /// Whether what has been missing for so long may still come.
     pub fn may_come(&self, missing_for: Duration) -> bool {
-        missing_for < self.fresh_for
+        missing_for < self.stores.fresh_for
     }
 
     /// Whether a manifest that should be there, that has been missing for so long, and of which the registry said so `ago`, need not be

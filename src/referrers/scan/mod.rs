@@ -2,9 +2,14 @@
 
 pub(crate) mod absences;
 pub(crate) mod candidates;
+pub(crate) mod context;
 pub(crate) mod entries;
+pub(crate) mod held_links;
 pub(crate) mod lag;
 pub(crate) mod run;
 pub(crate) mod sources;
 pub(crate) mod unfinished;
 pub(crate) mod unverified;
+
+/// Manifests of one source under way at once (design: at most 16; the upstream's own limit bounds all scans together).
+pub(in crate::referrers) const PARALLEL: usize = 16;

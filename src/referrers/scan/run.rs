@@ -2,61 +2,26 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
-
-use crate::config::{Depth, LinksConfig};
-use crate::oci::{Digest, LinkSource, ReferrerList, tag_scheme};
+use crate::config::Depth;
+use crate::oci::{Digest, ReferrerList, tag_scheme};
 use crate::registry::NativeSupport;
 
-use super::absences::Absences;
 use super::candidates::Candidates;
+use super::context::Scan;
 use super::entries::verified_entries;
 use super::sources::link_tags;
 use super::sources::observed;
-use super::sources::ordinary_tags::{self, OrdinaryTagCandidates, OrdinaryTagFlights};
+use super::sources::ordinary_tags;
+use super::sources::ordinary_tags::links::OrdinaryTagCandidates;
 use super::sources::tags_with_links;
 use crate::referrers::basis::Basis;
-use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
-use crate::referrers::given::DigestAnswer;
-use crate::referrers::manifest_store::ManifestStore;
-use crate::referrers::names::{self, ListingAnswer, ScannedNames, TagMemory};
+use crate::referrers::names::{self, ListingAnswer, ScannedNames};
 use crate::referrers::own_api::{self, FirstAnswer};
-use crate::referrers::tag_listings::{AgedTagNames, TagListings};
-
-/// Manifests of one source under way at once (design: at most 16; the upstream's own limit bounds all scans together).
-pub(in crate::referrers) const PARALLEL: usize = 16;
-
-/// Everything that one scan needs.
-#[derive(Clone)]
-pub(in crate::referrers) struct Scan {
-    pub context: RepositoryContext,
-    pub subject: Digest,
-    pub manifests: ManifestStore,
-    pub listings: TagListings,
-    pub ordinary_tag_flights: Arc<OrdinaryTagFlights>,
-    pub config: Arc<LinksConfig>,
-    pub deep_refresh: Duration,
-    pub fresh_for: Duration,
-    pub absences: Absences,
-    /// How long ago the search began, where it goes on with one that made all the requests that it may. What the registry
-    /// said since then is not asked for again.
-    pub since: Duration,
-    pub tags: Arc<TagMemory>,
-    /// What the registry answered to this caller for the subject, once it was asked.
-    pub subject_answer: Arc<OnceCell<DigestAnswer>>,
-    /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
-    pub is_unsettled: Arc<AtomicBool>,
-    /// Whether the registry's own API was missing or forbidden to this caller: another credential perhaps gets more.
-    pub lacks_own_api: Arc<AtomicBool>,
-    /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
-    pub is_withheld: Arc<AtomicBool>,
-    pub begun: Instant,
-}
+use crate::referrers::tag_listings::AgedTagNames;
 
 /// What a scan found.
 pub(in crate::referrers) struct Scanned {
@@ -78,24 +43,23 @@ pub(in crate::referrers) struct Scanned {
     pub gone: HashSet<Digest>,
 }
 
+/// How a scan ended, and what it proved on the way, also where it failed.
+pub(in crate::referrers) struct ScanReport {
+    pub found: Result<Scanned, ResolveError>,
+    /// Whether the registry gave the caller a manifest: it may read. To be granted by whoever ran the scan.
+    pub proves_reading: bool,
+}
+
 impl Scan {
-    /// Whether the registry is known to let this caller read, if only since this scan began. What is not there to anybody else may be
-    /// there to others: it is remembered for nobody.
-    pub fn may_read(&self) -> bool {
-        let access = &self.manifests.access;
-        access.is_allowed(&self.context) || access.was_proven(&self.context, self.begun.elapsed())
+    pub async fn run(&self) -> ScanReport {
+        let found = self.search().await;
+        ScanReport {
+            found,
+            proves_reading: self.proves_reading(),
+        }
     }
 
-    /// The answer is this caller's alone, and not remembered.
-    pub fn withhold(&self) {
-        self.is_withheld.store(true, Ordering::Relaxed);
-    }
-
-    pub fn reads(&self, source: LinkSource) -> bool {
-        self.config.sources.contains(&source)
-    }
-
-    pub async fn run(&self) -> Result<Scanned, ResolveError> {
+    async fn search(&self) -> Result<Scanned, ResolveError> {
         let (own_api, mut names) = self.own_api_and_names().await?;
         let is_seen = self.may_use_what_is_known(&own_api, &mut names).await?;
         let (tagged, ordinary_tags, native) = tokio::try_join!(
@@ -137,7 +101,7 @@ impl Scan {
     async fn own_api_and_names(&self) -> Result<(FirstAnswer, ScannedNames), ResolveError> {
         let known = own_api::support(self).await;
         if known != NativeSupport::Unknown {
-            let (own_api, names) = tokio::join!(own_api::ask(self, known), names::find(self, self.fresh_for));
+            let (own_api, names) = tokio::join!(own_api::ask(self, known), names::find(self, self.stores.fresh_for));
             let names = names?;
             return Ok((own_api?, names));
         }
@@ -145,12 +109,12 @@ impl Scan {
             Ok(own_api) => {
                 let max_age = match own_api {
                     FirstAnswer::Doubtful(_) => Duration::ZERO,
-                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked => self.fresh_for,
+                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked => self.stores.fresh_for,
                 };
                 Ok((own_api, names::find(self, max_age).await?))
             }
             // Whoever may not list either is told so.
-            Err(refused @ ResolveError::Refused(_)) => match names::find(self, self.fresh_for).await?.listed {
+            Err(refused @ ResolveError::Refused(_)) => match names::find(self, self.stores.fresh_for).await?.listed {
                 ListingAnswer::Refused(refusal) => Err(refusal.into()),
                 _ => Err(refused),
             },
@@ -176,7 +140,7 @@ impl Scan {
             age: Duration::ZERO,
             is_whole: false,
         };
-        match (names.whole(), self.config.depth) {
+        match (names.whole(), self.stores.config.depth) {
             // There are no tags.
             (None, _) if matches!(names.listed, ListingAnswer::NoRepository) => Ok(OrdinaryTagCandidates {
                 is_whole: true,
@@ -195,16 +159,16 @@ impl Scan {
     /// Whether depth `auto` reads behind every ordinary tag of this repository.
     async fn reads_deep(&self, listing: &AgedTagNames) -> bool {
         let ordinary = listing.names.iter().filter(|name| tag_scheme::parse(name).is_none());
-        let large = ordinary.take(self.config.deep_limit + 1).count() > self.config.deep_limit;
+        let large = ordinary.take(self.stores.config.deep_limit + 1).count() > self.stores.config.deep_limit;
         if large {
-            self.listings.remember_large(&self.context).await;
+            self.stores.listings.remember_large(&self.context).await;
         }
-        !large && ordinary_tags::counts_pulls(self) != Some(true)
+        !large && self.counts_pulls() != Some(true)
     }
 
     /// Says that what is not listed may stand behind an ordinary tag.
     fn read_by_names(&self, links: &ReferrerList) {
-        self.manifests.counts.scans_by_names.inc();
+        self.stores.manifests.counts.scans_by_names.inc();
         if links.referrers.is_empty() {
             tracing::info!(
                 repository = %self.context.repository,

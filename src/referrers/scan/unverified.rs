@@ -8,7 +8,7 @@ use crate::oci::{Descriptor, Reference, Referrer, timestamp};
 use crate::registry::{Answer, Refusal, UpstreamError};
 
 use super::candidates::Candidate;
-use super::run::Scan;
+use super::context::Scan;
 use crate::referrers::error::ResolveError;
 
 /// What became of a referrer that nobody here can check.
@@ -26,7 +26,7 @@ pub(in crate::referrers) async fn entry(
     candidate: &Candidate,
     descriptor: &Descriptor,
 ) -> Result<UnverifiedEntry, ResolveError> {
-    let (upstream, context) = (&scan.manifests.upstream, &scan.context);
+    let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     let reference = Reference::Digest(descriptor.digest.clone());
     let head = upstream
         .head_manifest(&context.repository, &reference, &context.caller)
@@ -45,7 +45,7 @@ pub(in crate::referrers) async fn entry(
         Ok(Answer::Absent) if is_absent(scan, &reference).await? => return Ok(UnverifiedEntry::Absent),
         Ok(Answer::Refused(refusal)) if refusal.status == StatusCode::BAD_REQUEST && is_unsupported(&refusal) => {
             tracing::warn!(digest = %descriptor.digest, "the registry knows no such digest algorithm; skipped");
-            scan.manifests.counts.skipped_manifests.inc();
+            scan.stores.manifests.counts.skipped_manifests.inc();
             return Ok(UnverifiedEntry::Unsupported);
         }
         Ok(Answer::Refused(refusal)) if refusal.status != StatusCode::BAD_REQUEST => return Err(refusal.into()),
@@ -70,6 +70,7 @@ pub(in crate::referrers) async fn entry(
 async fn is_absent(scan: &Scan, reference: &Reference) -> Result<bool, ResolveError> {
     let context = &scan.context;
     let got = scan
+        .stores
         .manifests
         .upstream
         .manifest(&context.repository, reference, &context.caller)

@@ -10,12 +10,13 @@ use crate::oci::{Descriptor, Digest, LinkSource, LinkTag, LinkTarget, Manifest, 
 use crate::registry::{Answer, RawManifest, UpstreamError};
 
 use crate::referrers::error::ResolveError;
-use crate::referrers::manifest_store::{ManifestResult, Recheck};
+use crate::referrers::manifest_store::ManifestResult;
 use crate::referrers::missing_tags::MISSING_FOR;
 use crate::referrers::names::ScannedNames;
 use crate::referrers::scan::candidates::{CandidateContent, Candidates};
 use crate::referrers::scan::lag::LAG;
-use crate::referrers::scan::run::{PARALLEL, Scan};
+use crate::referrers::scan::{PARALLEL, context::Scan};
+use crate::referrers::tag_reads::Recheck;
 
 /// Whether a tag should be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,10 @@ pub(in crate::referrers) async fn find(scan: &Scan, names: &ScannedNames) -> Res
     let key = SubjectKey::of(&scan.subject);
     if let Some(listed) = names.listed() {
         let is_expected = |tag: &Tag| listed.contains(tag.as_str()) || names.written.contains(tag);
-        scan.tags.missing.keep(&scan.context.repository_key, &key, is_expected);
+        scan.stores
+            .tags
+            .missing
+            .keep(&scan.context.repository_key, &key, is_expected);
     }
     let listed = names
         .listed()
@@ -80,12 +84,14 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
     };
     let found = match expected {
         Expected::Yes => expected_tag(scan, &tag, recheck).await,
-        Expected::Perhaps => scan.manifests.by_tag(&scan.context, &tag, recheck).await,
+        Expected::Perhaps => scan.stores.manifests.by_tag(&scan.context, &tag, recheck).await,
     };
     let found = match link.kind {
         // One artifact left out hides no other, but an index lists many: without it the list would be a wrong one.
         LinkTagKind::Referrers => found?.or_refusal()?,
-        LinkTagKind::ProposalD { .. } | LinkTagKind::Cosign(_) => scan.manifests.unless_skipped(found, tag.as_str())?,
+        LinkTagKind::ProposalD { .. } | LinkTagKind::Cosign(_) => {
+            scan.stores.manifests.unless_skipped(found, tag.as_str())?
+        }
     };
     let Some(raw) = found else {
         return Ok(Candidates::default());
@@ -101,11 +107,11 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
         }
         Err(_) => {
             tracing::warn!(%tag, "a link tag points at something that is no manifest; skipped");
-            scan.manifests.counts.skipped_manifests.inc();
+            scan.stores.manifests.counts.skipped_manifests.inc();
             return Ok(Candidates::default());
         }
     };
-    scan.manifests.skip_entries(&manifest, tag.as_str());
+    scan.stores.manifests.skip_entries(&manifest, tag.as_str());
     let mut found = stated_links(scan, &raw, &manifest);
     match &link.kind {
         LinkTagKind::ProposalD { kind, .. } => {
@@ -121,21 +127,21 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
 /// has been missing for longer than answers are fresh, none that rests on it is remembered.
 pub(in crate::referrers) async fn expected_tag(scan: &Scan, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
     let repository_key = &scan.context.repository_key;
-    let ask = || scan.manifests.by_tag(&scan.context, tag, recheck);
+    let ask = || scan.stores.manifests.by_tag(&scan.context, tag, recheck);
     let mut found = ask().await?;
     if matches!(found, Answer::Absent) {
         let subject = SubjectKey::of(&scan.subject);
-        let missing_for = scan.tags.missing.is_missing(repository_key, &subject, tag);
+        let missing_for = scan.stores.tags.missing.is_missing(repository_key, &subject, tag);
         if missing_for < LAG {
             tokio::time::sleep(LAG).await;
             found = ask().await?;
         }
-        if matches!(found, Answer::Absent) && missing_for < scan.fresh_for.min(MISSING_FOR / 2) {
+        if matches!(found, Answer::Absent) && missing_for < scan.stores.fresh_for.min(MISSING_FOR / 2) {
             scan.unsettle();
         }
     }
     if matches!(found, Answer::Found(_)) {
-        scan.tags.missing.is_there(repository_key, tag);
+        scan.stores.tags.missing.is_there(repository_key, tag);
     }
     Ok(found)
 }

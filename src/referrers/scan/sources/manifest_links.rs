@@ -1,108 +1,25 @@
 //! What stands behind one manifest that an ordinary tag points at. Manifests are immutable, so it is read once and remembered
 //! under the manifest's digest.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::{Deserialize, Serialize};
 
-use crate::cache::{Cached, Key, from_json, to_json};
-use crate::oci::weight::{allocated, shared_text, tree};
-use crate::oci::{Descriptor, Digest, LinkSource, LinkTarget, Manifest, Tag};
+use crate::cache::Key;
+use crate::oci::{Digest, Manifest, Tag};
 use crate::registry::{Answer, RawManifest, Refusal, UpstreamError};
 
 use crate::referrers::error::ResolveError;
-use crate::referrers::scan::candidates::{CandidateContent, Candidates};
+use crate::referrers::scan::held_links::{LinksBehind, SubjectLink};
 use crate::referrers::scan::lag::LAG;
-use crate::referrers::scan::run::{PARALLEL, Scan};
+use crate::referrers::scan::{PARALLEL, context::Scan};
 
 /// Indexes inside indexes are followed this far.
 const NESTING: usize = 4;
 /// Digests kept of what stands behind one tag. One manifest of 4 MiB lists half as many.
 const MOST_DIGESTS: usize = 1 << 16;
-
-/// One link behind an ordinary tag. `This` in the target is the manifest with digest `holder`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::referrers) struct OrdinaryTagLink {
-    pub subject: Digest,
-    target: LinkTarget,
-    holder: Digest,
-    #[serde(rename = "dialect")]
-    source: LinkSource,
-}
-
-impl OrdinaryTagLink {
-    /// Bytes that it takes up beside its own.
-    pub fn held(&self) -> usize {
-        shared_text(self.subject.as_str()) + shared_text(self.holder.as_str()) + self.target.held()
-    }
-
-    /// Adds what the link names. `verified`: something that was just asked says that it still stands there.
-    pub fn add_to(&self, found: &mut Candidates, verified: bool) {
-        let what = match &self.target {
-            LinkTarget::This => CandidateContent::Named(Descriptor::new("", self.holder.clone(), 0)),
-            LinkTarget::Manifest(listed) => CandidateContent::Named(listed.clone()),
-            LinkTarget::Blob(listed) => CandidateContent::Blob(listed.clone()),
-        };
-        match verified {
-            true => {
-                found.add(what, self.source, None);
-                if matches!(self.target, LinkTarget::This) {
-                    found.expect(&self.holder);
-                }
-            }
-            false => found.add_remembered(what, self.source),
-        }
-    }
-}
-
-/// Everything behind one manifest, itself included.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(in crate::referrers) struct LinksBehind {
-    pub links: Vec<OrdinaryTagLink>,
-    /// Every manifest that is read or listed: of those it is known what, behind this tag, refers to them.
-    pub mentioned: BTreeSet<Digest>,
-    /// False where an index lists what the registry does not hold: it may come.
-    is_whole: bool,
-    /// True where that was missing only a moment ago: this is not remembered.
-    #[serde(skip)]
-    pub is_unsettled: bool,
-    /// Whether the registry failed at something here, which may pass: this is not remembered.
-    #[serde(skip)]
-    fails: bool,
-    /// Whether the registry withholds something here from this caller: this is not remembered, and is nobody else's answer.
-    #[serde(skip)]
-    pub is_withheld: bool,
-}
-
-impl LinksBehind {
-    /// Whether there may be more links than these, in what could not be read this time.
-    pub fn is_partial(&self) -> bool {
-        self.fails || self.is_withheld
-    }
-}
-
-impl Cached for LinksBehind {
-    fn weight(&self) -> usize {
-        let mentioned = self.mentioned.iter().map(|digest| shared_text(digest.as_str()));
-        size_of::<Self>()
-            + allocated(self.links.capacity() * size_of::<OrdinaryTagLink>())
-            + self.links.iter().map(OrdinaryTagLink::held).sum::<usize>()
-            + tree(self.mentioned.len(), size_of::<Digest>())
-            + mentioned.sum::<usize>()
-    }
-
-    fn encode(&self) -> Option<Vec<u8>> {
-        to_json(self)
-    }
-
-    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
-        from_json(&bytes)
-    }
-}
 
 /// What a tag points at.
 pub(in crate::referrers) enum TaggedManifest {
@@ -137,8 +54,8 @@ enum Listed {
 /// What is remembered of the manifest `root`. Costs the upstream nothing.
 pub(in crate::referrers) async fn known(scan: &Scan, root: &Digest) -> Option<Arc<LinksBehind>> {
     let key = Key::behind(&scan.context.repository_key, root);
-    let found = scan.manifests.cache.get::<LinksBehind>(&key).await?;
-    (found.value.is_whole || found.within(scan.deep_refresh)).then_some(found.value)
+    let found = scan.stores.manifests.cache.get::<LinksBehind>(&key).await?;
+    (found.value.is_whole || found.within(scan.stores.config.deep_refresh)).then_some(found.value)
 }
 
 /// Every link in what `tag` was just seen to point at, and in the indexes and artifacts inside it.
@@ -179,12 +96,12 @@ pub(in crate::referrers) async fn read(
         reading.cut.get_or_insert_with(too_deep);
     }
     if let Some(reason) = reading.cut.as_ref().or(reading.withheld.as_ref()) {
-        scan.manifests.cut_short(tag, reason);
+        scan.stores.manifests.cut_short(tag, reason);
     }
     let behind = Arc::new(reading.found);
     if !behind.is_partial() && !behind.is_unsettled && root.is_computable() {
         let key = Key::behind(&scan.context.repository_key, root);
-        scan.manifests.cache.put(key, behind.clone()).await;
+        scan.stores.manifests.cache.put(key, behind.clone()).await;
     }
     Ok(behind)
 }
@@ -255,24 +172,17 @@ impl LinksReading {
         let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
             return Vec::new();
         };
-        let links = manifest.links(&raw.digest).into_iter();
-        self.found.links.extend(
-            links
-                .filter(|link| scan.reads(link.source))
-                .map(|link| OrdinaryTagLink {
-                    subject: link.subject,
-                    target: link.target,
-                    holder: raw.digest.clone(),
-                    source: link.source,
-                }),
-        );
+        let links = SubjectLink::stated_by(&manifest, &raw.digest);
+        self.found
+            .links
+            .extend(links.filter(|stated| scan.reads(stated.link.source)));
         let listed = manifest.manifests.iter();
         self.found.mentioned.extend(listed.map(|listed| listed.digest.clone()));
         if self.found.mentioned.len() + self.found.links.len() > MOST_DIGESTS {
             self.cut = Some(format!("more than {MOST_DIGESTS} manifests and links"));
             return Vec::new();
         }
-        scan.manifests.skip_entries(&manifest, raw.digest.as_str());
+        scan.stores.manifests.skip_entries(&manifest, raw.digest.as_str());
         let inside = manifest.may_hold_links().map(|listed| &listed.digest);
         inside
             .filter(|digest| self.seen.insert((*digest).clone()))
@@ -290,21 +200,20 @@ pub(in crate::referrers) fn is_withheld(refusal: &Refusal) -> bool {
 /// `again`: it was missing a moment ago.
 async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed, ResolveError> {
     let context = &scan.context;
-    let absences = &scan.absences;
-    let stated = absences.stated(&context.repository_key, &context.epoch, &digest, scan.deep_refresh);
+    let absences = &scan.stores.absences;
+    let stated = absences.stated(
+        &context.repository_key,
+        &context.epoch,
+        &digest,
+        scan.stores.config.deep_refresh,
+    );
     if let Some(age) = stated.filter(|_| !again) {
         let missing_for = scan.manifest_missing_for(&digest);
         if scan.need_not_be_asked(age, missing_for) {
             return Ok(Listed::Absent(digest, missing_for));
         }
     }
-    let opened = match scan.manifests.dated_by_digest(context, &digest).await {
-        Ok(Answer::Found((raw, given))) => scan.manifests.open(context, raw, given).await,
-        Ok(Answer::Absent) => Ok(Answer::Absent),
-        Ok(Answer::Refused(refusal)) => Ok(Answer::Refused(refusal)),
-        Err(error) => Err(error),
-    };
-    match opened {
+    match scan.stores.manifests.opened_by_digest(context, &digest).await {
         Ok(Answer::Found(raw)) => {
             scan.manifest_is_there(&digest);
             Ok(Listed::Read(raw))
@@ -321,6 +230,10 @@ async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed,
         }
         Ok(Answer::Refused(refusal)) => Err(refusal.into()),
         Err(UpstreamError::Failed(status)) => Ok(Listed::LeftOut(format!("{digest}: HTTP {status}"))),
-        Err(error) => scan.manifests.skip(error, digest.as_str()).map(|()| Listed::Skipped),
+        Err(error) => scan
+            .stores
+            .manifests
+            .skip(error, digest.as_str())
+            .map(|()| Listed::Skipped),
     }
 }

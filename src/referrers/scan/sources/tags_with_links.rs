@@ -14,14 +14,17 @@ use crate::oci::weight::{allocated, shared_text, tree};
 use crate::oci::{Digest, Tag};
 use crate::registry::{Answer, UpstreamError};
 
-use super::manifest_links::{self, LinksBehind, TaggedManifest};
-use super::ordinary_tags::{OrdinaryTagCandidates, TagRead, counts_pulls};
+use super::manifest_links::{self, TaggedManifest};
+use super::ordinary_tags::links::OrdinaryTagCandidates;
+use super::ordinary_tags::one_tag::TagRead;
 use crate::referrers::error::ResolveError;
-use crate::referrers::manifest_store::{ManifestResult, Recheck};
+use crate::referrers::manifest_store::ManifestResult;
 use crate::referrers::scan::candidates::Candidates;
+use crate::referrers::scan::held_links::LinksBehind;
 use crate::referrers::scan::lag::LAG;
-use crate::referrers::scan::run::{PARALLEL, Scan};
+use crate::referrers::scan::{PARALLEL, context::Scan};
 use crate::referrers::tag_listings::AgedTagNames;
+use crate::referrers::tag_reads::Recheck;
 
 /// Where nothing lists whole repositories, a tag that has been missing for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(600);
@@ -57,13 +60,13 @@ impl LinkedTags {
 
     async fn known(scan: &Scan) -> Self {
         let key = Key::linked_tags(&scan.context.repository_key);
-        let known = scan.manifests.cache.get::<Self>(&key).await;
+        let known = scan.stores.manifests.cache.get::<Self>(&key).await;
         known.map(|known| Self::clone(&known.value)).unwrap_or_default()
     }
 
     /// Remembers these and no others, but those `unread`: every other ordinary tag was read.
     pub async fn remember(mut self, scan: &Scan, unread: &HashSet<Tag>) {
-        let _writing = scan.tags.writing_linked.lock().await;
+        let _writing = scan.stores.tags.writing_linked.lock().await;
         let known = Self::known(scan).await;
         for (name, root) in &known.0 {
             if !self.0.contains_key(name) && Tag::parse(name).is_ok_and(|tag| unread.contains(&tag)) {
@@ -75,7 +78,7 @@ impl LinkedTags {
 
     /// Remembers these too.
     pub async fn remember_more(self, scan: &Scan) {
-        let _writing = scan.tags.writing_linked.lock().await;
+        let _writing = scan.stores.tags.writing_linked.lock().await;
         let known = Self::known(scan).await;
         let mut all = known.clone();
         all.0.extend(self.0);
@@ -85,7 +88,7 @@ impl LinkedTags {
     /// Remembers what became of those that were asked: where they point now, or that they are gone, unless somebody else found
     /// something else meanwhile.
     async fn remember_changes(before: &Self, now: Self, gone: &[Tag], scan: &Scan) {
-        let _writing = scan.tags.writing_linked.lock().await;
+        let _writing = scan.stores.tags.writing_linked.lock().await;
         let known = Self::known(scan).await;
         let mut all = known.clone();
         let is_unchanged = |name: &str| known.0.get(name) == before.0.get(name);
@@ -100,7 +103,7 @@ impl LinkedTags {
     async fn replace(self, scan: &Scan, known: &Self) {
         if scan.may_read() && self != *known {
             let key = Key::linked_tags(&scan.context.repository_key);
-            scan.manifests.cache.put(key, Arc::new(self)).await;
+            scan.stores.manifests.cache.put(key, Arc::new(self)).await;
         }
     }
 }
@@ -128,8 +131,8 @@ pub(in crate::referrers) async fn find(
                         scan.withhold();
                     }
                     let links = known.behind.iter().flat_map(|behind| &behind.links);
-                    for link in links.filter(|link| link.subject == scan.subject) {
-                        link.add_to(&mut candidates, known.verified);
+                    for found in links.filter(|found| found.subject == scan.subject) {
+                        found.link.add_to(&mut candidates, known.verified);
                     }
                     left.0.insert(tag.as_str().to_owned(), known.root);
                 } else if let LinkedTag::Gone = found {
@@ -172,10 +175,10 @@ async fn verify_tag(
     tag: Tag,
     root: Digest,
 ) -> Result<(Tag, LinkedTag), ResolveError> {
-    let recheck = Recheck::After(scan.deep_refresh);
-    let (target, verified) = match scan.manifests.known_target(&scan.context, &tag, recheck).await {
+    let recheck = Recheck::After(scan.stores.config.deep_refresh);
+    let (target, verified) = match scan.stores.manifests.known_target(&scan.context, &tag, recheck).await {
         Ok(Some(digest)) => (TaggedManifest::Known(digest), true),
-        Ok(None) if counts_pulls(scan) == Some(true) => (TaggedManifest::Known(root), false),
+        Ok(None) if scan.counts_pulls() == Some(true) => (TaggedManifest::Known(root), false),
         Ok(None) => match read_tag(scan, listing, &tag).await {
             Ok(Answer::Found(raw)) => (TaggedManifest::Read(raw), true),
             Ok(Answer::Absent) => {
@@ -183,7 +186,7 @@ async fn verify_tag(
                 if scan.may_come(missing_for) {
                     scan.unsettle();
                 }
-                let missing_since = scan.manifests.cache.now().saturating_sub(missing_for);
+                let missing_since = scan.stores.manifests.cache.now().saturating_sub(missing_for);
                 match listing {
                     Some(listing) if listing.names.contains(tag.as_str()) => {}
                     Some(listing) if missing_since < listing.began => return Ok((tag, LinkedTag::Gone)),
@@ -200,20 +203,20 @@ async fn verify_tag(
             Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
             Err(UpstreamError::Failed(_)) => (TaggedManifest::Known(root), false),
             Err(error) => {
-                scan.manifests.skip(error, tag.as_str())?;
+                scan.stores.manifests.skip(error, tag.as_str())?;
                 (TaggedManifest::Known(root), false)
             }
         },
         Err(UpstreamError::Failed(_)) => (TaggedManifest::Known(root), false),
         Err(error) => return Err(error.into()),
     };
-    let behind = match counts_pulls(scan) {
+    let behind = match scan.counts_pulls() {
         Some(true) => manifest_links::known(scan, target.digest()).await,
         Some(false) | None => Some(manifest_links::read(scan, &tag, &target).await?),
     };
     if behind.is_none() {
         let reason = "reading it would count as a pull, and it is not remembered";
-        scan.manifests.cut_short(&tag, reason);
+        scan.stores.manifests.cut_short(&tag, reason);
     }
     let root = target.digest().clone();
     Ok((tag, LinkedTag::Known(KnownTag { root, behind, verified })))
@@ -221,11 +224,11 @@ async fn verify_tag(
 
 /// What the tag points at now. One that is listed and missing is asked for again after a moment.
 async fn read_tag(scan: &Scan, listing: Option<&AgedTagNames>, tag: &Tag) -> ManifestResult {
-    let mut found = scan.manifests.by_tag_anew(&scan.context, tag).await?;
+    let mut found = scan.stores.manifests.by_tag_anew(&scan.context, tag).await?;
     let is_unlisted = listing.is_some_and(|listing| !listing.names.contains(tag.as_str()));
     if matches!(found, Answer::Absent) && !is_unlisted && scan.tag_missing_for(tag) < LAG {
         tokio::time::sleep(LAG).await;
-        found = scan.manifests.by_tag_anew(&scan.context, tag).await?;
+        found = scan.stores.manifests.by_tag_anew(&scan.context, tag).await?;
     }
     if matches!(found, Answer::Found(_)) {
         scan.tag_is_there(tag);

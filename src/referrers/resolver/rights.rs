@@ -1,0 +1,169 @@
+//! Who may be told what: the right to read a repository, and whether a list that others were told is this caller's too.
+
+use std::sync::Arc;
+
+use crate::cache::CacheEntry;
+use crate::oci::{Digest, Reference, ReferrerList};
+use crate::registry::UpstreamError;
+
+use super::Resolver;
+use super::searches::ScanAnswer;
+use crate::referrers::access::{RepositoryAccess, probable};
+use crate::referrers::basis::RememberedAnswer;
+use crate::referrers::context::RepositoryContext;
+use crate::referrers::error::ResolveError;
+use crate::referrers::proof::spread;
+use crate::referrers::scan::run::Scanned;
+
+/// What a caller may do with what is known of a repository.
+pub(super) enum ReadRight {
+    Read,
+    /// Nothing is known of the repository yet: the scan's own requests will tell.
+    Unasked,
+    /// Lists without entries: to this caller, the repository is empty.
+    ReadNone,
+    /// The repository does not exist to this caller.
+    Unseen,
+}
+
+impl Resolver {
+    /// Whether state of this repository may be used for this caller.
+    pub(super) async fn may_read(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        known: Option<&CacheEntry<ReferrerList>>,
+    ) -> Result<ReadRight, ResolveError> {
+        match self.inner.access.is_allowed(context) {
+            true => Ok(ReadRight::Read),
+            // Rare, and large: see `proxy::pipeline::dispatch`.
+            false => Box::pin(self.ask_may_read(context, subject, known)).await,
+        }
+    }
+
+    async fn ask_may_read(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        known: Option<&CacheEntry<ReferrerList>>,
+    ) -> Result<ReadRight, ResolveError> {
+        let listed = self
+            .inner
+            .stores
+            .listings
+            .remembered(context)
+            .await
+            .map(|listed| listed.value.names.clone());
+        if known.is_none() && listed.is_none() {
+            return Ok(ReadRight::Unasked);
+        }
+        let mut probable = probable(Some(subject), listed.as_deref());
+        probable.extend(known.iter().flat_map(|known| some_entries(&known.value)));
+        match self.inner.access.check(&self.inner.upstream, context, probable).await? {
+            RepositoryAccess::Allowed => Ok(ReadRight::Read),
+            RepositoryAccess::Empty => Ok(ReadRight::ReadNone),
+            RepositoryAccess::Unseen => Ok(ReadRight::Unseen),
+            RepositoryAccess::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Asks the registry whether this caller may read, by the subject, by what is listed, and by what was found.
+    pub(super) async fn check(
+        &self,
+        context: &RepositoryContext,
+        subject: &Digest,
+        found: Option<&ReferrerList>,
+    ) -> Result<RepositoryAccess, UpstreamError> {
+        let listed = self.inner.stores.listings.remembered(context).await;
+        let names = listed.map(|listed| listed.value.names.clone());
+        let mut probable = probable(Some(subject), names.as_deref());
+        probable.extend(found.into_iter().flat_map(some_entries));
+        self.inner.access.check(&self.inner.upstream, context, probable).await
+    }
+
+    /// What a scan found, as the answer for everybody who may read, or for its caller alone.
+    pub(super) async fn answer(&self, context: &RepositoryContext, found: &Scanned) -> ScanAnswer {
+        let links = found.links.clone();
+        let alone = ScanAnswer::ForCredential;
+        if found.is_withheld {
+            // By now that may be everything: a token ends, a right is withdrawn.
+            self.inner.access.forget(context);
+        }
+        let basis = found.basis;
+        let proven = |links| match found.is_withheld {
+            true => alone(Ok(links)),
+            false => ScanAnswer::ForReaders(RememberedAnswer { links, basis }),
+        };
+        if !found.shareable {
+            return alone(Ok(links));
+        }
+        // Only a manifest that it was given itself proves its right: it may have found what others read.
+        if self.inner.access.is_allowed(context) {
+            return proven(links);
+        }
+        if links.referrers.is_empty() && found.listed_empty && self.inner.access.may_list(context) {
+            return alone(Ok(links));
+        }
+        let subject = &found.links.subject;
+        match self.check(context, subject, Some(&found.links)).await {
+            Ok(RepositoryAccess::Allowed) => proven(links),
+            Ok(RepositoryAccess::Empty) => alone(Ok(none(subject))),
+            Ok(RepositoryAccess::Unseen) => {
+                self.inner.access.is_hidden(context);
+                alone(Ok(none(subject)))
+            }
+            Ok(RepositoryAccess::Refused(refusal)) => alone(Err(refusal.into())),
+            Err(error) => alone(Err(error.into())),
+        }
+    }
+
+    /// Whether the registry tells this caller no more than what the answer rests on. Where nobody knows, its own listing decides.
+    pub(super) async fn is_for(&self, context: &RepositoryContext, answer: &RememberedAnswer) -> bool {
+        let basis = &answer.basis;
+        if self.was_told_no_less(context, answer) {
+            return true;
+        }
+        if basis.lacks_own_api && !self.lacks_own_api(context) {
+            return false;
+        }
+        let listed = self.inner.stores.listings.remembered(context).await;
+        let Some(listed) = listed.filter(|listed| listed.value.fingerprint == basis.names) else {
+            return false;
+        };
+        let listings = &self.inner.stores.listings;
+        let asked = listings.lists_no_more(context, &listed.value.names, basis.names).await;
+        asked.unwrap_or_else(|error| {
+            tracing::debug!(upstream = self.inner.upstream.name(), %error, "not known whether others' list is this caller's");
+            false
+        })
+    }
+
+    /// The same, where nobody is asked: it was told all of it itself, or as much.
+    pub(super) fn was_told_no_less(&self, context: &RepositoryContext, answer: &RememberedAnswer) -> bool {
+        let (basis, subject) = (&answer.basis, &answer.links.subject);
+        basis.is_of_nobody(&context.caller)
+            || self.inner.access.was_told(context, basis.fingerprint(subject))
+            || self.inner.stores.listings.was_listed(context, basis.names)
+                && (!basis.lacks_own_api || self.lacks_own_api(context))
+    }
+
+    fn lacks_own_api(&self, context: &RepositoryContext) -> bool {
+        let support = self
+            .inner
+            .upstream
+            .native()
+            .support(&context.repository, &context.caller);
+        support.is_missing()
+    }
+}
+
+/// Up to three entries of a list: whoever is given one of them may read.
+fn some_entries(links: &ReferrerList) -> impl Iterator<Item = Reference> {
+    let entries = &links.referrers;
+    spread(entries.len()).filter_map(|at| Some(entries.get(at)?.descriptor.digest.clone().into()))
+}
+
+/// To this caller the repository does not exist, so nothing in it refers to anything.
+fn none(subject: &Digest) -> Arc<ReferrerList> {
+    Arc::new(ReferrerList::new(subject.clone(), Vec::new()))
+}

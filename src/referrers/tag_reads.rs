@@ -1,0 +1,152 @@
+//! Manifests by tag, through the cache: a tag is asked only when it may have moved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cached, Key, from_json, to_json};
+use crate::oci::weight::shared_text;
+use crate::oci::{Digest, Reference, Tag};
+use crate::registry::{Answer, HeadOutcome, UpstreamError};
+
+use super::context::RepositoryContext;
+use super::manifest_store::{ManifestResult, ManifestStore};
+use super::remembered::Given;
+
+/// What a tag pointed at when it was last asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct TagRecord {
+    digest: Digest,
+    /// The digest of the original when the tag points at an envelope, else the same.
+    own: Digest,
+}
+
+impl Cached for TagRecord {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + shared_text(self.digest.as_str()) + shared_text(self.own.as_str())
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(self)
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        from_json(&bytes)
+    }
+}
+
+/// When a tag that is known must be asked again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Recheck<'a> {
+    /// Every time: anyone may move it.
+    Always,
+    /// When it was last asked longer ago than this.
+    After(Duration),
+    /// Never, once its manifest's digest begins with this hash: the tag is immutable (Proposal D).
+    UnlessHash(&'a str),
+}
+
+impl ManifestStore {
+    /// What the tag points at, envelopes opened. A tag that was never asked costs one GET, a known one at most a HEAD.
+    pub async fn by_tag(&self, context: &RepositoryContext, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
+        if let Some(digest) = self.known_target(context, tag, recheck).await? {
+            match self.dated_by_digest(context, &digest).await? {
+                Answer::Found((raw, given)) => return self.open(context, raw, given).await,
+                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+                // Moved meanwhile: the tag itself says where to.
+                Answer::Absent => {}
+            }
+        }
+        self.by_tag_anew(context, tag).await
+    }
+
+    /// What the tag points at now, envelopes opened, whatever it pointed at before.
+    pub async fn by_tag_anew(&self, context: &RepositoryContext, tag: &Tag) -> ManifestResult {
+        let reference = Reference::Tag(tag.clone());
+        let raw = match self
+            .upstream
+            .manifest(&context.repository, &reference, &context.caller)
+            .await?
+        {
+            Answer::Found(raw) => self.remember(context, raw, Given::ByTag).await,
+            Answer::Absent => {
+                self.forget_tag(context, tag).await;
+                return Ok(Answer::Absent);
+            }
+            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        let digest = raw.digest.clone();
+        let opened = self.open(context, raw, Some(self.cache.now())).await?;
+        // A digest that cannot be computed is the registry's word alone: it is asked for again.
+        if let Answer::Found(original) = &opened
+            && digest.is_computable()
+        {
+            let own = original.digest.clone();
+            self.record(context, tag, TagRecord { digest, own }).await;
+        }
+        Ok(opened)
+    }
+
+    /// How long ago the tag was last asked what it points at, where nothing was written since that may have moved it.
+    pub async fn asked_ago(&self, context: &RepositoryContext, tag: &Tag) -> Option<Duration> {
+        let key = Key::tag(&context.repository_key, &context.epoch, tag.as_str());
+        let record = self.cache.get::<TagRecord>(&key).await?;
+        record.verified.then_some(record.age)
+    }
+
+    /// What the tag pointed at when it was last asked, however long ago that is.
+    pub async fn last_target(&self, context: &RepositoryContext, tag: &Tag) -> Option<Digest> {
+        let key = Key::tag(&context.repository_key, &context.epoch, tag.as_str());
+        let record = self.cache.get::<TagRecord>(&key).await?;
+        Some(record.value.digest.clone())
+    }
+
+    /// The digest that the tag points at, where asking for the whole manifest can be avoided.
+    pub async fn known_target(
+        &self,
+        context: &RepositoryContext,
+        tag: &Tag,
+        recheck: Recheck<'_>,
+    ) -> Result<Option<Digest>, UpstreamError> {
+        let key = Key::tag(&context.repository_key, &context.epoch, tag.as_str());
+        let Some(record) = self.cache.get::<TagRecord>(&key).await else {
+            return Ok(None);
+        };
+        let known = &record.value;
+        let trusted = match recheck {
+            Recheck::Always => false,
+            Recheck::After(age) => record.within(age),
+            Recheck::UnlessHash(hash) => known.own.encoded().starts_with(hash),
+        };
+        if trusted {
+            return Ok(Some(known.digest.clone()));
+        }
+        let reference = Reference::Tag(tag.clone());
+        match self
+            .upstream
+            .head_only(&context.repository, &reference, &context.caller)
+            .await?
+        {
+            HeadOutcome::Found(head) if head.digest == known.digest => {
+                self.access.allow(context);
+                self.record(context, tag, TagRecord::clone(known)).await;
+                Ok(Some(head.digest))
+            }
+            // Moved, gone or refused: the GET that follows says it with a body.
+            _ => Ok(None),
+        }
+    }
+
+    async fn record(&self, context: &RepositoryContext, tag: &Tag, record: TagRecord) {
+        let key = Key::tag(&context.repository_key, &context.epoch, tag.as_str());
+        self.cache.put(key, Arc::new(record)).await;
+    }
+
+    pub async fn forget_tag(&self, context: &RepositoryContext, tag: &Tag) {
+        self.cache
+            .remove(&Key::tag(&context.repository_key, &context.epoch, tag.as_str()))
+            .await;
+    }
+}

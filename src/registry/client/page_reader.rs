@@ -1,8 +1,6 @@
 //! Reading one page of `tags/list`: whole, or only its beginning where that tells enough.
 
-use std::io::{self, BufReader, Read};
-
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use tokio::sync::mpsc;
 
@@ -272,30 +270,6 @@ pub(in crate::registry) fn append(
 }
 
 fn parse(chunks: impl Iterator<Item = Bytes>, names: &mut TagNamesBuilder) -> Result<(), UpstreamError> {
-    let reader = ChunkReader {
-        chunks,
-        current: Bytes::new(),
-    };
-    tag_page::parse(BufReader::new(reader), names)
+    tag_page::parse_chunks(chunks, names)
         .map_err(|error| UpstreamError::Invalid(format!("a page of tags that cannot be read: {error}")))
-}
-
-/// Reads pieces as one text.
-struct ChunkReader<I> {
-    chunks: I,
-    current: Bytes,
-}
-
-impl<I: Iterator<Item = Bytes>> Read for ChunkReader<I> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.chunks.next() {
-                Some(chunk) => self.current = chunk,
-                None => return Ok(0),
-            }
-        }
-        let length = self.current.len().min(buffer.len());
-        self.current.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
-    }
 }

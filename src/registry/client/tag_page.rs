@@ -1,8 +1,9 @@
 //! Reading one page of `tags/list` while it arrives: names go straight from the JSON text into the listing.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 
+use bytes::{Buf as _, Bytes};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::registry::tag_names::TagNamesBuilder;
@@ -13,6 +14,38 @@ pub(crate) fn parse(reader: impl Read, names: &mut TagNamesBuilder) -> Result<()
     let mut json = serde_json::Deserializer::from_reader(reader);
     TagPageSeed(names).deserialize(&mut json)?;
     json.end()
+}
+
+/// The same for a page that arrives in pieces.
+pub(super) fn parse_chunks(
+    chunks: impl Iterator<Item = Bytes>,
+    names: &mut TagNamesBuilder,
+) -> Result<(), serde_json::Error> {
+    let reader = ChunkReader {
+        chunks,
+        current: Bytes::new(),
+    };
+    parse(BufReader::new(reader), names)
+}
+
+/// Reads pieces as one text.
+struct ChunkReader<I> {
+    chunks: I,
+    current: Bytes,
+}
+
+impl<I: Iterator<Item = Bytes>> Read for ChunkReader<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.next() {
+                Some(chunk) => self.current = chunk,
+                None => return Ok(0),
+            }
+        }
+        let length = self.current.len().min(buffer.len());
+        self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
 }
 
 struct TagPageSeed<'a>(&'a mut TagNamesBuilder);

@@ -106,7 +106,7 @@ async fn who_joins_the_search_of_a_caller_from_whom_something_is_withheld_finds_
     setup.withhold((403, "DENIED"), "/bundle");
     let refshim = Refshim::in_front_of(&setup.fake.url()).await;
     let (barred, reader) = tokio::join!(setup.listed(&refshim, BARRED), setup.listed(&refshim, READER));
-    assert_eq!(reader, [setup.sbom.digest.clone()]);
+    assert_eq!(reader, std::slice::from_ref(&setup.sbom.digest));
     // Whoever of them came first led the search.
     assert!(barred.is_empty() || barred == reader, "{barred:?}");
 }

@@ -25,7 +25,7 @@ pub(super) enum FoundOrSkipped<T> {
     Skipped,
 }
 
-/// Reads manifests for scans.
+/// Reads manifests for scans and for callers. Whoever is given one by the registry may read: that is noted in `access`.
 #[derive(Clone)]
 pub(super) struct ManifestStore {
     pub upstream: Arc<Upstream>,

@@ -3,6 +3,14 @@
 //! [`Resolver`] answers from the cache or starts a scan; a scan asks each source (link tags, ordinary tags, the
 //! registry's own API, links observed in passing) for candidates, and `scan::entries` reads and verifies those. Sources only say
 //! where to look: what an entry says of itself comes from its own bytes.
+//!
+//! - `resolver`: one question (`lookup`), who may be told its answer (`rights`), the scan that finds it (`searches`); single manifests,
+//!   blobs and tags for callers, and what the resolver is told of writes.
+//! - `shared_work`: what callers who wait for somebody else's work do with its answer.
+//! - `access`, `proof`, `basis`: what a credential is known to be given, what proves it, and what a list rests on that only some are told.
+//! - `manifest_store` with `manifest_memory`, `tag_reads`, `envelopes`, `blob_proof`: manifests through the cache.
+//! - `tag_listings`, `names` and what they import: which tags there are, where the registry's listing may lack some.
+//! - `scan`: its context, its run, candidates, entries, and `sources`, a file each. `own_api` and `given` ask the registry itself.
 
 mod access;
 mod basis;

@@ -64,7 +64,7 @@ impl AnswerScope {
 
 /// What a caller does with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FollowerVerdict {
     Take,
     /// Take it where it is proven that the registry tells this caller no more.
     Check,
@@ -84,17 +84,17 @@ pub(super) enum LedBy {
 
 impl LedBy {
     /// The policy, see the module documentation.
-    pub fn verdict(self, scope: AnswerScope, upstream: &Upstream, context: &RepositoryContext) -> Verdict {
+    pub fn verdict(self, scope: AnswerScope, upstream: &Upstream, context: &RepositoryContext) -> FollowerVerdict {
         match (self, scope) {
-            (Self::Itself, _) | (_, AnswerScope::Everybody) => Verdict::Take,
-            (Self::SameCredential, AnswerScope::ToldNoMore | AnswerScope::Credential) => Verdict::Take,
-            (Self::Another, AnswerScope::ToldNoMore) => Verdict::Check,
-            (Self::Another, AnswerScope::Credential) => Verdict::Again,
+            (Self::Itself, _) | (_, AnswerScope::Everybody) => FollowerVerdict::Take,
+            (Self::SameCredential, AnswerScope::ToldNoMore | AnswerScope::Credential) => FollowerVerdict::Take,
+            (Self::Another, AnswerScope::ToldNoMore) => FollowerVerdict::Check,
+            (Self::Another, AnswerScope::Credential) => FollowerVerdict::Again,
             // What is no search is never held back, and would only be limited again.
-            (Self::SameCredential, AnswerScope::HeldBack) if !context.caller.searches() => Verdict::Take,
+            (Self::SameCredential, AnswerScope::HeldBack) if !context.caller.searches() => FollowerVerdict::Take,
             (_, AnswerScope::HeldBack) => match upstream.reads().holds_back(&context.repository, &context.caller) {
-                true => Verdict::Take,
-                false => Verdict::Again,
+                true => FollowerVerdict::Take,
+                false => FollowerVerdict::Again,
             },
         }
     }
@@ -176,9 +176,9 @@ where
         for _ in 0..LEADERS {
             let (value, led_by) = self.join(key.clone(), context, Ends::WithLastWaiter, &begin).await?;
             let is_taken = match led_by.verdict(scope(&value), upstream, context) {
-                Verdict::Take => true,
-                Verdict::Check => check(value.clone()).await?,
-                Verdict::Again => false,
+                FollowerVerdict::Take => true,
+                FollowerVerdict::Check => check(value.clone()).await?,
+                FollowerVerdict::Again => false,
             };
             if is_taken {
                 return Ok(Some(value));
@@ -198,4 +198,107 @@ where
 {
     let asked = context.caller.authorization().cloned();
     async move { (asked, work.await) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Epoch, RepositoryKey};
+    use crate::config::{LimitsConfig, UpstreamConfig};
+    use crate::oci::RepositoryName;
+    use crate::registry::Caller;
+
+    /// Nobody listens there, and nothing here asks.
+    fn upstream() -> Upstream {
+        let config = UpstreamConfig::new("http://127.0.0.1:9".parse().unwrap());
+        Upstream::new(&config, &LimitsConfig::default()).unwrap()
+    }
+
+    fn context(authorization: &'static str) -> RepositoryContext {
+        RepositoryContext {
+            repository: RepositoryName::parse("r").unwrap(),
+            repository_key: RepositoryKey::new("u", "r"),
+            epoch: Epoch::outside(),
+            caller: Caller::with(Some(HeaderValue::from_static(authorization))),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_leaders_answer_is_to_others() {
+        let (upstream, asks, searches) = (upstream(), context("Basic YQ=="), context("Basic YQ==").searching());
+        for (led_by, scope, context, expected) in [
+            (LedBy::Itself, AnswerScope::HeldBack, &searches, FollowerVerdict::Take),
+            (
+                LedBy::SameCredential,
+                AnswerScope::Credential,
+                &searches,
+                FollowerVerdict::Take,
+            ),
+            (
+                LedBy::SameCredential,
+                AnswerScope::ToldNoMore,
+                &searches,
+                FollowerVerdict::Take,
+            ),
+            (
+                LedBy::SameCredential,
+                AnswerScope::HeldBack,
+                &searches,
+                FollowerVerdict::Again,
+            ),
+            (
+                LedBy::SameCredential,
+                AnswerScope::HeldBack,
+                &asks,
+                FollowerVerdict::Take,
+            ),
+            (LedBy::Another, AnswerScope::Everybody, &searches, FollowerVerdict::Take),
+            (
+                LedBy::Another,
+                AnswerScope::ToldNoMore,
+                &searches,
+                FollowerVerdict::Check,
+            ),
+            (
+                LedBy::Another,
+                AnswerScope::Credential,
+                &searches,
+                FollowerVerdict::Again,
+            ),
+            (LedBy::Another, AnswerScope::HeldBack, &searches, FollowerVerdict::Again),
+            (LedBy::Another, AnswerScope::HeldBack, &asks, FollowerVerdict::Again),
+        ] {
+            assert_eq!(
+                led_by.verdict(scope, &upstream, context),
+                expected,
+                "{led_by:?} {scope:?}"
+            );
+        }
+    }
+
+    /// What the first may not have, the second is given by asking itself; the third, who is the first once more, is not.
+    #[tokio::test]
+    async fn whoever_is_not_answered_by_the_leader_leads_next() {
+        let (upstream, work) = (upstream(), SharedWork::new(Duration::from_secs(9), || "lost"));
+        let (one, two) = (context("Basic YQ=="), context("Basic Yg=="));
+        let scope = |found: &&str| match *found {
+            "refused" => AnswerScope::Credential,
+            _ => AnswerScope::Everybody,
+        };
+        let ask = |context, answer: &'static str| {
+            let begin = move || {
+                Ok(async move {
+                    tokio::task::yield_now().await;
+                    answer
+                })
+            };
+            work.share(((), &upstream, context), begin, scope, |_| {
+                Box::pin(std::future::ready(Ok(false)))
+            })
+        };
+        let (first, second, third) = tokio::join!(ask(&one, "refused"), ask(&two, "found"), ask(&one, "asked again"));
+        assert_eq!(first.unwrap(), Some("refused"));
+        assert_eq!(second.unwrap(), Some("found"));
+        assert_eq!(third.unwrap(), Some("refused"));
+    }
 }

@@ -18,7 +18,7 @@ use crate::referrers::error::ResolveError;
 use crate::referrers::scan::context::Scan;
 use crate::referrers::scan::sources::observed::LATELY;
 use crate::referrers::scan::unfinished;
-use crate::referrers::shared_work::{AnswerScope, LedBy, Verdict};
+use crate::referrers::shared_work::{AnswerScope, FollowerVerdict, LedBy};
 
 /// Whose what a scan found is.
 #[derive(Clone)]
@@ -44,10 +44,10 @@ impl Resolver {
         let verdict =
             |found: &ScanResult, led_by: LedBy| led_by.verdict(scope(found), &self.inner.upstream, &searching);
         let (mut found, mut led_by) = self.scan_together(context, subject, ends).await?;
-        if scope(&found) == AnswerScope::HeldBack && verdict(&found, led_by) == Verdict::Again {
+        if scope(&found) == AnswerScope::HeldBack && verdict(&found, led_by) == FollowerVerdict::Again {
             (found, led_by) = self.scan_together(context, subject, ends).await?;
         }
-        let is_taken = verdict(&found, led_by) == Verdict::Take;
+        let is_taken = verdict(&found, led_by) == FollowerVerdict::Take;
         match found {
             Ok(ScanAnswer::ForReaders(answer)) if led_by != LedBy::Another && self.inner.access.is_allowed(context) => {
                 Ok(from_scan(answer.links))
@@ -129,10 +129,10 @@ impl Resolver {
         }
         let (found, led_by) = self.scan_together(context, subject, Ends::WithLastWaiter).await?;
         match (led_by.verdict(scope(&found), &self.inner.upstream, context), found) {
-            (Verdict::Take, Ok(ScanAnswer::ForReaders(answer))) => Ok(from_scan(answer.links)),
-            (Verdict::Take, Ok(ScanAnswer::ForCredential(found))) => found.map(from_scan),
-            (Verdict::Take, Err(error)) if led_by == LedBy::Itself => Err(error),
-            (Verdict::Check, Ok(ScanAnswer::ForReaders(answer))) if self.is_for(context, &answer).await => {
+            (FollowerVerdict::Take, Ok(ScanAnswer::ForReaders(answer))) => Ok(from_scan(answer.links)),
+            (FollowerVerdict::Take, Ok(ScanAnswer::ForCredential(found))) => found.map(from_scan),
+            (FollowerVerdict::Take, Err(error)) if led_by == LedBy::Itself => Err(error),
+            (FollowerVerdict::Check, Ok(ScanAnswer::ForReaders(answer))) if self.is_for(context, &answer).await => {
                 Ok(from_scan(answer.links))
             }
             _ => self.scan_by_itself(context, subject).await,

@@ -81,8 +81,8 @@ pub mod referrers {
 /// See the module of the same name.
 pub mod registry {
     pub use crate::registry::{
-        Answer, BackoffOutcome, CalibratedWithin, Caller, HeadOutcome, Native, RawManifest, RequestKind,
-        RequestOutcome, SetupError, TagNames, Tags, Upstream, UpstreamError,
+        Answer, BackoffOutcome, CalibratedWithin, Caller, HeadOutcome, ListingWalk, Native, RawManifest, RequestKind,
+        RequestOutcome, SetupError, StoredWalk, TagNames, Tags, Upstream, UpstreamError, WalkStep, WalkedListing,
     };
 }
 /// See the module of the same name.

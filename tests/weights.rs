@@ -7,7 +7,7 @@ use refshim::testing::cache::{Bounds, Cache, Epoch, Key, RepositoryKey};
 use refshim::testing::oci::descriptor::Annotations;
 use refshim::testing::oci::{Descriptor, Digest, LinkSource, Referrer, ReferrerList};
 use refshim::testing::referrers::{RememberedManifest, ServedHeaders};
-use refshim::testing::registry::RawManifest;
+use refshim::testing::registry::{RawManifest, StoredWalk, WalkedListing};
 use refshim::testing::render::oci11;
 
 const BOUNDS: Bounds = Bounds {
@@ -75,8 +75,47 @@ async fn put_manifest(cache: &Cache, number: usize) {
     cache.put(key, Arc::new(remembered)).await;
 }
 
+/// A listing of 120,000 tags as GHCR gives it, a hundred on a page.
+fn large_listing() -> WalkedListing {
+    let name = |number: usize| format!("sha256-{:x>58}.sig", format!("{:06}", number * 7919 % 120_000));
+    let pages = (0..1200).map(|page| {
+        let cursor = match page {
+            0 => "/v2/team/app/tags/list?n=1000".to_owned(),
+            page => format!("/v2/team/app/tags/list?last={}&n=1000", name(page * 100 - 1)),
+        };
+        serde_json::json!({"cursor": cursor, "by_last": false, "end": (page + 1) * 100})
+    });
+    let names: Vec<String> = (0..120_000)
+        .map(|number| format!("sha256-{:x>58}.sig", format!("{number:06}")))
+        .collect();
+    let stored = serde_json::json!({
+        "tags": names,
+        "pages": pages.collect::<Vec<_>>(),
+        "order": (0..120_000).map(|number| number * 7919 % 120_000).collect::<Vec<_>>(),
+        "longest": 100,
+        "followed_links": true,
+    });
+    let stored: StoredWalk = serde_json::from_value(stored).unwrap();
+    stored.into()
+}
+
+/// What was used to make the first is there for the others.
+fn a_large_listing_takes_what_is_counted() {
+    let first = large_listing();
+    assert_eq!((first.names().len(), first.page_count()), (120_000, 1200));
+    let (before, weight) = (resident(), first.weight() as u64);
+    let more: Vec<WalkedListing> = (0..6).map(|_| large_listing()).collect();
+    let each = (resident() - before) / more.len() as u64;
+    assert!(
+        each.abs_diff(weight) <= weight / 10,
+        "{each} bytes in memory, {weight} counted"
+    );
+    assert!(weight <= 20 << 20, "{weight} bytes");
+}
+
 #[tokio::test]
 async fn what_is_remembered_takes_as_much_memory_as_is_counted() {
+    a_large_listing_takes_what_is_counted();
     let before = resident();
     let cache = Cache::new(BOUNDS);
     for number in 0..60_000 {

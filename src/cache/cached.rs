@@ -29,6 +29,8 @@ pub struct CacheEntry<T> {
     pub age: Duration,
     /// False if a later write may have invalidated it.
     pub verified: bool,
+    /// For a verified tag listing: the tags that were written since.
+    pub written_since: Vec<Arc<str>>,
 }
 
 impl<T> CacheEntry<T> {

@@ -95,7 +95,16 @@ impl EntryId {
         match touched {
             Invalidation::Tag(tag) => self.kind == Kind::Tag && *tag == self.detail,
             Invalidation::Manifest(digest) => self.kind == Kind::Manifest && *digest == self.detail,
-            Invalidation::Everything => false,
+            Invalidation::TagNames | Invalidation::Everything => false,
+        }
+    }
+
+    /// Whether nobody knows if the write changed the value.
+    pub fn is_doubted_by(&self, touched: &Invalidation) -> bool {
+        match touched {
+            Invalidation::Tag(_) | Invalidation::Manifest(_) => false,
+            Invalidation::TagNames => self.kind == Kind::TagList,
+            Invalidation::Everything => true,
         }
     }
 }

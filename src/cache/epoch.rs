@@ -2,7 +2,7 @@
 //!
 //! Keys of values that any write may invalidate contain the epoch, so a scan that began before a write stores its result under a key that
 //! nobody reads any more. A manifest or tag is invalidated only by a write that names it: its entry carries the epoch in which it was
-//! read, and is valid until a later write names it.
+//! read, and is valid until a later write names it. A tag listing is valid while refshim remembers every tag that was written since.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
@@ -85,6 +85,21 @@ impl Epoch {
         Self { newest, writes }
     }
 
+    /// The tags that writes have named since the epoch `learned_in`.
+    pub(super) fn tags_since(&self, learned_in: WriteId) -> Vec<Arc<str>> {
+        let since = self.writes.iter().take_while(|write| write.id != learned_in);
+        let touches = since.flat_map(|write| write.touched.iter());
+        let mut tags: Vec<Arc<str>> = touches
+            .filter_map(|touch| match touch {
+                Invalidation::Tag(tag) => Some(tag.clone()),
+                Invalidation::Manifest(_) | Invalidation::TagNames | Invalidation::Everything => None,
+            })
+            .collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+
     /// Whether an entry from the epoch `learned_in` may be used in this one.
     pub(super) fn validity(&self, id: &EntryId, learned_in: WriteId) -> Validity {
         let Some(since) = self.writes.iter().position(|write| write.id == learned_in) else {
@@ -93,7 +108,7 @@ impl Epoch {
         let touches = || self.writes[..since].iter().flat_map(|write| write.touched.iter());
         if touches().any(|touch| id.is_named_by(touch)) {
             Validity::Overwritten
-        } else if touches().any(|touch| *touch == Invalidation::Everything) {
+        } else if touches().any(|touch| id.is_doubted_by(touch)) {
             Validity::Unknown
         } else {
             Validity::Verified

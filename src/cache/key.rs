@@ -67,8 +67,11 @@ impl Key {
     }
 
     /// All tag names of the repository.
-    pub fn tag_list(repository_key: &RepositoryKey, epoch: &Epoch) -> Self {
-        Self::of_epoch(Kind::TagList, repository_key, epoch, "")
+    pub fn tag_list(repository_key: &RepositoryKey, asked_in: &Epoch) -> Self {
+        Self {
+            asked_in: Some(asked_in.clone()),
+            ..Self::lasting(Kind::TagList, repository_key, "")
+        }
     }
 
     /// The links behind all ordinary tags of one listing. `listing` identifies it.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::Cache;
 use super::cached::{CacheEntry, Cached};
 use super::counts::Tier;
+use super::entry_id::Kind;
 use super::epoch::{Epoch, Validity};
 use super::key::Key;
 use super::memory::MemoryEntry;
-use super::tiers::{SharedTier, TierValue, in_memory, validity};
+use super::tiers::{SharedTier, TierValue, in_memory, tags_written_since, validity};
 
 impl Cache {
     /// The value under `key`, however old.
@@ -25,6 +26,7 @@ impl Cache {
         self.lookups.get((key.kind(), tier)).inc();
         let found = found?;
         Some(CacheEntry {
+            written_since: tags_written_since(key, found.epoch),
             value: found.value,
             age: now.saturating_sub(found.at),
             verified: found.verified,
@@ -40,7 +42,8 @@ impl Cache {
             return None;
         }
         let asked_in = key.asked_in().map(Epoch::id);
-        if validity == Validity::Verified && entry.epoch != asked_in {
+        // For a listing the writes since are needed as long as it is cached.
+        if validity == Validity::Verified && entry.epoch != asked_in && key.kind() != Kind::TagList {
             // It stays verified even when the writes since are forgotten.
             let epoch = asked_in;
             memory.put(key.id().clone(), MemoryEntry { epoch, ..entry.clone() });

@@ -156,7 +156,7 @@ async fn a_write_hides_lists_and_what_it_touched() {
     let (cache, repository_key) = (Cache::new(BOUNDS), repository_key());
     let before = cache.epoch(&repository_key).await;
     for key in [
-        Key::tag_list(&repository_key, &before),
+        Key::ordinary_tags(&repository_key, &before, "l"),
         Key::tag(&repository_key, &before, "a"),
         Key::tag(&repository_key, &before, "b"),
     ] {
@@ -164,7 +164,10 @@ async fn a_write_hides_lists_and_what_it_touched() {
     }
     cache.wrote(&repository_key, tag("a")).await;
     let now = cache.epoch(&repository_key).await;
-    assert_eq!(text(&cache, &Key::tag_list(&repository_key, &now)).await, None);
+    assert_eq!(
+        text(&cache, &Key::ordinary_tags(&repository_key, &now, "l")).await,
+        None
+    );
     assert_eq!(text(&cache, &Key::tag(&repository_key, &now, "a")).await, None);
     assert_eq!(
         text(&cache, &Key::tag(&repository_key, &now, "b")).await,
@@ -176,6 +179,23 @@ async fn a_write_hides_lists_and_what_it_touched() {
         text(&cache, &Key::tag(&repository_key, &now, "b")).await,
         Some(("v".into(), false))
     );
+}
+
+#[tokio::test]
+async fn a_listing_counts_until_tags_were_written_that_nobody_remembers() {
+    let (cache, repository_key) = (Cache::new(BOUNDS), repository_key());
+    let before = cache.epoch(&repository_key).await;
+    cache.put(Key::tag_list(&repository_key, &before), value("v")).await;
+    for (touched, verified) in [(Invalidation::Tag("a".into()), true), (Invalidation::TagNames, false)] {
+        cache.wrote(&repository_key, [touched]).await;
+        let now = cache.epoch(&repository_key).await;
+        let key = Key::tag_list(&repository_key, &now);
+        assert_eq!(text(&cache, &key).await, Some(("v".into(), verified)));
+    }
+    // One that began before the write.
+    cache.put(Key::tag_list(&repository_key, &before), value("old")).await;
+    let key = Key::tag_list(&repository_key, &cache.epoch(&repository_key).await);
+    assert_eq!(text(&cache, &key).await, Some(("old".into(), false)));
 }
 
 #[tokio::test]

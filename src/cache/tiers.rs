@@ -76,3 +76,11 @@ pub(super) fn validity(key: &Key, learned_in: Option<WriteId>) -> Validity {
         (Some(epoch), Some(learned_in)) => epoch.validity(key.id(), learned_in),
     }
 }
+
+/// The tags that were written since a listing was learned; none of anything else.
+pub(super) fn tags_written_since(key: &Key, learned_in: Option<WriteId>) -> Vec<Arc<str>> {
+    match (key.kind(), key.asked_in(), learned_in) {
+        (Kind::TagList, Some(epoch), Some(learned_in)) => epoch.tags_since(learned_in),
+        _ => Vec::new(),
+    }
+}

@@ -39,6 +39,8 @@ impl fmt::Debug for WriteId {
 pub enum Invalidation {
     Tag(Arc<str>),
     Manifest(Arc<str>),
+    /// Tags that nobody remembers: older listings are no longer complete.
+    TagNames,
     /// Unknown: nothing that was read before is valid.
     Everything,
 }
@@ -57,7 +59,7 @@ impl RecordedWrite {
     }
 }
 
-/// The form that other processes read: `0123456789abcdef tag:v1 manifest:sha256:…`, with `*` for everything.
+/// The form that other processes read: `0123456789abcdef tag:v1 manifest:sha256:…`, with `names` for unknown tags and `*` for everything.
 impl fmt::Display for RecordedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id)?;
@@ -65,6 +67,7 @@ impl fmt::Display for RecordedWrite {
             match touch {
                 Invalidation::Tag(tag) => write!(f, " tag:{tag}")?,
                 Invalidation::Manifest(digest) => write!(f, " manifest:{digest}")?,
+                Invalidation::TagNames => f.write_str(" names")?,
                 Invalidation::Everything => f.write_str(" *")?,
             }
         }
@@ -87,6 +90,7 @@ impl FromStr for RecordedWrite {
         let touched = words.map(|word| match word.split_once(':') {
             Some(("tag", tag)) => Ok(Invalidation::Tag(tag.into())),
             Some(("manifest", digest)) => Ok(Invalidation::Manifest(digest.into())),
+            _ if word == "names" => Ok(Invalidation::TagNames),
             _ if word == "*" => Ok(Invalidation::Everything),
             _ => Err(InvalidWrite),
         });
@@ -104,6 +108,7 @@ mod tests {
         let touched = [
             Invalidation::Tag("v1".into()),
             Invalidation::Manifest("sha256:ab".into()),
+            Invalidation::TagNames,
             Invalidation::Everything,
         ];
         for touched in [Arc::from([]), Arc::from(touched)] {

@@ -132,6 +132,8 @@ impl Session {
         let links = LinksConfig {
             depth,
             deep_refresh: freshness.fresh_for.max(LinksConfig::default().deep_refresh),
+            // Whoever runs a command waits for it.
+            patience: Duration::MAX,
             ..LinksConfig::default()
         };
         Ok(Self {

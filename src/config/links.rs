@@ -38,6 +38,9 @@ pub struct LinksConfig {
     /// How long what was read behind an ordinary tag is used before the registry is asked again where the tag points.
     #[serde(deserialize_with = "values::duration")]
     pub deep_refresh: Duration,
+    /// How long a question waits for a tag listing; then it is answered 503 while the listing goes on.
+    #[serde(deserialize_with = "values::duration")]
+    pub patience: Duration,
     /// The dialects that are read.
     #[serde(deserialize_with = "sources")]
     pub sources: BTreeSet<LinkSource>,
@@ -51,6 +54,7 @@ impl Default for LinksConfig {
             depth: Depth::Auto,
             deep_limit: 200,
             deep_refresh: Duration::from_secs(600),
+            patience: Duration::from_secs(8),
             sources: LinkSource::ALL.into(),
             credentials: BTreeMap::new(),
         }

@@ -51,6 +51,8 @@ pub struct UpstreamConfig {
     /// Number of manifests that the searches in one repository read at the same time; all repositories together at most twice as many.
     #[serde(deserialize_with = "values::at_least_one")]
     pub scan_concurrency: usize,
+    /// Number of requests a second that refshim makes before anybody asks.
+    pub background_rate: u32,
     /// Hosts (names or IP addresses) on private addresses to which refshim follows redirects.
     #[serde(deserialize_with = "values::texts")]
     pub redirect_hosts: BTreeSet<String>,
@@ -135,6 +137,7 @@ impl UpstreamConfig {
             retries: 2,
             scans: 32,
             scan_concurrency: 16,
+            background_rate: 10,
             redirect_hosts: BTreeSet::new(),
             listing: ListingKind::default(),
             blobs: Blobs::default(),

@@ -169,6 +169,10 @@ fn upstream_error(error: &UpstreamError) -> OciError {
             retry_after: Some(BUSY_FOR),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
         },
+        UpstreamError::StillListing { seconds, .. } => OciError {
+            retry_after: Some(*seconds),
+            ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        },
         UpstreamError::Unfinished { .. } => OciError {
             retry_after: Some(1),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)

@@ -41,6 +41,12 @@ fn every_upstream_error_has_its_status() {
         (UpstreamError::Invalid("x".into()), 502, "UNAVAILABLE", None),
         (UpstreamError::Busy, 503, "UNAVAILABLE", Some("5".to_owned())),
         (
+            UpstreamError::StillListing { names: 9, seconds: 5 },
+            503,
+            "UNAVAILABLE",
+            Some("5".to_owned()),
+        ),
+        (
             UpstreamError::Unfinished { requests: 9 },
             503,
             "UNAVAILABLE",

@@ -32,6 +32,8 @@ mod partial_listings;
 mod proof;
 mod recently_parsed;
 mod remembered;
+mod remembered_listing;
+mod renewals;
 mod resolver;
 pub(crate) mod scan;
 mod seen_tags;
@@ -40,6 +42,7 @@ mod subjects;
 mod tag_listings;
 mod tag_reads;
 mod tombstones;
+mod unfinished_walks;
 mod warm;
 mod written_tags;
 

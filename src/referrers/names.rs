@@ -30,7 +30,7 @@ const SUFFIXES: [&str; 4] = ["", ".sig", ".att", ".sbom"];
 
 /// What is known of tags beside the registry's listings.
 pub(super) struct TagMemory {
-    pub written: OwnWrites,
+    pub written: Arc<OwnWrites>,
     pub seen: SeenTags,
     /// Tags that are missing although they are listed or were just written.
     pub missing: MissingTags,
@@ -49,7 +49,7 @@ pub(super) struct TagMemory {
 impl TagMemory {
     pub fn new(kind: ListingKind, fresh_for: Duration) -> Self {
         Self {
-            written: OwnWrites::default(),
+            written: Arc::default(),
             seen: SeenTags::default(),
             kind,
             asked_writes: AskedWrites::new(fresh_for),

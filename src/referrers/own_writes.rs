@@ -162,6 +162,31 @@ impl OwnWrites {
         self.current(all)
     }
 
+    /// Whether it is remembered of each of these tags what was done with it last.
+    pub async fn knows_all(&self, cache: &Cache, repository_key: &RepositoryKey, mut names: Vec<Arc<str>>) -> bool {
+        let oldest = self.clock.now().saturating_sub(REMEMBERED_FOR);
+        let forget_known = |names: &mut Vec<Arc<str>>, tags: &[WrittenTag]| {
+            names.retain(|name| !tags.iter().any(|tag| tag.name == *name && tag.at > oldest));
+        };
+        let own = self.own(repository_key, |name| names.iter().any(|other| **other == *name));
+        forget_known(&mut names, &own);
+        while let Some(name) = names.first().filter(|_| cache.shared_health().is_some()) {
+            let key = Key::written(repository_key, shard(name));
+            let (shared, before) = (cache.get::<SharedTags>(&key).await, names.len());
+            let shared = shared.map_or_else(Default::default, |shared| shared.value);
+            forget_known(&mut names, &shared.0);
+            if names.len() == before {
+                return false;
+            }
+        }
+        names.is_empty()
+    }
+
+    /// Whether a tag is remembered as deleted.
+    pub fn is_gone(&self, repository_key: &RepositoryKey, tag: &str) -> bool {
+        self.own(repository_key, |name| name == tag).iter().any(|tag| tag.gone)
+    }
+
     /// All tags that this process wrote, and the ordinary ones of all that share its cache.
     pub async fn all(&self, cache: &Cache, repository_key: &RepositoryKey) -> Vec<WrittenTag> {
         let mut all = SharedTags(self.own(repository_key, |_| true));

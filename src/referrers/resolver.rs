@@ -22,7 +22,7 @@ use super::scan::sources::ordinary_tags::links as ordinary_tags;
 use super::scan::unfinished::UnfinishedSearches;
 use super::shared_work::SharedWork;
 use super::subjects::{self, Subjects};
-use super::tag_listings::TagListings;
+use super::tag_listings::{ListingTimes, TagListings};
 use super::tombstones::Tombstones;
 use super::warm;
 
@@ -79,9 +79,20 @@ impl Resolver {
             limit: limits.manifest_bytes,
             counts: ResolveCounts::default(),
         };
+        let tags = TagMemory::new(upstream.listing_kind(), freshness.fresh_for);
+        let times = ListingTimes {
+            patience: links.patience,
+            fresh_for: freshness.fresh_for,
+        };
         let stores = Stores {
-            listings: TagListings::new(upstream.clone(), cache.clone(), access.clone(), SCAN_DEADLINE),
-            tags: TagMemory::new(upstream.listing_kind(), freshness.fresh_for),
+            listings: TagListings::new(
+                upstream.clone(),
+                cache.clone(),
+                access.clone(),
+                tags.written.clone(),
+                times,
+            ),
+            tags,
             ordinary_tag_work: SharedWork::new(SCAN_DEADLINE, ordinary_tags::lost),
             absences: Absences::default(),
             manifests,

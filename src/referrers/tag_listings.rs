@@ -1,22 +1,26 @@
 //! Tag listings: one per repository and refresh, shared by all its subjects.
 
+mod reading;
+mod renewing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::cache::{Cache, CacheEntry, Cached, Epoch, Key, RepositoryKey, from_json, to_json};
-use crate::oci::{SubjectKey, tag_scheme};
-use crate::registry::{
-    Answer, CalibratedWithin, Fingerprint, TagNames, TagNamesBuilder, Tags, Upstream, UpstreamError,
-};
+use crate::cache::{Cache, CacheEntry, Epoch, Key, RepositoryKey};
+use crate::oci::SubjectKey;
+use crate::registry::{Answer, CalibratedWithin, Fingerprint, TagNames, Upstream, UpstreamError};
 
 use super::access::AccessList;
 use super::context::RepositoryContext;
+use super::marker::Marker;
+use super::own_writes::OwnWrites;
+use super::remembered_listing::RememberedListing;
+use super::renewals::Renewals;
 use super::shared_work::{AnswerScope, SharedWork};
+use super::unfinished_walks::UnfinishedWalks;
 
 /// All tag names of a repository.
 #[derive(Clone)]
@@ -59,61 +63,21 @@ impl ListingResult {
 type ListingKey = (RepositoryKey, Epoch, bool, Option<usize>);
 type Landing = Result<Answer<ListingResult>, UpstreamError>;
 
-/// A listing as it is remembered.
-pub(super) struct RememberedListing {
-    pub names: Arc<TagNames>,
-    pub fingerprint: Fingerprint,
-    /// How long reading it took.
-    took: Duration,
-}
+/// A listing with the epoch in which whoever leads asked for it.
+type Led = (Epoch, Landing);
+
+/// A walk may take as long as it moves; one that has not ended by then goes on with the next question.
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// How long a repository that was large is taken to be so: listing it whole again is what seeking saves.
 const LARGE_FOR: Duration = Duration::from_secs(3600);
 
-/// Marks a repository with many ordinary tags.
-struct LargeRepository;
-
-impl Cached for LargeRepository {
-    fn weight(&self) -> usize {
-        0
-    }
-
-    fn encode(&self) -> Option<Vec<u8>> {
-        Some(Vec::new())
-    }
-
-    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
-        bytes.is_empty().then_some(Self)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredListing {
-    took_ms: u64,
-    tags: Vec<String>,
-}
-
-impl Cached for RememberedListing {
-    fn weight(&self) -> usize {
-        self.names.weight()
-    }
-
-    fn encode(&self) -> Option<Vec<u8>> {
-        to_json(&StoredListing {
-            took_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            tags: self.names.iter().map(str::to_owned).collect(),
-        })
-    }
-
-    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
-        let stored = from_json::<StoredListing>(&bytes)?;
-        let names: TagNames = stored.tags.iter().collect();
-        Some(Self {
-            fingerprint: names.fingerprint(),
-            names: Arc::new(names),
-            took: Duration::from_millis(stored.took_ms),
-        })
-    }
+/// How listings age.
+#[derive(Clone, Copy)]
+pub(super) struct ListingTimes {
+    /// How long searches wait for one.
+    pub patience: Duration,
+    pub fresh_for: Duration,
 }
 
 #[derive(Clone)]
@@ -121,18 +85,33 @@ pub(super) struct TagListings {
     upstream: Arc<Upstream>,
     cache: Arc<Cache>,
     access: Arc<AccessList>,
+    written: Arc<OwnWrites>,
+    walks: Arc<UnfinishedWalks>,
+    renewals: Arc<Renewals>,
+    times: ListingTimes,
     /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
     /// tags beyond which a repository need not be read whole.
-    shared: Arc<SharedWork<ListingKey, Landing>>,
+    shared: Arc<SharedWork<ListingKey, Led>>,
 }
 
 impl TagListings {
-    pub fn new(upstream: Arc<Upstream>, cache: Arc<Cache>, access: Arc<AccessList>, deadline: Duration) -> Self {
+    pub fn new(
+        upstream: Arc<Upstream>,
+        cache: Arc<Cache>,
+        access: Arc<AccessList>,
+        written: Arc<OwnWrites>,
+        times: ListingTimes,
+    ) -> Self {
+        let lost = || (Epoch::outside(), Err(UpstreamError::Timeout("tag listing")));
         Self {
             upstream,
             cache,
             access,
-            shared: Arc::new(SharedWork::new(deadline, || Err(UpstreamError::Timeout("tag listing")))),
+            written,
+            walks: Arc::default(),
+            renewals: Arc::default(),
+            times,
+            shared: Arc::new(SharedWork::new(DEADLINE, lost)),
         }
     }
 
@@ -144,7 +123,7 @@ impl TagListings {
     ) -> Result<Answer<AgedTagNames>, UpstreamError> {
         match self.fresh(context, max_age).await? {
             Some(listing) => Ok(Answer::Found(listing)),
-            None => self.now(context).await,
+            None => self.within_patience(context).await,
         }
     }
 
@@ -167,7 +146,7 @@ impl TagListings {
         if let Some(sought) = self.seek(context, key, within).await? {
             return Ok(sought);
         }
-        match self.read(context, Some(large)).await? {
+        match self.read(context, Some(large), Some(self.times.patience)).await? {
             Answer::Found(ListingResult::All(listing)) => return Ok(Answer::Found(Sought::All(listing))),
             Answer::Found(ListingResult::Seekable) => {}
             Answer::Absent => return Ok(Answer::Absent),
@@ -175,7 +154,10 @@ impl TagListings {
         }
         match self.seek(context, key, within).await? {
             Some(sought) => Ok(sought),
-            None => self.now(context).await?.try_map(|listing| Ok(Sought::All(listing))),
+            None => {
+                let all = self.within_patience(context).await?;
+                all.try_map(|listing| Ok(Sought::All(listing)))
+            }
         }
     }
 
@@ -201,28 +183,60 @@ impl TagListings {
     /// All tag names as they are now; concurrent questions share one listing. Where somebody else's was shared, it proves
     /// nothing about this caller.
     pub async fn now(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
-        self.read(context, None).await?.try_map(|listed| match listed {
-            ListingResult::All(listing) => Ok(listing),
-            ListingResult::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
-        })
+        whole(self.read(context, None, None).await)
     }
 
-    /// Reads together with whoever else does: see [`super::shared_work`].
-    async fn read(&self, context: &RepositoryContext, large: Option<usize>) -> Landing {
-        let flight = (
-            context.repository_key.clone(),
-            context.epoch.clone(),
-            context.caller.searches(),
-            large,
-        );
-        let begin = || {
-            self.upstream
-                .reads()
-                .check_listing(&context.repository, &context.caller)?;
-            Ok(self.clone().list(context.clone(), large))
+    /// The same for whoever does not wait to the end.
+    async fn within_patience(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
+        whole(self.read(context, None, Some(self.times.patience)).await)
+    }
+
+    /// Reads together with whoever else does: see [`super::shared_work`]. The listing goes on behind those who lose their patience.
+    async fn read(&self, context: &RepositoryContext, large: Option<usize>, patience: Option<Duration>) -> Landing {
+        let Some(patience) = patience else {
+            return self.read_together(context, large, false).await;
         };
-        let scope = |listed: &Landing| AnswerScope::of_answer(listed, ListingResult::scope);
-        let lists_no_more = |listed: Landing| {
+        self.walks.asked(&context.repository_key);
+        let mut reading = Box::pin(self.read_together(context, large, true));
+        match timeout(patience, &mut reading).await {
+            Ok(listed) => listed,
+            Err(_) => {
+                // As long as anybody asks for it: see `walk`. What those who hang up have begun ends with them.
+                let begin = || self.begin(context, large, true);
+                if let Err(error) = self.shared.start(self.listing_key(context, large), context, begin) {
+                    tracing::debug!(repository = %context.repository, %error, "a tag listing does not go on");
+                }
+                Err(self.walks.still_listing(&context.repository_key))
+            }
+        }
+    }
+
+    /// Whoever asks after a write joins the walk that is under way all the same.
+    fn listing_key(&self, context: &RepositoryContext, large: Option<usize>) -> ListingKey {
+        let walker = self.walks.under_way(&context.repository_key);
+        let epoch = walker.unwrap_or_else(|| context.epoch.clone());
+        (context.repository_key.clone(), epoch, context.caller.searches(), large)
+    }
+
+    fn begin(
+        &self,
+        context: &RepositoryContext,
+        large: Option<usize>,
+        may_stop: bool,
+    ) -> Result<impl Future<Output = Led> + Send + 'static, UpstreamError> {
+        let reads = self.upstream.reads();
+        reads.check_listing(&context.repository, &context.caller)?;
+        let (epoch, listing) = (
+            context.epoch.clone(),
+            self.clone().list(context.clone(), large, may_stop),
+        );
+        Ok(async move { (epoch, listing.await) })
+    }
+
+    async fn read_together(&self, context: &RepositoryContext, large: Option<usize>, may_stop: bool) -> Landing {
+        let begin = || self.begin(context, large, may_stop);
+        let scope = |(_, listed): &Led| AnswerScope::of_answer(listed, ListingResult::scope);
+        let lists_no_more = |(_, listed): Led| {
             async move {
                 match listed {
                     Ok(Answer::Found(ListingResult::All(listing))) => {
@@ -233,25 +247,29 @@ impl TagListings {
             }
             .boxed()
         };
-        let asked = (flight, &*self.upstream, context);
+        let asked = (self.listing_key(context, large), &*self.upstream, context);
         match self.shared.share(asked, begin, scope, lists_no_more).await? {
-            Some(listed) => listed,
-            None => self.clone().list(context.clone(), large).await,
+            // It began before something was written that this question is to show.
+            Some((epoch, Ok(Answer::Found(ListingResult::All(_))))) if epoch != context.epoch => {
+                match self.fresh(context, Duration::MAX).await? {
+                    Some(listing) => Ok(Answer::Found(ListingResult::All(listing))),
+                    None => self.clone().list(context.clone(), large, may_stop).await,
+                }
+            }
+            Some((_, listed)) => listed,
+            None => self.clone().list(context.clone(), large, may_stop).await,
         }
     }
 
     /// Whether the repository recently had more ordinary tags than deep reading goes through.
     pub async fn is_known_large(&self, context: &RepositoryContext) -> bool {
-        let marked = self
-            .cache
-            .get::<LargeRepository>(&Key::large(&context.repository_key))
-            .await;
+        let marked = self.cache.get::<Marker>(&Key::large(&context.repository_key)).await;
         marked.is_some_and(|found| found.age < LARGE_FOR)
     }
 
     pub async fn remember_large(&self, context: &RepositoryContext) {
         self.cache
-            .put(Key::large(&context.repository_key), Arc::new(LargeRepository))
+            .put(Key::large(&context.repository_key), Arc::new(Marker))
             .await;
     }
 
@@ -262,7 +280,8 @@ impl TagListings {
             .await
     }
 
-    /// A remembered listing that is no older, where the registry lists this caller no more.
+    /// A remembered listing that is no older and holds all tags but those that are remembered to be written since, where the
+    /// registry lists this caller no more.
     async fn fresh(
         &self,
         context: &RepositoryContext,
@@ -272,9 +291,17 @@ impl TagListings {
         let Some(fresh) = remembered.filter(|listing| listing.within(max_age)) else {
             return Ok(None);
         };
-        let (listed, age) = (fresh.value, fresh.age);
+        let (listed, age, mut unlisted) = (fresh.value, fresh.age, fresh.written_since);
+        if listed.listing.page_count() > 0 {
+            self.renewals.note_large(&context.repository_key);
+        }
+        unlisted.retain(|tag| !listed.names().contains(tag));
+        let key = &context.repository_key;
+        if !unlisted.is_empty() && !self.written.knows_all(&self.cache, key, unlisted).await {
+            return Ok(None);
+        }
         let listing = AgedTagNames {
-            names: listed.names.clone(),
+            names: listed.names().clone(),
             fingerprint: listed.fingerprint,
             age,
             began: self.cache.now().saturating_sub(age + listed.took),
@@ -320,71 +347,12 @@ impl TagListings {
     fn says_for_all(&self, context: &RepositoryContext) -> bool {
         context.caller.is_listing_account() || self.access.is_allowed(context)
     }
-
-    async fn list(self, context: RepositoryContext, large: Option<usize>) -> Landing {
-        let _permit = self
-            .upstream
-            .reads()
-            .listing_permit(&context.repository, &context.caller)
-            .await?;
-        let began = self.cache.now();
-        let is_large = |names: &TagNamesBuilder| large.is_some_and(|most| has_more_ordinary(names, most));
-        let read = self
-            .upstream
-            .tags_unless_seekable(&context.repository, &context.caller, is_large);
-        Ok(match read.await? {
-            Answer::Found(Tags::All(names)) => {
-                let fingerprint = names.fingerprint();
-                self.access.allow_listing(&context);
-                self.access.is_listed(&context, fingerprint);
-                let listing = AgedTagNames {
-                    fingerprint,
-                    names: Arc::new(names),
-                    age: Duration::ZERO,
-                    began,
-                };
-                let remembered = RememberedListing {
-                    names: listing.names.clone(),
-                    fingerprint,
-                    took: self.cache.now().saturating_sub(listing.began),
-                };
-                if !listing.names.is_empty() || self.says_for_all(&context) {
-                    let key = Key::tag_list(&context.repository_key, &context.epoch);
-                    self.cache.put(key, Arc::new(remembered)).await;
-                }
-                Answer::Found(ListingResult::All(listing))
-            }
-            Answer::Found(Tags::Seekable) => {
-                self.access.allow_listing(&context);
-                Answer::Found(ListingResult::Seekable)
-            }
-            Answer::Absent => Answer::Absent,
-            Answer::Refused(refusal) => Answer::Refused(refusal),
-        })
-    }
 }
 
-/// Whether there are more than `most` tags that are no links; whatever they are, where that is none.
-fn has_more_ordinary(names: &TagNamesBuilder, most: usize) -> bool {
-    let ordinary = (0..names.len()).filter(|&index| tag_scheme::parse(names.get(index)).is_none());
-    most == 0 || ordinary.take(most + 1).count() > most
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_processes_read_when_a_listing_began() {
-        let listing = RememberedListing {
-            fingerprint: TagNames::from_iter(["a", "b"]).fingerprint(),
-            names: Arc::new(TagNames::from_iter(["a", "b"])),
-            took: Duration::from_millis(1500),
-        };
-        let bytes: Bytes = listing.encode().unwrap().into();
-        let read = RememberedListing::decode("", bytes).unwrap();
-        assert_eq!((read.names, read.took), (listing.names, listing.took));
-        assert_eq!(read.fingerprint, listing.fingerprint);
-        assert!(RememberedListing::decode("", Bytes::from_static(b"[\"a\"]")).is_none());
-    }
+/// What was read without leave to seek.
+fn whole(landing: Landing) -> Result<Answer<AgedTagNames>, UpstreamError> {
+    landing?.try_map(|listed| match listed {
+        ListingResult::All(listing) => Ok(listing),
+        ListingResult::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
+    })
 }

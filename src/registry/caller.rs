@@ -19,6 +19,8 @@ pub struct Caller {
     /// Without it, requests made for others would go round in a loop of proxies for ever.
     via: Option<HeaderValue>,
     searches: bool,
+    /// Nobody waits for what is asked.
+    in_background: bool,
     budget: Option<SearchBudget>,
     lists_for_others: bool,
 }
@@ -65,6 +67,18 @@ impl Caller {
             searches: true,
             ..self.clone()
         }
+    }
+
+    /// The same caller, for what nobody waits for: it takes its turns at `upstream.background_rate`.
+    pub fn in_background(&self) -> Self {
+        Self {
+            in_background: true,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn is_in_background(&self) -> bool {
+        self.in_background
     }
 
     /// The same caller, for a search that ends as [`UpstreamError::Unfinished`] rather than ask for more than `limit` manifests.

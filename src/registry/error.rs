@@ -41,6 +41,14 @@ pub enum UpstreamError {
         /// Requests for manifests and blobs that the search made.
         requests: usize,
     },
+    /// The repository has many tags, and whoever asks has waited for their listing as long as anybody is to wait. It goes on.
+    #[error("its tags are still being listed, {names} so far; ask again in {seconds} s")]
+    StillListing {
+        /// How many names were read so far.
+        names: usize,
+        /// In how many seconds to ask again.
+        seconds: u64,
+    },
     /// Refused before anything was asked: too much waits for this upstream already.
     #[error("too many questions wait for the registry already")]
     Busy,
@@ -76,7 +84,12 @@ impl UpstreamError {
             | Self::Paused { .. }
             | Self::Failed(_)
             | Self::Credentials(_) => true,
-            Self::Busy | Self::Unfinished { .. } | Self::CallersBody(_) | Self::Content(_) | Self::Invalid(_) => false,
+            Self::Busy
+            | Self::StillListing { .. }
+            | Self::Unfinished { .. }
+            | Self::CallersBody(_)
+            | Self::Content(_)
+            | Self::Invalid(_) => false,
         }
     }
 }

@@ -57,19 +57,20 @@ impl Origin {
         } else {
             PathAndQuery::try_from(format!("{}{path_and_query}", self.prefix)).map_err(invalid)?
         };
-        Ok(self.with(path))
+        Ok(self.at(path))
     }
 
     /// The same for what is a target already.
     pub(super) fn below(&self, path: Option<&PathAndQuery>) -> Result<Uri, UpstreamError> {
         match path {
-            Some(path) if self.prefix.is_empty() => Ok(self.with(path.clone())),
+            Some(path) if self.prefix.is_empty() => Ok(self.at(path.clone())),
             Some(path) => self.uri(path.as_str()),
             None => self.uri("/"),
         }
     }
 
-    fn with(&self, path: PathAndQuery) -> Uri {
+    /// The whole of `path`, prefix included, on this upstream.
+    pub(super) fn at(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -94,7 +95,7 @@ impl Origin {
     /// `asked` with another query.
     pub(super) fn same_path(&self, asked: &Uri, query: &str) -> Option<Uri> {
         let path = format!("{}?{query}", asked.path()).parse().ok()?;
-        Some(self.with(path))
+        Some(self.at(path))
     }
 
     fn port(&self) -> u16 {
@@ -110,7 +111,7 @@ impl Origin {
         let terminated = uri.scheme() != Some(&self.scheme) && uri.port_u16().is_none_or(|p| p == self.port());
         let without_port = matches!(uri.port_u16(), None | Some(80 | 443)) && self.may_be_api(uri);
         if self.holds(uri) || same_host && (terminated || without_port) {
-            uri.path_and_query().map(|path| self.with(path.clone()))
+            uri.path_and_query().map(|path| self.at(path.clone()))
         } else {
             None
         }

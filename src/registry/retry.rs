@@ -87,6 +87,7 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         UpstreamError::CallersBody(_)
         | UpstreamError::Unfinished { .. }
         | UpstreamError::Busy
+        | UpstreamError::StillListing { .. }
         | UpstreamError::Paused { .. }
         | UpstreamError::Credentials(_)
         | UpstreamError::Content(_)

@@ -82,7 +82,7 @@ impl TagNames {
 }
 
 /// Collects names as they arrive, in whatever order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TagNamesBuilder {
     /// Not yet sorted, unless `ascending`.
     names: TagNames,
@@ -128,9 +128,19 @@ impl TagNamesBuilder {
         self.names.is_empty()
     }
 
+    /// Bytes held.
+    pub fn weight(&self) -> usize {
+        self.names.weight()
+    }
+
     /// The name that was pushed at `index`, which must be below [`TagNamesBuilder::len`].
     pub fn get(&self, index: usize) -> &str {
         self.names.get(index)
+    }
+
+    /// In the order in which they were pushed.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter()
     }
 
     /// The name that was pushed last.
@@ -161,6 +171,13 @@ impl TagNamesBuilder {
         self.names.text.truncate(mark.text);
         self.names.ends.truncate(mark.count);
         self.ascending = mark.ascending;
+    }
+
+    /// Keeps the first `count` names.
+    pub fn truncate(&mut self, count: usize) {
+        self.names.ends.truncate(count);
+        let end = self.names.ends.last().map_or(0, |end| *end as usize);
+        self.names.text.truncate(end);
     }
 
     /// Sorts and drops doubles.

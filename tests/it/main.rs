@@ -26,6 +26,7 @@ mod hostile_caller;
 mod hostile_upstream;
 mod inspect;
 mod kill;
+mod large_repositories;
 mod layering;
 mod limits;
 mod link_sources;

@@ -500,7 +500,7 @@ async fn no_credential_reaches_redis() {
     let kinds = [":writes:", ":answer:", ":manifest:", ":tags:"];
     let keys = eventually("everything is shared", async || {
         let keys = redis.keys();
-        let has = |kind: &&str| keys.iter().any(|key| key.contains(*kind));
+        let has = |kind: &&str| keys.iter().any(|key| format!("{key}:").contains(*kind));
         kinds.iter().all(has).then_some(keys)
     })
     .await;

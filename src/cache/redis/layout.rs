@@ -3,7 +3,7 @@
 use crate::cache::entry_id::{EntryId, Kind, RepositoryKey};
 
 /// Part of every key, so that replicas of different versions do not misread each other's values.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 pub(super) struct Layout {
     /// With the version.
@@ -87,7 +87,7 @@ mod tests {
                 "manifest:sha256:ab".to_owned(),
             ),
             (Key::tag(&repository_key, &epoch, "v1"), "tag:v1".to_owned()),
-            (Key::tag_list(&repository_key, &epoch), format!("tags:{id}")),
+            (Key::tag_list(&repository_key, &epoch), "tags".to_owned()),
             (
                 Key::ordinary_tags(&repository_key, &epoch, "f00d"),
                 format!("deep:c0ffee:{id}:f00d"),
@@ -107,11 +107,11 @@ mod tests {
             (Key::large(&repository_key), "large".to_owned()),
         ];
         for (key, expected) in keys {
-            let expected = format!("refshim:1:{{https://ghcr.io/|org/app}}:{expected}");
+            let expected = format!("refshim:2:{{https://ghcr.io/|org/app}}:{expected}");
             assert_eq!(layout.value(key.id()), expected);
         }
-        let writes = "refshim:1:{https://ghcr.io/|org/app}:writes:run";
+        let writes = "refshim:2:{https://ghcr.io/|org/app}:writes:run";
         assert_eq!(layout.writes(&repository_key, "run"), writes);
-        assert_eq!(layout.channel(), "refshim:1:written");
+        assert_eq!(layout.channel(), "refshim:2:written");
     }
 }

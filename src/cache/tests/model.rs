@@ -203,11 +203,18 @@ impl World {
             .filter(|written| written.repository_key == thing.repository_key)
             .peekable();
         match thing.kind {
-            Kind::Answer | Kind::TagList => assert!(since.peek().is_none(), "a list outlives a write"),
+            Kind::Answer => assert!(since.peek().is_none(), "a list outlives a write"),
             _ => {
                 let since: Vec<_> = since.collect();
                 let named = since.iter().any(|written| written.name == Some(thing.name));
-                assert!(!named, "a write named it after its question began");
+                assert!(
+                    !named || thing.kind == Kind::TagList,
+                    "a write named it after its question began"
+                );
+                let names = since.iter().filter_map(|written| written.name);
+                let tells = |name: usize| found.written_since.iter().any(|tag| **tag == *NAMES[name]);
+                let told = thing.kind != Kind::TagList || names.into_iter().all(tells);
+                assert!(told || !found.verified, "a tag that was written since is not told");
                 let verified = since.iter().all(|written| written.name.is_some());
                 assert!(verified || !found.verified, "vouched for across a write of anything");
             }

@@ -52,6 +52,7 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Lookup, ResolveError> {
         let context = self.context(repository, caller).await;
+        self.inner.stores.listings.asked(&context);
         let key = Key::answer(&context.repository_key, &context.epoch, subject);
         let answer = self.inner.cache.get::<RememberedAnswer>(&key).await;
         let known = answer.as_ref().map(links_of);
@@ -176,6 +177,7 @@ impl Resolver {
 
 pub(super) fn links_of(known: &CacheEntry<RememberedAnswer>) -> CacheEntry<ReferrerList> {
     CacheEntry {
+        written_since: Vec::new(),
         value: known.value.links.clone(),
         age: known.age,
         verified: known.verified,

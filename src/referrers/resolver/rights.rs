@@ -53,7 +53,7 @@ impl Resolver {
             .listings
             .remembered(context)
             .await
-            .map(|listed| listed.value.names.clone());
+            .map(|listed| listed.value.names().clone());
         if known.is_none() && listed.is_none() {
             return Ok(ReadRight::Unasked);
         }
@@ -75,7 +75,7 @@ impl Resolver {
         found: Option<&ReferrerList>,
     ) -> Result<RepositoryAccess, UpstreamError> {
         let listed = self.inner.stores.listings.remembered(context).await;
-        let names = listed.map(|listed| listed.value.names.clone());
+        let names = listed.map(|listed| listed.value.names().clone());
         let mut probable = probable(Some(subject), names.as_deref());
         probable.extend(found.into_iter().flat_map(some_entries));
         self.inner.access.check(&self.inner.upstream, context, probable).await
@@ -131,7 +131,7 @@ impl Resolver {
             return false;
         };
         let listings = &self.inner.stores.listings;
-        let asked = listings.lists_no_more(context, &listed.value.names, basis.names).await;
+        let asked = listings.lists_no_more(context, listed.value.names(), basis.names).await;
         asked.unwrap_or_else(|error| {
             tracing::debug!(upstream = self.inner.upstream.name(), %error, "not known whether others' list is this caller's");
             false

@@ -35,6 +35,11 @@ impl Resolver {
             .written
             .written(&self.inner.cache, &repository_key, tag.as_str(), digest)
             .await;
+        // Replicas whose listing lacks it, and who cannot read that it was written, are to list anew.
+        if self.inner.cache.shared_health().is_some() {
+            let touched = [Invalidation::Tag(tag.as_str().into())];
+            self.inner.cache.wrote(&repository_key, touched).await;
+        }
     }
 
     /// A manifest was deleted. To be told before [`Resolver::wrote`].
@@ -61,13 +66,22 @@ impl Resolver {
             .await;
     }
 
-    /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named.
+    /// Something was written to or deleted from the repository: the next read is fresh. `touched` is what the write named: a
+    /// manifest by its digest only where it was deleted.
     pub async fn wrote(&self, repository: &RepositoryName, touched: Option<&Reference>) {
-        if let Some(Reference::Digest(tombstones)) = touched {
-            self.inner.tombstones.note(self.repository_key(repository), tombstones);
-        }
-        let touched: Vec<Invalidation> = touched.into_iter().map(touch).collect();
-        self.inner.cache.wrote(&self.repository_key(repository), touched).await;
+        let repository_key = self.repository_key(repository);
+        let are_names_gone = match touched {
+            Some(Reference::Digest(tombstones)) => {
+                self.inner.tombstones.note(repository_key.clone(), tombstones);
+                // Whichever tags it had.
+                true
+            }
+            Some(Reference::Tag(tag)) => self.inner.stores.tags.written.is_gone(&repository_key, tag.as_str()),
+            None => false,
+        };
+        let gone = are_names_gone.then_some(Invalidation::TagNames);
+        let touched: Vec<Invalidation> = touched.into_iter().map(touch).chain(gone).collect();
+        self.inner.cache.wrote(&repository_key, touched).await;
     }
 
     /// Something was perhaps written or deleted: the registry failed, or did not answer. The next read asks again; while that fails,
@@ -79,7 +93,8 @@ impl Resolver {
     /// The same, as somebody tells it who saw it happen. Without `touched`, it may have been anything.
     pub async fn notified(&self, repository: &RepositoryName, touched: Option<&[Reference]>) {
         let touched = match touched {
-            Some(touched) => touched.iter().map(touch).collect(),
+            // Which tags a manifest has, and lost, is not told with its digest.
+            Some(touched) => touched.iter().map(touch).chain([Invalidation::TagNames]).collect(),
             None => vec![Invalidation::Everything],
         };
         self.inner.cache.wrote(&self.repository_key(repository), touched).await;

@@ -52,19 +52,14 @@ fn repeats_names() -> UpstreamError {
 }
 
 impl Upstream {
-    /// Reads what follows `page`, and proves that nothing follows then.
-    pub(in crate::registry) async fn read_to_its_end(
+    /// Proves that nothing follows `last`, which links to no next page, or reads what does.
+    pub(in crate::registry) async fn prove_end(
         &self,
         repository: &RepositoryName,
-        page: ReadTagPage,
+        last: &ReadTagPage,
         listing: &mut PartialListing,
         caller: &Caller,
     ) -> Result<Answer<()>, UpstreamError> {
-        let last = match self.follow_links(page, listing, caller).await? {
-            Answer::Found(last) => last,
-            Answer::Absent => return Ok(Answer::Absent),
-            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-        };
         // With fewer than two names there is nothing to cut.
         match listing.names().len() {
             0 if last.links_otherwise => return Err(links_elsewhere()),
@@ -77,10 +72,10 @@ impl Upstream {
             false => known.paging(),
         };
         match paging {
-            Some(Paging::Links | Paging::AllAtOnce) if !listing.may_be_cut(&last) => Ok(Answer::Found(())),
-            Some(Paging::Links | Paging::AllAtOnce) => self.look_behind(repository, &last, listing, caller).await,
+            Some(Paging::Links | Paging::AllAtOnce) if !listing.may_be_cut(last) => Ok(Answer::Found(())),
+            Some(Paging::Links | Paging::AllAtOnce) => self.look_behind(repository, last, listing, caller).await,
             Some(Paging::ByLast) => self.must_go_on(repository, listing, caller).await,
-            None => self.learn_its_end(repository, &last, listing, caller).await,
+            None => self.learn_its_end(repository, last, listing, caller).await,
         }
     }
 
@@ -186,7 +181,7 @@ impl Upstream {
     }
 
     /// Goes on by `last`, where only an empty page is an end.
-    async fn must_go_on(
+    pub(in crate::registry) async fn must_go_on(
         &self,
         repository: &RepositoryName,
         listing: &mut PartialListing,
@@ -266,7 +261,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<After>, UpstreamError> {
         let uri = self.tags_uri(repository, listing.names().last(), PAGE_SIZE)?;
-        listing.visit(&uri)?;
+        listing.check_new(&uri)?;
         let mut read = PageNames::default();
         let extent = Extent::After(listing.names());
         let page = match self.read_page(uri.clone(), extent, &mut read, caller).await? {
@@ -295,11 +290,12 @@ impl Upstream {
         };
         listing.read.bytes += read.bytes;
         self.check_bytes(&listing.read)?;
-        let was_ascending = listing.names().is_ascending();
+        let (was_ascending, start) = (listing.names().is_ascending(), listing.names().len());
         append(&read.names, known, &mut listing.read.names)?;
         if was_ascending && !listing.names().is_ascending() {
             return Err(UpstreamError::Invalid("its tag listing is not in order".into()));
         }
+        listing.begins_page(uri, true, start);
         listing.count(&page)?;
         Ok(Answer::Found(After::More(page)))
     }
@@ -363,6 +359,6 @@ fn is_about_the_question(refusal: &Refusal) -> bool {
 }
 
 /// 401 and 403 are about the caller, not about the question.
-fn is_about_access(status: http::StatusCode) -> bool {
+pub(in crate::registry) fn is_about_access(status: http::StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 403)
 }

@@ -9,10 +9,14 @@ pub(in crate::registry) mod manifest_calls;
 mod page_link;
 mod page_reader;
 mod referrers_api;
+mod refresh;
 pub(in crate::registry) mod seek;
 mod some_tags;
+mod span;
 pub(in crate::registry) mod tag_listing;
 pub(in crate::registry) mod tag_page;
+pub(in crate::registry) mod walk;
+pub(in crate::registry) mod walked_listing;
 mod write;
 
 use std::sync::Arc;
@@ -131,6 +135,11 @@ impl Upstream {
     /// lately that would tell.
     pub fn counts_pulls(&self) -> Option<bool> {
         self.capabilities.pull_limit.counts_pulls()
+    }
+
+    /// How many requests a second may be made that nobody waits for.
+    pub fn background_rate(&self) -> u32 {
+        self.reader.background_rate()
     }
 
     fn origin(&self) -> &Origin {

@@ -6,18 +6,20 @@ use std::hash::{BuildHasher as _, RandomState};
 use http::Uri;
 
 use super::Upstream;
-use super::page_reader::{Extent, PageNames, ReadTagPage};
+use super::page_reader::{Extent, PageNames, ReadTagPage, append};
+use super::walk::{ListingWalk, WalkStep};
+use super::walked_listing::{ListedPage, PageForm, WalkedListing};
 use crate::oci::RepositoryName;
+use crate::oci::weight::allocated;
 use crate::registry::answer::Answer;
 use crate::registry::caller::Caller;
 use crate::registry::error::UpstreamError;
-use crate::registry::tag_names::TagNames;
-use crate::registry::tag_names::TagNamesBuilder;
+use crate::registry::tag_names::{Mark, TagNames, TagNamesBuilder};
 
 /// Tags asked for at once: more is refused by ECR and Distribution 3.1.0.
 pub(in crate::registry) const PAGE_SIZE: usize = 1000;
-/// Of a registry that gives a hundred at a time, two hundred thousand tags.
-const MOST_PAGES: usize = 2_000;
+/// Of a registry that gives a hundred at a time, half a million tags.
+const MOST_PAGES: usize = 5_000;
 /// Pages in a row that hold nothing and still name a next one.
 const MOST_EMPTY_PAGES: usize = 8;
 
@@ -30,16 +32,36 @@ pub(in crate::registry) struct PartialListing {
     /// Names on the longest of its pages.
     longest: usize,
     empty_pages: usize,
+    /// Where each of its pages begins among the names.
+    pub(in crate::registry) pages: Vec<PageStart>,
     /// Hashes of the pages asked for: links may be long, and many.
     seen: HashSet<u64>,
     hasher: RandomState,
+}
+
+/// How far a listing was read, to go back to.
+#[derive(Clone, Copy)]
+pub(in crate::registry) struct ListingMark {
+    names: Mark,
+    bytes: usize,
+    pages: usize,
+    form: PageForm,
+}
+
+/// A page that was read.
+pub(in crate::registry) struct PageStart {
+    pub(in crate::registry) cursor: Uri,
+    /// Whether the cursor is refshim's own, made of the name before it, for want of a `Link`.
+    pub(in crate::registry) by_last: bool,
+    /// How many names were read before it.
+    pub(in crate::registry) start: usize,
 }
 
 /// A repository's tags.
 #[derive(Debug)]
 pub enum Tags {
     /// All of them.
-    All(TagNames),
+    All(WalkedListing),
     /// There are many, and [`Upstream::tags_of`] finds those of a subject without reading them all.
     Seekable,
 }
@@ -57,7 +79,7 @@ impl Upstream {
         self.tags_unless_seekable(repository, caller, |_| false)
             .await?
             .try_map(|tags| match tags {
-                Tags::All(names) => Ok(names),
+                Tags::All(listing) => Ok(listing.into_names()),
                 Tags::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
             })
     }
@@ -68,22 +90,37 @@ impl Upstream {
         &self,
         repository: &RepositoryName,
         caller: &Caller,
-        is_large: impl Fn(&TagNamesBuilder) -> bool + Send,
+        is_large: impl Fn(&TagNamesBuilder) -> bool + Send + Sync,
     ) -> Result<Answer<Tags>, UpstreamError> {
-        let mut listing = PartialListing::default();
-        let first = self.tags_uri(repository, None, PAGE_SIZE)?;
-        let page = match self.page(first, &mut listing, caller).await? {
-            Answer::Found(page) => page,
+        let mut walk = self.walk(repository)?;
+        loop {
+            match self.walk_step(&mut walk, caller, &is_large).await? {
+                Answer::Found(Some(tags)) => return Ok(Answer::Found(tags)),
+                Answer::Found(None) => {}
+                Answer::Absent => return Ok(Answer::Absent),
+                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+            }
+        }
+    }
+
+    /// One step of that. `None`: there is more.
+    pub async fn walk_step(
+        &self,
+        walk: &mut ListingWalk,
+        caller: &Caller,
+        is_large: &(impl Fn(&TagNamesBuilder) -> bool + Sync),
+    ) -> Result<Answer<Option<Tags>>, UpstreamError> {
+        match walk.step(self, caller).await? {
+            Answer::Found(WalkStep::Ended(listing)) => return Ok(Answer::Found(Some(Tags::All(listing)))),
+            Answer::Found(WalkStep::More) => {}
             Answer::Absent => return Ok(Answer::Absent),
             Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-        };
-        let names = &listing.read.names;
-        let large = page.next.is_some() && is_large(names);
-        if large && self.calibrate_on_page(repository, names, caller).await? {
-            return Ok(Answer::Found(Tags::Seekable));
         }
-        let ended = self.read_to_its_end(repository, page, &mut listing, caller).await?;
-        ended.try_map(|()| Ok(Tags::All(listing.read.names.finish())))
+        let seeks = match walk.first_page().filter(|names| is_large(names)) {
+            Some(names) => self.calibrate_on_page(walk.repository(), names, caller).await?,
+            None => false,
+        };
+        Ok(Answer::Found(seeks.then_some(Tags::Seekable)))
     }
 
     /// The first page of a repository's tags, and whether there are others.
@@ -126,10 +163,16 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Answer<ReadTagPage>, UpstreamError> {
         let is_first = listing.seen.is_empty();
-        listing.visit(&uri)?;
-        match self.read_page(uri, Extent::Whole, &mut listing.read, caller).await? {
+        listing.check_new(&uri)?;
+        // Whoever waits may go at any time: the listing holds whole pages alone.
+        let mut read = PageNames {
+            bytes: listing.read.bytes,
+            ..PageNames::default()
+        };
+        match self.read_page(uri.clone(), Extent::Whole, &mut read, caller).await? {
             Answer::Found(page) => {
-                listing.count(&page)?;
+                listing.followed_links |= !is_first;
+                listing.add(uri, &page, read)?;
                 Ok(Answer::Found(page))
             }
             Answer::Absent if !is_first => Err(vanished()),
@@ -149,9 +192,16 @@ impl Upstream {
                 Answer::Found(page) => page,
                 other => return Ok(other),
             };
-            listing.followed_links = true;
         }
         Ok(Answer::Found(page))
+    }
+}
+
+impl PageStart {
+    /// Bytes held; what each cursor shares with others is counted for each.
+    pub(in crate::registry) fn weight(&self) -> usize {
+        let cursor = self.cursor.path_and_query().map_or(0, |path| path.as_str().len());
+        size_of::<Self>() + allocated(cursor)
     }
 }
 
@@ -160,17 +210,97 @@ impl PartialListing {
         &self.read.names
     }
 
-    /// Notes that the page at `uri` is asked for; fails where that was done before, or too often.
-    pub(in crate::registry) fn visit(&mut self, uri: &Uri) -> Result<(), UpstreamError> {
-        let is_new = self.seen.insert(self.hasher.hash_one(uri));
-        let reason = if !is_new {
+    /// Fails where the page at `uri` was read before, or too many were.
+    pub(in crate::registry) fn check_new(&self, uri: &Uri) -> Result<(), UpstreamError> {
+        let reason = if self.seen.contains(&self.hasher.hash_one(uri)) {
             "its tag listing goes round in circles"
-        } else if self.seen.len() > MOST_PAGES {
+        } else if self.seen.len() >= MOST_PAGES {
             "its tag listing does not end"
         } else {
             return Ok(());
         };
         Err(UpstreamError::Invalid(reason.into()))
+    }
+
+    /// Adds a page that a link led to.
+    fn add(&mut self, cursor: Uri, page: &ReadTagPage, read: PageNames) -> Result<(), UpstreamError> {
+        self.begins_page(cursor, false, self.names().len());
+        match self.names().is_empty() {
+            true => self.read = read,
+            false => {
+                append(&read.names, 0, &mut self.read.names)?;
+                self.read.bytes = read.bytes;
+            }
+        }
+        self.count(page)
+    }
+
+    /// Notes that the names from `start` on are those of the page that was asked for by `cursor`.
+    pub(in crate::registry) fn begins_page(&mut self, cursor: Uri, by_last: bool, start: usize) {
+        self.seen.insert(self.hasher.hash_one(&cursor));
+        self.pages.push(PageStart { cursor, by_last, start });
+    }
+
+    /// A listing whose first pages are known already.
+    pub(in crate::registry) fn resumed(form: PageForm) -> Self {
+        Self {
+            longest: form.longest,
+            followed_links: form.followed_links,
+            ..Self::default()
+        }
+    }
+
+    pub(in crate::registry) fn form(&self) -> PageForm {
+        PageForm {
+            longest: self.longest,
+            followed_links: self.followed_links,
+        }
+    }
+
+    /// What was read, page by page.
+    pub(in crate::registry) fn listed_pages(&self) -> Result<Vec<ListedPage>, UpstreamError> {
+        let ends = self
+            .pages
+            .iter()
+            .skip(1)
+            .map(|next| next.start)
+            .chain([self.names().len()]);
+        let pages = self.pages.iter().zip(ends);
+        pages
+            .map(|(page, end)| {
+                let mut names = TagNamesBuilder::default();
+                for index in page.start..end {
+                    let pushed = names.push(self.names().get(index));
+                    pushed.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
+                }
+                Ok(ListedPage {
+                    cursor: page.cursor.clone(),
+                    by_last: page.by_last,
+                    names,
+                })
+            })
+            .collect()
+    }
+
+    pub(in crate::registry) fn mark(&self) -> ListingMark {
+        ListingMark {
+            names: self.names().mark(),
+            bytes: self.read.bytes,
+            pages: self.pages.len(),
+            form: self.form(),
+        }
+    }
+
+    /// Forgets what was read since `mark` was taken of this listing.
+    pub(in crate::registry) fn rewind(&mut self, mark: ListingMark) {
+        self.read.names.rewind(mark.names);
+        self.read.bytes = mark.bytes;
+        let since: Vec<_> = self.pages.drain(mark.pages..).collect();
+        for page in since {
+            self.seen.remove(&self.hasher.hash_one(&page.cursor));
+        }
+        self.longest = mark.form.longest;
+        self.followed_links = mark.form.followed_links;
     }
 
     /// Whether a page had two names or more.

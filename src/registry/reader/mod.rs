@@ -2,6 +2,7 @@
 //! registry asks for a pause or keeps failing.
 
 pub(in crate::registry) mod asker;
+mod background_rate;
 mod backoff;
 mod queues;
 pub(in crate::registry) mod request;
@@ -26,6 +27,7 @@ use crate::registry::retry::{ReadFailure, Retry};
 use crate::registry::transport::idle_timeout::IdleBody;
 use crate::registry::transport::{OWN_USER_AGENT, collect};
 use asker::Asker;
+use background_rate::BackgroundRate;
 use backoff::Backoff;
 use queues::Queues;
 use request::{MOST_HOPS, ReadRequest};
@@ -38,6 +40,7 @@ pub struct Reader {
     queues: Queues,
     /// When reads of searches have to wait, by what earlier ones met.
     backoff: Backoff,
+    background_rate: BackgroundRate,
     /// The heads of manifests tell whether pulls are counted.
     capabilities: Arc<Capabilities>,
 }
@@ -61,6 +64,7 @@ impl Reader {
             retries: config.retries,
             queues: Queues::new(config, limits),
             backoff: Backoff::new(transport.login().is_some()),
+            background_rate: BackgroundRate::new(config.background_rate),
             transport,
             capabilities,
         }
@@ -73,6 +77,10 @@ impl Reader {
 
     pub(in crate::registry) fn origin(&self) -> &Origin {
         self.transport.transport().origin()
+    }
+
+    pub(in crate::registry) fn background_rate(&self) -> u32 {
+        self.background_rate.per_second()
     }
 
     /// Counts the attempts of one request against what the configuration allows.
@@ -154,6 +162,9 @@ impl Reader {
     /// A permit for one read. Searches have permits of their own, so that those that hang keep nobody else waiting.
     async fn permit(&self, ask: &ReadRequest<'_>) -> Result<Permit, UpstreamError> {
         let asker = self.asker_of(ask);
+        if ask.caller.is_in_background() {
+            self.background_rate.turn().await;
+        }
         if !ask.caller.searches() {
             return self.queues.other_reads.permit(asker).await;
         }

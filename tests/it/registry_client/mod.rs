@@ -6,10 +6,12 @@ mod listing_end;
 mod native;
 mod reads;
 mod redirects;
+mod refresh;
 mod scripted;
 mod seek;
 mod tags;
 mod tls;
+mod walk;
 mod writes;
 
 use refshim::testing::config::{LimitsConfig, UpstreamConfig};

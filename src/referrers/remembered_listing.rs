@@ -1,0 +1,89 @@
+//! A tag listing as it is remembered, in this process and where replicas share it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{Cached, from_json, to_json};
+use crate::registry::{Fingerprint, StoredWalk, TagNames, WalkedListing};
+
+/// A listing, with its pages where it has many.
+pub(super) struct RememberedListing {
+    pub listing: WalkedListing,
+    /// Of its names.
+    pub fingerprint: Fingerprint,
+    /// How long reading it took.
+    pub took: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredListing {
+    took_ms: u64,
+    #[serde(flatten)]
+    walk: StoredWalk,
+}
+
+impl RememberedListing {
+    pub fn names(&self) -> &Arc<TagNames> {
+        self.listing.names()
+    }
+}
+
+impl Cached for RememberedListing {
+    fn weight(&self) -> usize {
+        self.listing.weight() + size_of::<Self>() - size_of::<WalkedListing>()
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        to_json(&StoredListing {
+            took_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            walk: (&self.listing).into(),
+        })
+    }
+
+    fn decode(_: &str, bytes: Bytes) -> Option<Self> {
+        let stored = from_json::<StoredListing>(&bytes)?;
+        let listing = WalkedListing::from(stored.walk);
+        Some(Self {
+            fingerprint: listing.names().fingerprint(),
+            listing,
+            took: Duration::from_millis(stored.took_ms),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &'static str) -> Option<RememberedListing> {
+        RememberedListing::decode("", Bytes::from_static(json.as_bytes()))
+    }
+
+    #[test]
+    fn other_processes_read_when_a_listing_began_and_its_pages() {
+        let stored = r#"{"took_ms":1500,"tags":["a","b"],"pages":[{"cursor":"/v2/r/tags/list","by_last":false,"end":1},{"cursor":"/v2/r/tags/list?last=b","by_last":false,"end":2}],"order":[1,0],"longest":1,"followed_links":true}"#;
+        let listing = read(stored).unwrap();
+        assert_eq!(
+            (listing.listing.page_count(), listing.took),
+            (2, Duration::from_millis(1500))
+        );
+        assert_eq!(listing.encode().unwrap(), stored.as_bytes());
+        assert!(read("[\"a\"]").is_none());
+    }
+
+    #[test]
+    fn pages_of_other_names_are_not_believed() {
+        for pages in [
+            r#""pages":[{"cursor":"/x","by_last":false,"end":2}],"order":[0]"#,
+            r#""pages":[{"cursor":"/x","by_last":false,"end":1}],"order":[1]"#,
+            r#""pages":[],"order":[0]"#,
+        ] {
+            let stored = format!(r#"{{"took_ms":1,"tags":["a"],{pages}}}"#);
+            let listing = RememberedListing::decode("", stored.into()).unwrap();
+            assert_eq!((listing.names().len(), listing.listing.page_count()), (1, 0), "{pages}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Listings of large repositories that are asked about again and again: each is asked for anew before it is no longer fresh, so that
+//! no question waits for it.
+
+use std::time::Duration;
+
+use moka::sync::Cache as Memory;
+use tokio::time::Instant;
+
+use crate::cache::{RepositoryKey, SingleFlight};
+
+/// Two questions within this time are a reason to expect a third one.
+const ASKED_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// So long after the last question nothing is renewed any more, unless a listing takes very long.
+const WANTED_FOR: Duration = Duration::from_secs(2 * 60);
+/// By how many times what a listing takes.
+const WANTED_FOR_LISTINGS: u32 = 10;
+/// The next question after that begins anew, with credentials of its own.
+const RENEWED_FOR: Duration = Duration::from_secs(10 * 60);
+/// What has just come to nothing is not begun again with every question.
+const BEGUN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const REMEMBERED: u64 = 10_000;
+
+#[derive(Clone, Copy)]
+struct Questions {
+    last: Instant,
+    again: bool,
+}
+
+/// Which repositories are asked about, and whose listings are being renewed.
+pub(super) struct Renewals {
+    questions: Memory<RepositoryKey, Questions>,
+    /// Repositories whose listings have many pages.
+    large: Memory<RepositoryKey, ()>,
+    begun: Memory<RepositoryKey, ()>,
+    tasks: SingleFlight<RepositoryKey, ()>,
+}
+
+impl Default for Renewals {
+    fn default() -> Self {
+        Self {
+            questions: remembered_for(ASKED_WITHIN),
+            large: remembered_for(ASKED_WITHIN),
+            begun: remembered_for(BEGUN_AGAIN_AFTER),
+            tasks: SingleFlight::new(RENEWED_FOR),
+        }
+    }
+}
+
+fn remembered_for<V: Clone + Send + Sync + 'static>(time: Duration) -> Memory<RepositoryKey, V> {
+    Memory::builder().max_capacity(REMEMBERED).time_to_live(time).build()
+}
+
+impl Renewals {
+    /// The repository's listing has many pages.
+    pub fn note_large(&self, repository_key: &RepositoryKey) {
+        self.large.insert(repository_key.clone(), ());
+    }
+
+    /// Notes a question; whether there was another one a while ago.
+    pub fn asked(&self, repository_key: &RepositoryKey) -> bool {
+        let again = self.questions.get(repository_key).is_some();
+        let last = Instant::now();
+        self.questions.insert(repository_key.clone(), Questions { last, again });
+        again
+    }
+
+    /// Whether questions are to be expected, where a listing takes so long.
+    pub fn is_wanted(&self, repository_key: &RepositoryKey, took: Duration) -> bool {
+        let wanted_for = WANTED_FOR.max(took * WANTED_FOR_LISTINGS);
+        let asked = self.questions.get(repository_key);
+        asked.is_some_and(|asked| asked.again && asked.last.elapsed() < wanted_for)
+    }
+
+    /// Starts `renewing` behind whoever asks, unless that goes on already.
+    pub fn start(&self, repository_key: &RepositoryKey, renewing: impl Future<Output = ()> + Send + 'static) {
+        let is_due = self.large.contains_key(repository_key) && !self.begun.contains_key(repository_key);
+        if !is_due || self.tasks.is_under_way(repository_key) {
+            return;
+        }
+        self.begun.insert(repository_key.clone(), ());
+        let begin = || Ok::<_, std::convert::Infallible>(renewing);
+        match self.tasks.try_start(repository_key.clone(), begin) {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_twice_is_expected_again_for_a_while() {
+        let (renewals, key) = (Renewals::default(), RepositoryKey::new("u", "r"));
+        let took = Duration::from_secs(1);
+        assert!(!renewals.asked(&key) && !renewals.is_wanted(&key, took));
+        assert!(renewals.asked(&key) && renewals.is_wanted(&key, took));
+        tokio::time::advance(WANTED_FOR).await;
+        assert!(!renewals.is_wanted(&key, took));
+        assert!(
+            renewals.is_wanted(&key, WANTED_FOR),
+            "ten times as long as a listing takes"
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading a listing: by the pages of the last one, or by walking.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AgedTagNames, Landing, ListingResult, TagListings};
+use crate::cache::Key;
+use crate::oci::tag_scheme;
+use crate::referrers::context::RepositoryContext;
+use crate::referrers::remembered_listing::RememberedListing;
+use crate::referrers::unfinished_walks::WalkInProgress;
+use crate::registry::{Answer, TagNamesBuilder, Tags, UpstreamError, WalkedListing};
+
+/// After a longer walk its pages are asked for once more, many at once: the first of them were read long ago.
+const LONG_WALK: Duration = Duration::from_secs(30);
+
+impl TagListings {
+    /// Asks for the pages of the last listing, or walks. `may_stop`: when nobody has asked for a while, though somebody seems to
+    /// wait.
+    pub(super) async fn list(self, context: RepositoryContext, large: Option<usize>, may_stop: bool) -> Landing {
+        let _permit = self
+            .upstream
+            .reads()
+            .listing_permit(&context.repository, &context.caller)
+            .await?;
+        let known = self.remembered(&context).await;
+        if let Some(known) = known.filter(|known| known.value.listing.page_count() > 0) {
+            match self.refreshed(&context, &known.value.listing).await? {
+                Answer::Found(Some(listing)) => return Ok(Answer::Found(listing)),
+                Answer::Found(None) => {}
+                Answer::Absent => return Ok(Answer::Absent),
+                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+            }
+        }
+        let began = self.cache.now();
+        let begin = || self.upstream.walk(&context.repository);
+        let walk = self.walks.go_on(&context.repository_key, began, begin)?;
+        self.walk(&context, walk, large, may_stop).await
+    }
+
+    /// The listing as it is now, asked for by its pages; `None` where it is to be walked anew.
+    pub(super) async fn refreshed(
+        &self,
+        context: &RepositoryContext,
+        known: &WalkedListing,
+    ) -> Result<Answer<Option<ListingResult>>, UpstreamError> {
+        let began = self.cache.now();
+        let refreshed = self.upstream.refresh(&context.repository, known, &context.caller);
+        Ok(match refreshed.await? {
+            Answer::Found(Some(listing)) => Answer::Found(Some(self.remember(context, listing, began).await)),
+            Answer::Found(None) => Answer::Found(None),
+            Answer::Absent => Answer::Absent,
+            Answer::Refused(refusal) => Answer::Refused(refusal),
+        })
+    }
+
+    async fn walk(
+        &self,
+        context: &RepositoryContext,
+        mut walk: WalkInProgress,
+        large: Option<usize>,
+        may_stop: bool,
+    ) -> Landing {
+        let is_large = |names: &TagNamesBuilder| large.is_some_and(|most| has_more_ordinary(names, most));
+        let stopped = || UpstreamError::Timeout("tag listing");
+        loop {
+            if may_stop && !self.walks.is_asked(&context.repository_key) {
+                return Err(stopped());
+            }
+            let pages = walk.walk().ok_or_else(stopped)?;
+            let step = self.upstream.walk_step(pages, &context.caller, &is_large).await;
+            if matches!(step, Ok(Answer::Found(None))) {
+                walk.got_on(&context.epoch);
+                continue;
+            }
+            let began = walk.began;
+            if !may_go_on_after(&step) {
+                walk.end();
+            }
+            return match step? {
+                Answer::Found(Some(tags)) => self.walked(context, tags, began).await,
+                Answer::Found(None) => Err(stopped()),
+                Answer::Absent => Ok(Answer::Absent),
+                Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+            };
+        }
+    }
+
+    async fn walked(&self, context: &RepositoryContext, tags: Tags, began: Duration) -> Landing {
+        let Tags::All(listing) = tags else {
+            self.access.allow_listing(context);
+            return Ok(Answer::Found(ListingResult::Seekable));
+        };
+        if self.cache.now().saturating_sub(began) > LONG_WALK
+            && let Answer::Found(Some(listing)) = self.refreshed(context, &listing).await?
+        {
+            return Ok(Answer::Found(listing));
+        }
+        Ok(Answer::Found(self.remember(context, listing, began).await))
+    }
+
+    /// Remembers what was read since `began`.
+    async fn remember(&self, context: &RepositoryContext, listing: WalkedListing, began: Duration) -> ListingResult {
+        self.access.allow_listing(context);
+        if listing.page_count() > 0 {
+            self.renewals.note_large(&context.repository_key);
+        }
+        let (names, fingerprint) = (listing.names().clone(), listing.names().fingerprint());
+        self.access.is_listed(context, fingerprint);
+        if !names.is_empty() || self.says_for_all(context) {
+            let remembered = RememberedListing {
+                listing,
+                fingerprint,
+                took: self.cache.now().saturating_sub(began),
+            };
+            let key = Key::tag_list(&context.repository_key, &context.epoch);
+            self.cache.put(key, Arc::new(remembered)).await;
+        }
+        ListingResult::All(AgedTagNames {
+            names,
+            fingerprint,
+            age: Duration::ZERO,
+            began,
+        })
+    }
+}
+
+/// Whether the page at which a walk stopped may be had later, or by another caller.
+fn may_go_on_after(step: &Result<Answer<Option<Tags>>, UpstreamError>) -> bool {
+    match step {
+        Ok(Answer::Refused(refusal)) => matches!(refusal.status.as_u16(), 401 | 403),
+        Ok(Answer::Found(_) | Answer::Absent) => false,
+        Err(error) => error.is_outage(),
+    }
+}
+
+/// Whether there are more than `most` tags that are no links; whatever they are, where that is none.
+fn has_more_ordinary(names: &TagNamesBuilder, most: usize) -> bool {
+    let ordinary = (0..names.len()).filter(|&index| tag_scheme::parse(names.get(index)).is_none());
+    most == 0 || ordinary.take(most + 1).count() > most
+}

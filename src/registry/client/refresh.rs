@@ -1,0 +1,282 @@
+//! Asking again for a listing that was walked: its pages by the cursors that the registry itself gave, many at once.
+//!
+//! Names come, go and move while pages are read, and so may those that cursors name. Then a page begins elsewhere, and what lies
+//! between is lost without a trace. Therefore:
+//!
+//! - A page counts where it holds all names that it is known to have, in their order, and ends where the next one begins: other
+//!   names may have come in between. Then the place from which it was asked for has not moved either.
+//! - Where names have gone, both neighbours are asked again, and must count: its two ends stayed where they were while it was read.
+//! - The last page is read after all others, to an end that is proven as a walk's is, then the first one and the one before the
+//!   last once more. A name that moves goes to one of the two ends.
+//!
+//! Tokens of the registry's own (ECR) say nothing of the place where they begin: there every page but the last must be as it was.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::{FutureExt as _, TryFutureExt as _};
+
+use super::Upstream;
+use super::listing_end::is_about_access;
+use super::page_reader::append;
+use super::span::{KnownPlaces, ReadSpan, Span};
+use super::tag_listing::PartialListing;
+use super::walked_listing::{FEWEST_PAGES, ListedPage, PageForm, WalkedListing};
+use crate::oci::RepositoryName;
+use crate::registry::answer::Answer;
+use crate::registry::answer::Refusal;
+use crate::registry::caller::Caller;
+use crate::registry::error::UpstreamError;
+
+/// Pages asked for at once, as far as permits go.
+const AT_ONCE: usize = 16;
+/// How often pages are asked again that changed while others were read.
+const MOST_ROUNDS: usize = 8;
+
+/// A listing that is being asked for again.
+pub(in crate::registry) struct Refresh {
+    spans: Vec<Span>,
+    form: PageForm,
+    /// Places from which it is to be read.
+    to_ask: BTreeSet<usize>,
+    /// Whether the last page was read after all others.
+    has_end: bool,
+}
+
+/// Why a refresh ends early.
+enum Stop {
+    /// The listing is to be walked anew.
+    Lost,
+    Refused(Box<Refusal>),
+}
+
+impl Refresh {
+    /// All pages are to be asked for.
+    pub(in crate::registry) fn of(pages: Vec<ListedPage>, form: PageForm) -> Self {
+        let last = pages.len().saturating_sub(1);
+        Self {
+            spans: pages.into_iter().map(|page| Span { pages: vec![page] }).collect(),
+            form,
+            to_ask: (0..last).collect(),
+            has_end: false,
+        }
+    }
+
+    /// The pages were just read in their order; whether they still begin where they did is to be seen.
+    pub(in crate::registry) fn of_walk(pages: Vec<ListedPage>, form: PageForm) -> Self {
+        let mut refresh = Self::of(pages, form);
+        refresh.ends();
+        refresh
+    }
+
+    /// Whether each cursor says after which name its page begins.
+    pub(in crate::registry) fn is_named(&self) -> bool {
+        KnownPlaces::of(&self.spans).are_named
+    }
+
+    fn last(&self) -> usize {
+        self.spans.len().saturating_sub(1)
+    }
+
+    fn ends(&mut self) {
+        self.has_end = true;
+        self.to_ask = [0, self.last().saturating_sub(1)].into();
+    }
+
+    fn pages(&self) -> impl Iterator<Item = &ListedPage> + Clone {
+        self.spans.iter().flat_map(|span| &span.pages)
+    }
+
+    pub(in crate::registry) fn finish(&self) -> Result<WalkedListing, UpstreamError> {
+        WalkedListing::of_pages(self.pages(), self.form)
+    }
+
+    /// Takes in what was read, in the order of the places from which it was. Notes what is to be asked again.
+    fn apply(&mut self, read: Vec<(usize, ReadSpan)>, are_named: bool) -> Result<(), Stop> {
+        let mut gone = BTreeSet::new();
+        let mut doubtful = BTreeSet::new();
+        let before = |place: usize, gone: &BTreeSet<usize>| (0..place).rev().find(|place| !gone.contains(place));
+        for (from, span) in read {
+            if gone.contains(&from) {
+                continue;
+            }
+            match span {
+                ReadSpan::Refused(refusal) => return Err(Stop::Refused(Box::new(refusal))),
+                ReadSpan::Reached { span, place, longest } => {
+                    self.form.longest = self.form.longest.max(longest);
+                    let counts = match are_named {
+                        true => place == from + 1 && span.holds_all_of(&self.spans[from]),
+                        false => place == from + 1 && span.is_same(&self.spans[from]),
+                    };
+                    if !counts {
+                        doubtful.extend(before(from, &gone));
+                        doubtful.insert(place);
+                    }
+                    gone.extend(from + 1..place);
+                    self.spans[from] = span;
+                }
+                ReadSpan::Lost => {
+                    let Some(before) = before(from, &gone) else {
+                        return Err(Stop::Lost);
+                    };
+                    let pages = std::mem::take(&mut self.spans[from].pages);
+                    self.spans[before].pages.extend(pages);
+                    gone.insert(from);
+                    doubtful.insert(before);
+                }
+            }
+        }
+        if !are_named && !doubtful.is_empty() {
+            return Err(Stop::Lost);
+        }
+        self.forget(&gone, &doubtful);
+        Ok(())
+    }
+
+    /// Places that are `gone` are none any more; those that are `doubtful` are asked again.
+    fn forget(&mut self, gone: &BTreeSet<usize>, doubtful: &BTreeSet<usize>) {
+        let last = self.last();
+        self.to_ask.clear();
+        let mut kept = Vec::with_capacity(self.spans.len());
+        for (place, span) in std::mem::take(&mut self.spans).into_iter().enumerate() {
+            if gone.contains(&place) {
+                continue;
+            }
+            if doubtful.contains(&place) && place != last {
+                self.to_ask.insert(kept.len());
+            }
+            kept.push(span);
+        }
+        self.spans = kept;
+        self.has_end = self.has_end && doubtful.is_empty();
+    }
+
+    /// What was read before the last place, as a walk would hold it there.
+    fn before_last(&self) -> Result<PartialListing, UpstreamError> {
+        let mut listing = PartialListing::resumed(self.form);
+        for page in self.spans[..self.last()].iter().flat_map(|span| &span.pages) {
+            listing.check_new(&page.cursor)?;
+            listing.begins_page(page.cursor.clone(), page.by_last, listing.names().len());
+            append(&page.names, 0, &mut listing.read.names)?;
+        }
+        Ok(listing)
+    }
+}
+
+impl Upstream {
+    /// The listing as it is now, asked for by the pages of `known`; `None` where it is to be walked anew.
+    pub async fn refresh(
+        &self,
+        repository: &RepositoryName,
+        known: &WalkedListing,
+        caller: &Caller,
+    ) -> Result<Answer<Option<WalkedListing>>, UpstreamError> {
+        if known.page_count() < FEWEST_PAGES {
+            return Ok(Answer::Found(None));
+        }
+        let mut refresh = Refresh::of(self.listed_pages(known)?, known.form());
+        match self.settle(repository, &mut refresh, caller).await? {
+            Answer::Found(true) => Ok(Answer::Found(Some(refresh.finish()?))),
+            Answer::Found(false) | Answer::Absent => Ok(Answer::Found(None)),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+
+    /// Asks until everything counts. False where that does not come about.
+    pub(in crate::registry) async fn settle(
+        &self,
+        repository: &RepositoryName,
+        refresh: &mut Refresh,
+        caller: &Caller,
+    ) -> Result<Answer<bool>, UpstreamError> {
+        for _ in 0..MOST_ROUNDS {
+            match self.ask_round(repository, refresh, caller).await? {
+                Ok(()) if refresh.to_ask.is_empty() => return Ok(Answer::Found(true)),
+                Ok(()) => {}
+                Err(Stop::Lost) => return Ok(Answer::Found(false)),
+                Err(Stop::Refused(refusal)) => return Ok(Answer::Refused(*refusal)),
+            }
+        }
+        Ok(Answer::Found(false))
+    }
+
+    /// Asks once for what is to be asked, and where nothing is left, for the last page.
+    async fn ask_round(
+        &self,
+        repository: &RepositoryName,
+        refresh: &mut Refresh,
+        caller: &Caller,
+    ) -> Result<Result<(), Stop>, UpstreamError> {
+        let known = KnownPlaces::of(&refresh.spans);
+        let mut reads = Vec::with_capacity(refresh.to_ask.len());
+        for &place in &refresh.to_ask {
+            if let Some(first) = refresh.spans.get(place).and_then(|span| span.pages.first()) {
+                let read = self.read_span(repository, (place, first), &known, caller);
+                reads.push(read.map_ok(move |read| (place, read)).boxed());
+            }
+        }
+        // In the order of their places.
+        let read = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let are_named = known.are_named;
+        if let Err(stop) = refresh.apply(read, are_named) {
+            return Ok(Err(stop));
+        }
+        if !refresh.to_ask.is_empty() || refresh.has_end {
+            return Ok(Ok(()));
+        }
+        self.read_end(repository, refresh, caller).await
+    }
+
+    /// Reads from the last place on to the listing's proven end.
+    async fn read_end(
+        &self,
+        repository: &RepositoryName,
+        refresh: &mut Refresh,
+        caller: &Caller,
+    ) -> Result<Result<(), Stop>, UpstreamError> {
+        let mut listing = refresh.before_last()?;
+        let Some(first) = refresh.spans.pop().and_then(|span| span.pages.into_iter().next()) else {
+            return Ok(Err(Stop::Lost));
+        };
+        let read = match self.read_on_from(repository, first, &mut listing, caller).await {
+            Err(UpstreamError::Invalid(_)) => return Ok(Err(Stop::Lost)),
+            read => read?,
+        };
+        match read {
+            Answer::Found(()) => {}
+            Answer::Absent => return Ok(Err(Stop::Lost)),
+            Answer::Refused(refusal) if is_about_access(refusal.status) => {
+                return Ok(Err(Stop::Refused(Box::new(refusal))));
+            }
+            // A cursor that is not understood any more.
+            Answer::Refused(_) => return Ok(Err(Stop::Lost)),
+        }
+        refresh.form = listing.form();
+        let pages = listing.listed_pages()?;
+        refresh.spans = pages.into_iter().map(|page| Span { pages: vec![page] }).collect();
+        refresh.ends();
+        Ok(Ok(()))
+    }
+
+    async fn read_on_from(
+        &self,
+        repository: &RepositoryName,
+        first: ListedPage,
+        listing: &mut PartialListing,
+        caller: &Caller,
+    ) -> Result<Answer<()>, UpstreamError> {
+        if first.by_last {
+            return self.must_go_on(repository, listing, caller).await;
+        }
+        let page = match self.page(first.cursor, listing, caller).await? {
+            Answer::Found(page) => page,
+            Answer::Absent => return Ok(Answer::Absent),
+            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+        };
+        match self.follow_links(page, listing, caller).await? {
+            Answer::Found(last) => self.prove_end(repository, &last, listing, caller).await,
+            Answer::Absent => Ok(Answer::Absent),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+}

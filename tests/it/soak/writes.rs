@@ -85,16 +85,17 @@ impl World {
             digest
         };
         let reply = endpoint.delete(&format!("/v2/app/manifests/{digest}")).await;
-        let is_gone = reply.status == 202 || reply.status == 404;
+        let status = reply.status;
         assert!(
-            is_gone || reply.status == 403 || is_failure(&reply),
+            matches!(status, 202 | 403 | 404) || is_failure(&reply),
             "a deletion: {reply:?}"
         );
-        self.end(subject, &digest, |known| match is_gone {
-            true => &mut known.gone,
-            false => &mut known.unsure,
+        self.end(subject, &digest, |known| match status {
+            202 => &mut known.gone,
+            404 => &mut known.absent,
+            _ => &mut known.unsure,
         });
-        self.count(|counts| counts.repeated += usize::from(is_gone));
+        self.count(|counts| counts.repeated += usize::from(matches!(status, 202 | 404)));
     }
 
     /// Deletes straight at the registry, of which refshim learns when it asks.

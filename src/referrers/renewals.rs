@@ -1,6 +1,7 @@
 //! Listings of large repositories that are asked about again and again: each is asked for anew before it is no longer fresh, so that
 //! no question waits for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache as Memory;
@@ -31,6 +32,8 @@ pub(super) struct Renewals {
     questions: Memory<RepositoryKey, Questions>,
     /// Repositories whose listings have many pages.
     large: Memory<RepositoryKey, ()>,
+    /// Whether there ever was one: where there is none, a question costs nothing here.
+    has_large: AtomicBool,
     begun: Memory<RepositoryKey, ()>,
     tasks: SingleFlight<RepositoryKey, ()>,
 }
@@ -40,6 +43,7 @@ impl Default for Renewals {
         Self {
             questions: remembered_for(ASKED_WITHIN),
             large: remembered_for(ASKED_WITHIN),
+            has_large: AtomicBool::new(false),
             begun: remembered_for(BEGUN_AGAIN_AFTER),
             tasks: SingleFlight::new(RENEWED_FOR),
         }
@@ -51,13 +55,20 @@ fn remembered_for<V: Clone + Send + Sync + 'static>(time: Duration) -> Memory<Re
 }
 
 impl Renewals {
-    /// The repository's listing has many pages.
+    /// The repository's listing, which somebody asked for, has many pages.
     pub fn note_large(&self, repository_key: &RepositoryKey) {
         self.large.insert(repository_key.clone(), ());
+        self.has_large.store(true, Ordering::Relaxed);
+        let last = Instant::now();
+        let first = || Questions { last, again: false };
+        self.questions.get_with_by_ref(repository_key, first);
     }
 
-    /// Notes a question; whether there was another one a while ago.
+    /// Notes a question about a repository whose listing has many pages; whether there was another one a while ago.
     pub fn asked(&self, repository_key: &RepositoryKey) -> bool {
+        if !self.has_large.load(Ordering::Relaxed) || !self.large.contains_key(repository_key) {
+            return false;
+        }
         let again = self.questions.get(repository_key).is_some();
         let last = Instant::now();
         self.questions.insert(repository_key.clone(), Questions { last, again });
@@ -73,8 +84,7 @@ impl Renewals {
 
     /// Starts `renewing` behind whoever asks, unless that goes on already.
     pub fn start(&self, repository_key: &RepositoryKey, renewing: impl Future<Output = ()> + Send + 'static) {
-        let is_due = self.large.contains_key(repository_key) && !self.begun.contains_key(repository_key);
-        if !is_due || self.tasks.is_under_way(repository_key) {
+        if self.begun.contains_key(repository_key) || self.tasks.is_under_way(repository_key) {
             return;
         }
         self.begun.insert(repository_key.clone(), ());
@@ -94,7 +104,12 @@ mod tests {
     async fn who_asks_twice_is_expected_again_for_a_while() {
         let (renewals, key) = (Renewals::default(), RepositoryKey::new("u", "r"));
         let took = Duration::from_secs(1);
-        assert!(!renewals.asked(&key) && !renewals.is_wanted(&key, took));
+        assert!(
+            !renewals.asked(&key) && !renewals.asked(&key),
+            "its listing has one page"
+        );
+        renewals.note_large(&key);
+        assert!(!renewals.is_wanted(&key, took));
         assert!(renewals.asked(&key) && renewals.is_wanted(&key, took));
         tokio::time::advance(WANTED_FOR).await;
         assert!(!renewals.is_wanted(&key, took));

@@ -14,10 +14,10 @@ use crate::proxy::handlers::{blobs, discovery, manifests, proposal_a, proposal_b
 use crate::proxy::passthrough;
 use crate::proxy::route::Route;
 
-/// `answer`, or 504 after `limit`. It is pinned by whoever made it: it is large.
+/// `answer`, or 504 after `limit`.
 pub(super) async fn within(
     limit: Option<Duration>,
-    answer: Pin<&mut impl Future<Output = Result<Response<Body>, ProxyError>>>,
+    answer: Pin<Box<impl Future<Output = Result<Response<Body>, ProxyError>>>>,
 ) -> Result<Response<Body>, ProxyError> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, answer)

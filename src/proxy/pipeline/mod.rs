@@ -106,7 +106,8 @@ impl Gateway {
             self.auth.admit(&context).await?;
             // 4. The route's handler, which has a deadline unless it streams.
             let limit = route.is_short(&method).then_some(self.shared.limits.answer_timeout);
-            let answer = within(limit, pin!(dispatch(&context, route, body))).await;
+            // In a box, so that the stages around it stay small: hyper moves them several times.
+            let answer = within(limit, Box::pin(dispatch(&context, route, body))).await;
             // 5. Memory for a large answer, until it has gone out.
             let answer = answer.and_then(|response| self.shared.response_budget.hold(response, None));
             let mut response = answer.unwrap_or_else(|failure| context.failed(failure));

@@ -104,7 +104,7 @@ fn a_large_listing_takes_what_is_counted() {
     let first = large_listing();
     assert_eq!((first.names().len(), first.page_count()), (120_000, 1200));
     let (before, weight) = (resident(), first.weight() as u64);
-    let more: Vec<WalkedListing> = (0..6).map(|_| large_listing()).collect();
+    let more: Vec<WalkedListing> = (0..24).map(|_| large_listing()).collect();
     let each = (resident() - before) / more.len() as u64;
     assert!(
         each.abs_diff(weight) <= weight / 10,
@@ -115,7 +115,6 @@ fn a_large_listing_takes_what_is_counted() {
 
 #[tokio::test]
 async fn what_is_remembered_takes_as_much_memory_as_is_counted() {
-    a_large_listing_takes_what_is_counted();
     let before = resident();
     let cache = Cache::new(BOUNDS);
     for number in 0..60_000 {
@@ -131,5 +130,7 @@ async fn what_is_remembered_takes_as_much_memory_as_is_counted() {
     let (grown, bound) = (resident() - before, BOUNDS.manifests + BOUNDS.lists);
     assert!(grown <= bound + bound / 10, "{grown} bytes in memory, {bound} counted");
     assert!(grown >= bound - bound / 10, "{grown} bytes in memory, {bound} counted");
-    drop(cache);
+    // Memory that is given back would be taken again by what comes next, and so not be seen.
+    std::mem::forget(cache);
+    a_large_listing_takes_what_is_counted();
 }

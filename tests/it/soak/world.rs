@@ -197,7 +197,8 @@ impl World {
 
     /// Whatever it asks, a wrong password opens nothing.
     async fn intrude(&self, replica: &Refshim, subject: usize, random: &mut StdRng) {
-        let endpoint = match random.random_bool(0.5) {
+        let is_anonymous = random.random_bool(0.5);
+        let endpoint = match is_anonymous {
             true => replica.endpoint(),
             false => replica.endpoint().basic(USER.0, "looking-glass"),
         };
@@ -211,7 +212,10 @@ impl World {
         let Ok(reply) = endpoint.try_get(&path).await else {
             return self.count(|counts| counts.failed += 1);
         };
-        assert!(reply.status == 401 || is_failure(&reply), "{path}: {reply:?}");
+        assert!(
+            reply.status == 401 || is_failure(&reply),
+            "anonymous: {is_anonymous}, {path}: {reply:?}"
+        );
         self.count(|counts| counts.refused += 1);
     }
 

@@ -90,11 +90,12 @@ impl Resolver {
             self.inner.access.forget(context);
         }
         let basis = found.basis;
-        let proven = |links| match found.is_withheld {
+        let proven = |links| match found.is_withheld || !found.shareable {
             true => alone(Ok(links)),
             false => ScanAnswer::ForReaders(RememberedAnswer { links, basis }),
         };
-        if !found.shareable {
+        // Who is refused the subject may have found what memory knows from others.
+        if !found.shareable && !found.is_subject_refused {
             return alone(Ok(links));
         }
         // Only a manifest that it was given itself proves its right: it may have found what others read.

@@ -31,6 +31,8 @@ pub(in crate::referrers) struct Scanned {
     /// False where it rests on what the upstream told this caller alone: that the repository does not exist, or that it may not
     /// be listed, or the subject not be read.
     pub shareable: bool,
+    /// Whether the upstream refused this caller the subject: it may read nothing at all.
+    pub is_subject_refused: bool,
     /// What others must be told too before this is their list as well.
     pub basis: Basis,
     /// See [`Scan::is_withheld`].
@@ -86,6 +88,7 @@ impl Scan {
             gone,
             age: names.age().max(ordinary_tags.age).max(pulled.age).max(self.since),
             shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
+            is_subject_refused: self.subject_is_refused(),
             basis: Basis {
                 names: names.fingerprint(&self.subject),
                 anonymous: self.context.caller.authorization().is_none(),

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::support::content::ANY;
+use crate::support::content::{ANY, IMAGE, bare_image};
 use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
 use crate::support::{CountingProxy, Endpoint, Pushed, Refshim, Reply, Seen, eventually};
@@ -103,6 +103,31 @@ async fn who_may_list_but_not_read_is_refused_cold_and_after_others_filled_the_c
             setup.expect_refused(&format!("{depth}: {case}")).await;
         }
     }
+}
+
+/// Where there is no referrers API, there is nobody who would refuse it: whether it is missing is found out with the credential of
+/// whoever asks first.
+#[tokio::test]
+async fn who_asks_first_where_there_is_no_referrers_api_is_refused_all_the_same() {
+    let fake = Fake::start(Knobs::default()).await;
+    let is_api = |seen: &Seen| seen.path.contains("/referrers/");
+    fake.trouble(denied(), move |seen| {
+        by(LISTER)(seen) && !is_listing(seen) && !is_api(seen)
+    });
+    let refshim = Refshim::in_front_of(&fake.url()).await;
+    let reader = refshim.endpoint().authorization(READER);
+    let image = fake.image("app", "v1", "image");
+    let straight = fake.endpoint().authorization(READER);
+    let sbom = straight.push_artifact("app", &image, TYPE, "sbom").await;
+    // By then it is known what stands behind tags. Of a digest that the registry does not have nobody learns whether there is an API.
+    let made_up = format!("sha256:{}", "1".repeat(64));
+    assert!(reader.referrers("app", &made_up).await.is_empty());
+    reader.manifest("app", &sbom.digest).await.expect_status(200);
+    // What is written ends what is known of the listing.
+    reader.put_manifest("app", "", IMAGE, &bare_image("other")).await;
+    let lister = refshim.endpoint().authorization(LISTER);
+    lister.referrers_reply("app", &image.digest).await.expect_status(403);
+    assert_eq!(reader.referrer_digests("app", &image.digest).await, [sbom.digest]);
 }
 
 /// The lister's question joins the reader's search while that is under way.

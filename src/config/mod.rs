@@ -2,6 +2,10 @@
 //!
 //! [`load`] merges a TOML file, environment variables and flags (flags take precedence over the environment, and that over the file) and reports all
 //! errors together. Each section is a struct of its own; `config.example.toml` shows its `Default`.
+//!
+//! A new key needs its field, doc comment and `Default` in the file of its section, and a line in `config.example.toml` (a test holds
+//! both together). What it requires of other keys goes into `check`, a file that it names into `files`, a flag into `load` and
+//! `cli::serve`. Environment variables need nothing.
 
 mod cache;
 mod check;

@@ -111,12 +111,12 @@ impl AccessList {
     }
 
     /// Remembers that the upstream lists this caller nothing beyond these names.
-    pub fn is_listed(&self, context: &RepositoryContext, names: Fingerprint) {
+    pub fn remember_listed(&self, context: &RepositoryContext, names: Fingerprint) {
         self.remember(context, Right::Names(names));
     }
 
     /// Remembers that the upstream told this caller all that an answer rests on.
-    pub fn is_told(&self, context: &RepositoryContext, answer: Fingerprint) {
+    pub fn remember_told(&self, context: &RepositoryContext, answer: Fingerprint) {
         self.remember(context, Right::Answer(answer));
     }
 

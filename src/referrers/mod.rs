@@ -11,6 +11,10 @@
 //! - `manifest_store` with `manifest_memory`, `tag_reads`, `envelopes`, `blob_proof`: manifests through the cache.
 //! - `tag_listings`, `names` and what they import: which tags there are, where the registry's listing may lack some.
 //! - `scan`: its context, its run, candidates, entries, and `sources`, a file each. `own_api` and `given` ask the registry itself.
+//!
+//! When a list may be empty is decided in four places: `scan::run` (every source answered, or the whole search failed), `scan::entries`
+//! (every candidate was read, is absent, or is left out and counted), `resolver::rights::answer` (for whom that holds) and
+//! `resolver::lookup` (a remembered one only while it is fresh). Every failure is a [`ResolveError`], never a shorter list.
 
 mod access;
 mod basis;

@@ -72,7 +72,7 @@ impl Writer {
         let mut reply = if enveloped::is_not_understood(&pushed.manifest, &pushed.own, &reply) {
             match self.seal(push, pushed).await {
                 Ok(()) => enveloped::created(push, &pushed.own),
-                // What takes no blobs either is no registry that lacks a media type.
+                // What takes neither blobs nor the envelope's tags is no registry that lacks a media type.
                 Err(WriteError::Refused(refusal)) => {
                     self.resolver.wrote_perhaps(&push.repository);
                     return Ok((*refusal).into());

@@ -16,7 +16,7 @@ const TOLD: u64 = 1000;
 impl AccessList {
     /// The registry just said that a repository, of which this process shows a list to others, does not exist to this caller:
     /// a service that lost its credentials would go on with "no signatures". Told once in a while per repository.
-    pub fn is_hidden(&self, context: &RepositoryContext) {
+    pub fn warn_of_hidden(&self, context: &RepositoryContext) {
         if self.hidden.is_news(&context.repository_key) {
             let before = self.allowed.contains_key(&self.key(context, Right::Read));
             tracing::warn!(

@@ -39,7 +39,7 @@ impl AccessList {
             Answer::Found(first) => first,
             Answer::Absent => return Ok(false),
             Answer::Refused(_) => {
-                self.is_listed(context, fingerprint);
+                self.remember_listed(context, fingerprint);
                 return Ok(true);
             }
         };
@@ -47,7 +47,7 @@ impl AccessList {
         let is_whole = is_known && !(first.others_follow && first.names.len() >= names.len());
         if is_whole {
             self.allow_listing(context);
-            self.is_listed(context, fingerprint);
+            self.remember_listed(context, fingerprint);
         }
         Ok(is_whole)
     }

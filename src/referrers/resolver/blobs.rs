@@ -1,4 +1,5 @@
-//! Small blobs, and indexes that refshim made itself, for callers who may read the repository.
+//! Small blobs, for callers to whom the registry gave a blob of the repository; and indexes that refshim made itself, for callers who
+//! may read it.
 
 use std::sync::Arc;
 

@@ -61,7 +61,7 @@ impl Resolver {
             Ok(ReadRight::Unasked) => return Box::pin(self.scan_for(&context, subject, Ends::WithLastWaiter)).await,
             Ok(ReadRight::ReadNone) => return self.none_for(&context, subject, known).await,
             Ok(ReadRight::Unseen) => {
-                self.inner.access.is_hidden(&context);
+                self.inner.access.warn_of_hidden(&context);
                 return self.none_for(&context, subject, known).await;
             }
             Err(ResolveError::Upstream(error)) => {

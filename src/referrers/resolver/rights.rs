@@ -110,7 +110,7 @@ impl Resolver {
             Ok(RepositoryAccess::Allowed) => proven(links),
             Ok(RepositoryAccess::Empty) => alone(Ok(none(subject))),
             Ok(RepositoryAccess::Unseen) => {
-                self.inner.access.is_hidden(context);
+                self.inner.access.warn_of_hidden(context);
                 alone(Ok(none(subject)))
             }
             Ok(RepositoryAccess::Refused(refusal)) => alone(Err(refusal.into())),

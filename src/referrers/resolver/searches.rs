@@ -111,7 +111,7 @@ impl Resolver {
             },
             unseen @ (RepositoryAccess::Empty | RepositoryAccess::Unseen) => {
                 if found.is_some() && matches!(unseen, RepositoryAccess::Unseen) {
-                    self.inner.access.is_hidden(context);
+                    self.inner.access.warn_of_hidden(context);
                 }
                 self.scan_by_itself(context, subject).await
             }
@@ -182,7 +182,9 @@ impl Resolver {
         }
         // The right was proven a moment ago, however short it is remembered.
         if let ScanAnswer::ForReaders(found) = &answer {
-            self.inner.access.is_told(&asked, found.basis.fingerprint(&subject));
+            self.inner
+                .access
+                .remember_told(&asked, found.basis.fingerprint(&subject));
             if scanned.lasting {
                 let key = Key::answer(&context.repository_key, &context.epoch, &subject);
                 self.inner.cache.put_aged(key, Arc::new(found.clone()), age).await;

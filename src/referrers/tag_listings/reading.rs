@@ -106,7 +106,7 @@ impl TagListings {
             self.renewals.note_large(&context.repository_key);
         }
         let (names, fingerprint) = (listing.names().clone(), listing.names().fingerprint());
-        self.access.is_listed(context, fingerprint);
+        self.access.remember_listed(context, fingerprint);
         if !names.is_empty() || self.says_for_all(context) {
             let remembered = RememberedListing {
                 listing,

@@ -289,6 +289,8 @@ impl Draw {
             && stated
             // `gc` reads all tags, and nobody may pull any more.
             && self.knobs.pull_limit.is_none_or(|limit| limit >= 50 && !self.steps.contains(&Step::KeepList))
+            // Then each ordinary tag is a pull, as the configuration wants it.
+            && (self.knobs.pull_limit.is_none() || self.depth != Depth::Manifests)
             && (self.knobs.rights.listing.is_none() || native)
             && (self.depth != Depth::Manifests || self.filler <= 150)
             && !matches!(pages.shown, Shown::Except(_))

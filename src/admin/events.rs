@@ -1,6 +1,5 @@
 //! `POST /events`: registries and pipelines report writes that bypassed refshim, so that lists show them at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -23,7 +22,7 @@ const PARALLEL: usize = 16;
 pub(super) struct Events {
     /// Of all upstreams: senders name their registry in different ways, so each event goes to every resolver. One of another
     /// registry only asks again about a repository that it probably does not know.
-    resolvers: Vec<Arc<Resolver>>,
+    resolvers: Vec<Resolver>,
     /// SHA-256 of the bearer token: how long a comparison of digests takes says nothing about how much of a guess was right.
     token: Option<Digest>,
 }
@@ -32,7 +31,7 @@ pub(super) struct Events {
 type RefusedEvent = (StatusCode, String);
 
 impl Events {
-    pub fn new(resolvers: Vec<Arc<Resolver>>, token: Option<&str>) -> Self {
+    pub fn new(resolvers: Vec<Resolver>, token: Option<&str>) -> Self {
         Self {
             resolvers,
             token: token.map(|token| Digest::sha256(token.as_bytes())),

@@ -4,7 +4,6 @@ mod certificates;
 mod redis;
 
 use std::fmt;
-use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
@@ -62,7 +61,7 @@ fn register_requests(registry: &mut Registry, metrics: &Metrics) {
 }
 
 /// What the upstreams were asked, and what that told.
-fn register_upstreams(registry: &mut Registry, resolvers: &[Arc<Resolver>]) {
+fn register_upstreams(registry: &mut Registry, resolvers: &[Resolver]) {
     let requests = PerUpstream::of(resolvers, |resolver| resolver.upstream().requests());
     let help = "Requests to upstreams, by what they were for and how they ended";
     registry.register("upstream_requests", help, requests);
@@ -94,8 +93,8 @@ fn register_upstreams(registry: &mut Registry, resolvers: &[Arc<Resolver>]) {
 struct PerUpstream<M>(Vec<(String, M)>);
 
 impl<M: Clone> PerUpstream<M> {
-    fn of(resolvers: &[Arc<Resolver>], metric: impl Fn(&Resolver) -> &M) -> Self {
-        let named = |resolver: &Arc<Resolver>| (resolver.upstream().name().to_owned(), metric(resolver).clone());
+    fn of(resolvers: &[Resolver], metric: impl Fn(&Resolver) -> &M) -> Self {
+        let named = |resolver: &Resolver| (resolver.upstream().name().to_owned(), metric(resolver).clone());
         Self(resolvers.iter().map(named).collect())
     }
 }
@@ -131,6 +130,7 @@ impl<L: LabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for PerUpstream<Fi
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use http::StatusCode;

@@ -44,7 +44,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// What the endpoints report on.
 pub struct AdminSources {
-    pub resolvers: Vec<Arc<Resolver>>,
+    pub resolvers: Vec<Resolver>,
     pub metrics: Arc<Metrics>,
     pub cache: Arc<Cache>,
     /// Listeners that speak TLS, each by the name of its certificate.

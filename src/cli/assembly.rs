@@ -13,11 +13,10 @@ use crate::tls::{Acceptor, ClientAuth, Protocols};
 use super::error::CliError;
 
 /// A resolver for each upstream. They have one cache: its bounds are those of the process.
-pub(super) fn resolvers(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config: &Config) -> Vec<Arc<Resolver>> {
+pub(super) fn resolvers(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config: &Config) -> Vec<Resolver> {
     let resolvers = upstreams.iter().map(|upstream| {
         let cache = cache.clone();
-        let resolver = Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits);
-        Arc::new(resolver)
+        Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits)
     });
     resolvers.collect()
 }

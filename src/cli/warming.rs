@@ -1,7 +1,5 @@
 //! Reading the repositories of `cache.warm` at the start. Callers do not wait for it, and where it fails their first questions take longer.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt as _, stream};
 
 use crate::config::Config;
@@ -13,7 +11,7 @@ use crate::registry::Caller;
 const PARALLEL: usize = 2;
 
 /// Warms the configured repositories of the first upstream in the background.
-pub(super) fn start(resolvers: &[Arc<Resolver>], config: &Config) {
+pub(super) fn start(resolvers: &[Resolver], config: &Config) {
     let repositories = config.cache.warm.clone();
     let Some(first) = resolvers.first().filter(|_| !repositories.is_empty()).cloned() else {
         return;
@@ -25,7 +23,7 @@ pub(super) fn start(resolvers: &[Arc<Resolver>], config: &Config) {
 }
 
 /// Without a caller's credentials.
-async fn warm(resolver: Arc<Resolver>, repository: RepositoryName) {
+async fn warm(resolver: Resolver, repository: RepositoryName) {
     match resolver.warm(&repository, &Caller::anonymous()).await {
         Ok(links) => tracing::info!(%repository, links, "warmed"),
         Err(error) => tracing::warn!(%repository, %error, "could not be warmed; it is read when somebody asks"),

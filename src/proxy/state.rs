@@ -43,7 +43,7 @@ impl SharedState {
 /// One upstream, and everything that is kept about it.
 pub(super) struct Backend {
     pub upstream: Arc<Upstream>,
-    pub resolver: Arc<Resolver>,
+    pub resolver: Resolver,
     /// How the upstream speaks of itself.
     pub self_view: SelfView,
     pub realms: Realms,
@@ -53,13 +53,13 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub fn new(resolver: Arc<Resolver>, config: &Config, shared: Arc<SharedState>) -> Self {
+    pub fn new(resolver: Resolver, config: &Config, shared: Arc<SharedState>) -> Self {
         let upstream = resolver.upstream().clone();
         Self {
             self_view: SelfView::new(upstream.url()),
             upstream,
             realms: Realms::default(),
-            writer: Arc::new(Writer::new((*resolver).clone(), &config.writing)),
+            writer: Arc::new(Writer::new(resolver.clone(), &config.writing)),
             uploads: UploadOffsets::default(),
             resolver,
             shared,

@@ -45,7 +45,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// One resolver for each upstream of the configuration, in its order.
-    pub fn new(resolvers: Vec<Arc<Resolver>>, config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(resolvers: Vec<Resolver>, config: &Config, metrics: Arc<Metrics>) -> Self {
         let shared = Arc::new(SharedState::new(config));
         let backends = resolvers.into_iter();
         Self {

@@ -56,8 +56,7 @@ impl Local {
         }));
         let resolvers = upstreams.iter().map(|upstream| {
             let (upstream, cache) = (upstream.clone(), cache.clone());
-            let resolver = Resolver::new(upstream, cache, &config.links, &config.cache, &config.limits);
-            Arc::new(resolver)
+            Resolver::new(upstream, cache, &config.links, &config.cache, &config.limits)
         });
         let metrics = Arc::new(Metrics::default());
         let gateway = Gateway::new(resolvers.collect(), &config, metrics.clone());

@@ -26,7 +26,7 @@ pub struct Referrer {
 }
 
 impl Referrer {
-    /// Newest creation date first, undated last, then by digest (Proposal A; design decision for every dialect).
+    /// Newest creation date first, as in Proposal A, undated last, then by digest. It is the order of every dialect.
     pub fn order(&self, other: &Self) -> Ordering {
         self.position().cmp(&other.position())
     }

@@ -29,7 +29,7 @@ pub(super) fn failure_of(reply: &RegistryResponse) -> ReadFailure {
 }
 
 /// Sorts the answer to a read of `asked`. A success but 200 is none: there is nothing to read in it. Absence is believed only
-/// where it is stated (design, "A none is proof"); another 404 may be an ingress', a firewall's, or about something else.
+/// where it is stated; another 404 may be an ingress', a firewall's, or about something else.
 pub(super) fn classify(reply: RegistryResponse, asked: &Uri) -> Result<Answer<RegistryResponse>, UpstreamError> {
     match reply.status.as_u16() {
         200 => Ok(Answer::Found(reply)),

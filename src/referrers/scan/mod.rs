@@ -11,5 +11,5 @@ pub(crate) mod sources;
 pub(crate) mod unfinished;
 pub(crate) mod unverified;
 
-/// Manifests of one source under way at once (design: at most 16; the upstream's own limit bounds all scans together).
+/// Manifests that one source reads at once. The upstream's own limit bounds all scans together.
 pub(in crate::referrers) const PARALLEL: usize = 16;

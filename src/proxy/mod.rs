@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! pipeline         ─► handlers passthrough context state realm upstream_view peer error route ui_page
-//! handlers         ─► proof passthrough memory context error write route ui_page respond headers
-//! proof            ─► context
+//! handlers         ─► read_access passthrough memory context error write route ui_page respond headers
+//! read_access      ─► context
 //! passthrough      ─► context error headers
 //! memory           ─► respond headers
 //! context          ─► state upstream_view peer error headers
@@ -33,7 +33,7 @@ mod memory;
 mod passthrough;
 mod peer;
 mod pipeline;
-mod proof;
+mod read_access;
 mod realm;
 mod respond;
 mod response_budget;

@@ -11,7 +11,7 @@ use crate::http::tee::Tee;
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
-use crate::proxy::{memory, passthrough, proof};
+use crate::proxy::{memory, passthrough, read_access};
 use crate::referrers::Known;
 use crate::registry::is_encoded;
 
@@ -55,7 +55,7 @@ pub(super) async fn ask(
         StatusCode::NOT_MODIFIED if question.is_conditional => {
             let resolver = &context.backend.resolver;
             resolver.confirm_blob(repository, digest).await;
-            if proof::is_known_by_authorization(head) {
+            if read_access::is_known_by_authorization(head) {
                 resolver.allow_blobs(repository, &context.caller());
             }
             BlobAnswer::Memory(memory::serve_same_blob(known, digest, response.headers(), head))
@@ -75,7 +75,7 @@ pub(super) async fn learn(
     let resolver = &context.backend.resolver;
     let caller = context.caller();
     let status = response.status();
-    if is_given(&context.head, status) && proof::is_known_by_authorization(&context.head) {
+    if is_given(&context.head, status) && read_access::is_known_by_authorization(&context.head) {
         resolver.allow_blobs(repository, &caller);
     }
     match (&context.head.method, status) {
@@ -86,11 +86,11 @@ pub(super) async fn learn(
             resolver.confirm_blob(repository, &digest).await;
         }
         (&Method::GET | &Method::HEAD, status) => {
-            if is_withheld(&response) && proof::is_known_by_authorization(&context.head) {
+            if is_withheld(&response) && read_access::is_known_by_authorization(&context.head) {
                 resolver.withheld_blob(repository, &digest, &caller).await;
             }
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                proof::was_refused(context, repository, &caller).await;
+                read_access::was_refused(context, repository, &caller).await;
             }
         }
         _ => {}

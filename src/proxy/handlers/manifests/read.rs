@@ -11,7 +11,7 @@ use crate::oci::Reference;
 use crate::oci::media_type::{self, ManifestKind};
 use crate::proxy::error::ProxyError;
 use crate::proxy::memory::{self, KnownManifest};
-use crate::proxy::{passthrough, proof};
+use crate::proxy::{passthrough, read_access};
 use crate::registry::Answer;
 
 pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
@@ -58,7 +58,7 @@ async fn answered(
     let status = response.status();
     match status {
         StatusCode::OK => {
-            proof::was_read(asked.context, asked.repository, &asked.caller).await;
+            read_access::was_read(asked.context, asked.repository, &asked.caller).await;
             given(asked, response).await
         }
         StatusCode::NOT_MODIFIED => {
@@ -113,14 +113,14 @@ async fn refused(asked: &ManifestRequest<'_>, response: Response<Body>) -> Resul
         return Ok(instead_of(&response, index));
     }
     withheld(asked).await;
-    proof::was_refused(asked.context, asked.repository, &asked.caller).await;
+    read_access::was_refused(asked.context, asked.repository, &asked.caller).await;
     Ok(response)
 }
 
 /// The upstream did not give what was asked for by its digest.
 async fn withheld(asked: &ManifestRequest<'_>) {
     if let Reference::Digest(digest) = asked.reference
-        && proof::is_known_by_authorization(&asked.context.head)
+        && read_access::is_known_by_authorization(&asked.context.head)
     {
         let resolver = asked.resolver();
         resolver.withheld(asked.repository, digest, &asked.caller).await;

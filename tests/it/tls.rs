@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::support::{Local, Program, Refshim, Registry, eventually};
+use crate::support::{Local, Program, Refshim, Registry, certificate, eventually};
 use bytes::Bytes;
 use http::{Request, Version};
 use http_body_util::Full;
@@ -31,7 +31,7 @@ impl Identity {
 
     fn lasting(days: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        make_certificate(folder.path(), days);
+        certificate::make_lasting(folder.path(), days);
         Self { folder }
     }
 
@@ -61,29 +61,6 @@ impl Identity {
         config.server.tls.cert_file = Some(self.certificate());
         config.server.tls.key_file = Some(self.key());
     }
-}
-
-/// A certificate of 127.0.0.1, its own authority.
-fn make_certificate(folder: &Path, days: u32) {
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            &days.to_string(),
-        ])
-        .args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=tests"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .current_dir(folder)
-        .output()
-        .expect("openssl runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Asks for the ping; the version spoken, or why there is no answer.
@@ -177,7 +154,7 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     // Half a renewal, as it looks for a moment: the certificate that there was goes on.
     std::fs::write(own.certificate(), "").unwrap();
     assert!(ask(&proxy, &before, None).await.is_ok());
-    make_certificate(own.folder.path(), 2);
+    certificate::make(own.folder.path());
     let renewed = async || ask(&proxy, &own.certificate(), None).await.ok();
     eventually("the new certificate is shown", renewed).await;
     assert!(ask(&proxy, &before, None).await.is_err());

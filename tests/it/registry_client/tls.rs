@@ -1,7 +1,6 @@
 //! TLS to the upstream: trusted authorities only, the protocol by ALPN.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use http::{Request, Response, Version};
@@ -20,33 +19,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::registry_client::{anyone, upstream_with};
-
-/// A certificate of 127.0.0.1 in `folder`, its own authority: `cert.pem` and `key.pem`.
-fn certificate(folder: &Path) {
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=tests"])
-        .args([
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .current_dir(folder)
-        .output()
-        .expect("openssl runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
+use crate::support::certificate;
 
 /// Serves under the certificate in `folder`; tells each request's version.
 async fn serve(folder: &Path, alpn: &[&str]) -> (String, mpsc::UnboundedReceiver<Version>, JoinSet<()>) {
@@ -90,7 +63,7 @@ fn trusting(url: &str, file: &Path) -> Upstream {
 #[tokio::test]
 async fn alpn_decides_what_is_spoken() {
     let folder = tempfile::tempdir().unwrap();
-    certificate(folder.path());
+    certificate::make(folder.path());
     for (alpn, expected) in [
         (&["h2", "http/1.1"][..], Version::HTTP_2),
         (&["http/1.1"], Version::HTTP_11),
@@ -111,8 +84,8 @@ async fn alpn_decides_what_is_spoken() {
 #[tokio::test]
 async fn strangers_are_not_trusted() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    certificate(folder.path());
-    certificate(other.path());
+    certificate::make(folder.path());
+    certificate::make(other.path());
     let (url, _versions, _server) = serve(folder.path(), &["h2"]).await;
     let answer = trusting(&url, &other.path().join("cert.pem"))
         .get("/v2/", &anyone(), 100)

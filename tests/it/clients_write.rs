@@ -143,20 +143,8 @@ async fn cosign_with_bundles() {
     Stage::each(async |stage| {
         let (tools, image) = (&stage.tools, stage.image_in("app"));
         tools.cosign_sign_bundle(&image).await;
-        let attest = [
-            "attest",
-            "--key",
-            "cosign.key",
-            "--yes",
-            "--tlog-upload=false",
-            "--use-signing-config=false",
-            "--type",
-            "custom",
-            "--predicate",
-            "predicate.json",
-            &image,
-        ];
-        tools.cosign(&attest).await.ok();
+        let predicate = ["--type", "custom", "--predicate", "predicate.json", &image];
+        tools.cosign_offline("attest", &predicate).await;
         assert_eq!(stage.types("app").await, [BUNDLE, BUNDLE], "{}", stage.name);
         stage.verify("app", &[]).await;
         stage.verify_attestation("app", &[]).await;

@@ -115,32 +115,14 @@ impl Tools {
         }
     }
 
-    /// Signs in cosign's tag layout (`sha256-<hex>.sig`), without any service on the internet.
+    /// Signs in cosign's tag layout (`sha256-<hex>.sig`).
     pub async fn cosign_sign_by_tag(&self, image: &str) {
-        self.cosign_key().await;
-        let arguments = [
-            "sign",
-            "--key",
-            "cosign.key",
-            "--yes",
-            "--tlog-upload=false",
-            "--use-signing-config=false",
-        ];
         let layout = ["--new-bundle-format=false", "--registry-referrers-mode=legacy", image];
-        self.cosign(&[&arguments[..], &layout[..]].concat()).await.ok();
+        self.cosign_offline("sign", &layout).await;
     }
 
     /// Attests in cosign's tag layout (`sha256-<hex>.att`); `predicate` is a file of [`folder`](Self::folder).
     pub async fn cosign_attest_by_tag(&self, image: &str, predicate: &str) {
-        self.cosign_key().await;
-        let arguments = [
-            "attest",
-            "--key",
-            "cosign.key",
-            "--yes",
-            "--tlog-upload=false",
-            "--use-signing-config=false",
-        ];
         let what = [
             "--new-bundle-format=false",
             "--type",
@@ -149,21 +131,26 @@ impl Tools {
             predicate,
             image,
         ];
-        self.cosign(&[&arguments[..], &what[..]].concat()).await.ok();
+        self.cosign_offline("attest", &what).await;
     }
 
     /// Signs as cosign 3 does by default: a bundle that names its subject.
     pub async fn cosign_sign_bundle(&self, image: &str) {
+        self.cosign_offline("sign", &[image]).await;
+    }
+
+    /// `cosign sign` or `cosign attest` with `cosign.key`, without any service on the internet.
+    pub async fn cosign_offline(&self, command: &str, rest: &[&str]) {
         self.cosign_key().await;
-        let arguments = [
-            "sign",
+        let offline = [
+            command,
             "--key",
             "cosign.key",
             "--yes",
             "--tlog-upload=false",
             "--use-signing-config=false",
         ];
-        self.cosign(&[&arguments[..], &[image]].concat()).await.ok();
+        self.cosign(&[&offline, rest].concat()).await.ok();
     }
 
     async fn run(&self, program: &str, arguments: &[&str]) -> Said {

@@ -31,7 +31,8 @@ fn map(text: &str) -> Vec<(String, BTreeSet<String>)> {
         .collect()
 }
 
-fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
+/// All Rust files below `folder`.
+pub fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

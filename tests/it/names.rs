@@ -2,7 +2,9 @@
 //! says which one it is: none stands in two modules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::layering::source_files;
 
 /// Names of our own making that were given up, and what is said instead.
 const GIVEN_UP: [(&str, &str); 60] = [
@@ -72,17 +74,6 @@ const GIVEN_UP: [(&str, &str); 60] = [
 const OFTEN: [&str; 9] = [
     "Data", "Ecr", "Err", "Error", "Future", "Response", "Target", "Traces", "Value",
 ];
-
-fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            source_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
 
 /// What a line declares: its keyword and name. Fields are told by their indentation and colon.
 fn declared(line: &str) -> Option<(&str, &str)> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::support::content::{IMAGE, INDEX, bare_image, index};
-use crate::support::{CountingProxy, Endpoint, Local, Program, Pushed, Refshim, Registry, Seen, eventually};
+use crate::support::{CountingProxy, Endpoint, Local, Program, Pushed, Refshim, Registry, Seen, advance, eventually};
 use serde_json::{Value, json};
 
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
@@ -399,11 +399,4 @@ async fn an_answer_is_no_fresher_than_the_listing_it_is_made_of() {
     straight.attach("app", &second, TYPE, "sbom").await;
     advance(11).await;
     assert_eq!(through.referrers("app", &second.digest).await.len(), 1);
-}
-
-/// Moves the clock of this process, refshim's included.
-async fn advance(seconds: u64) {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(seconds)).await;
-    tokio::time::resume();
 }

@@ -1,6 +1,7 @@
 //! What real registries do besides their tag pages, and what comes of it.
 
 mod depth;
+mod fixtures;
 mod lag;
 mod listings;
 mod own_api;
@@ -28,6 +29,14 @@ struct Shelf {
     refshim: Refshim,
     subject: Pushed,
     sbom: Pushed,
+}
+
+impl Shelf {
+    /// What refshim lists of the subject to anyone.
+    async fn listed(&self) -> Vec<String> {
+        let endpoint = self.refshim.endpoint();
+        endpoint.referrer_digests(REPOSITORY, &self.subject.digest).await
+    }
 }
 
 async fn shelf(knobs: Knobs) -> Shelf {
@@ -168,11 +177,7 @@ async fn a_limit_that_says_how_long_in_words_is_waited_out() {
     let shelf = shelf(Knobs::default()).await;
     let listing = |seen: &Seen| seen.path.contains("/tags/list");
     shelf.fake.trouble_times(1, Trouble::ghcr_limit("880.092µs"), listing);
-    let listed = shelf
-        .refshim
-        .endpoint()
-        .referrer_digests(REPOSITORY, &shelf.subject.digest)
-        .await;
+    let listed = shelf.listed().await;
     assert_eq!(listed, [shelf.sbom.digest]);
 }
 
@@ -212,11 +217,7 @@ async fn where_there_is_no_such_api_what_the_tags_say_is_listed() {
             ..Knobs::default()
         })
         .await;
-        let listed = shelf
-            .refshim
-            .endpoint()
-            .referrer_digests(REPOSITORY, &shelf.subject.digest)
-            .await;
+        let listed = shelf.listed().await;
         assert_eq!(listed, [shelf.sbom.digest], "{status}");
     }
 }
@@ -233,11 +234,7 @@ async fn an_empty_list_of_the_registrys_own_hides_nothing() {
         ..Knobs::default()
     })
     .await;
-    let listed = shelf
-        .refshim
-        .endpoint()
-        .referrer_digests(REPOSITORY, &shelf.subject.digest)
-        .await;
+    let listed = shelf.listed().await;
     assert_eq!(listed, [shelf.sbom.digest]);
 }
 
@@ -294,11 +291,7 @@ async fn a_referrers_tag_that_is_the_subject_itself_lists_nothing() {
     shelf
         .fake
         .put_pushed(REPOSITORY, &shelf.subject.referrers_tag(), &shelf.subject);
-    let listed = shelf
-        .refshim
-        .endpoint()
-        .referrer_digests(REPOSITORY, &shelf.subject.digest)
-        .await;
+    let listed = shelf.listed().await;
     assert_eq!(listed, [shelf.sbom.digest]);
 }
 
@@ -313,11 +306,7 @@ async fn a_registry_that_claims_the_subject_and_lists_nothing_is_not_believed() 
         ..Knobs::default()
     })
     .await;
-    let listed = shelf
-        .refshim
-        .endpoint()
-        .referrer_digests(REPOSITORY, &shelf.subject.digest)
-        .await;
+    let listed = shelf.listed().await;
     assert_eq!(listed, [shelf.sbom.digest]);
 }
 
@@ -402,10 +391,6 @@ async fn what_a_stored_index_claims_for_others_is_not_believed() {
     shelf
         .fake
         .put(REPOSITORY, &shelf.subject.referrers_tag(), INDEX, &claims);
-    let listed = shelf
-        .refshim
-        .endpoint()
-        .referrer_digests(REPOSITORY, &shelf.subject.digest)
-        .await;
+    let listed = shelf.listed().await;
     assert_eq!(listed, [shelf.sbom.digest]);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use refshim::testing::config::Depth;
 
 use crate::none_is_proof::forms::{self, APP, Form, NEW, Standing, UNKNOWN};
-use crate::support::Local;
+use crate::support::{Local, advance};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/upstreams.md");
 const BEGIN: &str = "<!-- measured by tests/none_is_proof: begin -->\n";
@@ -100,9 +100,7 @@ async fn measure(form: &Form, standing: &Standing, question: Question, wrong: &m
             ));
         }
         costs.push(requests.len());
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(31)).await;
-        tokio::time::resume();
+        advance(31).await;
     }
     (costs[0], costs[1])
 }

@@ -14,7 +14,7 @@ use crate::support::cli;
 use crate::support::content::{ANY, IMAGE, INDEX, artifact};
 use crate::support::exchange::HttpError;
 use crate::support::fake::{Fake, knobs::Shown};
-use crate::support::{Local, Pushed, Reply, Seen};
+use crate::support::{Local, Pushed, Reply, Seen, advance};
 
 /// Pages of `tags/list` after which a walk is given up.
 const MOST_PAGES: usize = 500;
@@ -125,9 +125,7 @@ impl<'a> Play<'a> {
             }
             Step::Wait(seconds) => {
                 self.catch_up();
-                tokio::time::pause();
-                tokio::time::advance(Duration::from_secs(seconds)).await;
-                tokio::time::resume();
+                advance(seconds).await;
                 Ok(())
             }
             Step::Restart => {

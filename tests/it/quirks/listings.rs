@@ -1,52 +1,22 @@
 //! Listings that say less than there is: because they lag, because they are a cache's, or because the caller may not have them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use refshim::testing::config::{Config, CredentialsKind, Depth, ListingKind};
+use refshim::testing::config::{CredentialsKind, ListingKind};
 use serde_json::Value;
 
 use super::SPDX;
+use super::fixtures::{by_names, front, lists, only};
 use crate::support::content::{IMAGE, INDEX, bare_image, index};
-use crate::support::fake::knobs::{Delete, Knobs, Native, Referrers, Rights, Shown, TagPages};
+use crate::support::fake::knobs::{Delete, Knobs, Native, Referrers, Rights, Shown};
 use crate::support::fake::{Fake, Trouble, profiles};
-use crate::support::{Local, Pushed, Seen};
+use crate::support::{Local, Pushed, Seen, advance};
 
 /// Of the user `insider` with the password `password`.
 const INSIDER: &str = "Basic aW5zaWRlcjpwYXNzd29yZA==";
 
-fn lists(shown: Shown) -> Option<TagPages> {
-    Some(TagPages {
-        shown,
-        ..TagPages::default()
-    })
-}
-
-fn only(names: &[&str], asked_join: bool) -> Shown {
-    Shown::Only {
-        names: names.iter().map(|&name| name.to_owned()).collect(),
-        asked_join,
-    }
-}
-
 fn lists_tags(seen: &Seen) -> bool {
     seen.path.contains("/tags/list")
-}
-
-fn by_names(config: &mut Config) {
-    config.links.depth = Depth::Names;
-    config.cache.stale_while_revalidate = Duration::ZERO;
-}
-
-async fn front(fake: &Fake) -> Local {
-    Local::configured(&fake.url(), by_names).await
-}
-
-/// Moves the clock of this process, refshim's included.
-async fn advance(seconds: u64) {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(seconds)).await;
-    tokio::time::resume();
 }
 
 fn signature(fake: &Fake, image: &Pushed, suffix: &str) -> Pushed {

@@ -1,51 +1,18 @@
 //! Tags that were written through refshim and that a listing lacks: what they cost, and what an odd answer about one does.
 
-use std::time::Duration;
-
 use http::Method;
-use refshim::testing::config::{Config, Depth};
 use serde_json::Value;
 
 use super::SPDX;
-use crate::support::fake::knobs::{Knobs, Shown, TagPages};
+use super::fixtures::{by_names, front, lists_only};
+use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
-use crate::support::{CountingProxy, Endpoint, Local, Pushed, Seen};
+use crate::support::{CountingProxy, Endpoint, Local, Pushed, Seen, advance};
 
 /// More than are asked for at once.
 const MANY: usize = 40;
 /// Requests of one search at once.
 const PARALLEL: usize = 16;
-
-/// A registry whose listing does not show what is pushed.
-async fn lags() -> Fake {
-    let shown = Shown::Only {
-        names: ["v1".to_owned()].into(),
-        asked_join: false,
-    };
-    Fake::start(Knobs {
-        tags: Some(TagPages {
-            shown,
-            ..TagPages::default()
-        }),
-        ..Knobs::default()
-    })
-    .await
-}
-
-async fn front(upstream: &str) -> Local {
-    Local::configured(upstream, |config: &mut Config| {
-        config.links.depth = Depth::Names;
-        config.cache.stale_while_revalidate = Duration::ZERO;
-    })
-    .await
-}
-
-/// Moves the clock of this process, refshim's included.
-async fn advance(seconds: u64) {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(seconds)).await;
-    tokio::time::resume();
-}
 
 fn reads_written(seen: &Seen) -> bool {
     seen.path.contains("/manifests/t") && seen.method == Method::GET
@@ -70,9 +37,9 @@ async fn tags(through: &Endpoint) -> Vec<String> {
 
 #[tokio::test]
 async fn written_tags_are_asked_for_at_once_and_once_while_that_is_fresh() {
-    let fake = lags().await;
+    let fake = lists_only(&["v1"]).await;
     let link = CountingProxy::in_front_of(&fake.url()).await;
-    let refshim = front(link.url()).await;
+    let refshim = Local::configured(link.url(), by_names).await;
     let through = refshim.endpoint();
     let image = push_many(&through).await;
     let other = fake.image("app", "v2", "other");
@@ -102,8 +69,8 @@ async fn an_odd_answer_about_a_written_tag_fails_nobody_else() {
         Trouble::Close,
     ];
     for trouble in odd {
-        let fake = lags().await;
-        let refshim = front(&fake.url()).await;
+        let fake = lists_only(&["v1"]).await;
+        let refshim = front(&fake).await;
         let through = refshim.endpoint();
         let image = push_many(&through).await;
         let sbom = through.push_artifact("app", &image, SPDX, "sbom").await;
@@ -119,8 +86,8 @@ async fn an_odd_answer_about_a_written_tag_fails_nobody_else() {
 /// One that may be the subject's only link is no none.
 #[tokio::test]
 async fn an_odd_answer_about_a_written_link_is_an_error() {
-    let fake = lags().await;
-    let refshim = front(&fake.url()).await;
+    let fake = lists_only(&["v1"]).await;
+    let refshim = front(&fake).await;
     let through = refshim.endpoint();
     let image = through.push_image("app", "v1", "image").await;
     through.push_artifact("app", &image, SPDX, "sbom").await;
@@ -136,7 +103,7 @@ async fn what_was_written_is_no_listing_of_a_repository_that_had_more() {
     for known_by in ["tags/list", "a question"] {
         let fake = Fake::start(Knobs::default()).await;
         let image = fake.image("app", "v1", "image");
-        let refshim = front(&fake.url()).await;
+        let refshim = front(&fake).await;
         let through = refshim.endpoint();
         match known_by {
             "tags/list" => assert_eq!(tags(&through).await, ["v1"]),
@@ -159,7 +126,7 @@ async fn a_listing_that_vanishes_is_no_none_for_what_is_still_given() {
         let fake = Fake::start(Knobs::default()).await;
         let (image, other) = (fake.image("app", "v1", "image"), fake.image("app", "v2", "other"));
         let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
-        let refshim = front(&fake.url()).await;
+        let refshim = front(&fake).await;
         let through = refshim.endpoint();
         assert_eq!(through.referrers("app", &other.digest).await, [] as [Value; 0]);
         let unknown = || Trouble::oci(404, "NAME_UNKNOWN", "repository name not known to registry");

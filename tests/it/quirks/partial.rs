@@ -1,48 +1,15 @@
 //! Listings that lack what is there, where the questions that would show it fail, are refused or come too early.
 
-use std::time::Duration;
-
-use refshim::testing::config::{Config, Depth};
 use serde_json::Value;
 
 use super::SPDX;
+use super::fixtures::{front, lists_only};
 use crate::support::content::{IMAGE, bare_image};
-use crate::support::fake::knobs::{Knobs, Shown, TagPages};
+use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
-use crate::support::{Local, Pushed, Seen};
+use crate::support::{Pushed, Seen, advance};
 
 const NONE: [Value; 0] = [];
-
-/// A proxy cache that lists these tags alone.
-async fn lists_only(names: &[&str]) -> Fake {
-    let shown = Shown::Only {
-        names: names.iter().map(|&name| name.to_owned()).collect(),
-        asked_join: false,
-    };
-    Fake::start(Knobs {
-        tags: Some(TagPages {
-            shown,
-            ..TagPages::default()
-        }),
-        ..Knobs::default()
-    })
-    .await
-}
-
-async fn front(fake: &Fake) -> Local {
-    Local::configured(&fake.url(), |config: &mut Config| {
-        config.links.depth = Depth::Names;
-        config.cache.stale_while_revalidate = Duration::ZERO;
-    })
-    .await
-}
-
-/// Moves the clock of this process, refshim's included.
-async fn advance(seconds: u64) {
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(seconds)).await;
-    tokio::time::resume();
-}
 
 fn cosign_tag(image: &Pushed, suffix: &str) -> String {
     format!("sha256-{}{suffix}", image.hex())

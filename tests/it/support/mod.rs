@@ -42,4 +42,4 @@ pub use service::Service;
 pub use tcp_link::{TcpLink, Way};
 pub use tokens::TokenService;
 pub use tools::Tools;
-pub use wait::{eventually, within};
+pub use wait::{advance, eventually, within};

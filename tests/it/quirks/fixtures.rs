@@ -1,0 +1,42 @@
+//! Registries whose listings lack what is there, and refshim that searches them by computed names.
+
+use std::time::Duration;
+
+use refshim::testing::config::{Config, Depth};
+
+use crate::support::Local;
+use crate::support::fake::Fake;
+use crate::support::fake::knobs::{Knobs, Shown, TagPages};
+
+pub fn lists(shown: Shown) -> Option<TagPages> {
+    Some(TagPages {
+        shown,
+        ..TagPages::default()
+    })
+}
+
+pub fn only(names: &[&str], asked_join: bool) -> Shown {
+    Shown::Only {
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        asked_join,
+    }
+}
+
+/// A registry that lists these tags alone, whatever is pushed and asked for.
+pub async fn lists_only(names: &[&str]) -> Fake {
+    Fake::start(Knobs {
+        tags: lists(only(names, false)),
+        ..Knobs::default()
+    })
+    .await
+}
+
+/// Searches by computed names. No answer is served past its freshness while it is renewed.
+pub fn by_names(config: &mut Config) {
+    config.links.depth = Depth::Names;
+    config.cache.stale_while_revalidate = Duration::ZERO;
+}
+
+pub async fn front(fake: &Fake) -> Local {
+    Local::configured(&fake.url(), by_names).await
+}

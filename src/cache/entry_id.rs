@@ -99,8 +99,8 @@ impl EntryId {
         }
     }
 
-    /// Whether nobody knows if the write changed the value.
-    pub fn is_doubted_by(&self, touched: &Invalidation) -> bool {
+    /// Whether the write may have changed the value although it did not name it.
+    pub fn may_be_changed_by(&self, touched: &Invalidation) -> bool {
         match touched {
             Invalidation::Tag(_) | Invalidation::Manifest(_) => false,
             Invalidation::TagNames => self.kind == Kind::TagList,

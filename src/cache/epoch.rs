@@ -108,7 +108,7 @@ impl Epoch {
         let touches = || self.writes[..since].iter().flat_map(|write| write.touched.iter());
         if touches().any(|touch| id.is_named_by(touch)) {
             Validity::Overwritten
-        } else if touches().any(|touch| id.is_doubted_by(touch)) {
+        } else if touches().any(|touch| id.may_be_changed_by(touch)) {
             Validity::Unknown
         } else {
             Validity::Verified

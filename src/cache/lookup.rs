@@ -1,4 +1,4 @@
-//! Lookups: the value in this process's memory, the value in the second tier, and which of the two is taken.
+//! Lookups in memory and in the second tier, and which of the two values is taken.
 
 use std::sync::Arc;
 
@@ -18,7 +18,10 @@ impl Cache {
         let own = self.find_own::<T>(key);
         let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
             Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
-                let theirs = shared.find::<T>(key, now).await.map(|theirs| self.doubted(key, theirs));
+                let theirs = shared
+                    .find::<T>(key, now)
+                    .await
+                    .map(|theirs| self.mark_if_unverified(key, theirs));
                 self.choose(key, own, theirs)
             }
             _ => in_memory(own),
@@ -55,17 +58,17 @@ impl Cache {
             at: entry.at,
             epoch: entry.epoch,
         };
-        Some(self.doubted(key, found))
+        Some(self.mark_if_unverified(key, found))
     }
 
     /// Marks a value as unverified if it was read before a possible write.
-    fn doubted<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
-        let mark_unverified = key
+    fn mark_if_unverified<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
+        let possible_write = key
             .is_changed_by_writes()
-            .then(|| self.doubts.get(key.repository_key()))
+            .then(|| self.unverified_before.get(key.repository_key()))
             .flatten();
         TierValue {
-            verified: found.verified && mark_unverified.is_none_or(|at| found.at > at),
+            verified: found.verified && possible_write.is_none_or(|at| found.at > at),
             ..found
         }
     }

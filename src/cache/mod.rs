@@ -55,9 +55,9 @@ use write::WriteId;
 const PUTS: usize = 32;
 
 /// Number of repositories for which a possible write is remembered. If one is forgotten, old values are used until they are no longer fresh.
-const DOUBTS: u64 = 10_000;
+const UNVERIFIED_REPOSITORIES: u64 = 10_000;
 /// How long a possible write is remembered: values from before it are no longer fresh then anyway.
-const DOUBTED_FOR: Duration = Duration::from_secs(60 * 60);
+const UNVERIFIED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Limits of the memory tier, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ pub struct Cache {
     lists: MemoryStore,
     epochs: Arc<Epochs>,
     /// The time of the last possible write to each repository, since 1970.
-    doubts: MokaCache<RepositoryKey, Duration>,
+    unverified_before: MokaCache<RepositoryKey, Duration>,
     clock: Clock,
     shared: Option<SharedTier>,
     lookups: LookupCounts,
@@ -96,9 +96,9 @@ impl Cache {
             manifests: MemoryStore::new(bounds.manifests),
             lists: MemoryStore::new(bounds.lists),
             epochs: Arc::default(),
-            doubts: MokaCache::builder()
-                .max_capacity(DOUBTS)
-                .time_to_live(DOUBTED_FOR)
+            unverified_before: MokaCache::builder()
+                .max_capacity(UNVERIFIED_REPOSITORIES)
+                .time_to_live(UNVERIFIED_FOR)
                 .build(),
             clock: Clock::default(),
             shared: None,
@@ -236,7 +236,7 @@ impl Cache {
     /// Records a write of which nobody knows whether it took effect: values from before it are no longer fresh, but can still be served while
     /// the registry fails. It concerns this process only.
     pub fn mark_unverified(&self, repository_key: &RepositoryKey) {
-        self.doubts.insert(repository_key.clone(), self.clock.now());
+        self.unverified_before.insert(repository_key.clone(), self.clock.now());
     }
 }
 

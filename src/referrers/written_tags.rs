@@ -51,7 +51,7 @@ impl AskedWrites {
 
     /// Whether the tag counts, and nobody is asked: a listing that began at `began` may lag behind the write, or the registry was
     /// asked a moment ago.
-    fn is_undoubted(&self, repository_key: &RepositoryKey, tag: &WrittenTag, began: Duration) -> bool {
+    fn counts_unasked(&self, repository_key: &RepositoryKey, tag: &WrittenTag, began: Duration) -> bool {
         if began < tag.at + self.fresh_for {
             return true;
         }
@@ -93,7 +93,7 @@ impl TagMemory {
         began: Duration,
     ) -> bool {
         let repository_key = &context.repository_key;
-        if self.asked_writes.is_undoubted(repository_key, tag, began) {
+        if self.asked_writes.counts_unasked(repository_key, tag, began) {
             return true;
         }
         let Ok(name) = Tag::parse(&tag.name) else {

@@ -1,4 +1,5 @@
-//! One question: the right to read, what is remembered and how old it is, and a search where that does not do.
+//! How a question about a subject is answered: the right to read is checked, a remembered list is served while it is fresh
+//! enough, and otherwise the registry is searched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::referrers::error::ResolveError;
 pub struct Lookup {
     pub links: Arc<ReferrerList>,
     pub from: AnsweredFrom,
-    /// How long ago it was so, where it was remembered.
+    /// Age of a remembered list; `None` for one that was searched for just now.
     pub age: Option<Duration>,
 }
 
@@ -92,7 +93,8 @@ impl Resolver {
         }
     }
 
-    /// Scans, but waits for no pause of the upstream's where something stale is at hand: the scan then goes on behind.
+    /// Scans. Where a stale list may be served, an upstream that holds searches back is an error at once, and the scan goes on in
+    /// the background.
     async fn scan_with_fallback(
         &self,
         context: &RepositoryContext,
@@ -104,22 +106,11 @@ impl Resolver {
         }
         let (repository, caller) = (&context.repository, &context.caller);
         let joins = self.inner.scans.is_under_way(&flight_key(context, subject));
+        let reads = self.inner.upstream.reads();
         let held_back = async {
             match joins {
-                true => {
-                    self.inner
-                        .upstream
-                        .reads()
-                        .begins_to_hold_back_anybody(repository, caller)
-                        .await
-                }
-                false => {
-                    self.inner
-                        .upstream
-                        .reads()
-                        .begins_to_hold_back(repository, caller)
-                        .await
-                }
+                true => reads.begins_to_hold_back_anybody(repository, caller).await,
+                false => reads.begins_to_hold_back(repository, caller).await,
             }
         };
         tokio::select! {
@@ -129,7 +120,8 @@ impl Resolver {
         }
     }
 
-    /// The answer to a caller to whom the repository is empty, or does not exist: a fresh list without entries, else what its own scan finds.
+    /// The answer to a caller to whom the repository is empty or does not exist: a fresh list without entries if one is remembered,
+    /// otherwise what a scan for this caller finds.
     async fn none_for(
         &self,
         context: &RepositoryContext,

@@ -102,7 +102,7 @@ impl LedBy {
 
 /// Work under way, by what is asked. An answer goes with the credential of whoever led.
 pub(super) struct SharedWork<K, V> {
-    flights: SingleFlight<K, (Option<HeaderValue>, V)>,
+    single_flight: SingleFlight<K, (Option<HeaderValue>, V)>,
     /// The answer of work that missed its deadline or died.
     lost: fn() -> V,
 }
@@ -114,13 +114,13 @@ where
 {
     pub fn new(deadline: Duration, lost: fn() -> V) -> Self {
         Self {
-            flights: SingleFlight::new(deadline),
+            single_flight: SingleFlight::new(deadline),
             lost,
         }
     }
 
     pub fn is_under_way(&self, key: &K) -> bool {
-        self.flights.is_under_way(key)
+        self.single_flight.is_under_way(key)
     }
 
     /// Follows or leads once. `begin` is called only where nobody leads, and may refuse to begin.
@@ -135,7 +135,7 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         let begin = || Ok::<_, UpstreamError>(attributed(context, begin()?));
-        let outcome = self.flights.try_run(key, ends, begin).await?;
+        let outcome = self.single_flight.try_run(key, ends, begin).await?;
         let Some((asked, value)) = outcome.value else {
             let led_by = if outcome.leader { LedBy::Itself } else { LedBy::Another };
             return Ok(((self.lost)(), led_by));
@@ -158,7 +158,7 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        self.flights.try_start(key, || Ok(attributed(context, begin()?)))
+        self.single_flight.try_start(key, || Ok(attributed(context, begin()?)))
     }
 
     /// Follows or leads until there is an answer that this caller may take. `check` says whether the registry tells this caller no

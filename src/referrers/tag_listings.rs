@@ -61,10 +61,10 @@ impl ListingResult {
 }
 
 type ListingKey = (RepositoryKey, Epoch, bool, Option<usize>);
-type Landing = Result<Answer<ListingResult>, UpstreamError>;
+type ListingOutcome = Result<Answer<ListingResult>, UpstreamError>;
 
-/// A listing with the epoch in which whoever leads asked for it.
-type Led = (Epoch, Landing);
+/// A listing with the epoch in which its leader asked for it.
+type EpochListing = (Epoch, ListingOutcome);
 
 /// A walk may take as long as it moves; one that has not ended by then goes on with the next question.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -91,7 +91,7 @@ pub(super) struct TagListings {
     times: ListingTimes,
     /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
     /// tags beyond which a repository need not be read whole.
-    shared: Arc<SharedWork<ListingKey, Led>>,
+    shared: Arc<SharedWork<ListingKey, EpochListing>>,
 }
 
 impl TagListings {
@@ -191,8 +191,14 @@ impl TagListings {
         whole(self.read(context, None, Some(self.times.patience)).await)
     }
 
-    /// Reads together with whoever else does: see [`super::shared_work`]. The listing goes on behind those who lose their patience.
-    async fn read(&self, context: &RepositoryContext, large: Option<usize>, patience: Option<Duration>) -> Landing {
+    /// Reads together with whoever else does: see [`super::shared_work`]. The listing goes on in the background
+    /// after `patience`.
+    async fn read(
+        &self,
+        context: &RepositoryContext,
+        large: Option<usize>,
+        patience: Option<Duration>,
+    ) -> ListingOutcome {
         let Some(patience) = patience else {
             return self.read_together(context, large, false).await;
         };
@@ -223,7 +229,7 @@ impl TagListings {
         context: &RepositoryContext,
         large: Option<usize>,
         may_stop: bool,
-    ) -> Result<impl Future<Output = Led> + Send + 'static, UpstreamError> {
+    ) -> Result<impl Future<Output = EpochListing> + Send + 'static, UpstreamError> {
         let reads = self.upstream.reads();
         reads.check_listing(&context.repository, &context.caller)?;
         let (epoch, listing) = (
@@ -233,10 +239,10 @@ impl TagListings {
         Ok(async move { (epoch, listing.await) })
     }
 
-    async fn read_together(&self, context: &RepositoryContext, large: Option<usize>, may_stop: bool) -> Landing {
+    async fn read_together(&self, context: &RepositoryContext, large: Option<usize>, may_stop: bool) -> ListingOutcome {
         let begin = || self.begin(context, large, may_stop);
-        let scope = |(_, listed): &Led| AnswerScope::of_answer(listed, ListingResult::scope);
-        let lists_no_more = |(_, listed): Led| {
+        let scope = |(_, listed): &EpochListing| AnswerScope::of_answer(listed, ListingResult::scope);
+        let lists_no_more = |(_, listed): EpochListing| {
             async move {
                 match listed {
                     Ok(Answer::Found(ListingResult::All(listing))) => {
@@ -350,8 +356,8 @@ impl TagListings {
 }
 
 /// What was read without leave to seek.
-fn whole(landing: Landing) -> Result<Answer<AgedTagNames>, UpstreamError> {
-    landing?.try_map(|listed| match listed {
+fn whole(outcome: ListingOutcome) -> Result<Answer<AgedTagNames>, UpstreamError> {
+    outcome?.try_map(|listed| match listed {
         ListingResult::All(listing) => Ok(listing),
         ListingResult::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
     })

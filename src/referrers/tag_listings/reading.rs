@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgedTagNames, Landing, ListingResult, TagListings};
+use super::{AgedTagNames, ListingOutcome, ListingResult, TagListings};
 use crate::cache::Key;
 use crate::oci::tag_scheme;
 use crate::referrers::context::RepositoryContext;
@@ -17,7 +17,7 @@ const LONG_WALK: Duration = Duration::from_secs(30);
 impl TagListings {
     /// Asks for the pages of the last listing, or walks. `may_stop`: when nobody has asked for a while, though somebody seems to
     /// wait.
-    pub(super) async fn list(self, context: RepositoryContext, large: Option<usize>, may_stop: bool) -> Landing {
+    pub(super) async fn list(self, context: RepositoryContext, large: Option<usize>, may_stop: bool) -> ListingOutcome {
         let _permit = self
             .upstream
             .reads()
@@ -60,7 +60,7 @@ impl TagListings {
         mut walk: WalkInProgress,
         large: Option<usize>,
         may_stop: bool,
-    ) -> Landing {
+    ) -> ListingOutcome {
         let is_large = |names: &TagNamesBuilder| large.is_some_and(|most| has_more_ordinary(names, most));
         let stopped = || UpstreamError::Timeout("tag listing");
         loop {
@@ -86,7 +86,7 @@ impl TagListings {
         }
     }
 
-    async fn walked(&self, context: &RepositoryContext, tags: Tags, began: Duration) -> Landing {
+    async fn walked(&self, context: &RepositoryContext, tags: Tags, began: Duration) -> ListingOutcome {
         let Tags::All(listing) = tags else {
             self.access.allow_listing(context);
             return Ok(Answer::Found(ListingResult::Seekable));

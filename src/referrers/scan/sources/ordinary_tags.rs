@@ -11,7 +11,7 @@ use crate::cache::Key;
 use crate::registry::UpstreamError;
 
 use self::collect::{Collected, read_tags};
-use self::links::{OrdinaryTagCandidates, OrdinaryTagLinks, OrdinaryTagResult, whose};
+use self::links::{OrdinaryTagCandidates, OrdinaryTagLinks, OrdinaryTagResult, scope_of};
 use super::tags_with_links;
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::candidates::Candidates;
@@ -81,7 +81,7 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
     match scan
         .stores
         .ordinary_tag_work
-        .share(asked, begin, whose, is_told_no_more)
+        .share(asked, begin, scope_of, is_told_no_more)
         .await?
     {
         Some((found, _)) => found,

@@ -76,16 +76,16 @@ impl OrdinaryTagLinks {
 pub(in crate::referrers) type OrdinaryTagResult = Result<Option<(Arc<OrdinaryTagLinks>, Duration)>, ResolveError>;
 
 /// With whether whoever read may read: what is not there to anybody else says nothing to others.
-pub(in crate::referrers) type OrdinaryTagLanding = (OrdinaryTagResult, bool);
+pub(in crate::referrers) type OrdinaryTagOutcome = (OrdinaryTagResult, bool);
 
 /// What is said of tags whose reading took too long.
-pub(in crate::referrers) fn lost() -> OrdinaryTagLanding {
+pub(in crate::referrers) fn lost() -> OrdinaryTagOutcome {
     (Err(ResolveError::lost()), true)
 }
 
 /// The last is whether tags are asked again that were asked longer than `fresh_for` ago.
 pub(in crate::referrers) type OrdinaryTagWork =
-    SharedWork<(RepositoryKey, Epoch, Fingerprint, bool), OrdinaryTagLanding>;
+    SharedWork<(RepositoryKey, Epoch, Fingerprint, bool), OrdinaryTagOutcome>;
 
 /// What stands behind ordinary tags, as far as it was read.
 pub(in crate::referrers) struct OrdinaryTagCandidates {
@@ -97,7 +97,7 @@ pub(in crate::referrers) struct OrdinaryTagCandidates {
 }
 
 /// Who was listed the same tags is told the same of them, where whoever read may read and nothing was withheld.
-pub(super) fn whose((found, may_read): &OrdinaryTagLanding) -> AnswerScope {
+pub(super) fn scope_of((found, may_read): &OrdinaryTagOutcome) -> AnswerScope {
     match found {
         Ok(Some((links, _))) if links.is_withheld => AnswerScope::Credential,
         Ok(_) if !may_read => AnswerScope::Credential,

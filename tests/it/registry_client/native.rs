@@ -231,16 +231,25 @@ async fn refusals_are_relayed_and_limits_are_failures() {
     }
 }
 
+/// Redirects every question to `elsewhere`.
+async fn redirecting_to(elsewhere: &Scripted) -> Scripted {
+    let target = format!("{}/v2/mirror/referrers/{}", elsewhere.url(), digest("subject"));
+    Scripted::start(move |_| reply(307, &[("location", &target)], "")).await
+}
+
+/// An upstream that may redirect to 127.0.0.2.
+fn trusting_elsewhere(server: &Scripted) -> Upstream {
+    upstream_with(&server.url(), |config, _| {
+        config.redirect_hosts.insert("127.0.0.2".into());
+    })
+}
+
 #[tokio::test]
 async fn the_api_may_be_elsewhere() {
     let entries = || index(&["a"], &[]);
     let elsewhere = Scripted::start_at("127.0.0.2", move |_| entries()).await;
-    let target = format!("{}/v2/mirror/referrers/{}", elsewhere.url(), digest("subject"));
-    let server = Scripted::start(move |_| reply(307, &[("location", &target)], "")).await;
-    let listed = upstream_with(&server.url(), |config, _| {
-        config.redirect_hosts.insert("127.0.0.2".into());
-    });
-    let judged = ask(&listed).await;
+    let server = redirecting_to(&elsewhere).await;
+    let judged = ask(&trusting_elsewhere(&server)).await;
     assert!(
         matches!(&judged, Ok(Native::Entries(list)) if list.len() == 1),
         "{judged:?}"
@@ -262,12 +271,8 @@ async fn pages_elsewhere_link_to_where_they_are() {
         Some(_) => index(&["b"], &[]),
     })
     .await;
-    let target = format!("{}/v2/mirror/referrers/{}", elsewhere.url(), digest("subject"));
-    let server = Scripted::start(move |_| reply(307, &[("location", &target)], "")).await;
-    let listed = upstream_with(&server.url(), |config, _| {
-        config.redirect_hosts.insert("127.0.0.2".into());
-    });
-    let judged = ask(&listed).await;
+    let server = redirecting_to(&elsewhere).await;
+    let judged = ask(&trusting_elsewhere(&server)).await;
     assert!(
         matches!(&judged, Ok(Native::Entries(list)) if list.len() == 2),
         "{judged:?}"

@@ -34,6 +34,9 @@ impl TokenRequest {
             problem,
         };
         let realm = Url::parse(&bearer.realm).map_err(|_| unusable("is not a URL"))?;
+        if !matches!(realm.scheme(), "https" | "http") {
+            return Err(unusable("is not an http or https URL"));
+        }
         if credentials.is_some() && https_only && realm.scheme() != "https" {
             return Err(unusable("is not https, so no credentials were sent to it"));
         }
@@ -115,6 +118,20 @@ mod tests {
             "https://auth.example/token?account=a&service=registry.example&scope=repository%3Ao%2Fapp%3Apull%2Cpush&scope=repository%3Ab%3Apull"
         );
         assert!(asked.authorization.is_none() && asked.form.is_none());
+    }
+
+    #[test]
+    fn a_realm_is_an_http_or_https_url() {
+        for realm in [
+            "h:ttp://g/token",
+            "nullhttp://g/token",
+            "file:///token",
+            "/token",
+            "mailto:a@b",
+        ] {
+            let asked = TokenRequest::new(&bearer(realm, None), &[], None, false);
+            assert!(matches!(asked, Err(AuthProblem::Realm { .. })), "{realm}");
+        }
     }
 
     #[test]

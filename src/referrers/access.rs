@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Clock, Ends, RepositoryKey, SingleFlight};
 use crate::oci::{Digest, Reference, Tag};
-use crate::registry::{Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
+use crate::registry::{Caller, Credential, Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::proof;
@@ -31,7 +31,8 @@ const AS_GOOD_AS_NOW: Duration = Duration::from_secs(1);
 /// How long asking for one caller's rights may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
-type CredentialHash = [u8; 16];
+/// A credential as it is remembered: see [`AccessList::credential`].
+pub(super) type CredentialHash = [u8; 16];
 type PermissionKey = (RepositoryKey, CredentialHash, Right);
 type AccessResult = Result<RepositoryAccess, UpstreamError>;
 
@@ -231,17 +232,22 @@ impl AccessList {
     }
 
     fn key(&self, context: &RepositoryContext, right: Right) -> PermissionKey {
-        let mut hash = CredentialHash::default();
-        if context.caller.is_listing_account() {
+        (context.repository_key.clone(), self.credential(&context.caller), right)
+    }
+
+    /// With whose rights this caller asks, as a salted hash that no other process can make.
+    pub fn credential(&self, caller: &Caller) -> CredentialHash {
+        match caller.credential() {
             // What an account of refshim's own may do proves nothing of anybody.
-            hash.fill(u8::MAX);
+            Credential::ListingAccount => [u8::MAX; 16],
+            Credential::Authorization(None) => CredentialHash::default(),
+            Credential::Authorization(Some(authorization)) => {
+                let hasher = Sha256::new().chain_update(self.salt).chain_update(authorization);
+                let mut hash = CredentialHash::default();
+                hash.copy_from_slice(&hasher.finalize()[..16]);
+                hash
+            }
         }
-        // All zeros stand for nobody.
-        if let Some(authorization) = context.caller.authorization() {
-            let hasher = Sha256::new().chain_update(self.salt).chain_update(authorization);
-            hash.copy_from_slice(&hasher.finalize()[..16]);
-        }
-        (context.repository_key.clone(), hash, right)
     }
 }
 

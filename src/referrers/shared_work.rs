@@ -14,12 +14,11 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::HeaderValue;
 
 use super::context::RepositoryContext;
 use super::error::ResolveError;
 use crate::cache::{Ends, SingleFlight};
-use crate::registry::{Answer, Upstream, UpstreamError};
+use crate::registry::{Answer, Credential, Upstream, UpstreamError};
 
 /// How often those who wait for what turns out to be somebody else's have the next of them ask, before each asks alone.
 const LEADERS: usize = 4;
@@ -102,7 +101,7 @@ impl LedBy {
 
 /// Work under way, by what is asked. An answer goes with the credential of whoever led.
 pub(super) struct SharedWork<K, V> {
-    single_flight: SingleFlight<K, (Option<HeaderValue>, V)>,
+    single_flight: SingleFlight<K, (Credential, V)>,
     /// The answer of work that missed its deadline or died.
     lost: fn() -> V,
 }
@@ -142,7 +141,7 @@ where
         };
         let led_by = match outcome.leader {
             true => LedBy::Itself,
-            false if asked.as_ref() == context.caller.authorization() => LedBy::SameCredential,
+            false if asked == context.caller.credential() => LedBy::SameCredential,
             false => LedBy::Another,
         };
         Ok((value, led_by))
@@ -192,16 +191,18 @@ where
 fn attributed<V, F>(
     context: &RepositoryContext,
     work: F,
-) -> impl Future<Output = (Option<HeaderValue>, V)> + Send + 'static + use<V, F>
+) -> impl Future<Output = (Credential, V)> + Send + 'static + use<V, F>
 where
     F: Future<Output = V> + Send + 'static,
 {
-    let asked = context.caller.authorization().cloned();
+    let asked = context.caller.credential();
     async move { (asked, work.await) }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::cache::{Epoch, RepositoryKey};
     use crate::config::{LimitsConfig, UpstreamConfig};
@@ -274,6 +275,33 @@ mod tests {
                 "{led_by:?} {scope:?}"
             );
         }
+    }
+
+    /// Neither sends an `Authorization` of its own.
+    #[tokio::test]
+    async fn the_account_that_lists_for_others_is_nobody_without_credentials() {
+        let work = SharedWork::new(Duration::from_secs(9), || "lost");
+        let nobody = RepositoryContext {
+            caller: Caller::anonymous(),
+            ..context("")
+        };
+        let account = RepositoryContext {
+            caller: nobody.caller.listing_account(),
+            ..nobody.clone()
+        };
+        let join = |context| {
+            let begin = || {
+                Ok(async {
+                    tokio::task::yield_now().await;
+                    "listed"
+                })
+            };
+            work.join((), context, Ends::WithLastWaiter, begin)
+        };
+        let (leader, follower, same) = tokio::join!(join(&nobody), join(&account), join(&nobody));
+        assert_eq!(leader.unwrap().1, LedBy::Itself);
+        assert_eq!(follower.unwrap().1, LedBy::Another);
+        assert_eq!(same.unwrap().1, LedBy::SameCredential);
     }
 
     /// What the first may not have, the second is given by asking itself; the third, who is the first once more, is not.

@@ -11,6 +11,15 @@ use super::search_budget::SearchBudget;
 use crate::http::trace_context::TraceContext;
 use crate::http::via;
 
+/// With whose rights the registry is asked: what tells callers apart to whom it may say different things.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// The account of `links.credentials` ([`Caller::listing_account`]).
+    ListingAccount,
+    /// The caller's `Authorization`; `None`: callers without one.
+    Authorization(Option<HeaderValue>),
+}
+
 /// The caller's own credentials, trace and `Via`, passed on as they came.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Caller {
@@ -121,6 +130,14 @@ impl Caller {
     /// The caller's `Authorization` header.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    /// With whose rights its requests are made.
+    pub fn credential(&self) -> Credential {
+        match self.lists_for_others {
+            true => Credential::ListingAccount,
+            false => Credential::Authorization(self.authorization.clone()),
+        }
     }
 
     /// What a request to the upstream needs to be this caller's.

@@ -22,9 +22,7 @@ impl Askers {
     pub(super) fn of(&self, repository: &str, caller: &Caller) -> Asker {
         Asker {
             repository: self.hasher.hash_one(repository),
-            credential: self
-                .hasher
-                .hash_one(caller.authorization().map(|value| value.as_bytes())),
+            credential: self.hasher.hash_one(caller.credential()),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::own_writes::OwnWrites;
 use super::remembered_listing::RememberedListing;
 use super::renewals::Renewals;
 use super::shared_work::{AnswerScope, SharedWork};
-use super::unfinished_walks::UnfinishedWalks;
+use super::unfinished_walks::{Followers, UnfinishedWalks, Walker};
 
 /// All tag names of a repository.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl ListingResult {
     }
 }
 
-type ListingKey = (RepositoryKey, Epoch, bool, Option<usize>);
+type ListingKey = (RepositoryKey, Epoch, Followers, Option<usize>);
 type ListingOutcome = Result<Answer<ListingResult>, UpstreamError>;
 
 /// A listing with the epoch in which its leader asked for it.
@@ -89,8 +89,8 @@ pub(super) struct TagListings {
     walks: Arc<UnfinishedWalks>,
     renewals: Arc<Renewals>,
     times: ListingTimes,
-    /// Searches among themselves (`true`): they may be held back, which nobody else has to wait for. With the number of ordinary
-    /// tags beyond which a repository need not be read whole.
+    /// Searches among themselves: they may be held back, which nobody else has to wait for. With the number of ordinary tags
+    /// beyond which a repository need not be read whole.
     shared: Arc<SharedWork<ListingKey, EpochListing>>,
 }
 
@@ -180,8 +180,7 @@ impl TagListings {
         })
     }
 
-    /// All tag names as they are now; concurrent questions share one listing. Where somebody else's was shared, it proves
-    /// nothing about this caller.
+    /// All tag names as the registry lists them to this caller now; concurrent questions with one credential share one listing.
     pub async fn now(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
         whole(self.read(context, None, None).await)
     }
@@ -209,19 +208,31 @@ impl TagListings {
             Err(_) => {
                 // As long as anybody asks for it: see `walk`. What those who hang up have begun ends with them.
                 let begin = || self.begin(context, large, true);
+                let followers = self.walker(context).followers;
                 if let Err(error) = self.shared.start(self.listing_key(context, large), context, begin) {
                     tracing::debug!(repository = %context.repository, %error, "a tag listing does not go on");
                 }
-                Err(self.walks.still_listing(&context.repository_key))
+                Err(self.walks.still_listing(&context.repository_key, followers))
             }
         }
     }
 
     /// Whoever asks after a write joins the walk that is under way all the same.
     fn listing_key(&self, context: &RepositoryContext, large: Option<usize>) -> ListingKey {
-        let walker = self.walks.under_way(&context.repository_key);
-        let epoch = walker.unwrap_or_else(|| context.epoch.clone());
-        (context.repository_key.clone(), epoch, context.caller.searches(), large)
+        let followers = self.walker(context).followers;
+        let asked_in = self.walks.under_way(&context.repository_key, followers);
+        let epoch = asked_in.unwrap_or_else(|| context.epoch.clone());
+        (context.repository_key.clone(), epoch, followers, large)
+    }
+
+    /// Names that are shown, and those that are taken for what the listing account sees, are read with one credential alone.
+    fn walker(&self, context: &RepositoryContext) -> Walker {
+        let credential = self.access.credential(&context.caller);
+        let followers = match context.caller.searches() && !context.caller.is_listing_account() {
+            true => Followers::Searches,
+            false => Followers::OfCredential(credential),
+        };
+        Walker { credential, followers }
     }
 
     fn begin(
@@ -257,7 +268,12 @@ impl TagListings {
         match self.shared.share(asked, begin, scope, lists_no_more).await? {
             // It began before something was written that this question is to show.
             Some((epoch, Ok(Answer::Found(ListingResult::All(_))))) if epoch != context.epoch => {
-                match self.fresh(context, Duration::MAX).await? {
+                // What was listed to somebody else is not shown.
+                let remembered = match context.caller.searches() {
+                    true => self.fresh(context, Duration::MAX).await?,
+                    false => None,
+                };
+                match remembered {
                     Some(listing) => Ok(Answer::Found(ListingResult::All(listing))),
                     None => self.clone().list(context.clone(), large, may_stop).await,
                 }

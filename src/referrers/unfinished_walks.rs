@@ -1,5 +1,6 @@
-//! Walks through tag listings that nobody waits for any more, or at which a page failed: kept, so that the next question goes on
-//! with them, and how far they are.
+//! Walks through tag listings that nobody waits for any more, or at which a page failed: kept, so that the next question with the
+//! same credential goes on with them, and how far they are. Registries list to each credential only what it may see, so that a walk
+//! of which another credential reads the rest is nobody's listing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,8 @@ use tokio::time::Instant;
 
 use crate::cache::{Epoch, RepositoryKey};
 use crate::registry::{ListingWalk, UpstreamError};
+
+use super::access::CredentialHash;
 
 /// A walk goes on while somebody asked for what it brings within this time.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
@@ -20,11 +23,30 @@ const REMEMBERED: u64 = 10_000;
 /// Seconds after which a listing is asked for again that is still being walked.
 const ASK_AGAIN_AFTER: u64 = 5;
 
+/// With whose rights a walk's pages are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Walker {
+    pub credential: CredentialHash,
+    pub followers: Followers,
+}
+
+/// Who joins a walk that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Followers {
+    /// Whoever searches: what is listed is shown to nobody, and where it was listed to another credential it is compared with what
+    /// the registry lists to this one.
+    Searches,
+    /// Whoever has this credential.
+    OfCredential(CredentialHash),
+}
+
+type WalkKey = (RepositoryKey, Followers);
+
 /// See the module documentation.
 pub(super) struct UnfinishedWalks {
-    kept: Memory<RepositoryKey, Arc<KeptWalk>>,
+    kept: Memory<(RepositoryKey, CredentialHash), Arc<KeptWalk>>,
     asked: Memory<RepositoryKey, Instant>,
-    progress: Memory<RepositoryKey, Progress>,
+    progress: Memory<WalkKey, Progress>,
 }
 
 /// How far a walk is.
@@ -32,7 +54,7 @@ pub(super) struct UnfinishedWalks {
 struct Progress {
     names: usize,
     /// In which epoch whoever walks asked; `None` where nobody walks now.
-    walker: Option<Epoch>,
+    asked_in: Option<Epoch>,
 }
 
 struct KeptWalk {
@@ -44,7 +66,7 @@ struct KeptWalk {
 
 impl Default for UnfinishedWalks {
     fn default() -> Self {
-        let weigher = |_: &RepositoryKey, kept: &Arc<KeptWalk>| u32::try_from(kept.weight).unwrap_or(u32::MAX);
+        let weigher = |_: &_, kept: &Arc<KeptWalk>| u32::try_from(kept.weight).unwrap_or(u32::MAX);
         Self {
             kept: Memory::builder()
                 .max_capacity(KEPT)
@@ -76,14 +98,14 @@ impl UnfinishedWalks {
             .is_some_and(|at| at.elapsed() < ASKED_WITHIN)
     }
 
-    /// Goes on with the walk that is kept of the repository, or begins one at the time `now`, since 1970.
+    /// Goes on with the walk of the repository that is kept for the walker, or begins one at the time `now`, since 1970.
     pub fn go_on(
         self: &Arc<Self>,
-        repository_key: &RepositoryKey,
+        (repository_key, walker): (&RepositoryKey, Walker),
         now: Duration,
         begin: impl FnOnce() -> Result<ListingWalk, UpstreamError>,
     ) -> Result<WalkInProgress, UpstreamError> {
-        let kept = self.kept.remove(repository_key);
+        let kept = self.kept.remove(&(repository_key.clone(), walker.credential));
         let kept = kept.and_then(|kept| {
             let walk = kept.walk.lock().unwrap_or_else(PoisonError::into_inner).take();
             Some((walk?, kept.began))
@@ -95,6 +117,7 @@ impl UnfinishedWalks {
         Ok(WalkInProgress {
             walks: self.clone(),
             repository_key: repository_key.clone(),
+            walker,
             walk: Some(walk),
             began,
         })
@@ -102,14 +125,15 @@ impl UnfinishedWalks {
 
     /// In which epoch the walk was asked for that is under way and has more than a page before it. Whoever asks after a write
     /// joins it all the same.
-    pub fn under_way(&self, repository_key: &RepositoryKey) -> Option<Epoch> {
-        self.progress.get(repository_key)?.walker
+    pub fn under_way(&self, repository_key: &RepositoryKey, followers: Followers) -> Option<Epoch> {
+        self.progress.get(&(repository_key.clone(), followers))?.asked_in
     }
 
     /// What whoever has waited long enough is told.
-    pub fn still_listing(&self, repository_key: &RepositoryKey) -> UpstreamError {
+    pub fn still_listing(&self, repository_key: &RepositoryKey, followers: Followers) -> UpstreamError {
+        let progress = self.progress.get(&(repository_key.clone(), followers));
         UpstreamError::StillListing {
-            names: self.progress.get(repository_key).map_or(0, |progress| progress.names),
+            names: progress.map_or(0, |progress| progress.names),
             seconds: ASK_AGAIN_AFTER,
         }
     }
@@ -119,6 +143,7 @@ impl UnfinishedWalks {
 pub(super) struct WalkInProgress {
     walks: Arc<UnfinishedWalks>,
     repository_key: RepositoryKey,
+    walker: Walker,
     walk: Option<ListingWalk>,
     /// As time since 1970.
     pub began: Duration,
@@ -134,10 +159,10 @@ impl WalkInProgress {
         self.note(Some(asked_in.clone()));
     }
 
-    fn note(&self, walker: Option<Epoch>) {
+    fn note(&self, asked_in: Option<Epoch>) {
         let names = self.walk.as_ref().map_or(0, ListingWalk::names_read);
-        let progress = Progress { names, walker };
-        self.walks.progress.insert(self.repository_key.clone(), progress);
+        let key = (self.repository_key.clone(), self.walker.followers);
+        self.walks.progress.insert(key, Progress { names, asked_in });
     }
 
     /// It has ended, or is not to be gone on with.
@@ -160,6 +185,7 @@ impl Drop for WalkInProgress {
             walk: Mutex::new(Some(walk)),
             began: self.began,
         };
-        self.walks.kept.insert(self.repository_key.clone(), Arc::new(kept));
+        let key = (self.repository_key.clone(), self.walker.credential);
+        self.walks.kept.insert(key, Arc::new(kept));
     }
 }

@@ -7,30 +7,14 @@ use crate::oci::RepositoryName;
 use crate::registry::{Answer, Caller, TagNames, UpstreamError};
 
 impl Resolver {
-    /// All tag names as they are now; concurrent questions share one listing.
+    /// All tag names as the registry lists them to this caller now; concurrent questions with one credential share one listing.
     pub async fn tags(
         &self,
         repository: &RepositoryName,
         caller: &Caller,
     ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
         let context = self.context(repository, caller).await;
-        let listed = self.inner.stores.listings.now(&context).await?;
-        if matches!(listed, Answer::Found(_)) && !self.inner.access.may_list(&context) {
-            // A listing that somebody else started proves nothing about this caller.
-            match self
-                .inner
-                .upstream
-                .some_tags(&context.repository, &context.caller)
-                .await?
-            {
-                // What it lists to others, it does not list to this caller.
-                Answer::Found(names) if names.is_empty() => return Ok(Answer::Found(Arc::default())),
-                Answer::Found(_) => self.inner.access.allow_listing(&context),
-                Answer::Absent => return Ok(Answer::Absent),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-            }
-        }
-        match listed {
+        match self.inner.stores.listings.now(&context).await? {
             Answer::Found(listing) => {
                 if !listing.names.is_empty() {
                     self.inner.stores.tags.listed(&context.repository_key);

@@ -34,7 +34,8 @@ impl TagListings {
         }
         let began = self.cache.now();
         let begin = || self.upstream.walk(&context.repository);
-        let walk = self.walks.go_on(&context.repository_key, began, begin)?;
+        let walker = (&context.repository_key, self.walker(&context));
+        let walk = self.walks.go_on(walker, began, begin)?;
         self.walk(&context, walk, large, may_stop).await
     }
 
@@ -125,7 +126,7 @@ impl TagListings {
     }
 }
 
-/// Whether the page at which a walk stopped may be had later, or by another caller.
+/// Whether the page at which a walk stopped may be had later.
 fn may_go_on_after(step: &Result<Answer<Option<Tags>>, UpstreamError>) -> bool {
     match step {
         Ok(Answer::Refused(refusal)) => matches!(refusal.status.as_u16(), 401 | 403),

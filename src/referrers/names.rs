@@ -197,7 +197,7 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
     Ok(names)
 }
 
-/// By the account that lists on behalf of callers, where there is one and it may; else by the caller.
+/// By the account that lists on behalf of callers, where there is one and it is listed any tag; else by the caller.
 async fn listed(scan: &Scan, max_age: Duration) -> Result<ListingAnswer, ResolveError> {
     if scan.stores.manifests.upstream.has_listing_account() {
         let account = RepositoryContext {
@@ -210,7 +210,9 @@ async fn listed(scan: &Scan, max_age: Duration) -> Result<ListingAnswer, Resolve
                 tracing::warn!(%repository, %status, "the account of links.credentials may not list");
             }
             ListingAnswer::NoRepository => {}
-            listed => return Ok(listed),
+            // Registries show an empty repository to whoever may not see it.
+            ListingAnswer::All(listing) if listing.names.is_empty() => {}
+            listed @ (ListingAnswer::All(_) | ListingAnswer::OfSubject(_)) => return Ok(listed),
         }
     }
     listed_by(scan, &scan.context, max_age).await

@@ -364,11 +364,6 @@ impl TagListings {
             }
         }
     }
-
-    /// Whether a listing without tags says as much to others: registries show strangers an empty repository.
-    fn says_for_all(&self, context: &RepositoryContext) -> bool {
-        context.caller.is_listing_account() || self.access.is_allowed(context)
-    }
 }
 
 /// What was read without leave to seek.

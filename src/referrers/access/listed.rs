@@ -38,6 +38,8 @@ impl AccessList {
         let first = match upstream.first_tags(&context.repository, &context.caller).await? {
             Answer::Found(first) => first,
             Answer::Absent => return Ok(false),
+            // Then the caller's own listing decides.
+            Answer::Refused(_) if context.caller.is_listing_account() => return Ok(false),
             Answer::Refused(_) => {
                 self.remember_listed(context, fingerprint);
                 return Ok(true);

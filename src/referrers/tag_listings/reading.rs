@@ -107,8 +107,12 @@ impl TagListings {
             self.renewals.note_large(&context.repository_key);
         }
         let (names, fingerprint) = (listing.names().clone(), listing.names().fingerprint());
-        self.access.remember_listed(context, fingerprint);
-        if !names.is_empty() || self.says_for_all(context) {
+        // A registry that hides the repository from the account lists it nothing: that says nothing about callers.
+        if !names.is_empty() || !context.caller.is_listing_account() {
+            self.access.remember_listed(context, fingerprint);
+        }
+        // Registries show strangers an empty repository.
+        if !names.is_empty() || self.access.is_allowed(context) {
             let remembered = RememberedListing {
                 listing,
                 fingerprint,

@@ -37,6 +37,8 @@ pub(in crate::registry) struct Calibration {
     /// The name that follows.
     pub(in crate::registry) first: String,
     pub(in crate::registry) seeks: bool,
+    /// Whether it was the account of `links.credentials` that asked.
+    pub(in crate::registry) by_listing_account: bool,
     pub(in crate::registry) at: Instant,
 }
 
@@ -108,6 +110,7 @@ mod tests {
             last: "v".into(),
             first: "v1".into(),
             seeks: false,
+            by_listing_account: false,
             at: Instant::now(),
         }));
         tokio::time::advance(PAGING_FOR.min(NO_SEEKING_FOR) - Duration::from_secs(1)).await;

@@ -55,6 +55,7 @@ impl Upstream {
                 last,
                 first: all.get(index).to_owned(),
                 seeks,
+                by_listing_account: caller.is_listing_account(),
                 at: Instant::now(),
             }));
         Ok(seeks)
@@ -128,7 +129,9 @@ impl Upstream {
         };
         while !is_past(&listing, prefix) {
             let Some(next) = page.next.take() else {
-                let again = (calibrated.at < within.since).then_some(&calibrated);
+                // The account of `links.credentials` may be listed nothing of what callers are, and the other way about.
+                let by_another = calibrated.by_listing_account != caller.is_listing_account();
+                let again = (by_another || calibrated.at < within.since).then_some(&calibrated);
                 match self.ends_here(repository, &page, &mut listing, again, caller).await? {
                     Answer::Found(true) => break,
                     Answer::Found(false) | Answer::Absent => return Ok(Answer::Found(None)),
@@ -152,7 +155,7 @@ impl Upstream {
     }
 
     /// Whether a seek may end on `page`, which neither reached the names past the subject's nor links on: it must not have been
-    /// cut, and where the calibration was made for an earlier question, the registry must seek still.
+    /// cut, and where the calibration was made for an earlier question or for another than this caller, the registry must seek still.
     async fn ends_here(
         &self,
         repository: &RepositoryName,
@@ -215,6 +218,7 @@ impl Upstream {
         let name = TagNames::from_iter([&old.first]);
         let seeks = self.seeks_to(repository, &old.last, 0, &name, caller).await?;
         let again = (seeks == Some(true)).then(|| Calibration {
+            by_listing_account: caller.is_listing_account(),
             at: Instant::now(),
             ..old
         });

@@ -5,6 +5,7 @@ mod fixtures;
 mod lag;
 mod listings;
 mod own_api;
+mod own_listings;
 mod own_writes;
 mod partial;
 mod pushers;

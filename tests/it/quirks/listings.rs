@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use refshim::testing::config::{CredentialsKind, ListingKind};
+use refshim::testing::config::ListingKind;
 use serde_json::Value;
 
 use super::SPDX;
-use super::fixtures::{by_names, front, lists, only};
+use super::fixtures::{INSIDER, by_names, front, lists, lists_as_insider, only};
 use crate::support::content::{IMAGE, INDEX, bare_image, index};
 use crate::support::fake::knobs::{Delete, Knobs, Native, Referrers, Rights, Shown};
 use crate::support::fake::{Fake, Trouble, profiles};
 use crate::support::{Local, Pushed, Seen, advance};
-
-/// Of the user `insider` with the password `password`.
-const INSIDER: &str = "Basic aW5zaWRlcjpwYXNzd29yZA==";
 
 fn lists_tags(seen: &Seen) -> bool {
     seen.path.contains("/tags/list")
@@ -282,10 +279,7 @@ async fn an_account_lists_for_those_who_may_not() {
     std::fs::write(password.path(), "password").unwrap();
     let refshim = Local::configured(&fake.url(), |config| {
         by_names(config);
-        let account = &mut config.upstreams[0].listing_credentials;
-        account.kind = CredentialsKind::Static;
-        account.username = Some("insider".into());
-        account.password_file = Some(password.path().to_owned());
+        lists_as_insider(config, password.path());
     })
     .await;
     let through = refshim.endpoint();

@@ -18,10 +18,12 @@ use super::context::RepositoryContext;
 use super::proof;
 
 mod hidden;
+mod last_refusals;
 mod listed;
 mod token;
 
 use hidden::HiddenRepositories;
+use last_refusals::LastRefusals;
 use token::token_end;
 
 /// Pairs of repository and credential that are remembered.
@@ -65,6 +67,7 @@ pub(super) enum RepositoryAccess {
 /// scan returns.
 pub(super) struct AccessList {
     allowed: Cache<PermissionKey, AccessGrant>,
+    refused: LastRefusals,
     probes: SingleFlight<PermissionKey, AccessResult>,
     listing_checks: SingleFlight<PermissionKey, Result<bool, UpstreamError>>,
     hidden: HiddenRepositories,
@@ -86,6 +89,7 @@ impl AccessList {
     pub fn new(allowed_for: Duration, fresh_for: Duration) -> Self {
         Self {
             allowed: Cache::new(REMEMBERED),
+            refused: LastRefusals::default(),
             probes: SingleFlight::new(PROBE_DEADLINE),
             listing_checks: SingleFlight::new(PROBE_DEADLINE),
             hidden: HiddenRepositories::default(),
@@ -122,13 +126,17 @@ impl AccessList {
     }
 
     fn remember(&self, context: &RepositoryContext, right: Right) {
-        let (key, now) = (self.key(context, right), self.clock.now());
+        self.remember_as_of(context, right, self.clock.now());
+    }
+
+    fn remember_as_of(&self, context: &RepositoryContext, right: Right, since: Duration) {
+        let key = self.key(context, right);
         let known = self.allowed.get(&key);
-        if known.is_some_and(|known| now.saturating_sub(known.since) < AS_GOOD_AS_NOW) {
+        if known.is_some_and(|known| since.saturating_sub(known.since) < AS_GOOD_AS_NOW) {
             return;
         }
         let allowed = AccessGrant {
-            since: now,
+            since,
             ends: token_end(&context.caller),
         };
         self.allowed.insert(key, allowed);
@@ -136,6 +144,7 @@ impl AccessList {
 
     /// Forgets what was allowed: the upstream just refused.
     pub fn forget(&self, context: &RepositoryContext) {
+        self.note_refusal(context);
         for right in [Right::Read, Right::List, Right::Blobs] {
             self.allowed.invalidate(&self.key(context, right));
         }

@@ -50,7 +50,8 @@ impl ManifestStore {
                     media_type: original.media_type,
                     bytes,
                 };
-                Answer::Found(self.remember(context, raw, Given::Sealed(given)).await)
+                // A blob proves no right to read: the manifest that seals it did, where the registry just gave that.
+                Answer::Found(self.put(context, raw, Given::Sealed(given), None).await)
             }
             Answer::Absent => Answer::Absent,
             Answer::Refused(refusal) => Answer::Refused(refusal),

@@ -93,6 +93,7 @@ impl Scan {
 
     async fn ask_by_digest(&self, digest: &Digest) -> Result<DigestAnswer, UpstreamError> {
         let (upstream, context) = (&self.stores.manifests.upstream, &self.context);
+        let began = self.stores.manifests.access.now();
         let reference = Reference::Digest(digest.clone());
         let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
         let asked = match head.await.and_then(|answer| answer.try_map(|_| Ok(()))) {
@@ -106,7 +107,7 @@ impl Scan {
         match asked {
             Ok(answer) => {
                 if matches!(answer, Answer::Found(())) {
-                    self.prove_reading();
+                    self.prove_reading(began);
                 }
                 Ok(DigestAnswer::of(&answer))
             }

@@ -201,16 +201,18 @@ pub(super) async fn lacking(scan: &Scan, listed: &ListingAnswer, began: Duration
 /// it from this caller. Manifests lag, too: soon after the `newest` was written they are asked for again.
 async fn is_shown(scan: &Scan, tags: &[Tag], newest: Duration) -> Result<bool, UpstreamError> {
     let ask = || is_any_there(scan, &tags[..tags.len().min(ASKED_FOR)]);
+    let mut asked = scan.stores.manifests.access.now();
     let mut shown = ask().await?;
     if !shown && !tags.is_empty() && scan.stores.manifests.cache.now() < newest + LAGS_FOR {
         tokio::time::sleep(LAG).await;
+        asked = scan.stores.manifests.access.now();
         shown = ask().await?;
         if !shown {
             scan.is_unsettled.store(true, Ordering::Relaxed);
         }
     }
     if shown {
-        scan.prove_reading();
+        scan.prove_reading(asked);
     }
     Ok(shown)
 }

@@ -39,6 +39,23 @@ async fn a_right_to_list_is_no_right_to_read() {
     assert!(!list.may_list(&context(None)) && !list.is_allowed(&context(None)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_proof_counts_from_when_it_was_given_and_not_beyond_a_refusal() {
+    let list = AccessList::new(Duration::from_secs(60), Duration::ZERO);
+    let proven = list.now();
+    tokio::time::advance(Duration::from_secs(50)).await;
+    list.allow_as_of(&context(None), proven);
+    assert!(list.is_allowed(&context(None)));
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(!list.is_allowed(&context(None)));
+    list.forget(&context(None));
+    list.allow_as_of(&context(None), proven);
+    assert!(!list.was_proven(&context(None), Duration::from_secs(600)));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    list.allow_as_of(&context(None), list.now());
+    assert!(list.is_allowed(&context(None)));
+}
+
 #[test]
 fn what_is_probed_is_the_subject_and_three_tags() {
     let subject = Digest::sha256(b"x");

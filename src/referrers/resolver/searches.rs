@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::cache::{Ends, Epoch, Key, RepositoryKey};
 use crate::oci::{Digest, ReferrerList};
 use crate::registry::{Permit, UpstreamError};
@@ -16,6 +18,7 @@ use crate::referrers::context::RepositoryContext;
 use crate::referrers::counts::AnsweredFrom;
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::context::Scan;
+use crate::referrers::scan::run::ScanReport;
 use crate::referrers::scan::sources::observed::LATELY;
 use crate::referrers::scan::unfinished;
 use crate::referrers::shared_work::{AnswerScope, FollowerVerdict, LedBy};
@@ -162,9 +165,7 @@ impl Resolver {
             search.since(),
         );
         let report = scan.run().await;
-        if report.proves_reading {
-            self.inner.access.allow(&asked);
-        }
+        self.grant(&asked, &report);
         let scanned = report.found;
         if !matches!(scanned, Err(ResolveError::Upstream(UpstreamError::Unfinished { .. }))) {
             search.finish();
@@ -191,6 +192,19 @@ impl Resolver {
             }
         }
         Ok(answer)
+    }
+
+    /// Remembers what the scan proved, as of when it was proven. What the registry refused since then stays refused.
+    fn grant(&self, asked: &RepositoryContext, report: &ScanReport) {
+        match (&report.found, report.read_proven) {
+            (Err(ResolveError::Refused(refusal)), _) => {
+                if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                    self.inner.access.forget(asked);
+                }
+            }
+            (Ok(_) | Err(ResolveError::Upstream(_)), Some(proven)) => self.inner.access.allow_as_of(asked, proven),
+            (Ok(_) | Err(ResolveError::Upstream(_)), None) => {}
+        }
     }
 
     /// Nothing but memory may have named these, which the upstream did not have `age` ago: they need not be asked for again.

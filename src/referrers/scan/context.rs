@@ -1,7 +1,7 @@
 //! What one scan needs, and what it learns of its caller while it goes on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -46,8 +46,8 @@ pub(in crate::referrers) struct Scan {
     pub lacks_own_api: Arc<AtomicBool>,
     /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
     pub is_withheld: Arc<AtomicBool>,
-    /// Whether the registry gave this caller a manifest where the scan asked for that alone.
-    proves_reading: Arc<AtomicBool>,
+    /// When the registry gave this caller a manifest where the scan asked for that alone, as time since 1970.
+    read_proven: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Scan {
@@ -63,7 +63,7 @@ impl Scan {
             is_unsettled: Arc::default(),
             lacks_own_api: Arc::default(),
             is_withheld: Arc::default(),
-            proves_reading: Arc::default(),
+            read_proven: Arc::default(),
         }
     }
 
@@ -71,18 +71,20 @@ impl Scan {
     /// there to others: it is remembered for nobody.
     pub fn may_read(&self) -> bool {
         let access = &self.stores.manifests.access;
-        self.proves_reading()
+        self.read_proven()
+            .is_some_and(|proven| !access.was_refused_since(&self.context, proven))
             || access.is_allowed(&self.context)
             || access.was_proven(&self.context, self.begun.elapsed())
     }
 
-    /// The registry just gave this caller a manifest.
-    pub fn prove_reading(&self) {
-        self.proves_reading.store(true, Ordering::Relaxed);
+    /// The registry gave this caller a manifest, which it was asked for at the time `asked`.
+    pub fn prove_reading(&self, asked: Duration) {
+        let mut proven = self.read_proven.lock().unwrap_or_else(PoisonError::into_inner);
+        *proven = (*proven).max(Some(asked));
     }
 
-    pub fn proves_reading(&self) -> bool {
-        self.proves_reading.load(Ordering::Relaxed)
+    pub fn read_proven(&self) -> Option<Duration> {
+        *self.read_proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer is this caller's alone, and not remembered.

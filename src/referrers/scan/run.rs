@@ -48,8 +48,8 @@ pub(in crate::referrers) struct Scanned {
 /// How a scan ended, and what it proved on the way, also where it failed.
 pub(in crate::referrers) struct ScanReport {
     pub found: Result<Scanned, ResolveError>,
-    /// Whether the registry gave the caller a manifest: it may read. To be granted by whoever ran the scan.
-    pub proves_reading: bool,
+    /// When the registry gave the caller a manifest, as time since 1970: it could read then. To be granted by whoever ran the scan.
+    pub read_proven: Option<Duration>,
 }
 
 impl Scan {
@@ -57,7 +57,7 @@ impl Scan {
         let found = self.search().await;
         ScanReport {
             found,
-            proves_reading: self.proves_reading(),
+            read_proven: self.read_proven(),
         }
     }
 

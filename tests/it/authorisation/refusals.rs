@@ -135,3 +135,38 @@ async fn one_callers_limit_is_not_anothers_who_waits_for_the_same_read() {
     let listed = second.await.unwrap().expect_status(200);
     assert_eq!(listed.json()["manifests"].as_array().map(Vec::len), Some(1));
 }
+
+/// A search begins while its caller may read, and the right is withdrawn before it ends.
+#[tokio::test]
+async fn a_search_that_ends_after_a_refusal_gives_no_right_back() {
+    for asked_meanwhile in [true, false] {
+        let fake = Fake::start(Knobs::default()).await;
+        let link = CountingProxy::in_front_of(&fake.url()).await;
+        let refshim = Refshim::builder(link.url()).start().await;
+        let (alice, bob) = (
+            refshim.endpoint().authorization("Bearer alice"),
+            refshim.endpoint().authorization("Bearer bob"),
+        );
+        let is_alices = |seen: &Seen| seen.authorization() == Some("Bearer alice");
+        let subject = fake.image("app", "v1", "image");
+        let sbom = fake.tagged_artifact("app", &subject, TYPE, "sbom");
+        let other = fake.artifact("app", "", &fake.image("app", "v2", "other"), TYPE, "secret");
+        bob.manifest("app", &other.digest).await.expect_status(200);
+
+        let link_tag = sbom.proposal_d_tag(&subject, "sbom");
+        let gate = link.hold(move |seen| is_alices(seen) && seen.path.ends_with(&link_tag));
+        let search = tokio::spawn({
+            let (alice, digest) = (alice.clone(), subject.digest.clone());
+            async move { alice.referrers_reply("app", &digest).await }
+        });
+        gate.reached_by(1).await;
+        fake.trouble(Trouble::oci(403, "DENIED", "no"), is_alices);
+        if asked_meanwhile {
+            alice.manifest("app", "v1").await.expect_status(403);
+        }
+        gate.open();
+        search.await.unwrap().expect_status(403);
+        let secret = alice.manifest("app", &other.digest).await;
+        assert_eq!(secret.status, 403, "asked meanwhile: {asked_meanwhile}");
+    }
+}

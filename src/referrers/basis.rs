@@ -1,6 +1,7 @@
 //! What a list rests on that the registry told one credential. Some registries list to each only what it may see, and have their
 //! own referrers API for some alone: whoever was told less must not make others believe that there is no more.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::registry::{Caller, Fingerprint, TagNames};
 /// What its caller was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Basis {
-    /// The names that were listed.
+    /// The names that were listed, and what was named and not given: see [`given_of`].
     pub names: Fingerprint,
     /// Whether it had no credentials: what it was told, everybody without credentials is.
     pub anonymous: bool,
@@ -39,7 +40,41 @@ pub(super) fn of_names(names: &TagNames, subject: &Digest) -> Fingerprint {
 }
 
 fn of_subject(names: &Fingerprint, subject: &Digest) -> Fingerprint {
-    let hash = Sha256::new_with_prefix(names).chain_update(subject.as_str()).finalize();
+    shortened(Sha256::new_with_prefix(names).chain_update(subject.as_str()))
+}
+
+/// The fingerprint of listed `names`, of which something is `missing`. No listing has it: nobody is told what rests on it who was not
+/// itself told that the very same is missing, because others perhaps are given it.
+pub(super) fn given_of(names: Fingerprint, missing: Option<Fingerprint>) -> Fingerprint {
+    match missing {
+        Some(missing) => shortened(
+            Sha256::new_with_prefix(names)
+                .chain_update("without")
+                .chain_update(missing),
+        ),
+        None => names,
+    }
+}
+
+/// Tags and digests that a listing or an index named to a caller, and that the registry says to it not to have. Registries hide
+/// manifests so.
+#[derive(Debug, Default)]
+pub(super) struct MissingNames(BTreeSet<String>);
+
+impl MissingNames {
+    pub fn add(&mut self, name: &impl ToString) {
+        self.0.insert(name.to_string());
+    }
+
+    /// `None` where there are none.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let add = |hash: Sha256, name: &String| hash.chain_update(name).chain_update("\n");
+        (!self.0.is_empty()).then(|| shortened(self.0.iter().fold(Sha256::new(), add)))
+    }
+}
+
+fn shortened(hash: Sha256) -> Fingerprint {
+    let hash = hash.finalize();
     let mut fingerprint = Fingerprint::default();
     fingerprint.copy_from_slice(&hash[..16]);
     fingerprint

@@ -71,7 +71,12 @@ impl Scan {
         let answer = self.subject_answer.get_or_try_init(|| async {
             match self.subject.encoded().bytes().all(|byte| byte == b'0') {
                 true => Ok(DigestAnswer::Absent),
-                false => self.ask_by_digest(&self.subject).await,
+                false => self.ask_by_digest(&self.subject).await.inspect(|answer| {
+                    // Perhaps it is hidden from this caller, with what refers to it.
+                    if *answer == DigestAnswer::Absent {
+                        self.lacks(&self.subject);
+                    }
+                }),
             }
         });
         answer.await.copied()

@@ -2,6 +2,7 @@
 
 mod depth;
 mod fixtures;
+mod hidden;
 mod lag;
 mod listings;
 mod own_api;

@@ -11,11 +11,13 @@ use super::absences::Absences;
 use super::sources::ordinary_tags::links::OrdinaryTagWork;
 use crate::config::{Depth, LinksConfig};
 use crate::oci::{Digest, LinkSource};
+use crate::referrers::basis::MissingNames;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::given::DigestAnswer;
 use crate::referrers::manifest_store::ManifestStore;
 use crate::referrers::names::TagMemory;
 use crate::referrers::tag_listings::TagListings;
+use crate::registry::Fingerprint;
 
 /// What all scans of one upstream read, and remember.
 pub(in crate::referrers) struct Stores {
@@ -46,6 +48,8 @@ pub(in crate::referrers) struct Scan {
     pub lacks_own_api: Arc<AtomicBool>,
     /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
     pub is_withheld: Arc<AtomicBool>,
+    /// What was named and the registry says to this caller that it does not have: another credential perhaps gets it.
+    missing: Arc<Mutex<MissingNames>>,
     /// When the registry gave this caller a manifest where the scan asked for that alone, as time since 1970.
     read_proven: Arc<Mutex<Option<Duration>>>,
 }
@@ -63,6 +67,7 @@ impl Scan {
             is_unsettled: Arc::default(),
             lacks_own_api: Arc::default(),
             is_withheld: Arc::default(),
+            missing: Arc::default(),
             read_proven: Arc::default(),
         }
     }
@@ -85,6 +90,18 @@ impl Scan {
 
     pub fn read_proven(&self) -> Option<Duration> {
         *self.read_proven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer lacks this, which something named and the registry does not give this caller.
+    pub fn lacks(&self, what: &impl ToString) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.add(what);
+    }
+
+    /// What the answer lacks.
+    pub fn missing(&self) -> Option<Fingerprint> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.fingerprint()
     }
 
     /// The answer is this caller's alone, and not remembered.

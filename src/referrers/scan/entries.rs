@@ -77,6 +77,7 @@ pub(in crate::referrers) async fn verified_entries(
     } in missing
     {
         age = age.max(ago);
+        scan.lacks(candidate.digest());
         match scan.may_come(missing_for) {
             true if candidate.is_expected => scan.unsettle(),
             // Nor is it forgotten what memory says of it.
@@ -172,23 +173,14 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
 
 /// How long ago the upstream said that it has no such manifest, where it need not be asked again.
 fn absent_ago(scan: &Scan, candidate: &Candidate) -> Option<Duration> {
-    let (context, max_age) = (&scan.context, scan.stores.fresh_for.max(scan.since));
-    let ago = scan
-        .stores
-        .absences
-        .stated(&context.repository_key, &context.epoch, candidate.digest(), max_age)?;
+    let ago = scan.stated_absence(candidate.digest(), scan.stores.fresh_for.max(scan.since))?;
     let missing_for = scan.manifest_missing_for(candidate.digest());
     (!candidate.is_expected || scan.need_not_be_asked(ago, missing_for)).then_some(ago)
 }
 
 /// The upstream just said that it has no such manifest.
 fn missing_now(scan: &Scan, candidate: Candidate) -> VerifiedCandidate {
-    let context = &scan.context;
-    if scan.may_read() {
-        scan.stores
-            .absences
-            .note(&context.repository_key, &context.epoch, candidate.digest());
-    }
+    scan.note_absence(candidate.digest());
     missing(scan, candidate, Duration::ZERO)
 }
 

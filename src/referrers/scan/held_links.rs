@@ -77,8 +77,8 @@ pub(in crate::referrers) struct LinksBehind {
     pub links: Vec<SubjectLink>,
     /// Every manifest that is read or listed: of those it is known what, behind this tag, refers to them.
     pub mentioned: BTreeSet<Digest>,
-    /// False where an index lists what the registry does not hold: it may come.
-    pub is_whole: bool,
+    /// What an index lists and the registry did not give whoever read this: it may come, and others may be given it.
+    pub missing: BTreeSet<Digest>,
     /// True where that was missing only a moment ago: this is not remembered.
     #[serde(skip)]
     pub is_unsettled: bool,
@@ -99,12 +99,14 @@ impl LinksBehind {
 
 impl Cached for LinksBehind {
     fn weight(&self) -> usize {
-        let mentioned = self.mentioned.iter().map(|digest| shared_text(digest.as_str()));
+        let digests = self.mentioned.iter().chain(&self.missing);
+        let texts = digests.map(|digest| shared_text(digest.as_str()));
         size_of::<Self>()
             + allocated(self.links.capacity() * size_of::<SubjectLink>())
             + self.links.iter().map(SubjectLink::held).sum::<usize>()
             + tree(self.mentioned.len(), size_of::<Digest>())
-            + mentioned.sum::<usize>()
+            + tree(self.missing.len(), size_of::<Digest>())
+            + texts.sum::<usize>()
     }
 
     fn encode(&self) -> Option<Vec<u8>> {

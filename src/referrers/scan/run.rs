@@ -17,7 +17,7 @@ use super::sources::observed;
 use super::sources::ordinary_tags;
 use super::sources::ordinary_tags::links::OrdinaryTagCandidates;
 use super::sources::tags_with_links;
-use crate::referrers::basis::Basis;
+use crate::referrers::basis::{self, Basis};
 use crate::referrers::error::ResolveError;
 use crate::referrers::names::{self, ListingAnswer, ScannedNames};
 use crate::referrers::own_api::{self, FirstAnswer};
@@ -90,7 +90,7 @@ impl Scan {
             shareable: is_seen && !matches!(names.listed, ListingAnswer::Refused(_)) && !self.subject_is_refused(),
             is_subject_refused: self.subject_is_refused(),
             basis: Basis {
-                names: names.fingerprint(&self.subject),
+                names: basis::given_of(names.fingerprint(&self.subject), self.missing()),
                 anonymous: self.context.caller.authorization().is_none(),
                 lacks_own_api: self.lacks_own_api.load(Ordering::Relaxed),
             },

@@ -86,6 +86,9 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
         Expected::Yes => expected_tag(scan, &tag, recheck).await,
         Expected::Perhaps => scan.stores.manifests.by_tag(&scan.context, &tag, recheck).await,
     };
+    if matches!(found, Ok(Answer::Absent)) {
+        scan.lacks(&tag);
+    }
     let found = match link.kind {
         // One artifact left out hides no other, but an index lists many: without it the list would be a wrong one.
         LinkTagKind::Referrers => found?.or_refusal()?,

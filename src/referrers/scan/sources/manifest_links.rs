@@ -51,11 +51,18 @@ enum Listed {
     Withheld(String),
 }
 
-/// What is remembered of the manifest `root`. Costs the upstream nothing.
+/// What is remembered of the manifest `root`, whoever read it. Costs the upstream nothing.
 pub(in crate::referrers) async fn known(scan: &Scan, root: &Digest) -> Option<Arc<LinksBehind>> {
     let key = Key::behind(&scan.context.repository_key, root);
     let found = scan.stores.manifests.cache.get::<LinksBehind>(&key).await?;
-    (found.value.is_whole || found.within(scan.stores.config.deep_refresh)).then_some(found.value)
+    (found.value.missing.is_empty() || found.within(scan.stores.config.deep_refresh)).then_some(found.value)
+}
+
+/// Whether the registry said of all that is missing there to this caller, too, that it does not have it.
+fn lacks_the_same(scan: &Scan, known: &LinksBehind) -> bool {
+    let lately = scan.stores.config.deep_refresh;
+    let mut missing = known.missing.iter();
+    missing.all(|digest| scan.stated_absence(digest, lately).is_some())
 }
 
 /// Every link in what `tag` was just seen to point at, and in the indexes and artifacts inside it.
@@ -65,14 +72,13 @@ pub(in crate::referrers) async fn read(
     target: &TaggedManifest,
 ) -> Result<Arc<LinksBehind>, ResolveError> {
     let root = target.digest();
-    if let Some(known) = known(scan, root).await {
+    if let Some(known) = known(scan, root).await
+        && lacks_the_same(scan, &known)
+    {
         return Ok(known);
     }
     let mut reading = LinksReading {
-        found: LinksBehind {
-            is_whole: true,
-            ..LinksBehind::default()
-        },
+        found: LinksBehind::default(),
         seen: HashSet::from([root.clone()]),
         cut: None,
         withheld: None,
@@ -127,8 +133,8 @@ impl LinksReading {
             missing.retain(|digest, _| !lately.contains(digest));
             missing.extend(self.read_all(scan, lately, true, &mut next).await?);
         }
-        self.found.is_whole &= missing.is_empty();
         self.found.is_unsettled |= missing.values().any(|missing_for| scan.may_come(*missing_for));
+        self.found.missing.extend(missing.into_keys());
         Ok(next)
     }
 
@@ -200,13 +206,7 @@ pub(in crate::referrers) fn is_withheld(refusal: &Refusal) -> bool {
 /// `again`: it was missing a moment ago.
 async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed, ResolveError> {
     let context = &scan.context;
-    let absences = &scan.stores.absences;
-    let stated = absences.stated(
-        &context.repository_key,
-        &context.epoch,
-        &digest,
-        scan.stores.config.deep_refresh,
-    );
+    let stated = scan.stated_absence(&digest, scan.stores.config.deep_refresh);
     if let Some(age) = stated.filter(|_| !again) {
         let missing_for = scan.manifest_missing_for(&digest);
         if scan.need_not_be_asked(age, missing_for) {
@@ -219,9 +219,7 @@ async fn read_listed(scan: &Scan, digest: Digest, again: bool) -> Result<Listed,
             Ok(Listed::Read(raw))
         }
         Ok(Answer::Absent) => {
-            if scan.may_read() {
-                absences.note(&context.repository_key, &context.epoch, &digest);
-            }
+            scan.note_absence(&digest);
             let missing_for = scan.manifest_missing_for(&digest);
             Ok(Listed::Absent(digest, missing_for))
         }

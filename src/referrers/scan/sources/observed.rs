@@ -107,7 +107,7 @@ pub(in crate::referrers) async fn find(scan: &Scan) -> Result<(Candidates, HashS
         }
     }
     let gone = asked.into_iter().filter(|(_, holder)| *holder == HolderState::Gone);
-    let gone = gone.map(|(digest, _)| digest);
+    let gone = gone.map(|(digest, _)| digest).inspect(|digest| scan.lacks(digest));
     // One that is missing only for a moment is not forgotten.
     let gone = gone.filter(|digest| !scan.may_come(scan.manifest_missing_for(digest)));
     Ok((found, gone.collect()))

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use futures_util::{FutureExt as _, future};
 
 use crate::cache::Key;
-use crate::registry::UpstreamError;
+use crate::registry::{Fingerprint, UpstreamError};
 
 use self::collect::{Collected, read_tags};
 use self::links::{OrdinaryTagCandidates, OrdinaryTagLinks, OrdinaryTagResult, scope_of};
 use super::tags_with_links;
+use crate::referrers::basis;
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::candidates::Candidates;
 use crate::referrers::scan::context::Scan;
@@ -46,6 +47,9 @@ pub(in crate::referrers) async fn find(
     if links.is_withheld {
         scan.withhold();
     }
+    if let Some(missing) = links.missing {
+        scan.lacks(&u128::from_be_bytes(missing));
+    }
     let mut candidates = Candidates::default();
     for link in links.links.get(&scan.subject).into_iter().flatten() {
         link.add_to(&mut candidates, true);
@@ -58,12 +62,14 @@ pub(in crate::referrers) async fn find(
 }
 
 async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagResult {
-    let key = key(scan, listing);
-    if let Some(found) = scan.stores.manifests.cache.get::<OrdinaryTagLinks>(&key).await
-        && found.within(scan.stores.fresh_for)
-        && !(again && found.value.oldest_tag + found.age > scan.stores.fresh_for)
-    {
-        return Ok(Some((found.value, found.age)));
+    let (shared, own) = keys(scan, listing);
+    for key in [shared, own] {
+        if let Some(found) = scan.stores.manifests.cache.get::<OrdinaryTagLinks>(&key).await
+            && found.within(scan.stores.fresh_for)
+            && !(again && found.value.oldest_tag + found.age > scan.stores.fresh_for)
+        {
+            return Ok(Some((found.value, found.age)));
+        }
     }
     let context = &scan.context;
     let flight = (
@@ -89,10 +95,15 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
     }
 }
 
-/// Whoever is listed other tags finds other links behind them.
-fn key(scan: &Scan, listing: &AgedTagNames) -> Key {
-    let listed = format!("{:032x}", u128::from_be_bytes(listing.fingerprint));
-    Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch, listed)
+/// What is found behind the tags of this listing by whoever is given all of it, and by this caller where it is not.
+fn keys(scan: &Scan, listing: &AgedTagNames) -> (Key, Key) {
+    let key = |read: Fingerprint| {
+        let read = format!("{:032x}", u128::from_be_bytes(read));
+        Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch, read)
+    };
+    let credential = scan.stores.manifests.access.credential(&scan.context.caller);
+    let own = basis::given_of(listing.fingerprint, Some(credential));
+    (key(listing.fingerprint), key(own))
 }
 
 /// Reads behind the tags that are listed.
@@ -110,13 +121,15 @@ async fn read_all(scan: Scan, listing: AgedTagNames, again: bool) -> OrdinaryTag
     }
     read?;
     collected.linked.remember(&scan, &collected.unread).await;
-    let ordinary_tags = Arc::new(collected.ordinary_tags);
+    let ordinary_tags = Arc::new(OrdinaryTagLinks {
+        missing: collected.unavailable.fingerprint(),
+        ..collected.ordinary_tags
+    });
     if !ordinary_tags.is_unsettled && !ordinary_tags.is_withheld && scan.may_read() {
-        scan.stores
-            .manifests
-            .cache
-            .put_aged(key(&scan, &listing), ordinary_tags.clone(), age)
-            .await;
+        let (shared, own) = keys(&scan, &listing);
+        let key = if ordinary_tags.missing.is_some() { own } else { shared };
+        let cache = &scan.stores.manifests.cache;
+        cache.put_aged(key, ordinary_tags.clone(), age).await;
     }
     Ok(Some((ordinary_tags, age)))
 }

@@ -130,6 +130,9 @@ pub(in crate::referrers) async fn find(
                     if known.behind.as_ref().is_some_and(|behind| behind.is_withheld) {
                         scan.withhold();
                     }
+                    for missing in known.behind.iter().flat_map(|behind| &behind.missing) {
+                        scan.lacks(missing);
+                    }
                     let links = known.behind.iter().flat_map(|behind| &behind.links);
                     for found in links.filter(|found| found.subject == scan.subject) {
                         found.link.add_to(&mut candidates, known.verified);
@@ -182,6 +185,7 @@ async fn verify_tag(
         Ok(None) => match read_tag(scan, listing, &tag).await {
             Ok(Answer::Found(raw)) => (TaggedManifest::Read(raw), true),
             Ok(Answer::Absent) => {
+                scan.lacks(&tag);
                 let missing_for = scan.tag_missing_for(&tag);
                 if scan.may_come(missing_for) {
                     scan.unsettle();

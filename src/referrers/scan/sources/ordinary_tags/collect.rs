@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::links::OrdinaryTagLinks;
 use super::one_tag::{TagOutcome, TagRead, behind_tag};
 use crate::oci::{Tag, tag_scheme};
+use crate::referrers::basis::MissingNames;
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::lag::LAG;
 use crate::referrers::scan::sources::tags_with_links::LinkedTags;
@@ -23,6 +24,8 @@ pub(super) struct Collected {
     /// Tags that are listed and behind which nothing could be read.
     pub unread: HashSet<Tag>,
     pub missing: Vec<Tag>,
+    /// What the registry says to this caller not to have, though a listing or an index names it.
+    pub unavailable: MissingNames,
     /// Whether the registry answered what a tag points at.
     pub answered: bool,
     /// A tag that was not asked.
@@ -36,7 +39,10 @@ impl Collected {
         self.ordinary_tags.add(&read.behind);
         self.ordinary_tags.oldest_tag = self.ordinary_tags.oldest_tag.max(read.asked_ago);
         self.linked.add(&read);
-        if read.behind.is_partial() {
+        for digest in &read.behind.missing {
+            self.unavailable.add(digest);
+        }
+        if read.behind.is_partial() || !read.behind.missing.is_empty() {
             self.unread.insert(read.tag.clone());
         }
         match read.outcome {
@@ -111,6 +117,7 @@ async fn read_missing_again(scan: &Scan, collected: &mut Collected) -> Result<()
     }
     others.append(&mut collected.missing);
     for tag in others {
+        collected.unavailable.add(&tag);
         collected.is_not_there(scan, tag);
     }
     Ok(())

@@ -24,6 +24,9 @@ pub(in crate::referrers) struct OrdinaryTagLinks {
     pub mentioned: HashSet<Digest>,
     /// How long before this was put together the tag was asked that was asked longest ago.
     pub oldest_tag: Duration,
+    /// Tags, and what indexes behind them list, that the registry says to whoever read this not to have: this is remembered for that
+    /// credential.
+    pub missing: Option<Fingerprint>,
     /// Whether something that should be there was missing a moment ago: this is not remembered.
     #[serde(skip)]
     pub is_unsettled: bool,
@@ -96,10 +99,10 @@ pub(in crate::referrers) struct OrdinaryTagCandidates {
     pub is_whole: bool,
 }
 
-/// Who was listed the same tags is told the same of them, where whoever read may read and nothing was withheld.
+/// Who was listed the same tags is told the same of them, where whoever read may read and was given all of it.
 pub(super) fn scope_of((found, may_read): &OrdinaryTagOutcome) -> AnswerScope {
     match found {
-        Ok(Some((links, _))) if links.is_withheld => AnswerScope::Credential,
+        Ok(Some((links, _))) if links.is_withheld || links.missing.is_some() => AnswerScope::Credential,
         Ok(_) if !may_read => AnswerScope::Credential,
         Ok(_) => AnswerScope::Everybody,
         Err(error) => AnswerScope::of_error(error),

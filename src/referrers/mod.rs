@@ -47,6 +47,7 @@ mod tag_listings;
 mod tag_reads;
 mod tombstones;
 mod unfinished_walks;
+mod vanished_tags;
 mod warm;
 mod written_tags;
 

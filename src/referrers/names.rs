@@ -18,7 +18,7 @@ use super::error::ResolveError;
 use super::listing_trials::{ListingTrials, PARTIAL_FOR};
 use super::missing_tags::{MISSING_FOR, MissingTags};
 use super::own_writes::OwnWrites;
-use super::partial_listings::lacks_names;
+use super::partial_listings::{lacks_names, vanished_and_there};
 use super::scan::context::Scan;
 use super::seen_tags::{SeenTags, names_itself};
 use super::tag_listings::{AgedTagNames, Sought};
@@ -190,11 +190,20 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
     if names.listed().is_some_and(|listed| !listed.is_empty()) {
         scan.stores.tags.listed(&scan.context.repository_key);
     }
+    let mut unlisted = vanished_and_there(scan, &names).await?;
     if matches!(names.listed, ListingAnswer::Refused(_)) || lacks_names(scan, &names).await? {
         let computed = computed(scan, &names, SUFFIXES.len());
-        return Ok(ScannedNames { computed, ..names });
+        unlisted.extend(
+            computed
+                .into_iter()
+                .filter(|tag| !unlisted.contains(tag))
+                .collect::<Vec<_>>(),
+        );
     }
-    Ok(names)
+    Ok(ScannedNames {
+        computed: unlisted,
+        ..names
+    })
 }
 
 /// By the account that lists on behalf of callers, where there is one and it is listed any tag; else by the caller.

@@ -145,6 +145,28 @@ async fn lacking_of_computed(scan: &Scan, names: &ScannedNames) -> Result<Lacks,
     Ok(Lacks::Nothing)
 }
 
+/// The subject's tags that an earlier listing had and this one lacks, and that the registry still gives.
+pub(super) async fn vanished_and_there(scan: &Scan, names: &ScannedNames) -> Result<Vec<Tag>, UpstreamError> {
+    let ListingAnswer::All(listing) = &names.listed else {
+        return Ok(Vec::new());
+    };
+    let (memory, repository_key) = (&scan.stores.listings.vanished, &scan.context.repository_key);
+    let key = SubjectKey::of(&scan.subject);
+    let mut vanished = memory.of(repository_key, &key, &listing.names);
+    vanished.retain(|tag| !names.written.contains(tag));
+    let answers = try_join_all(vanished.into_iter().map(|tag| ask_seen(scan, tag))).await?;
+    let mut there = Vec::new();
+    for (tag, answer) in answers {
+        match answer {
+            DigestAnswer::Given | DigestAnswer::Blocked | DigestAnswer::Failed => there.push(tag),
+            DigestAnswer::Absent => memory.gone(repository_key, &key, &tag),
+            // Some registries list to each credential only what it may see: it was another one's listing.
+            DigestAnswer::Refused => {}
+        }
+    }
+    Ok(there)
+}
+
 /// What the registry answers by a tag that it gave a while ago: that it is gone has to be stated, which a HEAD's 404 does not.
 async fn ask_seen(scan: &Scan, tag: Tag) -> Result<(Tag, DigestAnswer), UpstreamError> {
     let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);

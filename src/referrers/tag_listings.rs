@@ -21,6 +21,7 @@ use super::remembered_listing::RememberedListing;
 use super::renewals::Renewals;
 use super::shared_work::{AnswerScope, SharedWork};
 use super::unfinished_walks::{Followers, UnfinishedWalks, Walker};
+use super::vanished_tags::VanishedTags;
 
 /// All tag names of a repository.
 #[derive(Clone)]
@@ -88,6 +89,7 @@ pub(super) struct TagListings {
     written: Arc<OwnWrites>,
     walks: Arc<UnfinishedWalks>,
     renewals: Arc<Renewals>,
+    pub vanished: Arc<VanishedTags>,
     times: ListingTimes,
     /// Searches among themselves: they may be held back, which nobody else has to wait for. With the number of ordinary tags
     /// beyond which a repository need not be read whole.
@@ -110,6 +112,7 @@ impl TagListings {
             written,
             walks: Arc::default(),
             renewals: Arc::default(),
+            vanished: Arc::default(),
             times,
             shared: Arc::new(SharedWork::new(DEADLINE, lost)),
         }

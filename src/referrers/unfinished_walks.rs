@@ -177,9 +177,12 @@ impl Drop for WalkInProgress {
         if self.walk.is_some() {
             self.note(None);
         }
-        let Some(walk) = self.walk.take().filter(|walk| walk.names_read() > 0) else {
+        let Some(mut walk) = self.walk.take() else {
             return;
         };
+        if !walk.leave() {
+            return;
+        }
         let kept = KeptWalk {
             weight: walk.weight(),
             walk: Mutex::new(Some(walk)),

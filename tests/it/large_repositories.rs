@@ -9,8 +9,12 @@ const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 
 /// A registry as GHCR is, but for ten names a page, with 64 tags.
 async fn registry() -> (Fake, Vec<Pushed>) {
+    registry_in(Order::OldestFirst).await
+}
+
+async fn registry_in(order: Order) -> (Fake, Vec<Pushed>) {
     let pages = TagPages {
-        order: Order::OldestFirst,
+        order,
         page: Some(10),
         greatest_n: Some(10),
         last: Last::Place { unknown_starts: false },
@@ -116,6 +120,33 @@ async fn whoever_does_not_wait_for_the_walk_is_told_how_far_it_is_and_the_walk_g
     let went_on = asked.iter().position(|line| line.contains("last=v49")).unwrap();
     let begun = asked[..went_on].iter().filter(|line| line.contains("last=v09"));
     assert_eq!(begun.count(), 1, "{asked:#?}");
+}
+
+/// What was read before a walk was left may be long ago: all pages are asked for again.
+#[tokio::test]
+async fn what_is_pushed_onto_a_page_that_was_read_before_the_walk_was_left_is_seen() {
+    let (fake, images) = registry_in(Order::Bytewise).await;
+    let refshim = Refshim::builder(&fake.url())
+        .env("REFSHIM_LINKS__DEPTH", "names")
+        .start()
+        .await;
+    fake.trouble(Trouble::oci(500, "UNKNOWN", "no"), |seen| {
+        seen.path.contains("last=v39")
+    });
+    let endpoint = refshim.endpoint();
+    let reply = endpoint.referrers_reply("app", &images[5].digest).await;
+    assert_ne!(reply.status, 200);
+    // Its tag comes before all others.
+    let artifact = fake.tagged_artifact("app", &images[5], TYPE, "one");
+    fake.heal();
+    let listed = eventually("the list", async || {
+        let reply = endpoint.referrers_reply("app", &images[5].digest).await;
+        (reply.status == 200).then(|| reply.json())
+    })
+    .await;
+    assert_eq!(listed["manifests"][0]["digest"], artifact.digest);
+    let begun = fake.take().into_iter().filter(|line| line.contains("last=v09"));
+    assert_eq!(begun.count(), 2, "walked once, and asked for again");
 }
 
 #[tokio::test]

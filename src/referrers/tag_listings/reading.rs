@@ -11,9 +11,6 @@ use crate::referrers::remembered_listing::RememberedListing;
 use crate::referrers::unfinished_walks::WalkInProgress;
 use crate::registry::{Answer, TagNamesBuilder, Tags, UpstreamError, WalkedListing};
 
-/// After a longer walk its pages are asked for once more, many at once: the first of them were read long ago.
-const LONG_WALK: Duration = Duration::from_secs(30);
-
 impl TagListings {
     /// Asks for the pages of the last listing, or walks. `may_stop`: when nobody has asked for a while, though somebody seems to
     /// wait.
@@ -92,11 +89,6 @@ impl TagListings {
             self.access.allow_listing(context);
             return Ok(Answer::Found(ListingResult::Seekable));
         };
-        if self.cache.now().saturating_sub(began) > LONG_WALK
-            && let Answer::Found(Some(listing)) = self.refreshed(context, &listing).await?
-        {
-            return Ok(Answer::Found(listing));
-        }
         Ok(Answer::Found(self.remember(context, listing, began).await))
     }
 
@@ -113,6 +105,11 @@ impl TagListings {
         }
         // Registries show strangers an empty repository.
         if !names.is_empty() || self.access.is_allowed(context) {
+            if let Some(before) = self.remembered(context).await {
+                let is_deleted = |tag: &str| self.written.is_gone(&context.repository_key, tag);
+                self.vanished
+                    .note(&context.repository_key, before.value.names(), &names, is_deleted);
+            }
             let remembered = RememberedListing {
                 listing,
                 fingerprint,

@@ -47,8 +47,10 @@ fn links_elsewhere() -> UpstreamError {
     UpstreamError::Invalid("its tag listing has a Link to no next page, and cannot be continued by 'last'".into())
 }
 
+pub(in crate::registry) const REPEATS: &str = "its tag listing repeats names instead of going on after 'last'";
+
 fn repeats_names() -> UpstreamError {
-    UpstreamError::Invalid("its tag listing repeats names instead of going on after 'last'".into())
+    UpstreamError::Invalid(REPEATS.into())
 }
 
 impl Upstream {

@@ -6,10 +6,14 @@
 //! - A page counts where it holds all names that it is known to have, in their order, and ends where the next one begins: other
 //!   names may have come in between. Then the place from which it was asked for has not moved either.
 //! - Where names have gone, both neighbours are asked again, and must count: its two ends stayed where they were while it was read.
-//! - The last page is read after all others, to an end that is proven as a walk's is, then the first one and the one before the
-//!   last once more. A name that moves goes to one of the two ends.
+//! - The last page is read after all others, to an end that is proven as a walk's is, then the first one and those from the one
+//!   before it on once more. A name that moves goes to one of the two ends. Where a page is other than it was, the end is read anew.
 //!
-//! Tokens of the registry's own (ECR) say nothing of the place where they begin: there every page but the last must be as it was.
+//! Tokens of the registry's own (ECR) say nothing of the place where they begin: there every page but the last must be as it was, and
+//! where one is not, all are asked again.
+//!
+//! A walk is checked in the same way: only that a page still ends where the next one began, once that one was read, shows that
+//! nothing between them was passed over.
 
 use std::collections::BTreeSet;
 
@@ -62,25 +66,24 @@ impl Refresh {
         }
     }
 
-    /// The pages were just read in their order; whether they still begin where they did is to be seen.
+    /// The pages were just read in their order; whether each still ends where the next one began is to be seen.
     pub(in crate::registry) fn of_walk(pages: Vec<ListedPage>, form: PageForm) -> Self {
         let mut refresh = Self::of(pages, form);
-        refresh.ends();
+        // An empty page that a link led to is the end only if it stays empty: the name that it begins after may have moved.
+        refresh.has_end = refresh.spans.last().is_some_and(|span| span.names().next().is_some());
         refresh
-    }
-
-    /// Whether each cursor says after which name its page begins.
-    pub(in crate::registry) fn is_named(&self) -> bool {
-        KnownPlaces::of(&self.spans).are_named
     }
 
     fn last(&self) -> usize {
         self.spans.len().saturating_sub(1)
     }
 
-    fn ends(&mut self) {
+    /// The end was just read, from the place `begun` on.
+    fn ends(&mut self, begun: usize) {
         self.has_end = true;
-        self.to_ask = [0, self.last().saturating_sub(1)].into();
+        let last = self.last();
+        let before = begun.min(last).saturating_sub(1);
+        self.to_ask = (before..last).chain(0..last.min(1)).collect();
     }
 
     fn pages(&self) -> impl Iterator<Item = &ListedPage> + Clone {
@@ -102,18 +105,26 @@ impl Refresh {
             }
             match span {
                 ReadSpan::Refused(refusal) => return Err(Stop::Refused(Box::new(refusal))),
+                ReadSpan::Reached { place, .. } if !are_named && place != from + 1 => return Err(Stop::Lost),
                 ReadSpan::Reached { span, place, longest } => {
                     self.form.longest = self.form.longest.max(longest);
-                    let counts = match are_named {
-                        true => place == from + 1 && span.holds_all_of(&self.spans[from]),
-                        false => place == from + 1 && span.is_same(&self.spans[from]),
-                    };
-                    if !counts {
+                    let is_same = place == from + 1 && span.is_same(&self.spans[from]);
+                    let holds_all = place == from + 1 && are_named && span.holds_all_of(&self.spans[from]);
+                    // What came may have gone from behind the end that was read before.
+                    self.has_end &= is_same;
+                    if !is_same && !holds_all {
                         doubtful.extend(before(from, &gone));
                         doubtful.insert(place);
                     }
                     gone.extend(from + 1..place);
                     self.spans[from] = span;
+                }
+                ReadSpan::Lost if !are_named => return Err(Stop::Lost),
+                // The name that the last page begins after may be gone: the end is read from here on.
+                ReadSpan::Lost if from + 1 == self.last() => {
+                    gone.insert(from + 1);
+                    doubtful.extend(before(from, &gone));
+                    self.has_end = false;
                 }
                 ReadSpan::Lost => {
                     let Some(before) = before(from, &gone) else {
@@ -127,7 +138,7 @@ impl Refresh {
             }
         }
         if !are_named && !doubtful.is_empty() {
-            return Err(Stop::Lost);
+            doubtful = (0..self.last()).collect();
         }
         self.forget(&gone, &doubtful);
         Ok(())
@@ -135,14 +146,14 @@ impl Refresh {
 
     /// Places that are `gone` are none any more; those that are `doubtful` are asked again.
     fn forget(&mut self, gone: &BTreeSet<usize>, doubtful: &BTreeSet<usize>) {
-        let last = self.last();
+        let last = (0..self.spans.len()).rev().find(|place| !gone.contains(place));
         self.to_ask.clear();
         let mut kept = Vec::with_capacity(self.spans.len());
         for (place, span) in std::mem::take(&mut self.spans).into_iter().enumerate() {
             if gone.contains(&place) {
                 continue;
             }
-            if doubtful.contains(&place) && place != last {
+            if doubtful.contains(&place) && Some(place) != last {
                 self.to_ask.insert(kept.len());
             }
             kept.push(span);
@@ -235,6 +246,7 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<Result<(), Stop>, UpstreamError> {
         let mut listing = refresh.before_last()?;
+        let begun = listing.pages.len();
         let Some(first) = refresh.spans.pop().and_then(|span| span.pages.into_iter().next()) else {
             return Ok(Err(Stop::Lost));
         };
@@ -254,7 +266,7 @@ impl Upstream {
         refresh.form = listing.form();
         let pages = listing.listed_pages()?;
         refresh.spans = pages.into_iter().map(|page| Span { pages: vec![page] }).collect();
-        refresh.ends();
+        refresh.ends(begun);
         Ok(Ok(()))
     }
 

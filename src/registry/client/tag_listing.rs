@@ -20,6 +20,9 @@ use crate::registry::tag_names::{Mark, TagNames, TagNamesBuilder};
 pub(in crate::registry) const PAGE_SIZE: usize = 1000;
 /// Of a registry that gives a hundred at a time, half a million tags.
 const MOST_PAGES: usize = 5_000;
+/// What is said of a listing whose names move, come and go while it is read, and of others.
+pub(in crate::registry) const CIRCLES: &str = "its tag listing goes round in circles";
+pub(in crate::registry) const VANISHED: &str = "a page of a tag listing vanished";
 /// Pages in a row that hold nothing and still name a next one.
 const MOST_EMPTY_PAGES: usize = 8;
 
@@ -213,7 +216,7 @@ impl PartialListing {
     /// Fails where the page at `uri` was read before, or too many were.
     pub(in crate::registry) fn check_new(&self, uri: &Uri) -> Result<(), UpstreamError> {
         let reason = if self.seen.contains(&self.hasher.hash_one(uri)) {
-            "its tag listing goes round in circles"
+            CIRCLES
         } else if self.seen.len() >= MOST_PAGES {
             "its tag listing does not end"
         } else {
@@ -328,5 +331,5 @@ impl PartialListing {
 }
 
 pub(in crate::registry) fn vanished() -> UpstreamError {
-    UpstreamError::Invalid("a page of a tag listing vanished".into())
+    UpstreamError::Invalid(VANISHED.into())
 }

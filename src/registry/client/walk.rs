@@ -1,11 +1,16 @@
-//! Walking a tag listing page by page. A walk can be left and gone on with: what was read is kept when a page fails.
+//! Walking a tag listing page by page. A walk can be left and gone on with: what was read is kept when a page fails. At its end
+//! pages are asked again, because names move while others are read.
+
+use std::time::Duration;
 
 use http::Uri;
+use tokio::time::Instant;
 
 use super::Upstream;
+use super::listing_end::{REPEATS, is_about_access};
 use super::page_reader::ReadTagPage;
 use super::refresh::Refresh;
-use super::tag_listing::{ListingMark, PAGE_SIZE, PageStart, PartialListing};
+use super::tag_listing::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, VANISHED};
 use super::walked_listing::{FEWEST_PAGES, WalkedListing};
 use crate::oci::RepositoryName;
 use crate::registry::answer::Answer;
@@ -14,11 +19,19 @@ use crate::registry::capabilities::paging::Paging;
 use crate::registry::error::UpstreamError;
 use crate::registry::tag_names::TagNamesBuilder;
 
+/// After a longer walk all its pages are asked for again: the first of them were read long ago.
+const LONG_WALK: Duration = Duration::from_secs(30);
+const UNSTEADY: &str = "its tag listing changes faster than it can be read";
+
 /// A walk through a repository's tag listing.
 pub struct ListingWalk {
     repository: RepositoryName,
     listing: PartialListing,
     next: NextStep,
+    began: Instant,
+    /// Whether nobody walked for a while: what was read is of no known age.
+    was_left: bool,
+    is_begun_anew: bool,
 }
 
 /// What comes next.
@@ -56,6 +69,12 @@ impl ListingWalk {
         self.listing.names().weight() + pages.sum::<usize>()
     }
 
+    /// Nobody goes on with it for now. False where beginning anew costs no more.
+    pub fn leave(&mut self) -> bool {
+        self.was_left = true;
+        self.listing.pages.len() > 1
+    }
+
     /// The names of the first page, when it is all that was read and others follow.
     pub(in crate::registry) fn first_page(&self) -> Option<&TagNamesBuilder> {
         let follows = matches!(self.next, NextStep::Page(_)) && self.listing.pages.len() == 1;
@@ -63,8 +82,30 @@ impl ListingWalk {
     }
 
     /// Asks for one page more, and at the end for the proof that it is the end. After an error, or when whoever waited has gone, the
-    /// same is asked again.
+    /// same is asked again. The walk begins anew, once, where names that moved or went may be why it does not go on.
     pub async fn step(&mut self, upstream: &Upstream, caller: &Caller) -> Result<Answer<WalkStep>, UpstreamError> {
+        let answer = self.try_step(upstream, caller).await;
+        match self.listing.pages.first().map(|page| page.cursor.clone()) {
+            Some(first) if !self.is_begun_anew && self.may_be_of_a_change(&answer) => {
+                self.listing = PartialListing::default();
+                self.next = NextStep::Page(first);
+                self.began = Instant::now();
+                self.is_begun_anew = true;
+                Ok(Answer::Found(WalkStep::More))
+            }
+            _ => answer,
+        }
+    }
+
+    fn may_be_of_a_change(&self, answer: &Result<Answer<WalkStep>, UpstreamError>) -> bool {
+        match answer {
+            Err(UpstreamError::Invalid(reason)) => [CIRCLES, VANISHED, REPEATS, UNSTEADY].contains(&&**reason),
+            Ok(Answer::Refused(refusal)) => matches!(self.next, NextStep::Page(_)) && !is_about_access(refusal.status),
+            Ok(Answer::Found(_) | Answer::Absent) | Err(_) => false,
+        }
+    }
+
+    async fn try_step(&mut self, upstream: &Upstream, caller: &Caller) -> Result<Answer<WalkStep>, UpstreamError> {
         let answer = match &self.next {
             NextStep::Page(uri) => {
                 let page = upstream.page(uri.clone(), &mut self.listing, caller).await?;
@@ -94,23 +135,26 @@ impl ListingWalk {
     /// A name that a page begins after may have moved before that page was asked for, which then lacks names.
     async fn settle(&mut self, upstream: &Upstream, caller: &Caller) -> Result<Answer<WalkStep>, UpstreamError> {
         let (form, pages) = (self.listing.form(), self.listing.listed_pages()?);
+        let (has_others, is_old) = (pages.len() > 1, self.was_left || self.began.elapsed() > LONG_WALK);
         let is_own = pages.iter().all(|page| upstream.origin().holds(&page.cursor));
-        if pages.len() < FEWEST_PAGES || !is_own {
-            let names = self.listing.names().clone().finish();
-            return Ok(Answer::Found(WalkStep::Ended(WalkedListing::of_names(names))));
-        }
-        let mut refresh = Refresh::of_walk(pages, form);
-        if refresh.is_named() {
+        let mut refresh = match is_old {
+            true => Refresh::of(pages, form),
+            false => Refresh::of_walk(pages, form),
+        };
+        if has_others {
             match upstream.settle(&self.repository, &mut refresh, caller).await? {
                 Answer::Found(true) => {}
-                Answer::Found(false) | Answer::Absent => {
-                    let reason = "its tag listing changes faster than it can be read";
-                    return Err(UpstreamError::Invalid(reason.into()));
-                }
+                Answer::Found(false) | Answer::Absent => return Err(UpstreamError::Invalid(UNSTEADY.into())),
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
             }
         }
-        Ok(Answer::Found(WalkStep::Ended(refresh.finish()?)))
+        let listing = refresh.finish()?;
+        Ok(Answer::Found(WalkStep::Ended(
+            match is_own && listing.page_count() >= FEWEST_PAGES {
+                true => listing,
+                false => WalkedListing::of_names(listing.into_names()),
+            },
+        )))
     }
 }
 
@@ -121,6 +165,9 @@ impl Upstream {
             repository: repository.clone(),
             listing: PartialListing::default(),
             next: NextStep::Page(self.tags_uri(repository, None, PAGE_SIZE)?),
+            began: Instant::now(),
+            was_left: false,
+            is_begun_anew: false,
         })
     }
 }

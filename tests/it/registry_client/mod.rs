@@ -3,6 +3,7 @@
 mod forward;
 mod kinds;
 mod listing_end;
+mod moves;
 mod native;
 mod reads;
 mod redirects;

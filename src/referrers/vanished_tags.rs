@@ -18,10 +18,10 @@ const SUBJECTS: u64 = 10_000;
 const TAGS: usize = 1000;
 
 /// The tags of one subject.
-type OfSubject = Arc<Mutex<BTreeSet<Tag>>>;
+type VanishedOfSubject = Arc<Mutex<BTreeSet<Tag>>>;
 
 pub(super) struct VanishedTags {
-    vanished: Cache<(RepositoryKey, SubjectKey), OfSubject>,
+    vanished: Cache<(RepositoryKey, SubjectKey), VanishedOfSubject>,
 }
 
 impl Default for VanishedTags {

@@ -190,20 +190,14 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
     if names.listed().is_some_and(|listed| !listed.is_empty()) {
         scan.stores.tags.listed(&scan.context.repository_key);
     }
-    let mut unlisted = vanished_and_there(scan, &names).await?;
-    if matches!(names.listed, ListingAnswer::Refused(_)) || lacks_names(scan, &names).await? {
-        let computed = computed(scan, &names, SUFFIXES.len());
-        unlisted.extend(
-            computed
-                .into_iter()
-                .filter(|tag| !unlisted.contains(tag))
-                .collect::<Vec<_>>(),
-        );
-    }
-    Ok(ScannedNames {
-        computed: unlisted,
-        ..names
-    })
+    let mut vanished = vanished_and_there(scan, &names).await?;
+    let mut computed = match matches!(names.listed, ListingAnswer::Refused(_)) || lacks_names(scan, &names).await? {
+        true => computed(scan, &names, SUFFIXES.len()),
+        false => Vec::new(),
+    };
+    vanished.retain(|tag| !computed.contains(tag));
+    computed.extend(vanished);
+    Ok(ScannedNames { computed, ..names })
 }
 
 /// By the account that lists on behalf of callers, where there is one and it is listed any tag; else by the caller.

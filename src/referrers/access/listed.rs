@@ -7,8 +7,8 @@ use crate::referrers::context::RepositoryContext;
 use crate::registry::{Answer, Fingerprint, TagNames, Upstream, UpstreamError};
 
 impl AccessList {
-    /// Asks for the caller's own first page; a crowd of one caller's questions asks once. Whoever may not list has no listing that could
-    /// say more.
+    /// Asks for the caller's own first page; a crowd of one caller's questions asks once. A refusal does not say what is listed
+    /// to this caller otherwise: its own search decides.
     pub async fn check_listing(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
@@ -37,13 +37,7 @@ impl AccessList {
         }
         let first = match upstream.first_tags(&context.repository, &context.caller).await? {
             Answer::Found(first) => first,
-            Answer::Absent => return Ok(false),
-            // Then the caller's own listing decides.
-            Answer::Refused(_) if context.caller.is_listing_account() => return Ok(false),
-            Answer::Refused(_) => {
-                self.remember_listed(context, fingerprint);
-                return Ok(true);
-            }
+            Answer::Absent | Answer::Refused(_) => return Ok(false),
         };
         let is_known = !first.names.is_empty() && first.names.iter().all(|name| names.contains(name));
         let is_whole = is_known && !(first.others_follow && first.names.len() >= names.len());

@@ -1,6 +1,7 @@
 //! What the registry does not show to one caller, it may show to another: nobody is told less because somebody else asked first.
 
 use refshim::testing::config::Depth;
+use refshim::testing::oci::LinkSource;
 use serde_json::json;
 
 use super::{SPDX, asks_native};
@@ -143,6 +144,32 @@ fn list_only_v1(fake: &Fake) {
 async fn reader_after(stranger: &Endpoint, reader: &Endpoint, image: &Pushed) -> Vec<String> {
     stranger.referrers_reply("app", &image.digest).await.expect_status(200);
     reader.referrer_digests("app", &image.digest).await
+}
+
+/// What a listing lacks is not told by who was refused it once, for whatever reason.
+#[tokio::test]
+async fn a_first_page_that_is_refused_once_does_not_make_a_strangers_listing_the_readers() {
+    for refusal in [
+        Trouble::html(403),
+        Trouble::oci(401, "UNAUTHORIZED", "no"),
+        Trouble::oci(404, "DENIED", "no"),
+        Trouble::oci(405, "UNSUPPORTED", "no"),
+        Trouble::oci(451, "DENIED", "no"),
+    ] {
+        let name = format!("{refusal:?}");
+        let fake = Fake::start(Knobs::default()).await;
+        let image = fake.image("app", "v1", "image");
+        let referrer = fake.tagged_artifact("app", &image, SPDX, "sbom");
+        list_only_v1(&fake);
+        let refshim = Local::configured(&fake.url(), |config| {
+            config.links.sources.remove(&LinkSource::Native);
+        })
+        .await;
+        let through = |authorization| refshim.endpoint().authorization(authorization);
+        fake.trouble_times(1, refusal, |seen| !is_strangers(seen) && lists_tags(seen));
+        let listed = reader_after(&through(STRANGER), &through(READER), &image).await;
+        assert_eq!(listed, [&*referrer.digest], "{name}");
+    }
 }
 
 /// Both at once, so that they share one search.

@@ -18,11 +18,13 @@ use super::context::RepositoryContext;
 use super::proof;
 
 mod hidden;
+mod last_basis;
 mod last_refusals;
 mod listed;
 mod token;
 
 use hidden::HiddenRepositories;
+use last_basis::{BasisKey, LastBasis};
 use last_refusals::LastRefusals;
 use token::token_end;
 
@@ -47,8 +49,6 @@ enum Right {
     Blobs,
     /// The registry lists it nothing beyond these names.
     Names(Fingerprint),
-    /// It was told all that this answer rests on.
-    Answer(Fingerprint),
 }
 
 /// What the upstream says of a caller.
@@ -70,6 +70,9 @@ pub(super) struct AccessList {
     refused: LastRefusals,
     probes: SingleFlight<PermissionKey, AccessResult>,
     listing_checks: SingleFlight<PermissionKey, Result<bool, UpstreamError>>,
+    /// What each credential was told last about a subject.
+    last_bases: Cache<BasisKey, LastBasis>,
+    own_api_checks: SingleFlight<(BasisKey, Fingerprint), Result<bool, UpstreamError>>,
     hidden: HiddenRepositories,
     salt: [u8; 32],
     clock: Clock,
@@ -85,6 +88,13 @@ struct AccessGrant {
     ends: Option<Duration>,
 }
 
+impl AccessGrant {
+    fn of(context: &RepositoryContext, since: Duration) -> Self {
+        let ends = token_end(&context.caller);
+        Self { since, ends }
+    }
+}
+
 impl AccessList {
     pub fn new(allowed_for: Duration, fresh_for: Duration) -> Self {
         Self {
@@ -92,6 +102,8 @@ impl AccessList {
             refused: LastRefusals::default(),
             probes: SingleFlight::new(PROBE_DEADLINE),
             listing_checks: SingleFlight::new(PROBE_DEADLINE),
+            last_bases: Cache::new(REMEMBERED),
+            own_api_checks: SingleFlight::new(PROBE_DEADLINE),
             hidden: HiddenRepositories::default(),
             salt: rand::random(),
             clock: Clock::default(),
@@ -120,11 +132,6 @@ impl AccessList {
         self.remember(context, Right::Names(names));
     }
 
-    /// Remembers that the upstream told this caller all that an answer rests on.
-    pub fn remember_told(&self, context: &RepositoryContext, answer: Fingerprint) {
-        self.remember(context, Right::Answer(answer));
-    }
-
     fn remember(&self, context: &RepositoryContext, right: Right) {
         self.remember_as_of(context, right, self.clock.now());
     }
@@ -135,11 +142,7 @@ impl AccessList {
         if known.is_some_and(|known| since.saturating_sub(known.since) < AS_GOOD_AS_NOW) {
             return;
         }
-        let allowed = AccessGrant {
-            since,
-            ends: token_end(&context.caller),
-        };
-        self.allowed.insert(key, allowed);
+        self.allowed.insert(key, AccessGrant::of(context, since));
     }
 
     /// Forgets what was allowed: the upstream just refused.
@@ -180,11 +183,6 @@ impl AccessList {
         self.was_allowed(context, Right::Names(names), self.listed_for)
     }
 
-    /// Whether the upstream is known to have told this caller all that an answer rests on.
-    pub fn was_told(&self, context: &RepositoryContext, answer: Fingerprint) -> bool {
-        self.was_allowed(context, Right::Answer(answer), Duration::MAX)
-    }
-
     /// Whether a caller without credentials was allowed within `window`: during an outage, what anyone could read a while ago
     /// is no secret. Credentials get no such grace, they may have been revoked.
     pub fn anyone_was_allowed(&self, context: &RepositoryContext, window: Duration) -> bool {
@@ -192,11 +190,13 @@ impl AccessList {
     }
 
     fn was_allowed(&self, context: &RepositoryContext, right: Right, window: Duration) -> bool {
-        let Some(allowed) = self.allowed.get(&self.key(context, right)) else {
-            return false;
-        };
+        let allowed = self.allowed.get(&self.key(context, right));
+        allowed.is_some_and(|allowed| self.holds(&allowed, window))
+    }
+
+    fn holds(&self, grant: &AccessGrant, window: Duration) -> bool {
         let now = self.clock.now();
-        now.saturating_sub(allowed.since) < window && allowed.ends.is_none_or(|ends| now < ends)
+        now.saturating_sub(grant.since) < window && grant.ends.is_none_or(|ends| now < ends)
     }
 
     /// Asks the upstream, unless it was asked a moment ago. `known` are references that probably exist, most probable first.

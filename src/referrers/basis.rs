@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Cached, from_json, to_json};
-use crate::oci::{Digest, ReferrerList};
+use crate::oci::{Descriptor, Digest, ReferrerList};
 use crate::registry::{Caller, Fingerprint, TagNames};
 
 /// What its caller was told.
@@ -19,14 +19,37 @@ pub(super) struct Basis {
     pub names: Fingerprint,
     /// Whether it had no credentials: what it was told, everybody without credentials is.
     pub anonymous: bool,
-    /// Whether the registry's own API was missing or forbidden, so that others perhaps get more of it.
-    pub lacks_own_api: bool,
+    /// What the registry's own API said about the subject.
+    pub own_api: OwnApi,
+}
+
+/// What the registry's own API said about a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum OwnApi {
+    /// The configuration does not have it asked.
+    NotRead,
+    /// It was missing or forbidden, so that others perhaps get more of it.
+    Missing,
+    /// It listed these digests.
+    Listed(Fingerprint),
+}
+
+impl OwnApi {
+    pub fn listed(entries: &[Descriptor]) -> Self {
+        let mut digests: Vec<&str> = entries.iter().map(|entry| entry.digest.as_str()).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        let hasher = digests.iter().fold(Sha256::new(), |hasher, digest| {
+            hasher.chain_update(digest).chain_update(b"\n")
+        });
+        Self::Listed(shortened(hasher))
+    }
 }
 
 impl Basis {
-    /// What tells this answer about `subject` from others.
-    pub fn fingerprint(&self, subject: &Digest) -> Fingerprint {
-        of_subject(&self.names, subject)
+    /// Whether both rest on the same words of the registry, whoever was told them.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (self.names, self.own_api) == (other.names, other.own_api)
     }
 
     pub fn is_of_nobody(&self, caller: &Caller) -> bool {
@@ -36,11 +59,7 @@ impl Basis {
 
 /// The fingerprint of a subject's own names, where others were not asked for.
 pub(super) fn of_names(names: &TagNames, subject: &Digest) -> Fingerprint {
-    of_subject(&names.fingerprint(), subject)
-}
-
-fn of_subject(names: &Fingerprint, subject: &Digest) -> Fingerprint {
-    shortened(Sha256::new_with_prefix(names).chain_update(subject.as_str()))
+    shortened(Sha256::new_with_prefix(names.fingerprint()).chain_update(subject.as_str()))
 }
 
 /// The fingerprint of listed `names`, of which something is `missing`. No listing has it: nobody is told what rests on it who was not
@@ -73,10 +92,9 @@ impl MissingNames {
     }
 }
 
-fn shortened(hash: Sha256) -> Fingerprint {
-    let hash = hash.finalize();
+fn shortened(hasher: Sha256) -> Fingerprint {
     let mut fingerprint = Fingerprint::default();
-    fingerprint.copy_from_slice(&hash[..16]);
+    fingerprint.copy_from_slice(&hasher.finalize()[..16]);
     fingerprint
 }
 

@@ -49,13 +49,13 @@ impl Scan {
             ListingAnswer::NoRepository => return Ok(!names.written.is_empty() || self.is_given()),
             ListingAnswer::Refused(refusal) => refusal,
         };
-        let FirstAnswer::Complete(listed) = own_api else {
+        let FirstAnswer::Complete(answer) = own_api else {
             return Err(refusal.clone().into());
         };
         if self.subject_is_given().await? {
             return Ok(true);
         }
-        let Some(entry) = listed.first() else {
+        let Some(entry) = answer.found.first() else {
             names.written.clear();
             return Ok(false);
         };

@@ -5,13 +5,14 @@
 //! (digests, names of repositories) switches nothing off: it gets an answer of its own and teaches nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::cache::Key;
 use crate::oci::tag_scheme::CosignKind;
-use crate::oci::{Descriptor, LinkSource};
-use crate::registry::{Native, NativeAbsence, NativeSupport, UpstreamError};
+use crate::oci::{Descriptor, Digest, LinkSource};
+use crate::registry::{Fingerprint, Native, NativeAbsence, NativeSupport, Upstream, UpstreamError};
 
+use super::basis::OwnApi;
+use super::context::RepositoryContext;
 use super::error::ResolveError;
 use super::marker::Marker;
 use super::scan::candidates::{CandidateContent, Candidates};
@@ -20,11 +21,27 @@ use super::scan::context::Scan;
 /// What the API's answer is worth before the tag listing was asked.
 pub(super) enum FirstAnswer {
     /// There is nothing to ask: it is switched off, or proven to be missing.
-    NotAsked,
+    NotAsked(OwnApi),
     /// It answered: its entries, or that it holds none.
-    Complete(Candidates),
+    Complete(OwnApiAnswer),
     /// Perhaps there is no such API: [`settle`] decides once a listing has succeeded.
     Doubtful(Doubt),
+}
+
+/// What the API is taken to say in the end.
+pub(super) struct OwnApiAnswer {
+    pub found: Candidates,
+    pub said: OwnApi,
+}
+
+impl OwnApiAnswer {
+    /// Nothing was found, for this reason.
+    pub fn none(said: OwnApi) -> Self {
+        Self {
+            found: Candidates::default(),
+            said,
+        }
+    }
 }
 
 /// Why it is not known whether there is such an API.
@@ -39,7 +56,7 @@ pub(super) enum Doubt {
     Silence(String),
 }
 
-/// What is known of the API in this repository, by this process or by one that shares its cache.
+/// What is known of the API in this repository, by this process or by one that shares its cache. Missing, where it is switched off.
 pub(super) async fn support(scan: &Scan) -> NativeSupport {
     let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
     if !scan.reads(LinkSource::Native) {
@@ -51,9 +68,6 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
     }
     let key = Key::native_api(&context.repository_key);
     if scan.stores.manifests.cache.get::<Marker>(&key).await.is_none() {
-        if known == NativeSupport::MissingToCaller {
-            scan.lacks_own_api.store(true, Ordering::Relaxed);
-        }
         return known;
     }
     upstream.native().answered(&context.repository);
@@ -62,14 +76,19 @@ pub(super) async fn support(scan: &Scan) -> NativeSupport {
 
 /// Asks, unless it is known that there is nobody to ask.
 pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer, ResolveError> {
+    if !scan.reads(LinkSource::Native) {
+        return Ok(FirstAnswer::NotAsked(OwnApi::NotRead));
+    }
     if known.is_missing() {
-        return Ok(FirstAnswer::NotAsked);
+        return Ok(FirstAnswer::NotAsked(OwnApi::Missing));
     }
     Ok(match (question(scan).await?, known) {
         (Native::Entries(listed), _) => FirstAnswer::Complete(answered(scan, listed).await),
         (Native::Refused(refusal), _) => return Err(refusal.into()),
-        (Native::Nothing, NativeSupport::Answers) => FirstAnswer::Complete(Candidates::default()),
-        (Native::NoRoute(seen) | Native::Barred(seen), NativeSupport::Answers) => return Err(gone(&seen).into()),
+        (Native::Nothing, NativeSupport::Answers) => FirstAnswer::Complete(OwnApiAnswer::none(OwnApi::listed(&[]))),
+        (Native::NoRoute(seen) | Native::Barred(seen), NativeSupport::Answers) => {
+            return Err(UpstreamError::ReferrersApiGone(seen).into());
+        }
         (Native::Silence(seen), NativeSupport::Answers) => FirstAnswer::Doubtful(Doubt::Silence(seen)),
         (Native::Nothing | Native::Silence(_), _) => FirstAnswer::Doubtful(Doubt::Nothing),
         (Native::NoRoute(_), _) => FirstAnswer::Doubtful(Doubt::NoRoute),
@@ -80,9 +99,9 @@ pub(super) async fn ask(scan: &Scan, known: NativeSupport) -> Result<FirstAnswer
 /// Decides a doubt, after a listing that was asked for later than the API has succeeded. Costs a HEAD of the subject and a second
 /// question, once per repository and ten minutes; the HEAD alone where several repositories lack it. `is_absent`: the listing says
 /// that there is no such repository.
-pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result<Candidates, ResolveError> {
+pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result<OwnApiAnswer, ResolveError> {
     if let Doubt::Silence(seen) = doubt {
-        return nothing_if_absent(&seen, is_absent);
+        return nothing_if_absent(seen, is_absent);
     }
     let (upstream, repository) = (&scan.stores.manifests.upstream, &scan.context.repository);
     let _proof = upstream.native().proof(repository).await;
@@ -90,15 +109,15 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
     if known == NativeSupport::Answers || known.is_missing() {
         // Another question proved it meanwhile.
         return match ask(scan, known).await? {
-            FirstAnswer::Complete(found) => Ok(found),
-            FirstAnswer::Doubtful(Doubt::Silence(seen)) => nothing_if_absent(&seen, is_absent),
-            FirstAnswer::NotAsked | FirstAnswer::Doubtful(_) => Ok(Candidates::default()),
+            FirstAnswer::Complete(answer) => Ok(answer),
+            FirstAnswer::Doubtful(Doubt::Silence(seen)) => nothing_if_absent(seen, is_absent),
+            FirstAnswer::NotAsked(said) => Ok(OwnApiAnswer::none(said)),
+            FirstAnswer::Doubtful(_) => Ok(OwnApiAnswer::none(OwnApi::Missing)),
         };
     }
-    scan.lacks_own_api.store(true, Ordering::Relaxed);
     let is_given = scan.subject_is_given().await?;
     if !is_given && matches!(doubt, Doubt::Nothing) {
-        return Ok(Candidates::default());
+        return Ok(OwnApiAnswer::none(OwnApi::Missing));
     }
     let mut absence = match doubt {
         Doubt::Barred => NativeAbsence::Barred,
@@ -119,13 +138,29 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
         tracing::debug!(upstream = upstream.name(), %repository, ?absence, "no referrers API was found here");
         upstream.native().missing(repository, &scan.context.caller, absence);
     }
-    Ok(Candidates::default())
+    Ok(OwnApiAnswer::none(OwnApi::Missing))
 }
 
-fn nothing_if_absent(seen: &str, is_absent: bool) -> Result<Candidates, ResolveError> {
+/// Whether the API lists to this caller about `subject` what it listed to another, by one question.
+pub(super) async fn lists_the_same(
+    upstream: &Upstream,
+    context: &RepositoryContext,
+    subject: &Digest,
+    digests: Fingerprint,
+) -> Result<bool, UpstreamError> {
+    let asked = upstream.native_referrers(&context.repository, subject, &context.caller);
+    let said = match asked.await? {
+        Native::Entries(listed) => OwnApi::listed(&listed),
+        Native::Nothing => OwnApi::listed(&[]),
+        Native::Refused(_) | Native::NoRoute(_) | Native::Barred(_) | Native::Silence(_) => return Ok(false),
+    };
+    Ok(said == OwnApi::Listed(digests))
+}
+
+fn nothing_if_absent(seen: String, is_absent: bool) -> Result<OwnApiAnswer, ResolveError> {
     match is_absent {
-        true => Ok(Candidates::default()),
-        false => Err(gone(seen).into()),
+        true => Ok(OwnApiAnswer::none(OwnApi::listed(&[]))),
+        false => Err(UpstreamError::ReferrersApiGone(seen).into()),
     }
 }
 
@@ -137,9 +172,9 @@ async fn question(scan: &Scan) -> Result<Native, UpstreamError> {
 }
 
 /// Remembers that the API answers here. From now on its silence is a failure.
-async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> Candidates {
+async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> OwnApiAnswer {
     let (upstream, context) = (&scan.stores.manifests.upstream, &scan.context);
-    scan.lacks_own_api.store(false, Ordering::Relaxed);
+    let said = OwnApi::listed(&listed);
     if upstream.native().support(&context.repository, &context.caller) != NativeSupport::Answers {
         upstream.native().answered(&context.repository);
         let key = Key::native_api(&context.repository_key);
@@ -156,11 +191,5 @@ async fn answered(scan: &Scan, listed: Vec<Descriptor>) -> Candidates {
         };
         found.add(CandidateContent::Named(named), LinkSource::Native, kind);
     }
-    found
-}
-
-fn gone(seen: &str) -> UpstreamError {
-    UpstreamError::Invalid(format!(
-        "its referrers API, which has answered in this repository, is gone: {seen}"
-    ))
+    OwnApiAnswer { found, said }
 }

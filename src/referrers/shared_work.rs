@@ -6,6 +6,7 @@
 //! | something found | taken | taken where it is proven that the registry tells this caller no more |
 //! | a refusal, an absence, what was partly withheld | taken | asks again: what the leader may not read, this caller perhaps may |
 //! | a limit or pause of the registry's | taken while its own searches are held back, else asks again | the same |
+//! | a referrers API that is gone | taken | asks again: perhaps it never answered the leader |
 //! | any other failure | taken | taken: the registry fails, whoever asks |
 //!
 //! Whoever asks again leads next, or follows whoever does. After a few such leaders each asks alone.
@@ -40,6 +41,7 @@ impl AnswerScope {
     pub fn of_failure(error: &UpstreamError) -> Self {
         match error {
             UpstreamError::Limited { .. } | UpstreamError::Paused { .. } => Self::HeldBack,
+            UpstreamError::ReferrersApiGone(_) => Self::Credential,
             _ => Self::Everybody,
         }
     }

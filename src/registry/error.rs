@@ -65,6 +65,11 @@ pub enum UpstreamError {
     /// An answer that no registry gives: HTML, broken JSON, a wrong digest, too many bytes, a redirect loop.
     #[error("the registry's answer cannot be used: {0}")]
     Invalid(String),
+    /// What its referrers API answers this caller looks like there is none, after it answered somebody in this repository.
+    #[error(
+        "the registry's answer cannot be used: its referrers API, which has answered in this repository, is gone: {0}"
+    )]
+    ReferrersApiGone(String),
 }
 
 impl UpstreamError {
@@ -89,7 +94,8 @@ impl UpstreamError {
             | Self::Unfinished { .. }
             | Self::CallersBody(_)
             | Self::Content(_)
-            | Self::Invalid(_) => false,
+            | Self::Invalid(_)
+            | Self::ReferrersApiGone(_) => false,
         }
     }
 }

@@ -91,7 +91,8 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         | UpstreamError::Paused { .. }
         | UpstreamError::Credentials(_)
         | UpstreamError::Content(_)
-        | UpstreamError::Invalid(_) => false,
+        | UpstreamError::Invalid(_)
+        | UpstreamError::ReferrersApiGone(_) => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod hidden;
 mod lag;
 mod listings;
 mod own_api;
+mod own_api_for_some;
 mod own_listings;
 mod own_writes;
 mod partial;

@@ -60,19 +60,19 @@ impl Resolver {
         match self.may_read(&context, subject, known.as_ref()).await {
             Ok(ReadRight::Read) => {}
             Ok(ReadRight::Unasked) => return Box::pin(self.scan_for(&context, subject, Ends::WithLastWaiter)).await,
-            Ok(ReadRight::ReadNone) => return self.none_for(&context, subject, known).await,
+            Ok(ReadRight::ReadNone) => return self.none_for(&context, subject, answer).await,
             Ok(ReadRight::Unseen) => {
                 self.inner.access.warn_of_hidden(&context);
-                return self.none_for(&context, subject, known).await;
+                return self.none_for(&context, subject, answer).await;
             }
             Err(ResolveError::Upstream(error)) => {
-                let answer = answer.filter(|answer| self.was_told_no_less(&context, &answer.value));
+                let answer = answer.filter(|answer| self.was_told_no_less(&context, &answer.value, answer.age));
                 return self.stale_for_anyone(&context, answer.as_ref().map(links_of), error);
             }
             Err(refused) => return Err(refused),
         }
         let answer = match answer {
-            Some(answer) if self.is_for(&context, &answer.value).await => Some(answer),
+            Some(answer) if self.is_for(&context, &answer.value, answer.age).await => Some(answer),
             _ => None,
         };
         let known = answer.as_ref().map(links_of);
@@ -120,17 +120,19 @@ impl Resolver {
         }
     }
 
-    /// The answer to a caller to whom the repository is empty or does not exist: a fresh list without entries if one is remembered,
-    /// otherwise what a scan for this caller finds.
+    /// The answer to a caller to whom the repository is empty or does not exist: a fresh list without entries if one is remembered
+    /// and the registry told this caller no more, otherwise what a scan for this caller finds.
     async fn none_for(
         &self,
         context: &RepositoryContext,
         subject: &Digest,
-        known: Option<CacheEntry<ReferrerList>>,
+        known: Option<CacheEntry<RememberedAnswer>>,
     ) -> Result<Lookup, ResolveError> {
-        let is_none = |known: &CacheEntry<ReferrerList>| known.value.referrers.is_empty();
+        let is_none = |known: &CacheEntry<RememberedAnswer>| {
+            known.value.links.referrers.is_empty() && self.was_told_no_less(context, &known.value, known.age)
+        };
         match known.filter(|known| known.within(self.inner.freshness.fresh_for) && is_none(known)) {
-            Some(none) => Ok(remembered(&none, AnsweredFrom::Fresh)),
+            Some(none) => Ok(remembered(&links_of(&none), AnsweredFrom::Fresh)),
             None => Box::pin(self.scan_for(context, subject, Ends::WithLastWaiter)).await,
         }
     }

@@ -1,6 +1,7 @@
 //! Who may be told what: the right to read a repository, and whether a list that others were told is this caller's too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::CacheEntry;
 use crate::oci::{Digest, Reference, ReferrerList};
@@ -9,7 +10,7 @@ use crate::registry::UpstreamError;
 use super::Resolver;
 use super::searches::ScanAnswer;
 use crate::referrers::access::{RepositoryAccess, probable};
-use crate::referrers::basis::RememberedAnswer;
+use crate::referrers::basis::{OwnApi, RememberedAnswer};
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
 use crate::referrers::proof::spread;
@@ -118,34 +119,65 @@ impl Resolver {
         }
     }
 
-    /// Whether the registry tells this caller no more than what the answer rests on. Where nobody knows, its own listing decides.
-    pub(super) async fn is_for(&self, context: &RepositoryContext, answer: &RememberedAnswer) -> bool {
-        let basis = &answer.basis;
-        if self.was_told_no_less(context, answer) {
+    /// Whether the registry tells this caller no more than what the answer, of this `age`, rests on. Where nobody knows, its own
+    /// listing and the registry's own API decide.
+    pub(super) async fn is_for(&self, context: &RepositoryContext, answer: &RememberedAnswer, age: Duration) -> bool {
+        if self.was_told_no_less(context, answer, age) {
             return true;
         }
-        if basis.lacks_own_api && !self.lacks_own_api(context) {
-            return false;
-        }
-        let listed = self.inner.stores.listings.remembered(context).await;
-        let Some(listed) = listed.filter(|listed| listed.value.fingerprint == basis.names) else {
-            return false;
-        };
-        let listings = &self.inner.stores.listings;
-        let asked = listings.lists_no_more(context, listed.value.names(), basis.names).await;
+        let asked = self.tells_no_more(context, answer).await;
         asked.unwrap_or_else(|error| {
             tracing::debug!(upstream = self.inner.upstream.name(), %error, "not known whether others' list is this caller's");
             false
         })
     }
 
+    async fn tells_no_more(
+        &self,
+        context: &RepositoryContext,
+        answer: &RememberedAnswer,
+    ) -> Result<bool, UpstreamError> {
+        let basis = &answer.basis;
+        if basis.own_api == OwnApi::Missing && !self.lacks_own_api(context) {
+            return Ok(false);
+        }
+        let listed = self.inner.stores.listings.remembered(context).await;
+        let Some(listed) = listed.filter(|listed| listed.value.fingerprint == basis.names) else {
+            return Ok(false);
+        };
+        let listings = &self.inner.stores.listings;
+        if !listings
+            .lists_no_more(context, listed.value.names(), basis.names)
+            .await?
+        {
+            return Ok(false);
+        }
+        let OwnApi::Listed(digests) = basis.own_api else {
+            return Ok(true);
+        };
+        let (access, subject) = (&self.inner.access, &answer.links.subject);
+        let listed = (*basis, digests);
+        access
+            .check_own_api(&self.inner.upstream, context, subject, listed)
+            .await
+    }
+
     /// The same, where nobody is asked: it was told all of it itself, or as much.
-    pub(super) fn was_told_no_less(&self, context: &RepositoryContext, answer: &RememberedAnswer) -> bool {
+    pub(super) fn was_told_no_less(
+        &self,
+        context: &RepositoryContext,
+        answer: &RememberedAnswer,
+        age: Duration,
+    ) -> bool {
         let (basis, subject) = (&answer.basis, &answer.links.subject);
+        let lists_the_same = || self.inner.stores.listings.was_listed(context, basis.names);
         basis.is_of_nobody(&context.caller)
-            || self.inner.access.was_told(context, basis.fingerprint(subject))
-            || self.inner.stores.listings.was_listed(context, basis.names)
-                && (!basis.lacks_own_api || self.lacks_own_api(context))
+            || self.inner.access.was_told(context, subject, basis, age)
+            || match basis.own_api {
+                OwnApi::NotRead => lists_the_same(),
+                OwnApi::Missing => self.lacks_own_api(context) && lists_the_same(),
+                OwnApi::Listed(_) => false,
+            }
     }
 
     fn lacks_own_api(&self, context: &RepositoryContext) -> bool {

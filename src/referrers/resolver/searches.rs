@@ -51,14 +51,14 @@ impl Resolver {
             (found, led_by) = self.scan_together(context, subject, ends).await?;
         }
         let is_taken = verdict(&found, led_by) == FollowerVerdict::Take;
+        let is_held_back = scope(&found) == AnswerScope::HeldBack;
         match found {
             Ok(ScanAnswer::ForReaders(answer)) if led_by != LedBy::Another && self.inner.access.is_allowed(context) => {
                 Ok(from_scan(answer.links))
             }
             Ok(ScanAnswer::ForReaders(answer)) => self.ask_alone(context, subject, Some(answer)).await,
             Ok(ScanAnswer::ForCredential(found)) if is_taken => found.map(from_scan),
-            Err(ResolveError::Upstream(error)) => Err(error.into()),
-            Err(refused) if is_taken => Err(refused),
+            Err(error) if is_taken || is_held_back => Err(error),
             // Somebody else's scan says nothing about what this caller may see: ask on its own behalf.
             _ => self.ask_alone(context, subject, None).await,
         }
@@ -109,7 +109,7 @@ impl Resolver {
         match self.check(context, subject, links).await? {
             RepositoryAccess::Refused(refusal) => Err(refusal.into()),
             RepositoryAccess::Allowed => match found {
-                Some(answer) if self.is_for(context, &answer).await => Ok(from_scan(answer.links)),
+                Some(answer) if self.is_for(context, &answer, Duration::ZERO).await => Ok(from_scan(answer.links)),
                 _ => self.scan_alone(context, subject).await,
             },
             unseen @ (RepositoryAccess::Empty | RepositoryAccess::Unseen) => {
@@ -126,7 +126,7 @@ impl Resolver {
         let key = Key::answer(&context.repository_key, &context.epoch, subject);
         if let Some(known) = self.inner.cache.get::<RememberedAnswer>(&key).await
             && known.within(self.inner.freshness.fresh_for)
-            && self.is_for(context, &known.value).await
+            && self.is_for(context, &known.value, known.age).await
         {
             return Ok(remembered(&links_of(&known), AnsweredFrom::Fresh));
         }
@@ -135,7 +135,9 @@ impl Resolver {
             (FollowerVerdict::Take, Ok(ScanAnswer::ForReaders(answer))) => Ok(from_scan(answer.links)),
             (FollowerVerdict::Take, Ok(ScanAnswer::ForCredential(found))) => found.map(from_scan),
             (FollowerVerdict::Take, Err(error)) if led_by == LedBy::Itself => Err(error),
-            (FollowerVerdict::Check, Ok(ScanAnswer::ForReaders(answer))) if self.is_for(context, &answer).await => {
+            (FollowerVerdict::Check, Ok(ScanAnswer::ForReaders(answer)))
+                if self.is_for(context, &answer, Duration::ZERO).await =>
+            {
                 Ok(from_scan(answer.links))
             }
             _ => self.scan_by_itself(context, subject).await,
@@ -183,9 +185,7 @@ impl Resolver {
         }
         // The right was proven a moment ago, however short it is remembered.
         if let ScanAnswer::ForReaders(found) = &answer {
-            self.inner
-                .access
-                .remember_told(&asked, found.basis.fingerprint(&subject));
+            self.inner.access.remember_told(&asked, &subject, found.basis);
             if scanned.lasting {
                 let key = Key::answer(&context.repository_key, &context.epoch, &subject);
                 self.inner.cache.put_aged(key, Arc::new(found.clone()), age).await;

@@ -44,8 +44,6 @@ pub(in crate::referrers) struct Scan {
     pub subject_answer: Arc<OnceCell<DigestAnswer>>,
     /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
     pub is_unsettled: Arc<AtomicBool>,
-    /// Whether the registry's own API was missing or forbidden to this caller: another credential perhaps gets more.
-    pub lacks_own_api: Arc<AtomicBool>,
     /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
     pub is_withheld: Arc<AtomicBool>,
     /// What was named and the registry says to this caller that it does not have: another credential perhaps gets it.
@@ -65,7 +63,6 @@ impl Scan {
             begun: Instant::now(),
             subject_answer: Arc::default(),
             is_unsettled: Arc::default(),
-            lacks_own_api: Arc::default(),
             is_withheld: Arc::default(),
             missing: Arc::default(),
             read_proven: Arc::default(),

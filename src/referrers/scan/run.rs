@@ -20,7 +20,7 @@ use super::sources::tags_with_links;
 use crate::referrers::basis::{self, Basis};
 use crate::referrers::error::ResolveError;
 use crate::referrers::names::{self, ListingAnswer, ScannedNames};
-use crate::referrers::own_api::{self, FirstAnswer};
+use crate::referrers::own_api::{self, FirstAnswer, OwnApiAnswer};
 use crate::referrers::tag_listings::AgedTagNames;
 
 /// What a scan found.
@@ -64,7 +64,7 @@ impl Scan {
     async fn search(&self) -> Result<Scanned, ResolveError> {
         let (own_api, mut names) = self.own_api_and_names().await?;
         let is_seen = self.may_use_what_is_known(&own_api, &mut names).await?;
-        let (tagged, ordinary_tags, native) = tokio::try_join!(
+        let (tagged, ordinary_tags, own_api) = tokio::try_join!(
             link_tags::find(self, &names),
             self.ordinary_tags(&names),
             self.settled(own_api, &names)
@@ -74,7 +74,7 @@ impl Scan {
             // What was learned from others' traffic is none of this caller's business.
             false => Default::default(),
         };
-        for found in [native, ordinary_tags.candidates, tagged] {
+        for found in [own_api.found, ordinary_tags.candidates, tagged] {
             candidates.merge(found);
         }
         let pulled = verified_entries(self, candidates).await?;
@@ -92,7 +92,7 @@ impl Scan {
             basis: Basis {
                 names: basis::given_of(names.fingerprint(&self.subject), self.missing()),
                 anonymous: self.context.caller.authorization().is_none(),
-                lacks_own_api: self.lacks_own_api.load(Ordering::Relaxed),
+                own_api: own_api.said,
             },
             is_withheld,
             listed_empty: matches!(&names.listed, ListingAnswer::All(listing) if listing.names.is_empty()),
@@ -112,7 +112,7 @@ impl Scan {
             Ok(own_api) => {
                 let max_age = match own_api {
                     FirstAnswer::Doubtful(_) => Duration::ZERO,
-                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked => self.stores.fresh_for,
+                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked(_) => self.stores.fresh_for,
                 };
                 Ok((own_api, names::find(self, max_age).await?))
             }
@@ -125,10 +125,10 @@ impl Scan {
         }
     }
 
-    async fn settled(&self, own_api: FirstAnswer, names: &ScannedNames) -> Result<Candidates, ResolveError> {
+    async fn settled(&self, own_api: FirstAnswer, names: &ScannedNames) -> Result<OwnApiAnswer, ResolveError> {
         match own_api {
-            FirstAnswer::NotAsked => Ok(Candidates::default()),
-            FirstAnswer::Complete(found) => Ok(found),
+            FirstAnswer::NotAsked(said) => Ok(OwnApiAnswer::none(said)),
+            FirstAnswer::Complete(answer) => Ok(answer),
             FirstAnswer::Doubtful(doubt) => {
                 let is_absent = matches!(names.listed, ListingAnswer::NoRepository);
                 own_api::settle(self, doubt, is_absent).await

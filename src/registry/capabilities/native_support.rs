@@ -16,7 +16,7 @@ use crate::registry::caller::Caller;
 const MISSING_FOR: Duration = Duration::from_secs(10 * 60);
 /// Repositories without the API after which one answer proves that another lacks it too.
 const ENOUGH_REPOSITORIES: usize = 3;
-/// Credentials to which the API is missing in a repository, after which it is to everybody.
+/// Credentials to which the API is missing in a repository, after which one answer proves that it is missing to another too.
 const ENOUGH_CREDENTIALS: usize = 3;
 /// Subjects of which the API holds nothing, though the registry gave them, after which it is missing: an index may lag.
 const ENOUGH_SUBJECTS: usize = 3;
@@ -32,11 +32,10 @@ const LOCKS: usize = 64;
 pub enum NativeSupport {
     /// It has answered here: an answer that looks like a missing route is a failure.
     Answers,
-    /// It was proven to be missing here, to several credentials.
-    Missing,
     /// It was proven to be missing here to this caller's credential. Others are perhaps answered.
-    MissingToCaller,
-    /// It was proven to be missing in several repositories of an upstream that was never seen to have it: one question tells.
+    Missing,
+    /// It was proven to be missing here to several other credentials, or in several repositories of an upstream that was never
+    /// seen to have it: one question tells.
     MissingElsewhere,
     Unknown,
 }
@@ -44,7 +43,7 @@ pub enum NativeSupport {
 impl NativeSupport {
     /// Whether this caller need not ask.
     pub fn is_missing(self) -> bool {
-        matches!(self, Self::Missing | Self::MissingToCaller)
+        self == Self::Missing
     }
 }
 
@@ -55,7 +54,8 @@ pub enum NativeAbsence<'a> {
     NoRoute,
     /// See [`crate::registry::Native::Barred`]: says nothing of other credentials.
     Barred,
-    /// It holds nothing about this subject, which the registry gave: proves something once it says so of several.
+    /// It holds nothing about this subject, which the registry gave: proves something once it says so of several. Says nothing of
+    /// other credentials.
     NothingOf(&'a Digest),
 }
 
@@ -137,11 +137,9 @@ impl NativeKnowledge {
         };
         let now = Instant::now();
         let current = || proofs.iter().filter(|proof| now < proof.until);
-        if current().filter(|proof| proof.counts).count() >= ENOUGH_CREDENTIALS {
+        if current().any(|proof| proof.credential == credential) {
             NativeSupport::Missing
-        } else if current().any(|proof| proof.credential == credential) {
-            NativeSupport::MissingToCaller
-        } else if self.is_missing_elsewhere() {
+        } else if current().filter(|proof| proof.counts).count() >= ENOUGH_CREDENTIALS || self.is_missing_elsewhere() {
             NativeSupport::MissingElsewhere
         } else {
             NativeSupport::Unknown
@@ -181,7 +179,7 @@ impl NativeKnowledge {
         let proof = MissingTo {
             credential,
             until: now + MISSING_FOR,
-            counts: absence != NativeAbsence::Barred,
+            counts: absence == NativeAbsence::NoRoute,
         };
         let others = known
             .iter()
@@ -230,12 +228,12 @@ mod tests {
         for repository in ["a", "b", "b"] {
             missed(&known, repository, 1);
         }
-        assert_eq!(known.of(&name("a"), 1), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("a"), 1), NativeSupport::Missing);
         assert_eq!(known.of(&name("other"), 1), NativeSupport::Unknown);
         missed(&known, "c", 1);
         assert_eq!(known.of(&name("other"), 1), NativeSupport::MissingElsewhere);
         missed(&known, "other", 1);
-        assert_eq!(known.of(&name("other"), 1), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("other"), 1), NativeSupport::Missing);
         tokio::time::advance(MISSING_FOR).await;
         assert_eq!(known.of(&name("a"), 1), NativeSupport::Unknown);
         assert_eq!(known.of(&name("other"), 1), NativeSupport::Unknown);
@@ -250,14 +248,14 @@ mod tests {
             missed(&known, repository, 1);
         }
         assert_eq!(known.of(&name("with"), 1), NativeSupport::Answers);
-        assert_eq!(known.of(&name("a"), 1), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("a"), 1), NativeSupport::Missing);
         assert_eq!(known.of(&name("other"), 1), NativeSupport::Unknown);
         tokio::time::advance(Duration::from_secs(24 * 3600)).await;
         assert_eq!(known.of(&name("with"), 1), NativeSupport::Answers);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_one_credential_lacks_others_lack_only_after_three_say_so() {
+    async fn what_one_credential_lacks_others_are_asked_for_once_after_three_say_so() {
         let known = NativeKnowledge::default();
         for credential in [1, 1, 2] {
             missed(&known, "a", credential);
@@ -265,11 +263,11 @@ mod tests {
         for credential in 3..10 {
             known.missed(&name("a"), credential, NativeAbsence::Barred);
         }
-        assert_eq!(known.of(&name("a"), 2), NativeSupport::MissingToCaller);
-        assert_eq!(known.of(&name("a"), 9), NativeSupport::MissingToCaller);
+        assert_eq!(known.of(&name("a"), 2), NativeSupport::Missing);
+        assert_eq!(known.of(&name("a"), 9), NativeSupport::Missing);
         assert_eq!(known.of(&name("a"), 10), NativeSupport::Unknown);
         missed(&known, "a", 10);
-        assert_eq!(known.of(&name("a"), 11), NativeSupport::Missing);
+        assert_eq!(known.of(&name("a"), 11), NativeSupport::MissingElsewhere);
     }
 
     #[tokio::test(start_paused = true)]
@@ -289,7 +287,7 @@ mod tests {
             }
             let expected = match answers_elsewhere {
                 true => NativeSupport::Unknown,
-                false => NativeSupport::MissingToCaller,
+                false => NativeSupport::Missing,
             };
             assert_eq!(told("3"), expected);
         }

@@ -31,6 +31,9 @@ pub(super) struct CheckArgs {
     /// URL of the registry; replaces the first one in the configuration.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own; for the first registry.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// A repository in the registry, preferably with a few tags, to test the referrers API and tag listings with.
     #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
     repository: Option<RepositoryName>,
@@ -41,6 +44,7 @@ pub(super) struct CheckArgs {
 pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
     let overrides = Overrides {
         upstream: args.upstream,
+        ca_file: args.ca_file,
         ..Overrides::default()
     };
     let config = load(args.config.as_deref(), &overrides)?;

@@ -10,6 +10,7 @@ mod demo;
 mod error;
 mod gc;
 mod login;
+mod loops;
 mod man;
 mod materialize;
 mod output;

@@ -18,6 +18,7 @@ use crate::telemetry;
 
 use super::assembly::{ListenerSecurity, cache, resolvers};
 use super::error::CliError;
+use super::loops;
 use super::users::CredentialUsers;
 use super::warming;
 
@@ -43,6 +44,9 @@ pub(super) struct ServeArgs {
     /// URL of the registry; replaces the first one in the configuration.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own; for the first registry.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Address and port for clients [default: 127.0.0.1:5100].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -75,6 +79,7 @@ impl From<LogFormatFlag> for LogFormat {
 pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
     let overrides = Overrides {
         upstream: args.upstream,
+        ca_file: args.ca_file,
         listen: args.listen,
         admin_listen: args.admin_listen,
         log_format: args.log_format.map(LogFormat::from),
@@ -114,7 +119,15 @@ async fn serve(config: &Config) -> Result<(), CliError> {
         tcp: bind("server.listen", "--listen", config.server.listen).await?,
     };
     let admin_listener = bind("admin.listen", "--admin-listen", config.admin.listen).await?;
+    let bound = |key, listener: &TcpListener| Some((key, listener.local_addr().ok()?));
+    let own = [
+        bound("server.listen", &listener.tcp),
+        bound("admin.listen", &admin_listener),
+    ];
+    let own: Vec<_> = own.into_iter().flatten().collect();
+    loops::refuse(upstreams.iter().map(Arc::as_ref), &own).await?;
     announce(&listener, &admin_listener, security.admin_tls.is_some(), &upstreams);
+    announce_connections(config, &upstreams);
     announce_own_credentials(config);
 
     server::open_files::raise_limit(config.limits.connections);
@@ -178,6 +191,21 @@ fn announce(listener: &Listener, admin_listener: &TcpListener, admin_tls: bool, 
     let (url, registries) = (shown(&listener.tcp, listener.tls.is_some()), registries.join(", "));
     tracing::info!("listening on {url} in front of {registries}");
     tracing::info!("admin on {}", shown(admin_listener, admin_tls));
+}
+
+/// Logs which proxies lead to the registries, and whose certificates are not checked.
+fn announce_connections(config: &Config, upstreams: &[Arc<Upstream>]) {
+    for (upstream, config) in upstreams.iter().zip(&config.upstreams) {
+        let name = upstream.name();
+        if let Some(proxy) = upstream.proxy() {
+            tracing::info!("upstream '{name}' is reached through the proxy {proxy}");
+        }
+        if config.insecure_skip_verify {
+            tracing::warn!(
+                "upstream '{name}' may be anybody: insecure_skip_verify accepts every certificate for its host; use ca_file instead"
+            );
+        }
+    }
 }
 
 /// Logs who may use the credentials that the configuration gives refshim.

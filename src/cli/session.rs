@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::cache::{Bounds, Cache};
-use crate::config::{CacheConfig, Depth, LimitsConfig, LinksConfig, UpstreamConfig};
+use crate::config::{CacheConfig, Depth, EgressConfig, LimitsConfig, LinksConfig, UpstreamConfig};
 use crate::oci::{Digest, Manifest, Reference, ReferrerList, RepositoryName};
 use crate::referrers::{ResolveError, Resolver};
 use crate::registry::{Answer, Caller, RawManifest, Upstream, UpstreamError};
@@ -118,6 +118,7 @@ impl Session {
         } = purpose.into();
         let config = UpstreamConfig {
             ca_file,
+            egress: EgressConfig::of_process()?,
             ..UpstreamConfig::new(target.registry.clone())
         };
         let limits = LimitsConfig::default();

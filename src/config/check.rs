@@ -24,6 +24,10 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
                 "is missing: give the registry's URL, such as https://ghcr.io",
             ));
         }
+        if upstream.insecure_skip_verify && upstream.url.scheme() == "http" {
+            let problem = "has no effect without TLS: write upstream.url as https://…, or remove it";
+            problems.push(ConfigError::new(key("insecure_skip_verify"), problem));
+        }
         if upstream.name.is_empty() {
             upstream.name = match index {
                 0 => DEFAULT_UPSTREAM.to_owned(),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::config::{ConfigError as RawError, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::Segment;
 
 use super::check::check;
+use super::egress::EgressConfig;
 use super::env::{Variable, variable};
 use super::error::{ConfigError, ConfigErrors};
 use super::{Config, LogFormat};
@@ -20,6 +21,8 @@ const MAX_PROBLEMS: usize = 100;
 pub struct Overrides {
     /// The first upstream's URL.
     pub upstream: Option<String>,
+    /// The first upstream's `ca_file`.
+    pub ca_file: Option<PathBuf>,
     /// `server.listen`.
     pub listen: Option<SocketAddr>,
     /// `admin.listen`.
@@ -37,8 +40,10 @@ impl Overrides {
             let named = LogFormat::NAMES.into_iter().find(|(_, value)| *value == format);
             named.map(|(name, _)| name.to_owned())
         });
+        let ca_file = self.ca_file.as_ref().map(|file| file.display().to_string());
         [
             ("upstream[0].url", self.upstream.clone(), "--upstream"),
+            ("upstream[0].ca_file", ca_file, "--ca-file"),
             ("server.listen", self.listen.map(|a| a.to_string()), "--listen"),
             (
                 "admin.listen",
@@ -72,6 +77,8 @@ pub fn load_with(
 ) -> Result<Config, ConfigErrors> {
     let mut problems = Vec::new();
     let mut settings = Settings::default();
+    let environment: Vec<(String, String)> = environment.into_iter().collect();
+    let egress = EgressConfig::of_variables(&environment, &mut problems);
     for (name, value) in environment {
         match variable(&name) {
             Ok(Variable::Key(key)) => settings.set(&key, value, &name),
@@ -84,6 +91,9 @@ pub fn load_with(
     }
     let tree = settings.merge_over(file)?;
     let mut config = parse(tree, &mut problems);
+    for upstream in &mut config.upstreams {
+        upstream.egress = egress.clone().with(&upstream.proxy);
+    }
     check(&mut config, &mut problems);
     if problems.is_empty() {
         return Ok(config);

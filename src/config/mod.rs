@@ -10,6 +10,7 @@
 mod cache;
 mod check;
 mod credentials;
+mod egress;
 mod env;
 mod error;
 mod files;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 
 pub use cache::CacheConfig;
 pub use credentials::{CredentialsConfig, CredentialsKind};
+pub use egress::{EgressConfig, NamedProxy, UpstreamProxy};
 pub use error::ConfigErrors;
 pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::credentials::CredentialsConfig;
+use super::egress::{EgressConfig, UpstreamProxy};
 use super::tls::TlsVersion;
 use super::values;
 use crate::oci::RepositoryName;
@@ -60,8 +61,12 @@ pub struct UpstreamConfig {
     pub listing: ListingKind,
     /// Who fetches blobs from the storage that the registry redirects to.
     pub blobs: Blobs,
-    /// PEM file of certificate authorities to trust instead of the system's.
+    /// Through which HTTP proxy the registry, and the hosts that it names, are reached.
+    pub proxy: UpstreamProxy,
+    /// PEM file of certificates to trust instead of the system's: of authorities, or the registry's own.
     pub ca_file: Option<PathBuf>,
+    /// Accept any certificate from the registry's host.
+    pub insecure_skip_verify: bool,
     /// PEM file with the client certificate that refshim presents to the registry, followed by intermediate certificates.
     pub client_cert_file: Option<PathBuf>,
     /// PEM file: that certificate's private key.
@@ -73,6 +78,9 @@ pub struct UpstreamConfig {
     /// The account that lists tags for callers who may not, from `links.credentials`.
     #[serde(skip)]
     pub listing_credentials: CredentialsConfig,
+    /// The proxies that `proxy` and the environment add up to.
+    #[serde(skip)]
+    pub egress: EgressConfig,
 }
 
 /// Whether tag listings are complete.
@@ -141,12 +149,15 @@ impl UpstreamConfig {
             redirect_hosts: BTreeSet::new(),
             listing: ListingKind::default(),
             blobs: Blobs::default(),
+            proxy: UpstreamProxy::default(),
             ca_file: None,
+            insecure_skip_verify: false,
             client_cert_file: None,
             client_key_file: None,
             min_tls_version: TlsVersion::default(),
             credentials: CredentialsConfig::default(),
             listing_credentials: CredentialsConfig::default(),
+            egress: EgressConfig::default(),
         }
     }
 

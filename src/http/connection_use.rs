@@ -56,6 +56,8 @@ pub(crate) struct Recorded<S> {
     used: Arc<ConnectionUse>,
     /// Whether the connection uses HTTP/2, where many requests share it and the peer itself says which it has not processed.
     http2: bool,
+    /// Whether a proxy is asked on it for whole URLs.
+    asks_proxy: bool,
 }
 
 impl<S> Recorded<S> {
@@ -64,13 +66,19 @@ impl<S> Recorded<S> {
             inner,
             used: Arc::default(),
             http2,
+            asks_proxy: false,
         }
+    }
+
+    /// Says whether a proxy is asked on it for whole URLs.
+    pub(crate) fn asking_proxy(self, asks_proxy: bool) -> Self {
+        Self { asks_proxy, ..self }
     }
 }
 
 impl<S: Connection> Connection for Recorded<S> {
     fn connected(&self) -> Connected {
-        let connected = self.inner.connected();
+        let connected = self.inner.connected().proxy(self.asks_proxy);
         match self.http2 || connected.is_negotiated_h2() {
             true => connected,
             false => connected.extra(self.used.clone()),

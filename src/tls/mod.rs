@@ -1,10 +1,12 @@
-//! TLS for listeners, whose certificates can be renewed while connections stay open, and reading of PEM files.
+//! TLS for listeners, whose certificates can be renewed while connections stay open; which servers are trusted; and reading of PEM files.
 
 mod acceptor;
 mod pem;
+mod server_trust;
 
 pub use acceptor::{Acceptor, ClientAuth, Protocols, TlsConnection};
 pub use pem::{Identity, add_authorities, identity, versions};
+pub use server_trust::ServerTrust;
 
 use std::path::{Path, PathBuf};
 

@@ -48,7 +48,7 @@ pub fn add_authorities(roots: &mut RootCertStore, file: &Path) -> Result<(), Tls
     Ok(())
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |error| TlsError::file(file, error);
     let found = CertificateDer::pem_file_iter(file).map_err(failed)?;
     let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;

@@ -35,6 +35,7 @@ mod manners;
 mod materialize;
 mod matrix;
 mod names;
+mod networks;
 mod none_is_proof;
 mod outage;
 mod paging;

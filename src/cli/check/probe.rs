@@ -6,13 +6,15 @@ use http::header::LINK;
 use crate::auth::{Challenge, challenges};
 use crate::cli::login::{log_in, upstream_of_user};
 use crate::cli::users::CredentialUsers;
-use crate::config::{Config, CredentialsConfig, UpstreamConfig};
+use crate::config::{Config, CredentialsConfig, NamedProxy, UpstreamConfig};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::registry::{
     Answer, Caller, CredentialCheck, Native, Refusal, SetupError, TagNames, Upstream, UpstreamError,
 };
 
-use super::report::{Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, TagListReport};
+use super::report::{
+    Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, ProxyReport, TagListReport,
+};
 
 /// From this many tags on, the report says what reading all of them costs.
 const MANY_TAGS: usize = 1000;
@@ -57,6 +59,8 @@ pub(super) async fn probe(
         url: upstream_config.url.to_string(),
         repository: repository.map(ToString::to_string),
         own_credentials: own_credentials(upstream_config, config),
+        proxy: upstream.proxy().map(ProxyReport::from),
+        exempt_from: configured_proxy(upstream_config).map(|proxy| proxy.set_by),
         ..CheckReport::default()
     };
     let probe = UpstreamProbe {
@@ -147,7 +151,7 @@ impl UpstreamProbe<'_> {
                 "/v2/ answers HTTP {status}, as no registry does: check the URL"
             )));
         }
-        report.authentication = Some(authentication(&challenges(&reply.headers)));
+        report.authentication = Some(self.authentication(&challenges(&reply.headers)));
         if let Some(own) = &mut report.own_credentials {
             report.has_credentials = self.try_own(own, repository).await?;
             return Ok(());
@@ -155,6 +159,18 @@ impl UpstreamProbe<'_> {
         report.has_credentials = self.upstream.has_credentials().await?;
         let login = log_in(&self.upstream, self.host, repository).await;
         login.map_err(|error| Problem(error.to_string()))
+    }
+
+    fn authentication(&self, challenges: &[Challenge]) -> Authentication {
+        match challenges.first() {
+            None => Authentication::None,
+            Some(Challenge::Basic) => Authentication::Basic,
+            Some(Challenge::Bearer(bearer)) => Authentication::Bearer {
+                realm: bearer.realm.clone(),
+                proxy: self.upstream.proxy_to(&bearer.realm).map(ProxyReport::from),
+            },
+            Some(Challenge::Other(name)) => Authentication::Other { name: name.clone() },
+        }
     }
 
     /// Tries the credentials that the configuration gives refshim, and says whether there are some. Fails where they are of no use.
@@ -217,15 +233,15 @@ fn own_credentials(upstream: &UpstreamConfig, config: &Config) -> Option<OwnCred
     })
 }
 
-fn authentication(challenges: &[Challenge]) -> Authentication {
-    match challenges.first() {
-        None => Authentication::None,
-        Some(Challenge::Basic) => Authentication::Basic,
-        Some(Challenge::Bearer(bearer)) => Authentication::Bearer {
-            realm: bearer.realm.clone(),
-        },
-        Some(Challenge::Other(name)) => Authentication::Other { name: name.clone() },
-    }
+/// The proxy that is named for URLs like the registry's, whether or not it counts for its host.
+fn configured_proxy(upstream: &UpstreamConfig) -> Option<&NamedProxy> {
+    let egress = &upstream.egress;
+    let named = if upstream.url.scheme() == "https" {
+        &egress.https
+    } else {
+        &egress.http
+    };
+    named.as_ref()
 }
 
 /// Adds what the operator should know or change.
@@ -237,6 +253,13 @@ fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) 
     if upstream.url.scheme() == "http" && matches!(&report.authentication, Some(a) if *a != Authentication::None) {
         advice.push(
             "credentials are sent unencrypted to an http:// upstream: use https:// unless it is on this machine"
+                .to_owned(),
+        );
+    }
+    if upstream.insecure_skip_verify {
+        advice.push(
+            "insecure_skip_verify accepts every certificate for the registry's host, so that anybody on the way can read credentials and \
+             answer in its place: use ca_file instead"
                 .to_owned(),
         );
     }

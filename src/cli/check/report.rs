@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cli::output::printable;
 use crate::cli::users::CredentialUsers;
+use crate::config::NamedProxy;
 
 /// Also what `--output json` prints for each upstream. What was not found out is `null`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -16,6 +17,11 @@ pub(super) struct CheckReport {
     pub(super) reachable: bool,
     /// What kept the rest from being found out.
     pub(super) problem: Option<String>,
+    /// The HTTP proxy on the way to the registry. `null`: there is none.
+    pub(super) proxy: Option<ProxyReport>,
+    /// What names a proxy that does not count for the registry's host.
+    #[serde(skip)]
+    pub(super) exempt_from: Option<&'static str>,
     pub(super) authentication: Option<Authentication>,
     /// Whether there are credentials for the registry: in `ownCredentials`, else of the user's login on this machine.
     pub(super) has_credentials: bool,
@@ -32,8 +38,39 @@ pub(super) struct CheckReport {
 pub(super) enum Authentication {
     None,
     Basic,
-    Bearer { realm: String },
-    Other { name: String },
+    Bearer {
+        realm: String,
+        /// The HTTP proxy on the way to the realm.
+        proxy: Option<ProxyReport>,
+    },
+    Other {
+        name: String,
+    },
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProxyReport {
+    /// Without user and password.
+    url: String,
+    /// The variable or key that names it.
+    set_by: &'static str,
+}
+
+impl From<&NamedProxy> for ProxyReport {
+    fn from(proxy: &NamedProxy) -> Self {
+        Self {
+            url: proxy.url.to_string(),
+            set_by: proxy.set_by,
+        }
+    }
+}
+
+impl ProxyReport {
+    fn text(&self) -> String {
+        format!("through the proxy {} ({})", self.url, self.set_by)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -93,9 +130,15 @@ impl CheckReport {
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("reachable", yes(self.reachable))];
+        let mut lines = vec![("reachable", yes(self.reachable)), ("connection", self.connection())];
         if let Some(authentication) = &self.authentication {
             lines.push(("authentication", authentication.text()));
+        }
+        if let Some(Authentication::Bearer { proxy, .. }) = &self.authentication
+            && *proxy != self.proxy
+        {
+            let to_realm = proxy.as_ref().map_or_else(|| "direct".to_owned(), ProxyReport::text);
+            lines.push(("to the realm", to_realm));
         }
         if let Some(own) = &self.own_credentials {
             lines.push(("own credentials", own.text()));
@@ -123,12 +166,24 @@ impl CheckReport {
     }
 }
 
+impl CheckReport {
+    fn connection(&self) -> String {
+        match (&self.proxy, self.exempt_from) {
+            (Some(proxy), _) => proxy.text(),
+            (None, Some(set_by)) => {
+                format!("direct: NO_PROXY, or being on this machine, exempts it from the proxy that {set_by} names")
+            }
+            (None, None) => "direct".to_owned(),
+        }
+    }
+}
+
 impl Authentication {
     fn text(&self) -> String {
         match self {
             Self::None => "none".to_owned(),
             Self::Basic => "Basic".to_owned(),
-            Self::Bearer { realm } => format!("Bearer, realm {realm}"),
+            Self::Bearer { realm, .. } => format!("Bearer, realm {realm}"),
             Self::Other { name } => format!("{name} (not known to refshim; passed through)"),
         }
     }
@@ -186,6 +241,11 @@ mod tests {
             reachable: true,
             authentication: Some(Authentication::Bearer {
                 realm: "https://ghcr.io/token".into(),
+                proxy: None,
+            }),
+            proxy: Some(ProxyReport {
+                url: "http://proxy.example:3128".into(),
+                set_by: "HTTPS_PROXY",
             }),
             repository: Some("o/app".into()),
             native_referrers: Some(false),
@@ -202,7 +262,9 @@ mod tests {
             report.text(),
             "upstream default: https://ghcr.io/\n\
              \x20 reachable          yes\n\
+             \x20 connection         through the proxy http://proxy.example:3128 (HTTPS_PROXY)\n\
              \x20 authentication     Bearer, realm https://ghcr.io/token\n\
+             \x20 to the realm       direct\n\
              \x20 credentials        none on this machine\n\
              \x20 repository         o/app\n\
              \x20 native referrers   no\n\
@@ -213,6 +275,7 @@ mod tests {
         );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["authentication"]["scheme"], "bearer");
+        assert_eq!(json["proxy"]["setBy"], "HTTPS_PROXY");
         assert_eq!(json["tags"]["link"], "relative");
         assert_eq!(json["nativeReferrers"], false);
         assert!(json["problem"].is_null());

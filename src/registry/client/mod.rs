@@ -26,7 +26,7 @@ use http::Method;
 use url::Url;
 
 use crate::auth::CredentialsSource;
-use crate::config::{Blobs, LimitsConfig, ListingKind, UpstreamConfig};
+use crate::config::{Blobs, LimitsConfig, ListingKind, NamedProxy, UpstreamConfig};
 use crate::oci::RepositoryName;
 use crate::registry::answer::RegistryResponse;
 use crate::registry::authentication::AuthenticatedTransport;
@@ -99,6 +99,17 @@ impl Upstream {
     /// Its URL.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The HTTP proxy through which it is reached.
+    pub fn proxy(&self) -> Option<&NamedProxy> {
+        let root = self.origin().uri("/v2/").ok()?;
+        self.reader.transport().transport().proxy_of(&root)
+    }
+
+    /// The HTTP proxy through which a URL is reached that it names, such as a realm.
+    pub fn proxy_to(&self, url: &str) -> Option<&NamedProxy> {
+        self.reader.transport().transport().proxy_of(&url.parse().ok()?)
     }
 
     /// How much its tag listings show, as far as the configuration says.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::RootCertStore;
-
 use crate::config::UpstreamConfig;
 use crate::http::connector::{self, ClientOptions, HttpClient};
+use crate::http::egress_proxy::EgressProxies;
 use crate::http::redirect_policy::RedirectPolicy;
 use crate::registry::error::SetupError;
 use crate::registry::origin::Origin;
-use crate::tls::{self, Identity};
+use crate::tls::{self, Identity, ServerTrust};
 
 /// Longer timeouts are cut to this, so that a deadline can always be computed.
 pub(super) const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -32,6 +31,8 @@ pub(super) struct Clients {
     pub(super) elsewhere: HttpClient,
     /// For token endpoints on other origins, as [`TokenHosts`] says.
     pub(super) token_endpoints: HttpClient,
+    /// Which proxies they go through.
+    pub(super) proxies: Arc<EgressProxies>,
     /// When the certificate that refshim shows ends, or one between that and an authority.
     pub(super) certificate_expires: Option<SystemTime>,
 }
@@ -46,45 +47,48 @@ impl Clients {
     ) -> Result<Self, SetupError> {
         let identity = own_identity(config)?;
         let certificate_expires = identity.as_ref().and_then(Identity::expires);
-        let registry = connector::client(ClientOptions {
-            tls: client_tls(config, own_roots(config, origin)?, identity)?,
-            connect_timeout: config.connect_timeout.min(NEVER),
-            http2_only: config.http2_prior_knowledge && !origin.is_tls(),
-            policy: None,
-        });
-        let elsewhere = other_origins_client(config, Some(Arc::clone(policy)))?;
+        let http2_only = config.http2_prior_knowledge && !origin.is_tls();
+        let proxies = Arc::new(EgressProxies::new(config.egress.clone(), http2_only));
+        let foreign = foreign_trust(config)?;
+        let proxy_tls = client_tls(config, foreign.clone(), None)?;
+        let client = |tls, http2_only, policy| {
+            HttpClient::new(ClientOptions {
+                tls,
+                proxies: Arc::clone(&proxies),
+                proxy_tls: proxy_tls.clone(),
+                connect_timeout: config.connect_timeout.min(NEVER),
+                http2_only,
+                policy,
+            })
+        };
+        let registry = client(
+            client_tls(config, own_trust(config, origin)?, identity)?,
+            http2_only,
+            None,
+        );
+        // The registry may also name its own host, at another port.
+        let foreign_tls = client_tls(config, with_exemption(foreign, config, origin), None)?;
+        let elsewhere = client(foreign_tls.clone(), false, Some(Arc::clone(policy)));
         let token_endpoints = match token_hosts {
-            TokenHosts::Any => other_origins_client(config, None)?,
+            TokenHosts::Any => client(foreign_tls, false, None),
             TokenHosts::ByPolicy => elsewhere.clone(),
         };
         Ok(Self {
             registry,
             elsewhere,
             token_endpoints,
+            proxies,
             certificate_expires,
         })
     }
 }
 
-/// A client for hosts that are not the registry's own.
-fn other_origins_client(
-    config: &UpstreamConfig,
-    policy: Option<Arc<RedirectPolicy>>,
-) -> Result<HttpClient, SetupError> {
-    Ok(connector::client(ClientOptions {
-        tls: client_tls(config, foreign_roots(config)?, None)?,
-        connect_timeout: config.connect_timeout.min(NEVER),
-        http2_only: false,
-        policy,
-    }))
-}
-
 fn client_tls(
     config: &UpstreamConfig,
-    roots: RootCertStore,
+    trust: ServerTrust,
     identity: Option<Identity>,
 ) -> Result<rustls::ClientConfig, SetupError> {
-    connector::tls(roots, config.min_tls_version, identity).map_err(|error| SetupError::Tls {
+    connector::tls(trust, config.min_tls_version, identity).map_err(|error| SetupError::Tls {
         name: config.name.clone(),
         reason: error.to_string(),
     })
@@ -102,36 +106,44 @@ fn own_identity(config: &UpstreamConfig) -> Result<Option<Identity>, SetupError>
     identity.map(Some)
 }
 
-/// The configured authorities, else the system's.
-fn own_roots(config: &UpstreamConfig, origin: &Origin) -> Result<RootCertStore, SetupError> {
-    let mut roots = RootCertStore::empty();
+/// Of the registry: the configured certificates, else the system's authorities.
+fn own_trust(config: &UpstreamConfig, origin: &Origin) -> Result<ServerTrust, SetupError> {
+    let mut trust = with_exemption(ServerTrust::empty(), config, origin);
     if config.ca_file.is_some() {
-        add_file(&mut roots, config)?;
+        add_file(&mut trust, config)?;
     } else if origin.is_tls() {
-        connector::add_system(&mut roots);
-        if roots.is_empty() {
+        trust.add_system();
+        if trust.is_empty() {
             return Err(SetupError::Authorities {
                 name: config.name.clone(),
                 reason: "the system has none; name a ca_file".into(),
             });
         }
     }
-    Ok(roots)
+    Ok(trust)
 }
 
-/// Storage on other hosts may be anyone's, so the system's authorities count beside the configured ones.
-fn foreign_roots(config: &UpstreamConfig) -> Result<RootCertStore, SetupError> {
-    let mut roots = RootCertStore::empty();
-    connector::add_system(&mut roots);
-    if config.ca_file.is_some() {
-        add_file(&mut roots, config)?;
+/// `trust`, and also in whoever speaks for the registry's host, where the configuration wants it so.
+fn with_exemption(mut trust: ServerTrust, config: &UpstreamConfig, origin: &Origin) -> ServerTrust {
+    if config.insecure_skip_verify {
+        trust.skip_host(origin.host());
     }
-    Ok(roots)
+    trust
 }
 
-fn add_file(roots: &mut RootCertStore, config: &UpstreamConfig) -> Result<(), SetupError> {
+/// Of foreign hosts: storage and proxies may be anyone's, so the system's authorities count beside the configured certificates.
+fn foreign_trust(config: &UpstreamConfig) -> Result<ServerTrust, SetupError> {
+    let mut trust = ServerTrust::empty();
+    trust.add_system();
+    if config.ca_file.is_some() {
+        add_file(&mut trust, config)?;
+    }
+    Ok(trust)
+}
+
+fn add_file(trust: &mut ServerTrust, config: &UpstreamConfig) -> Result<(), SetupError> {
     let Some(file) = &config.ca_file else { return Ok(()) };
-    tls::add_authorities(roots, file).map_err(|error| SetupError::Authorities {
+    trust.add_file(file).map_err(|error| SetupError::Authorities {
         name: config.name.clone(),
         reason: error.to_string(),
     })

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::advice::expects_tls;
 use super::idle_timeout::IdleBody;
 use crate::http::collect;
 use crate::http::hop_by_hop::remove_hop_by_hop;
@@ -30,6 +31,10 @@ pub(in crate::registry) async fn reply(
 pub(in crate::registry) async fn refusal(response: Response<IdleBody>) -> Result<RegistryResponse, UpstreamError> {
     let (parts, mut body) = response.into_parts();
     let read = collect::up_to(&mut body, ERROR_BYTES).await?;
+    if parts.status == StatusCode::BAD_REQUEST && expects_tls(&read.bytes) {
+        let problem = "it expects TLS at this port (HTTP 400): write https://";
+        return Err(UpstreamError::Invalid(problem.into()));
+    }
     Ok(into_reply(parts.status, parts.headers, read.bytes, read.is_whole))
 }
 

@@ -1,6 +1,7 @@
 //! An error and what caused it.
 
 use std::error::Error;
+use std::io;
 
 /// The first of `error` and its causes that is an `E`.
 pub(in crate::registry) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
@@ -8,7 +9,15 @@ pub(in crate::registry) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 
 }
 
 fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| cause(error))
+}
+
+/// An [`io::Error`] names as its source the source of what it wraps, and not that itself.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
 
 /// An error and its causes in one line, none of them twice.
@@ -35,5 +44,12 @@ mod tests {
         let inner = UpstreamError::Invalid("x".into());
         let outer = std::io::Error::other(inner.clone());
         assert_eq!(chain(&outer), inner.to_string());
+    }
+
+    #[test]
+    fn what_an_io_error_wraps_is_found() {
+        let inner = io::Error::other(UpstreamError::Invalid("x".into()));
+        let outer = io::Error::other(inner);
+        assert!(find::<UpstreamError>(&outer).is_some());
     }
 }

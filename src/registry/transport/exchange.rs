@@ -4,12 +4,13 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use tokio::time::{Instant, sleep_until};
 
+use super::advice::advice;
 use super::error_chain::{chain, find};
 use super::idle_timeout::{ProgressBody, TransferProgress};
 use crate::http::body::Body;
@@ -54,19 +55,23 @@ pub(super) async fn exchange(
     } else {
         request.map(|body| Body::stream(ProgressBody::new(body, Arc::clone(&progress))))
     };
+    let asked = request.uri().clone();
     let mut answer = std::pin::pin!(client.request(request));
     loop {
         let (deadline, what) = deadline(&progress, timeouts);
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(|error| match progress.failure() {
-                // The connection broke for want of it.
-                Some(reason) => UpstreamError::CallersBody(reason.to_owned()).into(),
-                None => Unanswered {
-                    error: from_client(&error),
-                    on_stale_connection: was_stale(&error),
-                },
-            }),
+            answer = &mut answer => {
+                let answer = answer.map_err(|error| match progress.failure() {
+                    // The connection broke for want of it.
+                    Some(reason) => UpstreamError::CallersBody(reason.to_owned()).into(),
+                    None => Unanswered {
+                        error: from_client(&error, &asked),
+                        on_stale_connection: was_stale(&error),
+                    },
+                })?;
+                return of_registry(client, answer, &asked).map_err(Unanswered::from);
+            }
             () = sleep_until(deadline) => {}
         }
         if self::deadline(&progress, timeouts).0 <= Instant::now() {
@@ -85,14 +90,34 @@ fn deadline(progress: &TransferProgress, timeouts: Timeouts) -> (Instant, &'stat
     (progress.moved() + timeouts.connect + limit, what)
 }
 
-fn from_client(error: &legacy::Error) -> UpstreamError {
+/// Fails where a proxy refuses, in the registry's place, to ask it.
+fn of_registry(
+    client: &HttpClient,
+    answer: Response<Incoming>,
+    asked: &Uri,
+) -> Result<Response<Incoming>, UpstreamError> {
+    if answer.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Ok(answer);
+    }
+    match client.forward_proxy_of(asked) {
+        None => Ok(answer),
+        Some(proxy) => Err(UpstreamError::Connect(format!(
+            "the proxy {proxy} asks for a user and a password that it knows (HTTP 407): put them into its URL"
+        ))),
+    }
+}
+
+fn from_client(error: &legacy::Error, asked: &Uri) -> UpstreamError {
     if find::<ConnectTimedOut>(error).is_some() {
         return UpstreamError::Timeout(CONNECTING);
     }
     if let Some(forbidden) = find::<Forbidden>(error) {
         return UpstreamError::Invalid(forbidden.to_string());
     }
-    let reason = error.source().map_or_else(|| error.to_string(), chain);
+    let mut reason = error.source().map_or_else(|| error.to_string(), chain);
+    if let Some(advice) = advice(error, asked) {
+        reason = format!("{reason}; {advice}");
+    }
     if error.is_connect() {
         UpstreamError::Connect(reason)
     } else {

@@ -1,5 +1,6 @@
 //! The one place where requests leave for the network: timed, traced and counted, through the client that belongs to their host.
 
+mod advice;
 pub(in crate::registry) mod clients;
 pub(in crate::registry) mod collect;
 mod error_chain;
@@ -9,12 +10,12 @@ pub(in crate::registry) mod idle_timeout;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::config::UpstreamConfig;
+use crate::config::{NamedProxy, UpstreamConfig};
 use crate::http::body::Body;
 use crate::http::connector::HttpClient;
 use crate::http::redirect_policy::RedirectPolicy;
@@ -79,6 +80,11 @@ impl Transport {
     /// What was sent since start-up.
     pub(in crate::registry) fn counts(&self) -> &RequestCounts {
         &self.counts
+    }
+
+    /// The proxy on the way to `uri`.
+    pub(in crate::registry) fn proxy_of(&self, uri: &Uri) -> Option<&NamedProxy> {
+        self.clients.proxies.proxy_of(uri)
     }
 
     /// When the certificate that refshim shows the registry ends, or one between that and an authority.

@@ -10,9 +10,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use refshim::testing::http::body::Body;
 use refshim::testing::registry::{SetupError, Upstream, UpstreamError};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,13 +20,7 @@ use crate::support::certificate;
 
 /// Serves under the certificate in `folder`; tells each request's version.
 async fn serve(folder: &Path, alpn: &[&str]) -> (String, mpsc::UnboundedReceiver<Version>, JoinSet<()>) {
-    let chain = vec![CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let mut config = certificate::server_config(folder);
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -41,6 +41,13 @@ pub async fn refshim(arguments: &[&str]) -> Ended {
     run(arguments, &mut program()).await
 }
 
+/// Runs `refshim …` with these variables alone.
+pub async fn refshim_in(environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let mut program = program();
+    program.envs(environment.iter().copied());
+    run(arguments, &mut program).await
+}
+
 /// Runs `refshim …` as somebody whose home, with the logins and helpers in it, is the tools' folder.
 pub async fn refshim_of(tools: &Tools, arguments: &[&str]) -> Ended {
     let mut program = program();

@@ -1,0 +1,45 @@
+//! What to do about a connection that failed, where its error shows the cause.
+
+use std::error::Error;
+
+use http::Uri;
+use http::uri::Scheme;
+use rustls::{CertificateError, Error as TlsError};
+
+use super::error_chain::find;
+
+/// What servers of TLS answer to a request without TLS, with HTTP 400: Go's, nginx, Apache.
+const EXPECT_TLS: [&str; 3] = [
+    "Client sent an HTTP request to an HTTPS server",
+    "The plain HTTP request was sent to HTTPS port",
+    "speaking plain HTTP to an SSL-enabled server port",
+];
+
+/// How to mend the configuration after `error`, the failure of a request for `asked`.
+pub(super) fn advice(error: &(dyn Error + 'static), asked: &Uri) -> Option<&'static str> {
+    if let Some(error) = find::<TlsError>(error) {
+        return tls_advice(error);
+    }
+    let is_plain = asked.scheme() == Some(&Scheme::HTTP);
+    let is_no_http = find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
+    (is_plain && is_no_http).then_some("it does not answer as HTTP does: if it speaks TLS, write https://")
+}
+
+fn tls_advice(error: &TlsError) -> Option<&'static str> {
+    match error {
+        // `Other` holds what webpki alone has a word for, such as the certificate of an authority that a server presents as its own.
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)) => Some(
+            "its certificate is not trusted: name a PEM file with its authority's certificate, or with this one, in ca_file (--ca-file)",
+        ),
+        TlsError::InvalidMessage(_) => {
+            Some("it does not answer as TLS does: if it speaks HTTP without TLS, write http://")
+        }
+        _ => None,
+    }
+}
+
+/// Whether the body of a 400 says that the server expects TLS.
+pub(super) fn expects_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    EXPECT_TLS.iter().any(|words| text.contains(words))
+}

@@ -177,6 +177,7 @@ fn upstream_error(error: &UpstreamError) -> OciError {
             retry_after: Some(1),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
         },
+        UpstreamError::Failed(status @ StatusCode::LOOP_DETECTED) => OciError::new(*status, Code::Unsupported, message),
         // Bodies that are passed on are uploads; manifests are read before they go anywhere.
         UpstreamError::CallersBody(_) => OciError::bad_request(Code::BlobUploadInvalid, message),
         UpstreamError::Timeout(_) => OciError::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),

@@ -53,7 +53,7 @@ pub enum UpstreamError {
     #[error("too many questions wait for the registry already")]
     Busy,
     /// Another 5xx.
-    #[error("the registry failed (HTTP {0})")]
+    #[error("the registry failed (HTTP {status}){meaning}", status = .0, meaning = explained(*.0))]
     Failed(http::StatusCode),
     /// Those with which the registry is to be asked are not there, or are of no use.
     #[error("no credentials for the registry: {0}")]
@@ -106,6 +106,16 @@ impl From<AuthProblem> for UpstreamError {
             AuthProblem::Credentials(reason) => Self::Credentials(reason),
             AuthProblem::Realm { .. } => Self::Invalid(problem.to_string()),
         }
+    }
+}
+
+/// What a status of failure means, where it means one thing.
+fn explained(status: http::StatusCode) -> &'static str {
+    match status {
+        http::StatusCode::LOOP_DETECTED => {
+            ": requests for it come back to where they were before; check that upstream.url leads to the registry itself"
+        }
+        _ => "",
     }
 }
 

@@ -25,7 +25,7 @@ pub use docker_config::{CredentialsError, DockerConfig};
 pub use ecr::Ecr;
 pub use htpasswd::{Busy, Htpasswd};
 pub use scheme::AuthScheme;
-pub use source::{CredentialsSource, EcrOptions};
+pub use source::{CredentialsSource, EcrOptions, EcrProxy};
 pub use token::{Token, basic};
 pub use token_request::TokenRequest;
 

@@ -13,12 +13,23 @@ const HELD_FOR: Duration = Duration::from_secs(5 * 60);
 const HELPERS_PAUSE: Duration = Duration::from_secs(30);
 
 /// Which ECR API gives the password.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct EcrOptions {
     /// The AWS region; `None`: the one that the AWS SDK finds.
     pub region: Option<String>,
     /// The API's URL; `None`: the region's own.
     pub endpoint: Option<String>,
+    /// The HTTP proxy on the way to it and to AWS's token service; `None`: both are reached directly.
+    pub proxy: Option<EcrProxy>,
+}
+
+/// An HTTP proxy for connections by TLS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EcrProxy {
+    /// Its URL, which may hold a password.
+    pub url: String,
+    /// Hosts that are reached without it, as `NO_PROXY` lists them.
+    pub no_proxy: String,
 }
 
 impl EcrOptions {

@@ -7,6 +7,8 @@ use aws_sdk_ecr::Client;
 use aws_sdk_ecr::config::Builder;
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::operation::get_authorization_token::GetAuthorizationTokenError;
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use base64::Engine as _;
@@ -14,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::OnceCell;
 
 use super::refreshing::ExpiringCredentials;
-use crate::auth::{Credentials, CredentialsError, EcrOptions};
+use crate::auth::{Credentials, CredentialsError, EcrOptions, EcrProxy};
 
 /// How long a password lasts when the answer does not say: what ECR's documentation promises.
 const DEFAULT_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -48,9 +50,13 @@ impl EcrApi {
 
 /// The SDK's client. Credentials for AWS come from where the SDK looks for them: environment, profile, web identity, container, instance.
 async fn client(options: &EcrOptions) -> Client {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
+    let proxy = proxy_config(options.proxy.as_ref());
+    let http = aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder().proxy_config(proxy.clone());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+    });
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
@@ -60,6 +66,16 @@ async fn client(options: &EcrOptions) -> Client {
         config = config.endpoint_url(endpoint);
     }
     Client::from_conf(config.build())
+}
+
+/// For what is reached by TLS: the cloud's metadata service, which is not, is on this machine's own network.
+fn proxy_config(proxy: Option<&EcrProxy>) -> ProxyConfig {
+    // The configuration has checked the URL.
+    let config = proxy.and_then(|proxy| Some((ProxyConfig::https(proxy.url.as_str()).ok()?, &proxy.no_proxy)));
+    match config {
+        Some((config, no_proxy)) => config.no_proxy(no_proxy),
+        None => ProxyConfig::disabled(),
+    }
 }
 
 /// How long it is until `end`, in seconds since 1970.

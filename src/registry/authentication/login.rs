@@ -1,7 +1,7 @@
 //! The logins that refshim has at a registry, on credentials of its own or of the user who runs a subcommand.
 
-use crate::auth::{Authenticator, CredentialsSource, Ecr, EcrOptions};
-use crate::config::{CredentialsConfig, CredentialsKind};
+use crate::auth::{Authenticator, CredentialsSource, Ecr, EcrOptions, EcrProxy};
+use crate::config::{CredentialsConfig, CredentialsKind, UpstreamConfig};
 use crate::registry::error::UpstreamError;
 
 /// What is shown to the registry, and for whom.
@@ -37,8 +37,9 @@ impl Login {
     }
 }
 
-/// Where the credentials for `host` come from. `None` where callers bring their own.
-pub(in crate::registry) fn source(config: &CredentialsConfig, host: &str) -> Option<CredentialsSource> {
+/// Where the credentials of an account at `upstream` come from. `None` where callers bring their own.
+pub(in crate::registry) fn source(config: &CredentialsConfig, upstream: &UpstreamConfig) -> Option<CredentialsSource> {
+    let host = upstream.url.authority();
     // The configuration was checked: a static source has a name, and one kind of password.
     let user = config.username.clone().unwrap_or_default();
     Some(match (config.kind, &config.password_file) {
@@ -65,6 +66,10 @@ pub(in crate::registry) fn source(config: &CredentialsConfig, host: &str) -> Opt
                 .endpoint
                 .as_ref()
                 .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            proxy: upstream.egress.https.as_ref().map(|proxy| EcrProxy {
+                url: proxy.url.reveal().to_owned(),
+                no_proxy: upstream.egress.no_proxy.clone(),
+            }),
         })),
     })
 }

@@ -40,7 +40,7 @@ impl AuthenticatedTransport {
             .map_or(TokenHosts::ByPolicy, |login| login.owner.token_hosts());
         let transport = Transport::new(config, token_hosts)?;
         let is_tls = transport.origin().is_tls();
-        let listing_account = login::source(&config.listing_credentials, config.url.authority());
+        let listing_account = login::source(&config.listing_credentials, config);
         Ok(Self {
             transport,
             login,

@@ -62,7 +62,7 @@ impl Upstream {
     /// authorities; connects to nothing.
     pub fn new(config: &UpstreamConfig, limits: &LimitsConfig) -> Result<Self, SetupError> {
         let is_tls = config.url.scheme() == "https";
-        let source = login::source(&config.credentials, config.url.authority());
+        let source = login::source(&config.credentials, config);
         Self::with_login(config, limits, source.map(|source| Login::of_proxy(source, is_tls)))
     }
 

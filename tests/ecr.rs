@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, Response};
-use support::{Program, Refshim, Registry, Service, eventually};
+use support::{EgressProxy, Program, Refshim, Registry, Service, TlsLink, certificate, eventually};
 
 const PASSWORD: &str = "ecrs-password";
 const SECRET_KEY: &str = "the-secret-access-key";
@@ -87,6 +87,27 @@ const NOWHERE: [(&str, &str); 3] = [
 ];
 
 const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "ENVKEY"), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+
+/// Where only a proxy reaches AWS.
+#[tokio::test]
+async fn the_token_is_fetched_through_the_proxy() {
+    let (registry, aws, folder) = (guarded().await, aws().await, tempfile::tempdir().unwrap());
+    certificate::make_own(folder.path(), 2, "DNS:ecr.test");
+    let link = TlsLink::in_front_of(aws.url().trim_start_matches("http://"), folder.path()).await;
+    let proxy = EgressProxy::of_user(&[("ecr.test:443", link.authority())], "alice", "hush").await;
+    let config = config(&registry.url(), &aws).replace(aws.url(), "https://ecr.test");
+    let authorities = folder.path().join("cert.pem").display().to_string();
+    let url = proxy.url_for("alice", "hush");
+    let variables = [("SSL_CERT_FILE", authorities.as_str()), ("HTTPS_PROXY", &url)];
+    let builder = Refshim::bare().config(&config).env("REFSHIM_LOG__LEVEL", "trace");
+    let variables = NOWHERE.iter().chain(&KEYS).chain(&variables);
+    let builder = variables.fold(builder, |builder, (name, value)| builder.env(name, value));
+    let refshim = builder.start().await;
+    refshim.endpoint().get("/v2/").await.expect_status(200);
+    let asked = proxy.take();
+    assert!(asked.iter().all(|line| line == "CONNECT ecr.test:443"), "{asked:?}");
+    assert!(!asked.is_empty() && !refshim.output().contains("hush"));
+}
 
 async fn start(registry: &Registry, aws: &Service, environment: &[(&str, &str)]) -> Refshim {
     let builder = Refshim::bare()

@@ -50,7 +50,7 @@ pub(super) struct GcArgs {
     /// manifests behind link tags.
     #[arg(long)]
     keep_list: bool,
-    /// Certificate authorities (PEM) to trust instead of the system's.
+    /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "table")]

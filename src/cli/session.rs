@@ -30,7 +30,7 @@ pub(super) struct Options {
     /// (manifests).
     #[arg(long, value_enum, default_value = "auto")]
     depth: DepthFlag,
-    /// Certificate authorities (PEM) to trust instead of the system's.
+    /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }

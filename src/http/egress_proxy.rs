@@ -80,7 +80,10 @@ impl EgressProxies {
     fn route(&self, uri: &Uri) -> EgressRoute<'_> {
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
         let named = if is_tls { &self.config.https } else { &self.config.http };
-        let (Some(named), Some(intercept)) = (named, self.matcher.intercept(uri)) else {
+        let intercepted = named
+            .as_ref()
+            .and_then(|named| Some((named, self.matcher.intercept(uri)?)));
+        let Some((named, intercept)) = intercepted else {
             return EgressRoute::Direct;
         };
         let mut exempt = self.exempt_at_port.iter();

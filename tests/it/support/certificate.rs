@@ -15,11 +15,13 @@ pub fn make(folder: &Path) {
 
 /// The same, valid for so many days.
 pub fn make_lasting(folder: &Path, days: u32) {
-    make_of(
-        folder,
-        days,
-        &["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"],
-    );
+    make_own(folder, days, "IP:127.0.0.1");
+}
+
+/// The same, of `names` such as `DNS:registry.test`.
+pub fn make_own(folder: &Path, days: u32, names: &str) {
+    let names = format!("subjectAltName={names}");
+    make_of(folder, days, &[&names, "basicConstraints=critical,CA:FALSE"]);
 }
 
 /// A certificate of `names` (`DNS:registry.test`) as `openssl req -x509` makes it unless told otherwise: it may sign others.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::oci::{Digest, Manifest, Reference, envelope, tag_scheme};
-use crate::registry::{Answer, RawManifest};
+use crate::registry::{Answer, RawManifest, Stop};
 
 use super::context::RepositoryContext;
 use super::manifest_store::{ManifestResult, ManifestStore};
@@ -40,44 +40,34 @@ impl ManifestStore {
             }
             return Ok(Answer::Found(found.value.manifest.clone()));
         }
-        let blob = self
-            .upstream
-            .blob(&context.repository, &original.digest, self.limit, &context.caller);
-        Ok(match blob.await? {
-            Answer::Found(bytes) => {
-                let raw = RawManifest {
-                    digest: original.digest,
-                    media_type: original.media_type,
-                    bytes,
-                };
-                // A blob proves no right to read: the manifest that seals it did, where the registry just gave that.
-                Answer::Found(self.put(context, raw, Given::Sealed(given), None).await)
-            }
-            Answer::Absent => Answer::Absent,
-            Answer::Refused(refusal) => Answer::Refused(refusal),
-        })
+        let read = async {
+            let blob = self
+                .upstream
+                .blob(&context.repository, &original.digest, self.limit, &context.caller);
+            let raw = RawManifest {
+                bytes: blob.await?.found()?,
+                digest: original.digest,
+                media_type: original.media_type,
+            };
+            // A blob proves no right to read: the manifest that seals it did, where the registry just gave that.
+            Ok(self.put(context, raw, Given::Sealed(given), None).await)
+        };
+        Answer::of(read.await)
     }
 
     /// The manifest that the upstream refused to store as such, by the tag that its envelope always has.
     pub async fn in_envelope(&self, context: &RepositoryContext, digest: &Digest) -> ManifestResult {
-        let Some(tag) = tag_scheme::envelope_tag(digest) else {
-            return Ok(Answer::Absent);
+        let read = async {
+            let reference = Reference::Tag(tag_scheme::envelope_tag(digest).ok_or(Stop::Absent)?);
+            let asked = self.upstream.manifest(&context.repository, &reference, &context.caller);
+            let raw = asked.await?.found()?;
+            self.access.allow(context);
+            let opened = self.open(context, Arc::new(raw), Some(self.cache.now())).await?;
+            opened.found().and_then(|original| match original.digest == *digest {
+                true => Ok(original),
+                false => Err(Stop::Absent),
+            })
         };
-        let reference = Reference::Tag(tag);
-        match self
-            .upstream
-            .manifest(&context.repository, &reference, &context.caller)
-            .await?
-        {
-            Answer::Found(raw) => {
-                self.access.allow(context);
-                match self.open(context, Arc::new(raw), Some(self.cache.now())).await? {
-                    Answer::Found(original) if original.digest != *digest => Ok(Answer::Absent),
-                    opened => Ok(opened),
-                }
-            }
-            Answer::Absent => Ok(Answer::Absent),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-        }
+        Answer::of(read.await)
     }
 }

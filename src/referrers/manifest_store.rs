@@ -113,10 +113,11 @@ impl ManifestStore {
 
     /// The manifest with this digest, or what is in it where it is an envelope.
     pub async fn opened_by_digest(&self, context: &RepositoryContext, digest: &Digest) -> ManifestResult {
-        match self.dated_by_digest(context, digest).await? {
-            Answer::Found((raw, given)) => self.open(context, raw, given).await,
-            other => other.try_map(|(raw, _)| Ok(raw)),
-        }
+        let read = async {
+            let (raw, given) = self.dated_by_digest(context, digest).await?.found()?;
+            self.open(context, raw, given).await?.found()
+        };
+        Answer::of(read.await)
     }
 
     /// The same for a manifest that no tag was just seen to point at: a remembered one is asked for again when the upstream gave

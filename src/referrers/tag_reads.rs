@@ -51,42 +51,38 @@ pub(super) enum Recheck<'a> {
 impl ManifestStore {
     /// What the tag points at, envelopes opened. A tag that was never asked costs one GET, a known one at most a HEAD.
     pub async fn by_tag(&self, context: &RepositoryContext, tag: &Tag, recheck: Recheck<'_>) -> ManifestResult {
-        if let Some(digest) = self.known_target(context, tag, recheck).await? {
-            match self.dated_by_digest(context, &digest).await? {
-                Answer::Found((raw, given)) => return self.open(context, raw, given).await,
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-                // Moved meanwhile: the tag itself says where to.
-                Answer::Absent => {}
+        let read = async {
+            if let Some(digest) = self.known_target(context, tag, recheck).await?
+                // Absent if it was moved meanwhile: the tag itself says where to.
+                && let Some((raw, given)) = self.dated_by_digest(context, &digest).await?.or_refusal()?
+            {
+                return self.open(context, raw, given).await?.found();
             }
-        }
-        self.by_tag_anew(context, tag).await
+            self.by_tag_anew(context, tag).await?.found()
+        };
+        Answer::of(read.await)
     }
 
     /// What the tag points at now, envelopes opened, whatever it pointed at before.
     pub async fn by_tag_anew(&self, context: &RepositoryContext, tag: &Tag) -> ManifestResult {
-        let reference = Reference::Tag(tag.clone());
-        let raw = match self
-            .upstream
-            .manifest(&context.repository, &reference, &context.caller)
-            .await?
-        {
-            Answer::Found(raw) => self.remember(context, raw, Given::ByTag).await,
-            Answer::Absent => {
+        let read = async {
+            let reference = Reference::Tag(tag.clone());
+            let asked = self.upstream.manifest(&context.repository, &reference, &context.caller);
+            let asked = asked.await?;
+            if matches!(asked, Answer::Absent) {
                 self.forget_tag(context, tag).await;
-                return Ok(Answer::Absent);
             }
-            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+            let raw = self.remember(context, asked.found()?, Given::ByTag).await;
+            let digest = raw.digest.clone();
+            let original = self.open(context, raw, Some(self.cache.now())).await?.found()?;
+            // A digest that cannot be computed is the registry's word alone: it is asked for again.
+            if digest.is_computable() {
+                let own = original.digest.clone();
+                self.record(context, tag, TagRecord { digest, own }).await;
+            }
+            Ok(original)
         };
-        let digest = raw.digest.clone();
-        let opened = self.open(context, raw, Some(self.cache.now())).await?;
-        // A digest that cannot be computed is the registry's word alone: it is asked for again.
-        if let Answer::Found(original) = &opened
-            && digest.is_computable()
-        {
-            let own = original.digest.clone();
-            self.record(context, tag, TagRecord { digest, own }).await;
-        }
-        Ok(opened)
+        Answer::of(read.await)
     }
 
     /// How long ago the tag was last asked what it points at, where nothing was written since that may have moved it.

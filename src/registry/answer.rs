@@ -20,7 +20,56 @@ pub enum Answer<T> {
     Refused(Refusal),
 }
 
+/// Why a function does not get what it asked for: all that is not [`Answer::Found`], as an error that `?` passes on.
+#[derive(Debug)]
+pub enum Stop {
+    /// [`Answer::Absent`].
+    Absent,
+    /// [`Answer::Refused`].
+    Refused(Box<Refusal>),
+    /// There is no answer.
+    Failed(UpstreamError),
+}
+
+impl Stop {
+    /// The registry's answer cannot be used, for this reason.
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self::Failed(UpstreamError::Invalid(reason.into()))
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<UpstreamError> for Stop {
+    fn from(error: UpstreamError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl<T> Answer<T> {
+    /// The answer that comes of reads that passed on by `?` what stopped them.
+    pub fn of(read: Result<T, Stop>) -> Result<Self, UpstreamError> {
+        match read {
+            Ok(found) => Ok(Self::Found(found)),
+            Err(Stop::Absent) => Ok(Self::Absent),
+            Err(Stop::Refused(refusal)) => Ok(Self::Refused(*refusal)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// What was found; everything else stops whoever needs it.
+    pub fn found(self) -> Result<T, Stop> {
+        match self {
+            Self::Found(found) => Ok(found),
+            Self::Absent => Err(Stop::Absent),
+            Self::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
     /// Makes something else of what was found.
     pub fn try_map<U>(self, f: impl FnOnce(T) -> Result<U, UpstreamError>) -> Result<Answer<U>, UpstreamError> {
         Ok(match self {

@@ -37,7 +37,7 @@ mod search_budget;
 mod tag_names;
 mod transport;
 
-pub use answer::{Answer, HeadOutcome, Native, RawManifest, Refusal, RegistryResponse};
+pub use answer::{Answer, HeadOutcome, Native, RawManifest, Refusal, RegistryResponse, Stop};
 pub use caller::{Caller, Credential};
 pub use capabilities::native_support::{NativeAbsence, NativeSupport};
 pub use client::Upstream;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Resolver;
 use crate::oci::RepositoryName;
-use crate::registry::{Answer, Caller, TagNames, UpstreamError};
+use crate::registry::{Answer, Caller, Stop, TagNames, UpstreamError};
 
 impl Resolver {
     /// All tag names as the registry lists them to this caller now; concurrent questions with one credential share one listing.
@@ -14,38 +14,30 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Answer<Arc<TagNames>>, UpstreamError> {
         let context = self.context(repository, caller).await;
-        match self.inner.stores.listings.now(&context).await? {
-            Answer::Found(listing) => {
-                if !listing.names.is_empty() {
-                    self.inner.stores.tags.listed(&context.repository_key);
-                }
-                let overlaid = self.inner.stores.tags.overlaid(
-                    &self.inner.stores.manifests,
-                    &context,
-                    listing.names,
-                    listing.began,
-                );
-                Ok(Answer::Found(overlaid.await?))
-            }
+        let stores = &self.inner.stores;
+        let read = async {
+            let asked = stores.listings.now(&context).await?;
             // Just pushed, and the registry's listing lags, unless it was there before: then refshim's own tags are not all.
-            Answer::Absent
-                if self.inner.access.is_allowed(&context)
-                    && !self.inner.stores.tags.was_listed(&context.repository_key) =>
-            {
-                let began = self.inner.cache.now();
-                let overlaid =
-                    self.inner
-                        .stores
-                        .tags
-                        .overlaid(&self.inner.stores.manifests, &context, Arc::default(), began);
-                let names = overlaid.await?;
-                Ok(match names.is_empty() {
-                    true => Answer::Absent,
-                    false => Answer::Found(names),
-                })
+            let lags = matches!(asked, Answer::Absent)
+                && self.inner.access.is_allowed(&context)
+                && !stores.tags.was_listed(&context.repository_key);
+            let (listed, began) = match lags {
+                true => (Arc::default(), self.inner.cache.now()),
+                false => {
+                    let listing = asked.found()?;
+                    if !listing.names.is_empty() {
+                        stores.tags.listed(&context.repository_key);
+                    }
+                    (listing.names, listing.began)
+                }
+            };
+            let overlaid = stores.tags.overlaid(&stores.manifests, &context, listed, began);
+            let names = overlaid.await?;
+            match lags && names.is_empty() {
+                true => Err(Stop::Absent),
+                false => Ok(names),
             }
-            Answer::Absent => Ok(Answer::Absent),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-        }
+        };
+        Answer::of(read.await)
     }
 }

@@ -1,15 +1,16 @@
 //! Where a tag listing ends. A page without `Link` proves nothing by itself: the distribution-spec lets a registry leave it out,
 //! and registries cut pages without saying so. A wrong end is a wrong "no signatures".
 
+use http::Uri;
+
 use super::Upstream;
 use super::page_reader::{Beginning, Extent, PageNames, ReadTagPage, append, beginning_of};
 use super::tag_listing::{PAGE_SIZE, PartialListing, vanished};
 use crate::oci::RepositoryName;
-use crate::registry::answer::{Answer, Refusal};
+use crate::registry::answer::{Answer, Refusal, Stop};
 use crate::registry::caller::Caller;
 use crate::registry::capabilities::paging::Paging;
 use crate::registry::classify::not_understood;
-use crate::registry::error::UpstreamError;
 
 /// What `n=1` brought, of a repository with more than one tag.
 enum OneAskedFor {
@@ -43,14 +44,14 @@ enum Ended {
 }
 
 /// A `Link` may lead to more names whatever its relation says (some clients follow it), and `last` cannot tell.
-fn links_elsewhere() -> UpstreamError {
-    UpstreamError::Invalid("its tag listing has a Link to no next page, and cannot be continued by 'last'".into())
+fn links_elsewhere() -> Stop {
+    Stop::invalid("its tag listing has a Link to no next page, and cannot be continued by 'last'")
 }
 
 pub(in crate::registry) const REPEATS: &str = "its tag listing repeats names instead of going on after 'last'";
 
-fn repeats_names() -> UpstreamError {
-    UpstreamError::Invalid(REPEATS.into())
+fn repeats_names() -> Stop {
+    Stop::invalid(REPEATS)
 }
 
 impl Upstream {
@@ -61,11 +62,11 @@ impl Upstream {
         last: &ReadTagPage,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
+    ) -> Result<(), Stop> {
         // With fewer than two names there is nothing to cut.
         match listing.names().len() {
             0 if last.links_otherwise => return Err(links_elsewhere()),
-            0 | 1 if !last.links_otherwise => return Ok(Answer::Found(())),
+            0 | 1 if !last.links_otherwise => return Ok(()),
             _ => {}
         }
         let known = self.paging(repository);
@@ -74,7 +75,7 @@ impl Upstream {
             false => known.paging(),
         };
         match paging {
-            Some(Paging::Links | Paging::AllAtOnce) if !listing.may_be_cut(last) => Ok(Answer::Found(())),
+            Some(Paging::Links | Paging::AllAtOnce) if !listing.may_be_cut(last) => Ok(()),
             Some(Paging::Links | Paging::AllAtOnce) => self.look_behind(repository, last, listing, caller).await,
             Some(Paging::ByLast) => self.must_go_on(repository, listing, caller).await,
             None => self.learn_its_end(repository, last, listing, caller).await,
@@ -88,27 +89,25 @@ impl Upstream {
         last: &ReadTagPage,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
+    ) -> Result<(), Stop> {
         let known = self.paging(repository);
         let asked = match last.count > PAGE_SIZE {
-            true => Answer::Found(OneAskedFor::Ignored),
+            true => OneAskedFor::Ignored,
             false => self.ask_for_one(repository, caller).await?,
         };
         match asked {
-            Answer::Found(OneAskedFor::Link) => {
+            OneAskedFor::Link => {
                 known.learn_paging(Paging::Links);
                 match listing.may_be_cut(last) {
                     true => self.look_behind(repository, last, listing, caller).await,
-                    false => Ok(Answer::Found(())),
+                    false => Ok(()),
                 }
             }
-            Answer::Found(OneAskedFor::Cut) => {
+            OneAskedFor::Cut => {
                 known.learn_paging(Paging::ByLast);
                 self.must_go_on(repository, listing, caller).await
             }
-            Answer::Found(OneAskedFor::Ignored) => self.learn_by_last(repository, last, listing, caller).await,
-            Answer::Absent => Err(vanished()),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+            OneAskedFor::Ignored => self.learn_by_last(repository, last, listing, caller).await,
         }
     }
 
@@ -119,13 +118,8 @@ impl Upstream {
         last: &ReadTagPage,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
-        let ended = match self.go_on(repository, listing, caller).await? {
-            Answer::Found(ended) => ended,
-            Answer::Absent => return Err(vanished()),
-            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-        };
-        let paging = match ended {
+    ) -> Result<(), Stop> {
+        let paging = match self.go_on(repository, listing, caller).await? {
             Ended::NoNews if last.links_otherwise => return Err(links_elsewhere()),
             Ended::NoNews => Paging::AllAtOnce,
             Ended::Continued => {
@@ -133,33 +127,27 @@ impl Upstream {
                 Paging::ByLast
             }
             Ended::Empty => match self.keeps_its_order(repository, listing, caller).await? {
-                Answer::Found(false) => Paging::AllAtOnce,
-                Answer::Found(true) => Paging::ByLast,
-                Answer::Absent => return Err(vanished()),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+                false => Paging::AllAtOnce,
+                true => Paging::ByLast,
             },
         };
         self.paging(repository).learn_paging(paging);
-        Ok(Answer::Found(()))
+        Ok(())
     }
 
     /// What a registry does with `n=1` where there are at least two names. Reading stops after the second.
-    async fn ask_for_one(
-        &self,
-        repository: &RepositoryName,
-        caller: &Caller,
-    ) -> Result<Answer<OneAskedFor>, UpstreamError> {
+    async fn ask_for_one(&self, repository: &RepositoryName, caller: &Caller) -> Result<OneAskedFor, Stop> {
         let uri = self.tags_uri(repository, None, 1)?;
         let mut read = PageNames::default();
-        Ok(match self.read_page(uri, Extent::Names(2), &mut read, caller).await? {
-            Answer::Found(page) if page.next.is_some() => Answer::Found(OneAskedFor::Link),
-            Answer::Found(page) if page.count > 1 => Answer::Found(OneAskedFor::Ignored),
-            Answer::Found(_) => Answer::Found(OneAskedFor::Cut),
-            Answer::Absent => Answer::Absent,
-            Answer::Refused(refusal) if is_about_access(refusal.status) => Answer::Refused(refusal),
+        match self.read_page(uri, Extent::Names(2), &mut read, caller).await? {
+            Answer::Found(page) if page.next.is_some() => Ok(OneAskedFor::Link),
+            Answer::Found(page) if page.count > 1 => Ok(OneAskedFor::Ignored),
+            Answer::Found(_) => Ok(OneAskedFor::Cut),
+            Answer::Absent => Err(vanished()),
+            Answer::Refused(refusal) if is_about_access(refusal.status) => Err(refusal.into()),
             // `n` may be refused; then only an empty page is an end.
-            Answer::Refused(_) => Answer::Found(OneAskedFor::Cut),
-        })
+            Answer::Refused(_) => Ok(OneAskedFor::Cut),
+        }
     }
 
     /// A listing that looks complete, but for a page that may have been cut: if names follow it, they are read.
@@ -169,16 +157,14 @@ impl Upstream {
         last: &ReadTagPage,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
+    ) -> Result<(), Stop> {
         match self.go_on(repository, listing, caller).await? {
-            Answer::Found(Ended::Continued) => {
+            Ended::Continued => {
                 self.paging(repository).learn_paging(Paging::ByLast);
                 self.must_keep_its_order(repository, listing, caller).await
             }
-            Answer::Found(Ended::NoNews) if last.links_otherwise => Err(links_elsewhere()),
-            Answer::Found(Ended::Empty | Ended::NoNews) => Ok(Answer::Found(())),
-            Answer::Absent => Err(vanished()),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+            Ended::NoNews if last.links_otherwise => Err(links_elsewhere()),
+            Ended::Empty | Ended::NoNews => Ok(()),
         }
     }
 
@@ -188,21 +174,15 @@ impl Upstream {
         repository: &RepositoryName,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
+    ) -> Result<(), Stop> {
         match self.go_on(repository, listing, caller).await? {
-            Answer::Found(Ended::Empty | Ended::Continued) => {
-                self.must_keep_its_order(repository, listing, caller).await
-            }
-            Answer::Found(Ended::NoNews) if self.starts_over(repository, listing, caller).await? => {
-                Ok(Answer::Found(()))
-            }
-            Answer::Found(Ended::NoNews) => {
+            Ended::Empty | Ended::Continued => self.must_keep_its_order(repository, listing, caller).await,
+            Ended::NoNews if self.starts_over(repository, listing, caller).await? => Ok(()),
+            Ended::NoNews => {
                 self.paging(repository).forget_paging();
                 let reason = "its tag listing has pages without Link, and cannot be continued by 'last'";
-                Err(UpstreamError::Invalid(reason.into()))
+                Err(Stop::invalid(reason))
             }
-            Answer::Absent => Err(vanished()),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
         }
     }
 
@@ -211,23 +191,18 @@ impl Upstream {
         repository: &RepositoryName,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<Ended>, UpstreamError> {
+    ) -> Result<Ended, Stop> {
         let mut ended = Ended::Empty;
         loop {
             match self.after_last(repository, listing, caller).await? {
-                Answer::Found(After::More(page)) => match self.follow_links(page, listing, caller).await? {
-                    Answer::Found(_) => ended = Ended::Continued,
-                    Answer::Absent => return Ok(Answer::Absent),
-                    Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-                },
-                Answer::Found(After::Nothing) => return Ok(Answer::Found(ended)),
-                Answer::Found(After::NoNews) if ended == Ended::Empty => return Ok(Answer::Found(Ended::NoNews)),
-                Answer::Found(After::NoNews) if self.starts_over(repository, listing, caller).await? => {
-                    return Ok(Answer::Found(ended));
+                After::More(page) => {
+                    self.follow_links(page, listing, caller).await?;
+                    ended = Ended::Continued;
                 }
-                Answer::Found(After::NoNews) => return Err(repeats_names()),
-                Answer::Absent => return Err(vanished()),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+                After::Nothing => return Ok(ended),
+                After::NoNews if ended == Ended::Empty => return Ok(Ended::NoNews),
+                After::NoNews if self.starts_over(repository, listing, caller).await? => return Ok(ended),
+                After::NoNews => return Err(repeats_names()),
             }
         }
     }
@@ -239,7 +214,7 @@ impl Upstream {
         repository: &RepositoryName,
         listing: &PartialListing,
         caller: &Caller,
-    ) -> Result<bool, UpstreamError> {
+    ) -> Result<bool, Stop> {
         let names = listing.names();
         let Some(before) = names.len().checked_sub(2) else {
             return Ok(false);
@@ -261,30 +236,25 @@ impl Upstream {
         repository: &RepositoryName,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<After>, UpstreamError> {
+    ) -> Result<After, Stop> {
         let uri = self.tags_uri(repository, listing.names().last(), PAGE_SIZE)?;
         listing.check_new(&uri)?;
         let mut read = PageNames::default();
         let extent = Extent::After(listing.names());
-        let page = match self.read_page(uri.clone(), extent, &mut read, caller).await? {
-            Answer::Found(page) => page,
-            Answer::Absent => return Ok(Answer::Absent),
-            Answer::Refused(refusal) if is_about_access(refusal.status) => return Ok(Answer::Refused(refusal)),
-            Answer::Refused(refusal) if is_about_the_question(&refusal) => return Ok(Answer::Found(After::NoNews)),
-            // It says nothing of `last`, and the next question may go well.
-            Answer::Refused(refusal) => return Err(UpstreamError::Invalid(not_understood(&refusal, &uri))),
+        let Some(page) = self.page_by_last(&uri, extent, &mut read, caller).await? else {
+            return Ok(After::NoNews);
         };
         let ends = page.next.is_none() && !page.links_otherwise;
         let known = match page.count {
-            0 if ends => return Ok(Answer::Found(After::Nothing)),
+            0 if ends => return Ok(After::Nothing),
             0 if page.next.is_none() => return Err(links_elsewhere()),
             0 => 0,
             count => match beginning_of(listing.names(), read.names.get(0)) {
                 Beginning::New => 0,
-                Beginning::Anew => return Ok(Answer::Found(After::NoNews)),
+                Beginning::Anew => return Ok(After::NoNews),
                 // Where pages hold one name alone, it may have been cut behind it.
                 Beginning::Last if count == 1 && ends && listing.has_long_pages() => {
-                    return Ok(Answer::Found(After::Nothing));
+                    return Ok(After::Nothing);
                 }
                 Beginning::Last if count > 1 || page.next.is_some() => 1,
                 Beginning::Last | Beginning::Known => return Err(repeats_names()),
@@ -295,11 +265,29 @@ impl Upstream {
         let (was_ascending, start) = (listing.names().is_ascending(), listing.names().len());
         append(&read.names, known, &mut listing.read.names)?;
         if was_ascending && !listing.names().is_ascending() {
-            return Err(UpstreamError::Invalid("its tag listing is not in order".into()));
+            return Err(Stop::invalid("its tag listing is not in order"));
         }
         listing.begins_page(uri, true, start);
         listing.count(&page)?;
-        Ok(Answer::Found(After::More(page)))
+        Ok(After::More(page))
+    }
+
+    /// A page that is asked for by `last`. `None` where the registry understands no such question.
+    async fn page_by_last(
+        &self,
+        uri: &Uri,
+        extent: Extent<'_>,
+        read: &mut PageNames,
+        caller: &Caller,
+    ) -> Result<Option<ReadTagPage>, Stop> {
+        match self.read_page(uri.clone(), extent, read, caller).await? {
+            Answer::Found(page) => Ok(Some(page)),
+            Answer::Absent => Err(vanished()),
+            Answer::Refused(refusal) if is_about_access(refusal.status) => Err(refusal.into()),
+            Answer::Refused(refusal) if is_about_the_question(&refusal) => Ok(None),
+            // It says nothing of `last`, and the next question may go well.
+            Answer::Refused(refusal) => Err(Stop::invalid(not_understood(&refusal, uri))),
+        }
     }
 
     /// Going on by `last` is going on only if `last` is a name, and names are listed in the order that it goes by. Where names
@@ -310,16 +298,14 @@ impl Upstream {
         repository: &RepositoryName,
         listing: &PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
-        self.keeps_its_order(repository, listing, caller)
-            .await?
-            .try_map(|keeps| match keeps {
-                true => Ok(()),
-                false => {
-                    let reason = "its tag listing has pages without Link, in no order that 'last' goes by";
-                    Err(UpstreamError::Invalid(reason.into()))
-                }
-            })
+    ) -> Result<(), Stop> {
+        match self.keeps_its_order(repository, listing, caller).await? {
+            true => Ok(()),
+            false => {
+                let reason = "its tag listing has pages without Link, in no order that 'last' goes by";
+                Err(Stop::invalid(reason))
+            }
+        }
     }
 
     async fn keeps_its_order(
@@ -327,7 +313,7 @@ impl Upstream {
         repository: &RepositoryName,
         listing: &PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<bool>, UpstreamError> {
+    ) -> Result<bool, Stop> {
         let names = listing.names();
         let pairs = names.len().saturating_sub(1);
         let falls = |&index: &usize| names.get(index) > names.get(index + 1);
@@ -338,20 +324,12 @@ impl Upstream {
             .find(falls)
             .or_else(|| pairs.checked_sub(1).filter(|_| is_number));
         let Some(before) = doubtful else {
-            return Ok(Answer::Found(true));
+            return Ok(true);
         };
         let uri = self.tags_uri(repository, Some(names.get(before)), 1)?;
         let mut read = PageNames::default();
-        match self.read_page(uri.clone(), Extent::Names(1), &mut read, caller).await? {
-            Answer::Found(page) => {
-                let follows = page.count > 0 && read.names.get(0) == names.get(before + 1);
-                Ok(Answer::Found(follows))
-            }
-            Answer::Absent => Err(vanished()),
-            Answer::Refused(refusal) if is_about_access(refusal.status) => Ok(Answer::Refused(refusal)),
-            Answer::Refused(refusal) if is_about_the_question(&refusal) => Ok(Answer::Found(false)),
-            Answer::Refused(refusal) => Err(UpstreamError::Invalid(not_understood(&refusal, &uri))),
-        }
+        let page = self.page_by_last(&uri, Extent::Names(1), &mut read, caller).await?;
+        Ok(page.is_some_and(|page| page.count > 0 && read.names.get(0) == names.get(before + 1)))
     }
 }
 

@@ -27,8 +27,7 @@ use super::span::{KnownPlaces, ReadSpan, Span};
 use super::tag_listing::PartialListing;
 use super::walked_listing::{FEWEST_PAGES, ListedPage, PageForm, WalkedListing};
 use crate::oci::RepositoryName;
-use crate::registry::answer::Answer;
-use crate::registry::answer::Refusal;
+use crate::registry::answer::{Answer, Stop};
 use crate::registry::caller::Caller;
 use crate::registry::error::UpstreamError;
 
@@ -48,10 +47,17 @@ pub(in crate::registry) struct Refresh {
 }
 
 /// Why a refresh ends early.
-enum Stop {
+enum RefreshStop {
     /// The listing is to be walked anew.
     Lost,
-    Refused(Box<Refusal>),
+    /// A page was refused, or there is no answer.
+    Read(Stop),
+}
+
+impl<E: Into<Stop>> From<E> for RefreshStop {
+    fn from(stop: E) -> Self {
+        Self::Read(stop.into())
+    }
 }
 
 impl Refresh {
@@ -95,7 +101,7 @@ impl Refresh {
     }
 
     /// Takes in what was read, in the order of the places from which it was. Notes what is to be asked again.
-    fn apply(&mut self, read: Vec<(usize, ReadSpan)>, are_named: bool) -> Result<(), Stop> {
+    fn apply(&mut self, read: Vec<(usize, ReadSpan)>, are_named: bool) -> Result<(), RefreshStop> {
         let mut gone = BTreeSet::new();
         let mut doubtful = BTreeSet::new();
         let before = |place: usize, gone: &BTreeSet<usize>| (0..place).rev().find(|place| !gone.contains(place));
@@ -104,8 +110,8 @@ impl Refresh {
                 continue;
             }
             match span {
-                ReadSpan::Refused(refusal) => return Err(Stop::Refused(Box::new(refusal))),
-                ReadSpan::Reached { place, .. } if !are_named && place != from + 1 => return Err(Stop::Lost),
+                ReadSpan::Refused(refusal) => return Err(refusal.into()),
+                ReadSpan::Reached { place, .. } if !are_named && place != from + 1 => return Err(RefreshStop::Lost),
                 ReadSpan::Reached { span, place, longest } => {
                     self.form.longest = self.form.longest.max(longest);
                     let is_same = place == from + 1 && span.is_same(&self.spans[from]);
@@ -119,7 +125,7 @@ impl Refresh {
                     gone.extend(from + 1..place);
                     self.spans[from] = span;
                 }
-                ReadSpan::Lost if !are_named => return Err(Stop::Lost),
+                ReadSpan::Lost if !are_named => return Err(RefreshStop::Lost),
                 // The name that the last page begins after may be gone: the end is read from here on.
                 ReadSpan::Lost if from + 1 == self.last() => {
                     gone.insert(from + 1);
@@ -128,7 +134,7 @@ impl Refresh {
                 }
                 ReadSpan::Lost => {
                     let Some(before) = before(from, &gone) else {
-                        return Err(Stop::Lost);
+                        return Err(RefreshStop::Lost);
                     };
                     let pages = std::mem::take(&mut self.spans[from].pages);
                     self.spans[before].pages.extend(pages);
@@ -186,11 +192,13 @@ impl Upstream {
             return Ok(Answer::Found(None));
         }
         let mut refresh = Refresh::of(self.listed_pages(known)?, known.form());
-        match self.settle(repository, &mut refresh, caller).await? {
-            Answer::Found(true) => Ok(Answer::Found(Some(refresh.finish()?))),
-            Answer::Found(false) | Answer::Absent => Ok(Answer::Found(None)),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-        }
+        let read = async {
+            Ok(match self.settle(repository, &mut refresh, caller).await? {
+                true => Some(refresh.finish()?),
+                false => None,
+            })
+        };
+        Answer::of(read.await)
     }
 
     /// Asks until everything counts. False where that does not come about.
@@ -199,16 +207,16 @@ impl Upstream {
         repository: &RepositoryName,
         refresh: &mut Refresh,
         caller: &Caller,
-    ) -> Result<Answer<bool>, UpstreamError> {
+    ) -> Result<bool, Stop> {
         for _ in 0..MOST_ROUNDS {
-            match self.ask_round(repository, refresh, caller).await? {
-                Ok(()) if refresh.to_ask.is_empty() => return Ok(Answer::Found(true)),
+            match self.ask_round(repository, refresh, caller).await {
+                Ok(()) if refresh.to_ask.is_empty() => return Ok(true),
                 Ok(()) => {}
-                Err(Stop::Lost) => return Ok(Answer::Found(false)),
-                Err(Stop::Refused(refusal)) => return Ok(Answer::Refused(*refusal)),
+                Err(RefreshStop::Lost) => return Ok(false),
+                Err(RefreshStop::Read(stop)) => return Err(stop),
             }
         }
-        Ok(Answer::Found(false))
+        Ok(false)
     }
 
     /// Asks once for what is to be asked, and where nothing is left, for the last page.
@@ -217,7 +225,7 @@ impl Upstream {
         repository: &RepositoryName,
         refresh: &mut Refresh,
         caller: &Caller,
-    ) -> Result<Result<(), Stop>, UpstreamError> {
+    ) -> Result<(), RefreshStop> {
         let known = KnownPlaces::of(&refresh.spans);
         let mut reads = Vec::with_capacity(refresh.to_ask.len());
         for &place in &refresh.to_ask {
@@ -229,11 +237,9 @@ impl Upstream {
         // In the order of their places.
         let read = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
         let are_named = known.are_named;
-        if let Err(stop) = refresh.apply(read, are_named) {
-            return Ok(Err(stop));
-        }
+        refresh.apply(read, are_named)?;
         if !refresh.to_ask.is_empty() || refresh.has_end {
-            return Ok(Ok(()));
+            return Ok(());
         }
         self.read_end(repository, refresh, caller).await
     }
@@ -244,30 +250,25 @@ impl Upstream {
         repository: &RepositoryName,
         refresh: &mut Refresh,
         caller: &Caller,
-    ) -> Result<Result<(), Stop>, UpstreamError> {
+    ) -> Result<(), RefreshStop> {
         let mut listing = refresh.before_last()?;
         let begun = listing.pages.len();
         let Some(first) = refresh.spans.pop().and_then(|span| span.pages.into_iter().next()) else {
-            return Ok(Err(Stop::Lost));
+            return Err(RefreshStop::Lost);
         };
-        let read = match self.read_on_from(repository, first, &mut listing, caller).await {
-            Err(UpstreamError::Invalid(_)) => return Ok(Err(Stop::Lost)),
-            read => read?,
-        };
-        match read {
-            Answer::Found(()) => {}
-            Answer::Absent => return Ok(Err(Stop::Lost)),
-            Answer::Refused(refusal) if is_about_access(refusal.status) => {
-                return Ok(Err(Stop::Refused(Box::new(refusal))));
+        match self.read_on_from(repository, first, &mut listing, caller).await {
+            Err(Stop::Refused(refusal)) if is_about_access(refusal.status) => return Err(Stop::Refused(refusal).into()),
+            // The cursor is not understood any more, or leads elsewhere.
+            Err(Stop::Refused(_) | Stop::Absent | Stop::Failed(UpstreamError::Invalid(_))) => {
+                return Err(RefreshStop::Lost);
             }
-            // A cursor that is not understood any more.
-            Answer::Refused(_) => return Ok(Err(Stop::Lost)),
+            read => read?,
         }
         refresh.form = listing.form();
         let pages = listing.listed_pages()?;
         refresh.spans = pages.into_iter().map(|page| Span { pages: vec![page] }).collect();
         refresh.ends(begun);
-        Ok(Ok(()))
+        Ok(())
     }
 
     async fn read_on_from(
@@ -276,19 +277,12 @@ impl Upstream {
         first: ListedPage,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<()>, UpstreamError> {
+    ) -> Result<(), Stop> {
         if first.by_last {
             return self.must_go_on(repository, listing, caller).await;
         }
-        let page = match self.page(first.cursor, listing, caller).await? {
-            Answer::Found(page) => page,
-            Answer::Absent => return Ok(Answer::Absent),
-            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-        };
-        match self.follow_links(page, listing, caller).await? {
-            Answer::Found(last) => self.prove_end(repository, &last, listing, caller).await,
-            Answer::Absent => Ok(Answer::Absent),
-            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
-        }
+        let page = self.page(first.cursor, listing, caller).await?;
+        let last = self.follow_links(page, listing, caller).await?;
+        self.prove_end(repository, &last, listing, caller).await
     }
 }

@@ -10,7 +10,7 @@ use super::Upstream;
 use super::page_reader::{Extent, PageNames, ReadTagPage};
 use super::tag_listing::{PAGE_SIZE, PartialListing};
 use crate::oci::{RepositoryName, SubjectKey};
-use crate::registry::answer::Answer;
+use crate::registry::answer::{Answer, Stop};
 use crate::registry::caller::Caller;
 use crate::registry::capabilities::paging::{Calibration, RepositoryPaging};
 use crate::registry::error::UpstreamError;
@@ -112,20 +112,27 @@ impl Upstream {
         within: CalibratedWithin,
         caller: &Caller,
     ) -> Result<Answer<Option<TagNames>>, UpstreamError> {
+        Answer::of(self.seek(repository, key, within, caller).await)
+    }
+
+    async fn seek(
+        &self,
+        repository: &RepositoryName,
+        key: &SubjectKey,
+        within: CalibratedWithin,
+        caller: &Caller,
+    ) -> Result<Option<TagNames>, Stop> {
         let known = self.paging(repository);
         let Some(calibrated) = self.calibrated(repository, &known, within, caller).await? else {
-            return Ok(Answer::Found(None));
+            return Ok(None);
         };
         let (last, prefix) = (key.seek_before(), key.as_str());
         let mut listing = PartialListing::default();
-        let mut page = match self
-            .page(self.tags_uri(repository, Some(last), PAGE_SIZE)?, &mut listing, caller)
-            .await?
-        {
-            Answer::Found(page) => page,
+        let first = self.tags_uri(repository, Some(last), PAGE_SIZE)?;
+        let mut page = match self.page(first, &mut listing, caller).await {
             // Nothing but a listing is told about a repository here.
-            Answer::Absent => return Ok(Answer::Found(None)),
-            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+            Err(Stop::Absent) => return Ok(None),
+            page => page?,
         };
         while !is_past(&listing, prefix) {
             let Some(next) = page.next.take() else {
@@ -133,25 +140,20 @@ impl Upstream {
                 let by_another = calibrated.by_listing_account != caller.is_listing_account();
                 let again = (by_another || calibrated.at < within.since).then_some(&calibrated);
                 match self.ends_here(repository, &page, &mut listing, again, caller).await? {
-                    Answer::Found(true) => break,
-                    Answer::Found(false) | Answer::Absent => return Ok(Answer::Found(None)),
-                    Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+                    true => break,
+                    false => return Ok(None),
                 }
             };
-            page = match self.page(next, &mut listing, caller).await? {
-                Answer::Found(page) => page,
-                Answer::Absent => return Ok(Answer::Found(None)),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-            };
+            page = self.page(next, &mut listing, caller).await?;
         }
         let names = &listing.read.names;
         let starts_right = names.is_empty() || names.get(0) > last;
         if !starts_right || !names.is_ascending() {
             known.learn_calibration(None);
-            return Ok(Answer::Found(None));
+            return Ok(None);
         }
         let names = listing.read.names.finish();
-        Ok(Answer::Found(Some(names.with_prefix(prefix).collect())))
+        Ok(Some(names.with_prefix(prefix).collect()))
     }
 
     /// Whether a seek may end on `page`, which neither reached the names past the subject's nor links on: it must not have been
@@ -163,20 +165,16 @@ impl Upstream {
         listing: &mut PartialListing,
         again: Option<&Calibration>,
         caller: &Caller,
-    ) -> Result<Answer<bool>, UpstreamError> {
+    ) -> Result<bool, Stop> {
         if listing.may_be_cut(page) {
-            match self.look_behind(repository, page, listing, caller).await? {
-                Answer::Found(()) => {}
-                Answer::Absent => return Ok(Answer::Absent),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-            }
+            self.look_behind(repository, page, listing, caller).await?;
         }
         let Some(calibration) = again.cloned() else {
-            return Ok(Answer::Found(true));
+            return Ok(true);
         };
         let known = self.paging(repository);
         let again = self.calibrate_again(repository, &known, calibration, caller).await?;
-        Ok(Answer::Found(again.is_some()))
+        Ok(again.is_some())
     }
 
     /// Where it was seen lately that listings of the repository seek; made again where that is too long ago. One asks, the

@@ -11,7 +11,7 @@ use super::walk::{ListingWalk, WalkStep};
 use super::walked_listing::{ListedPage, PageForm, WalkedListing};
 use crate::oci::RepositoryName;
 use crate::oci::weight::allocated;
-use crate::registry::answer::Answer;
+use crate::registry::answer::{Answer, Stop};
 use crate::registry::caller::Caller;
 use crate::registry::error::UpstreamError;
 use crate::registry::tag_names::{Mark, TagNames, TagNamesBuilder};
@@ -95,15 +95,15 @@ impl Upstream {
         caller: &Caller,
         is_large: impl Fn(&TagNamesBuilder) -> bool + Send + Sync,
     ) -> Result<Answer<Tags>, UpstreamError> {
-        let mut walk = self.walk(repository)?;
-        loop {
-            match self.walk_step(&mut walk, caller, &is_large).await? {
-                Answer::Found(Some(tags)) => return Ok(Answer::Found(tags)),
-                Answer::Found(None) => {}
-                Answer::Absent => return Ok(Answer::Absent),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
+        let read = async {
+            let mut walk = self.walk(repository)?;
+            loop {
+                if let Some(tags) = self.walk_step(&mut walk, caller, &is_large).await?.found()? {
+                    return Ok(tags);
+                }
             }
-        }
+        };
+        Answer::of(read.await)
     }
 
     /// One step of that. `None`: there is more.
@@ -113,17 +113,17 @@ impl Upstream {
         caller: &Caller,
         is_large: &(impl Fn(&TagNamesBuilder) -> bool + Sync),
     ) -> Result<Answer<Option<Tags>>, UpstreamError> {
-        match walk.step(self, caller).await? {
-            Answer::Found(WalkStep::Ended(listing)) => return Ok(Answer::Found(Some(Tags::All(listing)))),
-            Answer::Found(WalkStep::More) => {}
-            Answer::Absent => return Ok(Answer::Absent),
-            Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-        }
-        let seeks = match walk.first_page().filter(|names| is_large(names)) {
-            Some(names) => self.calibrate_on_page(walk.repository(), names, caller).await?,
-            None => false,
+        let read = async {
+            if let WalkStep::Ended(listing) = walk.step(self, caller).await?.found()? {
+                return Ok(Some(Tags::All(listing)));
+            }
+            let seeks = match walk.first_page().filter(|names| is_large(names)) {
+                Some(names) => self.calibrate_on_page(walk.repository(), names, caller).await?,
+                None => false,
+            };
+            Ok(seeks.then_some(Tags::Seekable))
         };
-        Ok(Answer::Found(seeks.then_some(Tags::Seekable)))
+        Answer::of(read.await)
     }
 
     /// The first page of a repository's tags, and whether there are others.
@@ -132,15 +132,16 @@ impl Upstream {
         repository: &RepositoryName,
         caller: &Caller,
     ) -> Result<Answer<FirstTags>, UpstreamError> {
-        let mut listing = PartialListing::default();
-        let first = self.tags_uri(repository, None, PAGE_SIZE)?;
-        let page = self.page(first, &mut listing, caller).await?;
-        page.try_map(|page| {
+        let read = async {
+            let mut listing = PartialListing::default();
+            let first = self.tags_uri(repository, None, PAGE_SIZE)?;
+            let page = self.page(first, &mut listing, caller).await?;
             Ok(FirstTags {
                 names: listing.read.names.finish(),
                 others_follow: page.next.is_some(),
             })
-        })
+        };
+        Answer::of(read.await)
     }
 
     pub(in crate::registry) fn tags_uri(
@@ -164,7 +165,7 @@ impl Upstream {
         uri: Uri,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<ReadTagPage>, UpstreamError> {
+    ) -> Result<ReadTagPage, Stop> {
         let is_first = listing.seen.is_empty();
         listing.check_new(&uri)?;
         // Whoever waits may go at any time: the listing holds whole pages alone.
@@ -172,15 +173,13 @@ impl Upstream {
             bytes: listing.read.bytes,
             ..PageNames::default()
         };
-        match self.read_page(uri.clone(), Extent::Whole, &mut read, caller).await? {
-            Answer::Found(page) => {
-                listing.followed_links |= !is_first;
-                listing.add(uri, &page, read)?;
-                Ok(Answer::Found(page))
-            }
-            Answer::Absent if !is_first => Err(vanished()),
-            other => Ok(other),
-        }
+        let page = match self.read_page(uri.clone(), Extent::Whole, &mut read, caller).await? {
+            Answer::Absent if !is_first => return Err(vanished()),
+            page => page.found()?,
+        };
+        listing.followed_links |= !is_first;
+        listing.add(uri, &page, read)?;
+        Ok(page)
     }
 
     /// Follows links from `page` on to a page without one.
@@ -189,14 +188,11 @@ impl Upstream {
         mut page: ReadTagPage,
         listing: &mut PartialListing,
         caller: &Caller,
-    ) -> Result<Answer<ReadTagPage>, UpstreamError> {
+    ) -> Result<ReadTagPage, Stop> {
         while let Some(next) = page.next.take() {
-            page = match self.page(next, listing, caller).await? {
-                Answer::Found(page) => page,
-                other => return Ok(other),
-            };
+            page = self.page(next, listing, caller).await?;
         }
-        Ok(Answer::Found(page))
+        Ok(page)
     }
 }
 
@@ -330,6 +326,6 @@ impl PartialListing {
     }
 }
 
-pub(in crate::registry) fn vanished() -> UpstreamError {
-    UpstreamError::Invalid(VANISHED.into())
+pub(in crate::registry) fn vanished() -> Stop {
+    Stop::invalid(VANISHED)
 }

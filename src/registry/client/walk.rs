@@ -13,7 +13,7 @@ use super::refresh::Refresh;
 use super::tag_listing::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, VANISHED};
 use super::walked_listing::{FEWEST_PAGES, WalkedListing};
 use crate::oci::RepositoryName;
-use crate::registry::answer::Answer;
+use crate::registry::answer::{Answer, Stop};
 use crate::registry::caller::Caller;
 use crate::registry::capabilities::paging::Paging;
 use crate::registry::error::UpstreamError;
@@ -84,37 +84,40 @@ impl ListingWalk {
     /// Asks for one page more, and at the end for the proof that it is the end. After an error, or when whoever waited has gone, the
     /// same is asked again. The walk begins anew, once, where names that moved or went may be why it does not go on.
     pub async fn step(&mut self, upstream: &Upstream, caller: &Caller) -> Result<Answer<WalkStep>, UpstreamError> {
-        let answer = self.try_step(upstream, caller).await;
-        match self.listing.pages.first().map(|page| page.cursor.clone()) {
-            Some(first) if !self.is_begun_anew && self.may_be_of_a_change(&answer) => {
-                self.listing = PartialListing::default();
-                self.next = NextStep::Page(first);
-                self.began = Instant::now();
-                self.is_begun_anew = true;
-                Ok(Answer::Found(WalkStep::More))
+        let read = async {
+            let step = self.try_step(upstream, caller).await;
+            match self.listing.pages.first().map(|page| page.cursor.clone()) {
+                Some(first) if !self.is_begun_anew && self.may_be_of_a_change(&step) => {
+                    self.listing = PartialListing::default();
+                    self.next = NextStep::Page(first);
+                    self.began = Instant::now();
+                    self.is_begun_anew = true;
+                    Ok(WalkStep::More)
+                }
+                _ => step,
             }
-            _ => answer,
+        };
+        Answer::of(read.await)
+    }
+
+    fn may_be_of_a_change(&self, step: &Result<WalkStep, Stop>) -> bool {
+        match step {
+            Err(Stop::Failed(UpstreamError::Invalid(reason))) => {
+                [CIRCLES, VANISHED, REPEATS, UNSTEADY].contains(&&**reason)
+            }
+            Err(Stop::Refused(refusal)) => matches!(self.next, NextStep::Page(_)) && !is_about_access(refusal.status),
+            Ok(_) | Err(Stop::Absent | Stop::Failed(_)) => false,
         }
     }
 
-    fn may_be_of_a_change(&self, answer: &Result<Answer<WalkStep>, UpstreamError>) -> bool {
-        match answer {
-            Err(UpstreamError::Invalid(reason)) => [CIRCLES, VANISHED, REPEATS, UNSTEADY].contains(&&**reason),
-            Ok(Answer::Refused(refusal)) => matches!(self.next, NextStep::Page(_)) && !is_about_access(refusal.status),
-            Ok(Answer::Found(_) | Answer::Absent) | Err(_) => false,
-        }
-    }
-
-    async fn try_step(&mut self, upstream: &Upstream, caller: &Caller) -> Result<Answer<WalkStep>, UpstreamError> {
-        let answer = match &self.next {
+    async fn try_step(&mut self, upstream: &Upstream, caller: &Caller) -> Result<WalkStep, Stop> {
+        self.next = match &self.next {
             NextStep::Page(uri) => {
-                let page = upstream.page(uri.clone(), &mut self.listing, caller).await?;
-                page.try_map(|mut page| {
-                    Ok(match page.next.take() {
-                        Some(next) => NextStep::Page(next),
-                        None => NextStep::End(page, self.listing.mark()),
-                    })
-                })?
+                let mut page = upstream.page(uri.clone(), &mut self.listing, caller).await?;
+                match page.next.take() {
+                    Some(next) => NextStep::Page(next),
+                    None => NextStep::End(page, self.listing.mark()),
+                }
             }
             NextStep::End(last, mark) => {
                 // While it is not known how the listing goes on, that is learned from what was known when it ended.
@@ -122,18 +125,16 @@ impl ListingWalk {
                     self.listing.rewind(*mark);
                 }
                 let proven = upstream.prove_end(&self.repository, last, &mut self.listing, caller);
-                proven.await?.try_map(|()| Ok(NextStep::Settle))?
+                proven.await?;
+                NextStep::Settle
             }
-            NextStep::Settle => return self.settle(upstream, caller).await,
+            NextStep::Settle => return Ok(WalkStep::Ended(self.settle(upstream, caller).await?)),
         };
-        answer.try_map(|next| {
-            self.next = next;
-            Ok(WalkStep::More)
-        })
+        Ok(WalkStep::More)
     }
 
     /// A name that a page begins after may have moved before that page was asked for, which then lacks names.
-    async fn settle(&mut self, upstream: &Upstream, caller: &Caller) -> Result<Answer<WalkStep>, UpstreamError> {
+    async fn settle(&mut self, upstream: &Upstream, caller: &Caller) -> Result<WalkedListing, Stop> {
         let (form, pages) = (self.listing.form(), self.listing.listed_pages()?);
         let (has_others, is_old) = (pages.len() > 1, self.was_left || self.began.elapsed() > LONG_WALK);
         let is_own = pages.iter().all(|page| upstream.origin().holds(&page.cursor));
@@ -141,20 +142,14 @@ impl ListingWalk {
             true => Refresh::of(pages, form),
             false => Refresh::of_walk(pages, form),
         };
-        if has_others {
-            match upstream.settle(&self.repository, &mut refresh, caller).await? {
-                Answer::Found(true) => {}
-                Answer::Found(false) | Answer::Absent => return Err(UpstreamError::Invalid(UNSTEADY.into())),
-                Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
-            }
+        if has_others && !upstream.settle(&self.repository, &mut refresh, caller).await? {
+            return Err(Stop::invalid(UNSTEADY));
         }
         let listing = refresh.finish()?;
-        Ok(Answer::Found(WalkStep::Ended(
-            match is_own && listing.page_count() >= FEWEST_PAGES {
-                true => listing,
-                false => WalkedListing::of_names(listing.into_names()),
-            },
-        )))
+        Ok(match is_own && listing.page_count() >= FEWEST_PAGES {
+            true => listing,
+            false => WalkedListing::of_names(listing.into_names()),
+        })
     }
 }
 

@@ -453,6 +453,31 @@ async fn a_refusal_of_the_question_after_the_last_name_is_no_end() {
     }
 }
 
+/// Of names in an order of its own, a registry must show that `last` goes by it.
+#[tokio::test]
+async fn a_refusal_to_show_the_order_of_names_is_no_end() {
+    let form = Form {
+        honours_n: false,
+        cap: 100,
+        last: Last::Place,
+        ..CRANE
+    };
+    for status in [401, 403] {
+        let server = Scripted::start(
+            move |request| match (parameter(&request, "n"), parameter(&request, "last")) {
+                (Some("1"), Some(_)) => oci_error(status, "DENIED"),
+                _ => form.answer(&unsorted(150), &request),
+            },
+        )
+        .await;
+        let listed = listed(&server).await;
+        assert!(
+            matches!(&listed, Ok(Answer::Refused(refusal)) if refusal.status == status),
+            "{listed:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn names_from_amidst_the_listing_are_no_end() {
     let all = sorted(150);

@@ -109,7 +109,7 @@ impl ProxyError {
     /// The answer to a GET: a relayed refusal, or an OCI error body.
     pub(super) fn into_response(self) -> Response<Body> {
         let error = match self {
-            Self::Refused(refusal) if is_about_access(&refusal) => return relay((*refusal).into()),
+            Self::Refused(refusal) if is_relayed(&refusal) => return relay((*refusal).into()),
             Self::Refused(refusal) => refused_otherwise(&refusal),
             Self::Upstream(error) => upstream_error(&error),
             Self::Route(error) => route_error(&error),
@@ -121,12 +121,9 @@ impl ProxyError {
 }
 
 /// 401 and 403, and ECR Public's 400 for an expired token.
-fn is_about_access(refusal: &Refusal) -> bool {
-    match refusal.status.as_u16() {
-        401 | 403 => true,
-        400 => refusal.error().is_some_and(|stated| stated.states_refusal()),
-        _ => false,
-    }
+fn is_relayed(refusal: &Refusal) -> bool {
+    let is_of_token = || refusal.error().is_some_and(|stated| stated.states_refusal());
+    refusal.is_about_access() || refusal.status == StatusCode::BAD_REQUEST && is_of_token()
 }
 
 /// 502. The caller asked nothing wrong, so the upstream's 4xx is not handed on: clients take 400 or 404 for "no referrers".

@@ -121,6 +121,13 @@ impl From<Refusal> for RegistryResponse {
     }
 }
 
+impl Refusal {
+    /// 401 and 403 are about the caller, not about the question.
+    pub fn is_about_access(&self) -> bool {
+        matches!(self.status.as_u16(), 401 | 403)
+    }
+}
+
 impl Deref for Refusal {
     type Target = RegistryResponse;
 

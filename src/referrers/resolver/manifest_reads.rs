@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::cache::Key;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use crate::registry::{Answer, Caller, RawManifest, UpstreamError};
@@ -43,7 +41,7 @@ impl Resolver {
             },
             Ok(Answer::Refused(refusal)) => {
                 self.withheld(repository, digest, caller).await;
-                if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                if refusal.is_about_access() {
                     self.inner.access.forget(&context);
                 }
                 Ok(Answer::Refused(refusal))

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::cache::{Ends, Epoch, Key, RepositoryKey};
 use crate::oci::{Digest, ReferrerList};
 use crate::registry::{Permit, UpstreamError};
@@ -198,7 +196,7 @@ impl Resolver {
     fn grant(&self, asked: &RepositoryContext, report: &ScanReport) {
         match (&report.found, report.read_proven) {
             (Err(ResolveError::Refused(refusal)), _) => {
-                if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                if refusal.is_about_access() {
                     self.inner.access.forget(asked);
                 }
             }

@@ -2,9 +2,11 @@
 //! through.
 
 mod blob_calls;
+mod by_last;
 pub(in crate::registry) mod credential_calls;
 mod forward;
 mod listing_end;
+mod listing_so_far;
 pub(in crate::registry) mod manifest_calls;
 mod page_link;
 mod page_reader;

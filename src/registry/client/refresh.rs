@@ -21,10 +21,9 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use futures_util::{FutureExt as _, TryFutureExt as _};
 
 use super::Upstream;
-use super::listing_end::is_about_access;
+use super::listing_so_far::PartialListing;
 use super::page_reader::append;
 use super::span::{KnownPlaces, ReadSpan, Span};
-use super::tag_listing::PartialListing;
 use super::walked_listing::{FEWEST_PAGES, ListedPage, PageForm, WalkedListing};
 use crate::oci::RepositoryName;
 use crate::registry::answer::{Answer, Stop};
@@ -257,7 +256,7 @@ impl Upstream {
             return Err(RefreshStop::Lost);
         };
         match self.read_on_from(repository, first, &mut listing, caller).await {
-            Err(Stop::Refused(refusal)) if is_about_access(refusal.status) => return Err(Stop::Refused(refusal).into()),
+            Err(Stop::Refused(refusal)) if refusal.is_about_access() => return Err(Stop::Refused(refusal).into()),
             // The cursor is not understood any more, or leads elsewhere.
             Err(Stop::Refused(_) | Stop::Absent | Stop::Failed(UpstreamError::Invalid(_))) => {
                 return Err(RefreshStop::Lost);

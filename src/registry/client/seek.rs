@@ -7,8 +7,8 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Upstream;
+use super::listing_so_far::{PAGE_SIZE, PartialListing};
 use super::page_reader::{Extent, PageNames, ReadTagPage};
-use super::tag_listing::{PAGE_SIZE, PartialListing};
 use crate::oci::{RepositoryName, SubjectKey};
 use crate::registry::answer::{Answer, Stop};
 use crate::registry::caller::Caller;

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use http::Uri;
 
 use super::Upstream;
-use super::listing_end::is_about_access;
+use super::listing_so_far::PAGE_SIZE;
 use super::page_reader::{Extent, PageNames, ReadTagPage, append};
-use super::tag_listing::PAGE_SIZE;
 use super::walked_listing::ListedPage;
 use crate::oci::RepositoryName;
 use crate::registry::answer::Answer;
@@ -124,7 +123,7 @@ impl Upstream {
             let mut read = PageNames::default();
             let page = match self.read_page(cursor.clone(), Extent::Whole, &mut read, caller).await {
                 Ok(Answer::Found(page)) => page,
-                Ok(Answer::Refused(refusal)) if is_about_access(refusal.status) => {
+                Ok(Answer::Refused(refusal)) if refusal.is_about_access() => {
                     return Ok(ReadSpan::Refused(refusal));
                 }
                 // It may be because the name that the cursor names is gone.

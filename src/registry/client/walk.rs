@@ -7,10 +7,10 @@ use http::Uri;
 use tokio::time::Instant;
 
 use super::Upstream;
-use super::listing_end::{REPEATS, is_about_access};
+use super::by_last::REPEATS;
+use super::listing_so_far::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, VANISHED};
 use super::page_reader::ReadTagPage;
 use super::refresh::Refresh;
-use super::tag_listing::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, VANISHED};
 use super::walked_listing::{FEWEST_PAGES, WalkedListing};
 use crate::oci::RepositoryName;
 use crate::registry::answer::{Answer, Stop};
@@ -105,7 +105,7 @@ impl ListingWalk {
             Err(Stop::Failed(UpstreamError::Invalid(reason))) => {
                 [CIRCLES, VANISHED, REPEATS, UNSTEADY].contains(&&**reason)
             }
-            Err(Stop::Refused(refusal)) => matches!(self.next, NextStep::Page(_)) && !is_about_access(refusal.status),
+            Err(Stop::Refused(refusal)) => matches!(self.next, NextStep::Page(_)) && !refusal.is_about_access(),
             Ok(_) | Err(Stop::Absent | Stop::Failed(_)) => false,
         }
     }

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::descriptor::{Annotations, Descriptor, annotations_from_json, is_for_platform};
 use super::digest::Digest;
-use super::link::{LinkSource, LinkTarget, ManifestLink, digest_in};
 use super::media_type::{self, ManifestKind};
 
 /// Proposal D: the subject's digest.
@@ -110,89 +109,6 @@ impl Manifest {
         })
     }
 
-    /// Every link that this manifest, whose digest is `own`, contains. A link to itself is ignored.
-    pub fn links(&self, own: &Digest) -> Vec<ManifestLink> {
-        let mut links = Vec::new();
-        for (subject, source) in self.own_subjects() {
-            links.push(ManifestLink {
-                subject,
-                target: LinkTarget::This,
-                source,
-            });
-        }
-        for listed in &self.manifests {
-            for (subject, source) in listed.stated_subjects() {
-                links.push(ManifestLink {
-                    subject,
-                    target: LinkTarget::Manifest(listed.clone()),
-                    source,
-                });
-            }
-        }
-        for listed in self.layers.iter().chain(&self.config) {
-            if let Some(reference) = &listed.reference {
-                links.push(ManifestLink {
-                    subject: reference.digest.clone(),
-                    target: target_of(listed),
-                    source: LinkSource::ProposalB,
-                });
-            }
-        }
-        links.retain(|link| {
-            let referrer = match &link.target {
-                LinkTarget::This => own,
-                LinkTarget::Manifest(listed) | LinkTarget::Blob(listed) => &listed.digest,
-            };
-            *referrer != link.subject
-        });
-        links
-    }
-
-    /// The listed manifests that may contain links and are therefore worth reading: indexes, artifacts, and images except those for a platform and
-    /// those whose subject this index itself states (BuildKit's attestations). Entries that are not manifests contain no links: a BuildKit
-    /// cache is an index of layers.
-    pub fn may_hold_links(&self) -> impl Iterator<Item = &Descriptor> {
-        self.manifests
-            .iter()
-            .filter(|listed| match ManifestKind::of(&listed.media_type) {
-                Some(ManifestKind::Image) => {
-                    listed.artifact_type.is_some()
-                        || !self.platforms.contains(&listed.digest) && listed.stated_subjects().next().is_none()
-                }
-                Some(
-                    ManifestKind::Index | ManifestKind::Artifact | ManifestKind::OrasArtifact | ManifestKind::Node,
-                ) => true,
-                None => false,
-            })
-    }
-
-    /// The subjects of this manifest itself, from any of its fields or its own annotation.
-    pub fn own_subjects(&self) -> Vec<(Digest, LinkSource)> {
-        let mut subjects = Vec::new();
-        if let Some(subject) = &self.subject {
-            let source = match self.kind {
-                ManifestKind::Artifact => LinkSource::ProposalA,
-                ManifestKind::OrasArtifact => LinkSource::Oras,
-                _ => LinkSource::Subject,
-            };
-            subjects.push((subject.digest.clone(), source));
-        }
-        if let Some(refers) = &self.refers {
-            subjects.push((refers.digest.clone(), LinkSource::Refers));
-        }
-        if let Some(reference) = &self.reference {
-            let source = match self.kind {
-                ManifestKind::Node => LinkSource::ProposalC,
-                _ => LinkSource::ProposalB,
-            };
-            subjects.push((reference.digest.clone(), source));
-        }
-        if let Some(digest) = digest_in(&self.annotations, ANNOTATION_REFERENCE) {
-            subjects.push((digest, LinkSource::ProposalDManifestAnnotation));
-        }
-        subjects
-    }
-
     /// The descriptor of what this manifest refers to (Proposal C's "reference").
     pub fn parent(&self) -> Option<&Descriptor> {
         self.reference
@@ -239,13 +155,6 @@ fn kind_of(object: &Map<String, Value>, content_type: &str) -> Result<(String, M
     ))
 }
 
-fn target_of(listed: &Descriptor) -> LinkTarget {
-    match ManifestKind::of(&listed.media_type) {
-        Some(_) => LinkTarget::Manifest(listed.clone()),
-        None => LinkTarget::Blob(listed.clone()),
-    }
-}
-
 /// The digests that an index lists only as images for a platform. Each entry comes with whether it is one.
 fn platforms(entries: &[(Descriptor, bool)]) -> BTreeSet<Digest> {
     let (running, others): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, runs)| *runs);
@@ -267,49 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn one_broken_descriptor_hides_no_other() {
-        let index = parse(
-            serde_json::json!({"manifests": [
-                {"digest": "nonsense", "size": 1}, 7,
-                {"digest": digest(1), "size": "x", "annotations": {"a": 1, "vnd.docker.reference.type": "attestation-manifest",
-                    "vnd.docker.reference.digest": digest(2)}},
-            ]}),
-            media_type::OCI_IMAGE_INDEX,
-        );
-        let links = index.links(&digest(0));
-        assert_eq!(links.len(), 1);
-        assert_eq!((&links[0].subject, links[0].source), (&digest(2), LinkSource::Buildkit));
-    }
-
-    #[test]
     fn the_artifact_type_of_an_image_is_its_config_unless_it_has_one() {
         let config = serde_json::json!({"mediaType": "application/x", "digest": digest(1), "size": 1});
         let image = parse(serde_json::json!({ "config": config }), media_type::OCI_IMAGE_MANIFEST);
         assert_eq!(image.artifact_type.as_deref(), Some("application/x"));
         let index = parse(serde_json::json!({}), media_type::OCI_IMAGE_INDEX);
         assert_eq!(index.artifact_type, None);
-    }
-
-    #[test]
-    fn a_manifest_does_not_refer_to_itself() {
-        let image = parse(
-            serde_json::json!({"subject": {"digest": digest(1), "size": 1, "mediaType": "x"}}),
-            media_type::OCI_IMAGE_MANIFEST,
-        );
-        assert_eq!(image.links(&digest(1)), []);
-        assert_eq!(image.links(&digest(2)).len(), 1);
-    }
-
-    #[test]
-    fn a_reference_on_a_layer_is_a_blob_link() {
-        let layer = serde_json::json!({"mediaType": "application/x", "digest": digest(1), "size": 1, "reference": {"digest": digest(2)}});
-        let image = parse(serde_json::json!({"layers": [layer]}), media_type::OCI_IMAGE_MANIFEST);
-        assert!(matches!(
-            &image.links(&digest(0))[..],
-            [ManifestLink {
-                target: LinkTarget::Blob(_),
-                ..
-            }]
-        ));
     }
 }

@@ -7,7 +7,7 @@ use super::descriptor::{Descriptor, UNKNOWN_SYSTEM};
 use super::digest::Digest;
 use super::manifest::Manifest;
 use super::media_type::{ManifestKind, OCI_IMAGE_INDEX};
-use super::tag_scheme::SubjectKey;
+use super::subject_key::SubjectKey;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferrersTagIndex {

@@ -182,7 +182,7 @@ impl Session {
         let reference = Reference::Digest(digest.clone());
         let answer = self.resolver.manifest(self.repository(), &reference, &self.caller);
         let raw = self.found(answer.await)?;
-        Ok(raw.and_then(|raw| Manifest::parse(&raw.bytes, &raw.media_type).ok()))
+        Ok(raw.and_then(|raw| raw.parse().ok()))
     }
 
     pub(super) fn resolver(&self) -> &Resolver {

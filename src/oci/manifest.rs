@@ -109,6 +109,11 @@ impl Manifest {
         })
     }
 
+    /// Whether it is an index with this entry.
+    pub fn lists(&self, digest: &Digest) -> bool {
+        self.manifests.iter().any(|listed| listed.digest == *digest)
+    }
+
     /// The descriptor of what this manifest refers to (Proposal C's "reference").
     pub fn parent(&self) -> Option<&Descriptor> {
         self.reference

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::oci::{Digest, Manifest, Reference, envelope, tag_scheme};
+use crate::oci::{Digest, Reference, tag_scheme};
 use crate::registry::{Answer, RawManifest, Stop};
 
 use super::context::RepositoryContext;
@@ -29,8 +29,7 @@ impl ManifestStore {
         raw: Arc<RawManifest>,
         given: Option<Duration>,
     ) -> ManifestResult {
-        let parsed = Manifest::parse(&raw.bytes, &raw.media_type).ok();
-        let Some(original) = parsed.as_ref().and_then(envelope::open) else {
+        let Some(original) = raw.enveloped() else {
             return Ok(Answer::Found(raw));
         };
         if let Some(found) = self.find(context, &original.digest).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::oci::{Descriptor, Digest, Manifest, SubjectKey, Tag, tag_scheme};
+use crate::oci::{Descriptor, Digest, SubjectKey, Tag, tag_scheme};
 use crate::registry::{RawManifest, TagNames};
 
 use super::context::RepositoryContext;
@@ -90,7 +90,7 @@ impl TagSubjects {
     /// Takes in one manifest; what it lists that may name more subjects.
     fn add(&mut self, raw: &RawManifest) -> Vec<Descriptor> {
         // Old schema1 images and the like name nothing.
-        let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
+        let Ok(manifest) = raw.parse() else {
             return Vec::new();
         };
         self.digests

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::UpstreamError;
-use crate::oci::{Descriptor, Digest, ErrorBody};
+use crate::oci::manifest::ManifestError;
+use crate::oci::{Descriptor, Digest, ErrorBody, Manifest, envelope};
 
 /// An upstream's answer to a question that has one.
 #[derive(Clone, Debug)]
@@ -145,6 +146,23 @@ pub struct RawManifest {
     pub media_type: String,
     /// The manifest's exact bytes.
     pub bytes: Bytes,
+}
+
+impl RawManifest {
+    /// Its members, as far as they matter for links.
+    pub fn parse(&self) -> Result<Manifest, ManifestError> {
+        Manifest::parse(&self.bytes, &self.media_type)
+    }
+
+    /// The manifest that it keeps, where it is an envelope.
+    pub fn enveloped(&self) -> Option<envelope::Original> {
+        envelope::open(&self.parse().ok()?)
+    }
+
+    /// Whether it is an envelope that keeps the manifest `original`.
+    pub fn is_envelope_of(&self, original: &Digest) -> bool {
+        self.enveloped().is_some_and(|kept| kept.digest == *original)
+    }
 }
 
 /// What a HEAD tells of a manifest.

@@ -54,7 +54,7 @@ pub(super) struct StatedLink {
 impl ReadManifest {
     /// `raw` as it is; `sealed` is left to be filled in by whoever can read blobs.
     pub(super) fn of(raw: &RawManifest) -> Self {
-        let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+        let manifest = raw.parse().ok();
         let is_index = manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
         Self {
             is_image: is_index && ReferrersTagIndex::parse(&raw.bytes).is_some_and(|index| index.is_image()),

@@ -10,8 +10,7 @@ use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{
-    Descriptor, Digest, LinkSource, Manifest, Reference, Referrer, ReferrersTagIndex, Tag, envelope, reference_type,
-    tag_scheme,
+    Descriptor, Digest, LinkSource, Reference, Referrer, ReferrersTagIndex, Tag, reference_type, tag_scheme,
 };
 use crate::registry::{RawManifest, TagNames, UpstreamError};
 
@@ -113,9 +112,7 @@ impl<'a> Gather<'a> {
         let Some(raw) = self.session.raw_manifest(&Reference::Tag(tag)).await? else {
             return Ok(None);
         };
-        let opened = Manifest::parse(&raw.bytes, &raw.media_type).ok();
-        let original = opened.as_ref().and_then(envelope::open);
-        let is_its = original.is_some_and(|original| original.digest == referrer.digest);
+        let is_its = raw.is_envelope_of(&referrer.digest);
         Ok(is_its.then(|| Descriptor::new(raw.media_type, raw.digest, raw.bytes.len() as u64)))
     }
 
@@ -176,7 +173,7 @@ impl<'a> Gather<'a> {
         let Some(raw) = session.found(answer)? else {
             return Ok(OtherEntry::Gone);
         };
-        Ok(match Manifest::parse(&raw.bytes, &raw.media_type) {
+        Ok(match raw.parse() {
             Ok(manifest) => OtherEntry::There(manifest.descriptor(raw.digest, raw.bytes.len() as u64)),
             Err(_) => OtherEntry::Strange,
         })

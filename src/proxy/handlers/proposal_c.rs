@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::subject_lookup::{manifest, subject_of};
 use crate::http::body::Body;
-use crate::oci::{Code, Manifest, OciError, Reference, RepositoryName};
+use crate::oci::{Code, OciError, Reference, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
@@ -33,7 +33,8 @@ pub(in crate::proxy) async fn answer_proposal_c(
             .respond(&context.head));
     }
     let raw = manifest(context, repository, reference, &caller).await?;
-    let manifest = Manifest::parse(&raw.bytes, &raw.media_type)
+    let manifest = raw
+        .parse()
         .map_err(|error| OciError::new(StatusCode::BAD_GATEWAY, Code::ManifestInvalid, error.to_string()))?;
     let body = match question {
         V3Question::Reference => proposal_c::reference(&manifest),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::oci::{Digest, Manifest, Reference, RepositoryName, envelope, tag_scheme};
+use crate::oci::{Digest, Manifest, Reference, RepositoryName, tag_scheme};
 use crate::registry::{Answer, Caller, RawManifest, RegistryResponse, UpstreamError};
 
 use super::Writer;
@@ -125,7 +125,7 @@ impl Writer {
         let Answer::Found(raw) = self.resolver.manifest(repository, &reference, caller).await? else {
             return Ok(None);
         };
-        let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+        let manifest = raw.parse().ok();
         Ok(manifest.map(|manifest| (raw, manifest)))
     }
 
@@ -142,10 +142,7 @@ impl Writer {
         let Answer::Found(raw) = asked else {
             return Ok(None);
         };
-        let parsed = Manifest::parse(&raw.bytes, &raw.media_type).ok();
-        let original = parsed.as_ref().and_then(envelope::open);
-        let keeps_it = original.is_some_and(|original| original.digest == doomed.own);
-        Ok(keeps_it.then_some(raw))
+        Ok(raw.is_envelope_of(&doomed.own).then_some(raw))
     }
 
     /// Deletes what is kept in `envelope`: the envelope, the blob that is the original, and the manifest as such where there is one too,

@@ -209,7 +209,7 @@ impl Resolver {
     ) {
         let context = self.context(repository, &Caller::anonymous()).await;
         let is_news = self.is_news(&context, &raw);
-        if is_news && let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) {
+        if is_news && let Ok(manifest) = raw.parse() {
             self.learn_links(&context, &raw, &manifest).await;
         }
         // Of one that many pull by a tag at once, nothing new is to be remembered.

@@ -156,7 +156,7 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
             }
         }
     };
-    let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
+    let manifest = match raw.parse() {
         Ok(manifest) => manifest,
         Err(error) => {
             tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");

@@ -8,7 +8,7 @@ use http::Response;
 use super::html::html;
 use crate::http::body::Body;
 use crate::oci::media_type::ManifestKind;
-use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::oci::{Digest, Reference, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::handlers::subject_lookup;
@@ -32,7 +32,7 @@ pub(super) async fn show_details(
 ) -> Result<Response<Body>, ProxyError> {
     let caller = context.caller();
     let raw = subject_lookup::manifest(context, repository, reference, &caller).await?;
-    let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+    let manifest = raw.parse().ok();
     let listed = manifest.iter().flat_map(|manifest| &manifest.manifests);
     let listed = listed.filter(|one| ManifestKind::of(&one.media_type).is_some());
     let mut tops = vec![raw.digest.clone()];

@@ -7,7 +7,7 @@ use http::Response;
 
 use super::html::html;
 use crate::http::body::Body;
-use crate::oci::{Code, LinkSource, Manifest, OciError, Reference, RepositoryName, Tag, tag_scheme};
+use crate::oci::{Code, LinkSource, OciError, Reference, RepositoryName, Tag, tag_scheme};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::handlers::subject_lookup;
@@ -112,7 +112,7 @@ async fn look(
     for referrer in &resolved.links.referrers {
         *badges.entry(Badge::of(referrer)).or_default() += 1;
     }
-    let manifest = Manifest::parse(&raw.bytes, &raw.media_type).ok();
+    let manifest = raw.parse().ok();
     // BuildKit attests the platforms of an index; the index itself tells of it.
     let links = manifest.iter().flat_map(|manifest| manifest.links(&raw.digest));
     let attested = links.filter(|link| link.source == LinkSource::Buildkit && link.subject != raw.digest);

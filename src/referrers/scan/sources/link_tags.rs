@@ -103,7 +103,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
     if raw.digest == scan.subject {
         return Ok(Candidates::default());
     }
-    let manifest = match Manifest::parse(&raw.bytes, &raw.media_type) {
+    let manifest = match raw.parse() {
         Ok(manifest) => manifest,
         Err(error) if link.kind == LinkTagKind::Referrers && is_index(&raw) => {
             return Err(UpstreamError::Content(format!("{tag}: {error}")).into());
@@ -183,7 +183,7 @@ fn proposal_d(
         for link in annotated.iter().filter(|link| link.subject == *subject) {
             found.add_link(&link.target, raw, LinkSource::ProposalDTag);
         }
-        if !annotated.is_empty() || manifest.manifests.iter().any(|d| d.digest == *subject) {
+        if !annotated.is_empty() || manifest.lists(subject) {
             return;
         }
     }
@@ -213,8 +213,7 @@ fn referrers_tag(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, 
         return;
     }
     let links = manifest.links(&raw.digest);
-    let holds_subject = manifest.manifests.iter().any(|listed| listed.digest == *subject);
-    let is_originators = holds_subject && links.iter().any(|link| link.target != LinkTarget::This);
+    let is_originators = manifest.lists(subject) && links.iter().any(|link| link.target != LinkTarget::This);
     for listed in &manifest.manifests {
         let subjects = links
             .iter()

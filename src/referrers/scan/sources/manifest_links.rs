@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::cache::Key;
-use crate::oci::{Digest, Manifest, Tag};
+use crate::oci::{Digest, Tag};
 use crate::registry::{Answer, RawManifest, Refusal, UpstreamError};
 
 use crate::referrers::error::ResolveError;
@@ -175,7 +175,7 @@ impl LinksReading {
     fn take_in(&mut self, scan: &Scan, raw: &RawManifest) -> Vec<Digest> {
         self.found.mentioned.insert(raw.digest.clone());
         // Old schema1 images and the like hold no links.
-        let Ok(manifest) = Manifest::parse(&raw.bytes, &raw.media_type) else {
+        let Ok(manifest) = raw.parse() else {
             return Vec::new();
         };
         let links = SubjectLink::stated_by(&manifest, &raw.digest);

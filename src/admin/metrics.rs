@@ -1,6 +1,7 @@
 //! What `/metrics` prints: every metric's name and help text. The layers below count, and know the labels.
 
 mod certificates;
+mod disk;
 mod redis;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use super::AdminSources;
 use crate::metrics::{FixedFamily, LabelSet, Metrics};
 use crate::referrers::Resolver;
 use certificates::Certificates;
+use disk::Disk;
 use redis::Redis;
 
 /// Everything that `/metrics` shows.
@@ -31,6 +33,7 @@ pub(super) fn registry(watched: AdminSources) -> Registry {
         upstreams: watched.upstreams(),
         listeners: watched.listeners,
     }));
+    registry.register_collector(Box::new(Disk(watched.cache.clone())));
     registry.register_collector(Box::new(Redis(watched.cache)));
     registry
 }

@@ -27,3 +27,8 @@ impl Clock {
         self.started_unix + self.started.elapsed()
     }
 }
+
+/// Whole milliseconds, at least one: Redis rejects zero as a time to live.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}

@@ -11,6 +11,8 @@ label! {
         Memory = "memory",
         /// The cache that replicas share.
         Redis = "redis",
+        /// The directory in which a restarted process finds it again.
+        Disk = "disk",
         /// No tier did.
         Miss = "miss",
     }

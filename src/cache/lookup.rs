@@ -1,15 +1,16 @@
-//! Lookups in memory and in the second tier, and which of the two values is taken.
+//! Lookups in memory, in the second tier and on disk, and which of the values is taken.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Cache;
 use super::cached::{CacheEntry, Cached};
 use super::counts::Tier;
 use super::entry_id::Kind;
 use super::epoch::{Epoch, Validity};
 use super::key::Key;
 use super::memory::MemoryEntry;
-use super::tiers::{SharedTier, TierValue, in_memory, tags_written_since, validity};
+use super::tiers::{SharedTier, TierValue, find_on_disk, in_memory, tags_written_since, validity};
+use super::{Cache, entry};
 
 impl Cache {
     /// The value under `key`, however old.
@@ -19,12 +20,16 @@ impl Cache {
         let (found, tier) = match self.shared.as_ref().filter(|shared| shared.store.is_open()) {
             Some(shared) if !own.as_ref().is_some_and(|own| shared.is_enough(key, own, now)) => {
                 let theirs = shared
-                    .find::<T>(key, now)
+                    .find::<T>(key, own.as_ref(), now)
                     .await
                     .map(|theirs| self.mark_if_unverified(key, theirs));
                 self.choose(key, own, theirs)
             }
             _ => in_memory(own),
+        };
+        let (found, tier) = match found {
+            Some(found) => (Some(found), tier),
+            None => self.find_kept(key, now).await,
         };
         self.lookups.get((key.kind(), tier)).inc();
         let found = found?;
@@ -34,6 +39,23 @@ impl Cache {
             age: now.saturating_sub(found.at),
             verified: found.verified,
         })
+    }
+
+    /// What is on disk is no better than what memory and Redis hold: it is looked up where they hold nothing.
+    async fn find_kept<T: Cached>(&self, key: &Key, now: Duration) -> (Option<TierValue<T>>, Tier) {
+        let Some(disk) = self.disk_for(key) else {
+            return (None, Tier::Miss);
+        };
+        match find_on_disk(disk, key, now).await {
+            Some(kept) => {
+                let kept = self.mark_if_unverified(key, kept);
+                // Unless something newer has come meanwhile.
+                self.memory(key.kind())
+                    .put_if_missing(key.id().clone(), || entry(&kept));
+                (Some(kept), Tier::Disk)
+            }
+            None => (None, Tier::Miss),
+        }
     }
 
     fn find_own<T: Cached>(&self, key: &Key) -> Option<TierValue<T>> {

@@ -47,6 +47,10 @@ impl MemoryStore {
         self.entries.insert(id, entry);
     }
 
+    pub fn put_if_missing(&self, id: EntryId, entry: impl FnOnce() -> MemoryEntry) {
+        self.entries.entry(id).or_insert_with(entry);
+    }
+
     pub fn remove(&self, id: &EntryId) {
         self.entries.invalidate(id);
     }

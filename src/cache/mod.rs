@@ -9,11 +9,13 @@
 //! unless a later write named it ([`Key::manifest`], [`Key::tag`]).
 //!
 //! The first tier is this process's memory. Replicas can share a second one (Redis), which also tells them of each other's writes: each
-//! question begins by reading the epoch from there. While Redis is unreachable, this process works alone.
+//! question begins by reading the epoch from there. While Redis is unreachable, this process works alone. The last tier is a directory on
+//! disk, from which a process that was restarted reads what it would otherwise have to ask the registry for.
 
 mod cached;
 mod clock;
 mod counts;
+mod disk;
 mod entry_id;
 mod epoch;
 mod epochs;
@@ -24,7 +26,10 @@ mod memory;
 mod redis;
 mod shared;
 mod single_flight;
+mod stored_name;
+mod stored_value;
 mod tiers;
+mod whole_value;
 mod write;
 
 use std::any::Any;
@@ -37,6 +42,7 @@ use tokio::sync::Semaphore;
 pub use cached::{CacheEntry, Cached};
 pub use clock::Clock;
 pub use counts::{LookupCounts, Tier};
+pub use disk::{DiskError, DiskHealth, DiskOptions};
 pub use entry_id::{Kind, RepositoryKey};
 pub use epoch::Epoch;
 pub use json::{from_json, to_json};
@@ -45,6 +51,7 @@ pub use redis::{RedisError, RedisOptions};
 pub use single_flight::{Ends, SingleFlight};
 pub use write::Invalidation;
 
+use disk::DiskStore;
 use epochs::Epochs;
 use memory::{MemoryEntry, MemoryStore};
 use shared::{SharedEpoch, SharedStore, StoredValue};
@@ -53,6 +60,9 @@ use write::WriteId;
 
 /// Number of values being sent to the second tier at a time; further ones are cached in memory only.
 const PUTS: usize = 32;
+
+/// A larger value, in bytes, takes so long to encode that other work would wait.
+const LARGE: usize = 256 << 10;
 
 /// Number of repositories for which a possible write is remembered. If one is forgotten, old values are used until they are no longer fresh.
 const UNVERIFIED_REPOSITORIES: u64 = 10_000;
@@ -68,7 +78,7 @@ pub struct Bounds {
     pub lists: u64,
 }
 
-/// The cache of one process, with the tier that it shares with others, if there is one.
+/// The cache of one process, with the tiers that it shares with others and finds again after a restart, if there are any.
 pub struct Cache {
     manifests: MemoryStore,
     lists: MemoryStore,
@@ -77,6 +87,7 @@ pub struct Cache {
     unverified_before: MokaCache<RepositoryKey, Duration>,
     clock: Clock,
     shared: Option<SharedTier>,
+    disk: Option<DiskStore>,
     lookups: LookupCounts,
 }
 
@@ -102,6 +113,7 @@ impl Cache {
                 .build(),
             clock: Clock::default(),
             shared: None,
+            disk: None,
             lookups: LookupCounts::default(),
         }
     }
@@ -122,6 +134,12 @@ impl Cache {
         self
     }
 
+    /// A cache that outlives this process in a directory of its own.
+    pub fn with_disk(self, options: &DiskOptions) -> Result<Self, DiskError> {
+        let disk = Some(DiskStore::start(options)?);
+        Ok(Self { disk, ..self })
+    }
+
     /// Counts of lookups since start-up.
     pub fn lookups(&self) -> &LookupCounts {
         &self.lookups
@@ -134,6 +152,23 @@ impl Cache {
             open: store.is_open(),
             failures: store.failures(),
         })
+    }
+
+    /// `None` without a tier on disk.
+    pub fn disk_health(&self) -> Option<DiskHealth> {
+        self.disk.as_ref().map(DiskStore::health)
+    }
+
+    /// Whether what is cached may be read by another process, or by this one after a restart.
+    pub fn outlives_process(&self) -> bool {
+        self.shared.is_some() || self.disk.is_some()
+    }
+
+    /// Waits until what was cached would be found after a restart, but no longer than 2 seconds. To be called at the end of the process.
+    pub async fn finish(&self) {
+        if let Some(disk) = &self.disk {
+            disk.finish().await;
+        }
     }
 
     fn memory(&self, kind: Kind) -> &MemoryStore {
@@ -156,7 +191,10 @@ impl Cache {
     /// Caches `value`, which describes the state of `age` ago, because it was made from cached values.
     pub async fn put_aged<T: Cached>(&self, key: Key, value: Arc<T>, age: Duration) {
         let stamped = self.put_here(&key, &value, age);
-        let takes = |shared: &&SharedTier| shared.store.takes(value.weight());
+        if let Some(disk) = self.disk_for(&key) {
+            disk.put(key.id(), &value, stamped.0);
+        }
+        let takes = |shared: &&SharedTier| shared.store.takes(key.kind(), value.weight());
         let Some(shared) = self.shared.as_ref().filter(takes) else {
             return;
         };
@@ -166,17 +204,29 @@ impl Cache {
         let store = shared.store.clone();
         // Nobody waits for it.
         tokio::spawn(async move {
-            send(&*store, &key, &*value, stamped).await;
+            send(&*store, &key, value, stamped).await;
             drop(turn);
         });
     }
 
-    /// Caches `value`, which was read just now. Returns when other processes can find it, or when it is clear that they cannot.
+    /// Caches `value`, which was read just now. Returns when other processes can find it, and this one after a restart, or when it is clear that
+    /// they cannot.
     pub async fn put_through<T: Cached>(&self, key: Key, value: Arc<T>) {
         let stamped = self.put_here(&key, &value, Duration::ZERO);
-        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.store.takes(value.weight())) {
-            send(&*shared.store, &key, &*value, stamped).await;
+        if let Some(shared) = self
+            .shared
+            .as_ref()
+            .filter(|shared| shared.store.takes(key.kind(), value.weight()))
+        {
+            send(&*shared.store, &key, value.clone(), stamped).await;
         }
+        if let Some(disk) = self.disk_for(&key) {
+            disk.put_through(key.id(), &value, stamped.0).await;
+        }
+    }
+
+    fn disk_for(&self, key: &Key) -> Option<&DiskStore> {
+        self.disk.as_ref().filter(|_| DiskStore::keeps(key.kind()))
     }
 
     fn put_here<T: Cached>(&self, key: &Key, value: &Arc<T>, age: Duration) -> (Duration, Option<WriteId>) {
@@ -193,20 +243,17 @@ impl Cache {
     }
 
     fn keep<T: Cached>(&self, key: &Key, found: &TierValue<T>) {
-        let entry = MemoryEntry {
-            weight: found.value.weight(),
-            value: found.value.clone() as Arc<dyn Any + Send + Sync>,
-            at: found.at,
-            epoch: found.epoch,
-        };
-        self.memory(key.kind()).put(key.id().clone(), entry);
+        self.memory(key.kind()).put(key.id().clone(), entry(found));
     }
 
-    /// Removes what is cached under `key`, in this process and in the shared cache.
+    /// Removes what is cached under `key`, in every tier.
     pub async fn remove(&self, key: &Key) {
         self.memory(key.kind()).remove(key.id());
         if let Some(shared) = &self.shared {
             shared.store.remove(key.id()).await;
+        }
+        if let Some(disk) = self.disk_for(key) {
+            disk.remove(key.id());
         }
     }
 
@@ -240,9 +287,23 @@ impl Cache {
     }
 }
 
+/// A value as memory holds it.
+fn entry<T: Cached>(found: &TierValue<T>) -> MemoryEntry {
+    MemoryEntry {
+        weight: found.value.weight(),
+        value: found.value.clone() as Arc<dyn Any + Send + Sync>,
+        at: found.at,
+        epoch: found.epoch,
+    }
+}
+
 /// Writes `value` into the second tier, with the time and the epoch of `stamped`.
-async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: &T, (at, epoch): (Duration, Option<WriteId>)) {
-    if let Some(bytes) = value.encode() {
+async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: Arc<T>, (at, epoch): (Duration, Option<WriteId>)) {
+    let encoded = match value.weight() > LARGE {
+        true => tokio::task::spawn_blocking(move || value.encode()).await.ok().flatten(),
+        false => value.encode(),
+    };
+    if let Some(bytes) = encoded {
         let bytes = bytes.into();
         store.put(key.id(), StoredValue { at, epoch, bytes }).await;
     }

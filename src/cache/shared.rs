@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::entry_id::{EntryId, RepositoryKey};
+use super::entry_id::{EntryId, Kind, RepositoryKey};
 use super::epoch::Epoch;
 use super::write::{Invalidation, WriteId};
 
@@ -40,10 +40,11 @@ pub(super) trait SharedStore: Send + Sync {
     /// Number of connections that broke or could not be established since start-up.
     fn failures(&self) -> u64;
 
-    /// Whether it accepts a value of about this many bytes.
-    fn takes(&self, weight: usize) -> bool;
+    /// Whether it accepts a value of this kind and of about this many bytes.
+    fn takes(&self, kind: Kind, weight: usize) -> bool;
 
-    fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>>;
+    /// A large value is returned only if it was read from the registry after `newer_than`, the time of the value that this process has.
+    fn get<'a>(&'a self, id: &'a EntryId, newer_than: Option<Duration>) -> StoreFuture<'a, Option<StoredValue>>;
 
     fn put<'a>(&'a self, id: &'a EntryId, value: StoredValue) -> StoreFuture<'a, ()>;
 

@@ -75,11 +75,11 @@ impl SharedStore for Table {
         0
     }
 
-    fn takes(&self, _: usize) -> bool {
+    fn takes(&self, _: Kind, _: usize) -> bool {
         Self::is_open(self)
     }
 
-    fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>> {
+    fn get<'a>(&'a self, id: &'a EntryId, _: Option<Duration>) -> StoreFuture<'a, Option<StoredValue>> {
         Box::pin(async { self.values.lock().unwrap().get(id).cloned() })
     }
 

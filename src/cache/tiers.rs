@@ -1,4 +1,4 @@
-//! Compares the entries of the two tiers for one key.
+//! Compares the entries of the tiers for one key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::cached::Cached;
 use super::counts::Tier;
+use super::disk::DiskStore;
 use super::entry_id::Kind;
 use super::epoch::Validity;
 use super::key::Key;
@@ -50,8 +51,9 @@ impl SharedTier {
         }
     }
 
-    pub async fn find<T: Cached>(&self, key: &Key, now: Duration) -> Option<TierValue<T>> {
-        let stored = self.store.get(key.id()).await?;
+    /// What memory holds is `own`.
+    pub async fn find<T: Cached>(&self, key: &Key, own: Option<&TierValue<T>>, now: Duration) -> Option<TierValue<T>> {
+        let stored = self.store.get(key.id(), own.map(|own| own.at)).await?;
         let validity = validity(key, stored.epoch);
         if stored.at > now + CLOCK_SKEW || validity == Validity::Overwritten {
             return None;
@@ -67,6 +69,20 @@ impl SharedTier {
             verified: validity == Validity::Verified && !unverified,
         })
     }
+}
+
+/// The entry on disk. Nobody knows what was written since, so it is unverified if a write can change it.
+pub(super) async fn find_on_disk<T: Cached>(disk: &DiskStore, key: &Key, now: Duration) -> Option<TierValue<T>> {
+    let stored = disk.get(key.id()).await?;
+    if stored.at > now + CLOCK_SKEW {
+        return None;
+    }
+    Some(TierValue {
+        value: Arc::new(T::decode(&key.id().detail, stored.bytes)?),
+        at: stored.at.min(now),
+        epoch: None,
+        verified: !key.is_changed_by_writes(),
+    })
 }
 
 pub(super) fn validity(key: &Key, learned_in: Option<WriteId>) -> Validity {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::auth::Htpasswd;
-use crate::cache::{Bounds, Cache, RedisOptions};
+use crate::cache::{Bounds, Cache, DiskOptions, RedisOptions};
 use crate::config::{Config, TlsConfig};
 use crate::oci::Digest;
 use crate::referrers::Resolver;
@@ -22,10 +22,19 @@ pub(super) fn resolvers(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config:
 }
 
 pub(super) fn cache(config: &Config) -> Result<Arc<Cache>, CliError> {
-    let cache = Cache::new(Bounds {
+    let mut cache = Cache::new(Bounds {
         manifests: config.cache.manifest_bytes,
         lists: config.cache.list_bytes,
     });
+    if let Some(dir) = config.cache.dir.clone() {
+        let options = DiskOptions {
+            dir,
+            bytes: config.cache.disk_bytes,
+        };
+        // No wrong usage: a process that has just ended, or a disk, may be the cause.
+        let kept = cache.with_disk(&options);
+        cache = kept.map_err(|error| CliError::failed(format!("cache.dir: {error}")))?;
+    }
     let Some(options) = redis(config) else {
         return Ok(Arc::new(cache));
     };

@@ -107,7 +107,7 @@ async fn serve(config: &Config) -> Result<(), CliError> {
     let watched = AdminSources {
         resolvers: resolvers.clone(),
         metrics,
-        cache,
+        cache: cache.clone(),
         listeners: listeners
             .into_iter()
             .filter_map(|(name, tls)| Some((name, tls.clone()?)))
@@ -150,6 +150,7 @@ async fn serve(config: &Config) -> Result<(), CliError> {
         () = stopping => tracing::warn!("a second signal to stop came: transfers are cut"),
     }
     watching.abort();
+    cache.finish().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What refshim caches, for how long, and in how much memory.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -39,6 +40,11 @@ pub struct CacheConfig {
     /// Repositories of the first upstream whose links are read at start-up.
     #[serde(deserialize_with = "repositories")]
     pub warm: BTreeSet<RepositoryName>,
+    /// Directory from which a restarted process reads what it had cached. Without it, the cache is in memory only.
+    pub dir: Option<PathBuf>,
+    /// Most bytes on disk.
+    #[serde(deserialize_with = "disk_bytes")]
+    pub disk_bytes: u64,
     /// The cache that replicas share.
     pub redis: RedisConfig,
 }
@@ -54,6 +60,8 @@ impl Default for CacheConfig {
             small_blob: 1 << 20,
             list_bytes: 64 << 20,
             warm: BTreeSet::new(),
+            dir: None,
+            disk_bytes: 512 << 20,
             redis: RedisConfig::default(),
         }
     }
@@ -67,6 +75,17 @@ fn access_for<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D:
         ));
     }
     Ok(duration)
+}
+
+/// In less than that a large repository's listing finds no room.
+const LEAST_DISK_BYTES: u64 = 64 << 20;
+
+fn disk_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let bytes = values::byte_size(deserializer)?;
+    if bytes < LEAST_DISK_BYTES {
+        return Err(serde::de::Error::custom("must be at least 64MiB"));
+    }
+    Ok(bytes)
 }
 
 fn repositories<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<RepositoryName>, D::Error> {

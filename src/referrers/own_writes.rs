@@ -125,7 +125,7 @@ impl OwnWrites {
             digest: digest.map(Arc::from),
         };
         self.remember(repository_key, &tag);
-        if cache.shared_health().is_none() {
+        if !cache.outlives_process() {
             return;
         }
         let key = Key::written(repository_key, shard(name));
@@ -151,7 +151,7 @@ impl OwnWrites {
     pub async fn of(&self, cache: &Cache, repository_key: &RepositoryKey, subject: &SubjectKey) -> Vec<WrittenTag> {
         let concerns = |name: &str| name.starts_with(subject.as_str()) || tag_scheme::parse(name).is_none();
         let mut all = SharedTags(self.own(repository_key, concerns));
-        if cache.shared_health().is_some() {
+        if cache.outlives_process() {
             for shard in [subject.as_str(), ""] {
                 let shared = cache.get::<SharedTags>(&Key::written(repository_key, shard)).await;
                 if let Some(joined) = shared.and_then(|shared| all.join(&shared.value)) {
@@ -170,7 +170,7 @@ impl OwnWrites {
         };
         let own = self.own(repository_key, |name| names.iter().any(|other| **other == *name));
         forget_known(&mut names, &own);
-        while let Some(name) = names.first().filter(|_| cache.shared_health().is_some()) {
+        while let Some(name) = names.first().filter(|_| cache.outlives_process()) {
             let key = Key::written(repository_key, shard(name));
             let (shared, before) = (cache.get::<SharedTags>(&key).await, names.len());
             let shared = shared.map_or_else(Default::default, |shared| shared.value);
@@ -190,7 +190,7 @@ impl OwnWrites {
     /// All tags that this process wrote, and the ordinary ones of all that share its cache.
     pub async fn all(&self, cache: &Cache, repository_key: &RepositoryKey) -> Vec<WrittenTag> {
         let mut all = SharedTags(self.own(repository_key, |_| true));
-        if cache.shared_health().is_some() {
+        if cache.outlives_process() {
             let shared = cache.get::<SharedTags>(&Key::written(repository_key, "")).await;
             if let Some(joined) = shared.and_then(|shared| all.join(&shared.value)) {
                 all = joined;

@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use tokio::sync::Notify;
 
-use crate::cache::clock::Clock;
+use crate::cache::clock::{Clock, millis};
 
 /// How long refshim stores nothing after Redis refused to.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ impl RedisConnection {
 
     fn mark_unverified(&self) {
         self.unverified_before
-            .fetch_max(super::millis(self.clock.now()), Ordering::SeqCst);
+            .fetch_max(millis(self.clock.now()), Ordering::SeqCst);
     }
 
     pub fn unverified_before(&self) -> Duration {
@@ -130,15 +130,15 @@ impl RedisConnection {
 
     /// Redis refused to store a value.
     pub fn full(&self, error: &RedisError) {
-        let until = super::millis(self.clock.now() + FULL_FOR);
+        let until = millis(self.clock.now() + FULL_FOR);
         let before = self.full_until.swap(until, Ordering::Relaxed);
-        if before + super::millis(FULL_FOR) < until {
+        if before + millis(FULL_FOR) < until {
             tracing::warn!(%error, "the shared cache stores nothing");
         }
     }
 
     pub fn is_full(&self) -> bool {
-        super::millis(self.clock.now()) < self.full_until.load(Ordering::Relaxed)
+        millis(self.clock.now()) < self.full_until.load(Ordering::Relaxed)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The names of keys, as `docs/redis.md` describes them. A change of names or of the form of values needs a new [`VERSION`].
 
-use crate::cache::entry_id::{EntryId, Kind, RepositoryKey};
+use crate::cache::entry_id::{EntryId, RepositoryKey};
+use crate::cache::stored_name::{of_repository, stored_name};
 
 /// Part of every key, so that replicas of different versions do not misread each other's values.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 pub(super) struct Layout {
     /// With the version.
@@ -21,37 +22,13 @@ impl Layout {
 
     /// The key of a value.
     pub fn value(&self, id: &EntryId) -> String {
-        let kind = match id.kind {
-            Kind::Manifest => "manifest",
-            Kind::Blob => "blob",
-            Kind::Tag => "tag",
-            Kind::TagList => "tags",
-            Kind::OrdinaryTags => "deep",
-            Kind::Observed => "learned",
-            Kind::Answer => "answer",
-            Kind::Synthesised => "made-index",
-            Kind::Large => "large",
-            Kind::NativeApi => "native",
-            Kind::Partial => "partial",
-            Kind::Written => "written-tags",
-        };
-        let mut key = self.of(&id.repository_key, kind);
-        if matches!(id.kind, Kind::Answer | Kind::OrdinaryTags) {
-            key.push_str(&format!(":{}", self.view));
-        }
-        if let Some(epoch) = id.epoch {
-            key.push_str(&format!(":{epoch}"));
-        }
-        if !id.detail.is_empty() {
-            key.push_str(&format!(":{}", id.detail));
-        }
-        key
+        format!("{}:{}", self.prefix, stored_name(id, &self.view))
     }
 
     /// The key of the list of a repository's writes, newest first. `run` is the server's `run_id`: a server that was restarted or took over from
     /// another may have lost the latest writes, so lists with another `run_id` are not used.
     pub fn writes(&self, repository_key: &RepositoryKey, run: &str) -> String {
-        format!("{}:{run}", self.of(repository_key, "writes"))
+        format!("{}:{}:{run}", self.prefix, of_repository(repository_key, "writes"))
     }
 
     /// The channel on which the names of written repositories are published.
@@ -62,10 +39,6 @@ impl Layout {
     /// A key without a value: deleting it shows whether Redis accepts writes.
     pub fn probe(&self) -> String {
         format!("{}:probe", self.prefix)
-    }
-
-    fn of(&self, repository_key: &RepositoryKey, kind: &str) -> String {
-        format!("{}:{{{repository_key}}}:{kind}", self.prefix)
     }
 }
 
@@ -107,11 +80,11 @@ mod tests {
             (Key::large(&repository_key), "large".to_owned()),
         ];
         for (key, expected) in keys {
-            let expected = format!("refshim:2:{{https://ghcr.io/|org/app}}:{expected}");
+            let expected = format!("refshim:3:{{https://ghcr.io/|org/app}}:{expected}");
             assert_eq!(layout.value(key.id()), expected);
         }
-        let writes = "refshim:2:{https://ghcr.io/|org/app}:writes:run";
+        let writes = "refshim:3:{https://ghcr.io/|org/app}:writes:run";
         assert_eq!(layout.writes(&repository_key, "run"), writes);
-        assert_eq!(layout.channel(), "refshim:2:written");
+        assert_eq!(layout.channel(), "refshim:3:written");
     }
 }

@@ -10,14 +10,13 @@ mod connection;
 mod connection_task;
 mod layout;
 mod pending;
-mod value;
+mod pieces;
 mod writes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::cmd;
 use tokio::task::JoinHandle;
 
@@ -25,6 +24,7 @@ use super::clock::Clock;
 use super::entry_id::{EntryId, Kind, RepositoryKey};
 use super::epochs::Epochs;
 use super::shared::{SharedEpoch, SharedStore, StoreFuture, StoredValue};
+use super::stored_value;
 use super::write::{Invalidation, WriteId};
 use connect::RedisConnector;
 use connection::{CommandError, RedisConnection};
@@ -57,7 +57,7 @@ pub struct RedisOptions {
     pub ttl: Duration,
     /// How long lists stay in Redis.
     pub list_ttl: Duration,
-    /// Larger values, in bytes, are cached in memory only.
+    /// Larger values, in bytes, are cached in memory only, but for tag listings, which are stored in pieces.
     pub max_value_bytes: usize,
 }
 
@@ -108,13 +108,13 @@ impl RedisStore {
         })
     }
 
-    async fn read(&self, id: &EntryId) -> Option<StoredValue> {
+    async fn read(&self, id: &EntryId, newer_than: Option<Duration>) -> Option<StoredValue> {
         let live = self.connection_state.live()?;
-        // Not GET, so that at most the largest value of ours is read, whatever is stored there.
-        let most = self.max_value_bytes + value::OVERHEAD;
         let key = self.layout.value(id);
-        let bytes: Bytes = live.ask(cmd("GETRANGE").arg(&key).arg(0).arg(most)).await.ok()?;
-        value::unpack(&key, bytes).filter(|stored| stored.bytes.len() <= self.max_value_bytes)
+        let most = self.max_value_bytes + stored_value::OVERHEAD;
+        let bytes = pieces::read(&live, &key, most, newer_than).await?;
+        let fits = |stored: &StoredValue| stored.bytes.len() <= self.largest(id.kind);
+        stored_value::unpack(&key, bytes).filter(fits)
     }
 
     async fn write(&self, id: &EntryId, stored: StoredValue) {
@@ -125,7 +125,7 @@ impl RedisStore {
         else {
             return;
         };
-        if stored.bytes.len() > self.max_value_bytes {
+        if stored.bytes.len() > self.largest(id.kind) {
             return;
         }
         let ttl = match id.kind {
@@ -134,11 +134,21 @@ impl RedisStore {
             _ => self.ttl,
         };
         let key = self.layout.value(id);
-        let mut write = cmd("SET");
-        write.arg(&key).arg(value::pack(&key, &stored));
-        write.arg("PX").arg(millis(ttl));
-        if let Err(CommandError::Refused(error)) = live.ask::<()>(&write).await {
+        let most = self.max_value_bytes + stored_value::OVERHEAD;
+        let written = match id.kind {
+            Kind::TagList => pieces::write(&live, &key, &stored, most, ttl).await,
+            _ => pieces::set(&live, &key, &stored_value::pack(&key, &stored), ttl).await,
+        };
+        if let Err(CommandError::Refused(error)) = written {
             self.connection_state.full(&error);
+        }
+    }
+
+    /// Bytes of the largest value of this kind.
+    fn largest(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::TagList => self.max_value_bytes.max(pieces::MOST),
+            _ => self.max_value_bytes,
         }
     }
 
@@ -202,12 +212,12 @@ impl SharedStore for RedisStore {
         self.connection_state.failures()
     }
 
-    fn takes(&self, weight: usize) -> bool {
-        weight <= self.max_value_bytes && self.is_open() && !self.connection_state.is_full()
+    fn takes(&self, kind: Kind, weight: usize) -> bool {
+        weight <= self.largest(kind) && self.is_open() && !self.connection_state.is_full()
     }
 
-    fn get<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, Option<StoredValue>> {
-        Box::pin(self.read(id))
+    fn get<'a>(&'a self, id: &'a EntryId, newer_than: Option<Duration>) -> StoreFuture<'a, Option<StoredValue>> {
+        Box::pin(self.read(id, newer_than))
     }
 
     fn put<'a>(&'a self, id: &'a EntryId, value: StoredValue) -> StoreFuture<'a, ()> {
@@ -229,9 +239,4 @@ impl SharedStore for RedisStore {
     fn unverified_before(&self) -> Duration {
         self.connection_state.unverified_before()
     }
-}
-
-/// At least one, because Redis rejects zero here.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::{Pipeline, cmd, pipe};
 
 use super::connection::{CommandError, LiveConnection};
-use super::millis;
+use crate::cache::clock::millis;
 use crate::cache::epoch::{Epoch, WRITES};
 use crate::cache::shared::SharedEpoch;
 use crate::cache::write::{Invalidation, RecordedWrite, WriteId};

@@ -13,6 +13,7 @@ pub async fn scrape() -> Families {
     let file = |name: &str| folder.path().join(name).display().to_string();
     let proxy = Refshim::builder(&registry.url())
         .env("REFSHIM_CACHE__REDIS__URL", &redis.url())
+        .env("REFSHIM_CACHE__DIR", &file("cache"))
         .env("REFSHIM_UPSTREAM__0__CLIENT_CERT_FILE", &file("cert.pem"))
         .env("REFSHIM_UPSTREAM__0__CLIENT_KEY_FILE", &file("key.pem"))
         .start()

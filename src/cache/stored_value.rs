@@ -1,12 +1,13 @@
-//! The bytes of a value in Redis, with the time and the epoch in which it was read from the registry.
+//! The bytes of a value in Redis and on disk, with the time and the epoch in which it was read from the registry.
 
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::shared::StoredValue;
-use crate::cache::write::WriteId;
+use super::clock::millis;
+use super::shared::StoredValue;
+use super::write::WriteId;
 
 const MAGIC: &[u8; 4] = b"rsv1";
 /// Number of bytes in front of the value itself: magic, fingerprint of the key, milliseconds since 1970, whether there is an epoch, the epoch.
@@ -16,7 +17,7 @@ pub(super) fn pack(key: &str, stored: &StoredValue) -> Vec<u8> {
     let mut packed = BytesMut::with_capacity(OVERHEAD + stored.bytes.len());
     packed.put_slice(MAGIC);
     packed.put_slice(&fingerprint(key));
-    packed.put_u64(super::millis(stored.at));
+    packed.put_u64(millis(stored.at));
     packed.put_u8(stored.epoch.is_some().into());
     packed.put_slice(&stored.epoch.map(WriteId::to_bytes).unwrap_or_default());
     packed.put_slice(&stored.bytes);

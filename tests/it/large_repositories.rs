@@ -8,7 +8,7 @@ use crate::support::{Pushed, Refshim, Seen, eventually};
 const TYPE: &str = "application/vnd.acme.sbom.v1+json";
 
 /// A registry as GHCR is, but for ten names a page, with 64 tags.
-async fn registry() -> (Fake, Vec<Pushed>) {
+pub(crate) async fn registry() -> (Fake, Vec<Pushed>) {
     registry_in(Order::OldestFirst).await
 }
 
@@ -28,6 +28,22 @@ async fn registry_in(order: Order) -> (Fake, Vec<Pushed>) {
     let images = (0..64).map(|n| fake.image("app", &format!("v{n:02}"), &format!("image {n}")));
     let images = images.collect();
     (fake, images)
+}
+
+/// The answer to `question`, for which the pages of the listing of [`registry`] must be asked for many at once: one does not answer at first,
+/// beyond which a walk would not get. Whoever asks must not wait for it long.
+pub(crate) async fn by_its_pages<T>(fake: &Fake, question: impl Future<Output = T>) -> T {
+    const PAGES: usize = 7;
+    fake.trouble(Trouble::Silence, |seen| seen.path.contains("last=v29"));
+    fake.take();
+    let later_page = eventually("a page behind it is asked for", async || {
+        (fake.count(|seen| seen.path.contains("last=v49")) > 0).then(|| fake.heal())
+    });
+    let (answer, ()) = tokio::join!(question, later_page);
+    // Two prove that these are all, and one had to be asked for again.
+    let asked = fake.count(lists);
+    assert!(asked <= PAGES + 2 + 1, "{asked}: {:#?}", fake.take());
+    answer
 }
 
 fn lists(seen: &Seen) -> bool {

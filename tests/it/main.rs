@@ -16,6 +16,7 @@ mod credentials;
 mod deletes;
 mod demo;
 mod deploy;
+mod disk_cache;
 mod documents;
 mod envelopes;
 mod events;

@@ -3,7 +3,8 @@
 //!
 //! Lists stay fresh for an hour here: what shows, shows because the replicas told each other.
 
-use crate::support;
+use crate::{large_repositories, support};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -619,4 +620,49 @@ async fn no_acknowledged_push_is_lost_whatever_happens_to_redis() {
     for (refshim, _, _) in &replicas {
         eventually_lists(&refshim.endpoint(), &image, &all).await;
     }
+}
+
+#[tokio::test]
+async fn a_listing_of_any_size_costs_another_replica_no_walk() {
+    let ((fake, images), redis) = (large_repositories::registry().await, Redis::start().await);
+    let artifact = fake.tagged_artifact("app", &images[5], "application/vnd.test", "one");
+    let start = || {
+        replica(&fake.url(), &redis.url())
+            .env("REFSHIM_LINKS__DEPTH", "names")
+            .env("REFSHIM_UPSTREAM__0__FIRST_BYTE_TIMEOUT", "500ms")
+            .env("REFSHIM_CACHE__REDIS__MAX_VALUE_BYTES", "256")
+            .start()
+    };
+    let pieces = || {
+        let mut keys = redis.keys();
+        keys.retain(|key| key.contains(":tags:"));
+        keys
+    };
+    let (a, b) = tokio::join!(start(), start());
+    connected(&a, 1).await;
+    connected(&b, 1).await;
+    assert!(a.endpoint().referrers("app", &images[1].digest).await.is_empty());
+    eventually("the listing is shared", async || {
+        redis.keys().iter().any(|key| key.ends_with(":tags")).then_some(())
+    })
+    .await;
+    assert!(pieces().len() > 2, "{:?}", redis.keys());
+    let endpoint = b.endpoint();
+    let question = endpoint.referrer_digests("app", &images[5].digest);
+    let listed = large_repositories::by_its_pages(&fake, question).await;
+    assert_eq!(listed, std::slice::from_ref(&artifact.digest));
+
+    let _: () = redis.command(&["DEL", &pieces()[1]]);
+    let c = start().await;
+    connected(&c, 1).await;
+    let listed = c.endpoint().referrer_digests("app", &images[5].digest).await;
+    assert_eq!(listed, [artifact.digest]);
+    eventually("the pieces of the version before are gone", async || {
+        let versions: BTreeSet<String> = pieces()
+            .iter()
+            .filter_map(|key| Some(key.rsplit_once(':')?.0.to_owned()))
+            .collect();
+        (versions.len() == 1).then_some(())
+    })
+    .await;
 }

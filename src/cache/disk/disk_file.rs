@@ -22,7 +22,7 @@ enum FileState {
 }
 
 /// What is to be done to use the file.
-pub(super) enum NextStep {
+pub(super) enum FileUse {
     Use(Arc<EntryFile>),
     Open,
     /// What is in it cannot be used.
@@ -56,15 +56,15 @@ impl DiskFile {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub fn next_step(&self) -> NextStep {
+    pub fn next_use(&self) -> FileUse {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            FileState::Open(file) => NextStep::Use(file.clone()),
+            FileState::Open(file) => FileUse::Use(file.clone()),
             FileState::Closed {
                 unreadable: Some(reason),
                 ..
-            } => NextStep::Replace(reason.clone()),
-            FileState::Closed { until, .. } if Instant::now() >= *until => NextStep::Open,
-            FileState::Closed { .. } => NextStep::Wait,
+            } => FileUse::Replace(reason.clone()),
+            FileState::Closed { until, .. } if Instant::now() >= *until => FileUse::Open,
+            FileState::Closed { .. } => FileUse::Wait,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::directory::CacheDirectory;
-use super::disk_file::{DiskFile, NextStep};
+use super::disk_file::{DiskFile, FileUse};
 use super::entry_file::{Change, EntryFile};
 use super::file_error::FileError;
 use super::write_queue::{QueuedChange, QueuedWrite, QueuedWrites};
@@ -66,11 +66,11 @@ impl DiskWriter {
 
     /// The file, opened again where it is time to.
     fn usable(&self) -> Option<Arc<EntryFile>> {
-        let opened = match self.file.next_step() {
-            NextStep::Use(file) => return Some(file),
-            NextStep::Wait => return None,
-            NextStep::Open => self.directory.open(self.bytes),
-            NextStep::Replace(reason) => self.directory.replace(self.bytes, &reason),
+        let opened = match self.file.next_use() {
+            FileUse::Use(file) => return Some(file),
+            FileUse::Wait => return None,
+            FileUse::Open => self.directory.open(self.bytes),
+            FileUse::Replace(reason) => self.directory.replace(self.bytes, &reason),
         };
         match opened {
             Ok(file) => Some(self.file.opened(file)),

@@ -82,7 +82,7 @@ pub mod referrers {
 pub mod registry {
     pub use crate::registry::{
         Answer, BackoffOutcome, CalibratedWithin, Caller, HeadOutcome, ListingWalk, Native, RawManifest, RequestKind,
-        RequestOutcome, SetupError, StoredWalk, TagNames, Tags, Upstream, UpstreamError, WalkStep, WalkedListing,
+        RequestOutcome, SetupError, TagNames, Tags, Upstream, UpstreamError, WalkStep, WalkedListing,
     };
 }
 /// See the module of the same name.

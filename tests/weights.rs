@@ -7,7 +7,7 @@ use refshim::testing::cache::{Bounds, Cache, Epoch, Key, RepositoryKey};
 use refshim::testing::oci::descriptor::Annotations;
 use refshim::testing::oci::{Descriptor, Digest, LinkSource, Referrer, ReferrerList};
 use refshim::testing::referrers::{RememberedManifest, ServedHeaders};
-use refshim::testing::registry::{RawManifest, StoredWalk, WalkedListing};
+use refshim::testing::registry::{RawManifest, WalkedListing};
 use refshim::testing::render::oci11;
 
 const BOUNDS: Bounds = Bounds {
@@ -95,8 +95,7 @@ fn large_listing() -> WalkedListing {
         "longest": 100,
         "followed_links": true,
     });
-    let stored: StoredWalk = serde_json::from_value(stored).unwrap();
-    stored.into()
+    serde_json::from_value(stored).unwrap()
 }
 
 /// What was used to make the first is there for the others.

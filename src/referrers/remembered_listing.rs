@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, from_json, to_json};
-use crate::registry::{Fingerprint, StoredWalk, TagNames, WalkedListing};
+use crate::registry::{Fingerprint, TagNames, WalkedListing};
 
 /// A listing, with its pages where it has many.
 pub(super) struct RememberedListing {
@@ -18,11 +18,11 @@ pub(super) struct RememberedListing {
     pub took: Duration,
 }
 
+/// A listing as other processes read it.
 #[derive(Serialize, Deserialize)]
-struct StoredListing {
+struct StoredListing<L> {
     took_ms: u64,
-    #[serde(flatten)]
-    walk: StoredWalk,
+    listing: L,
 }
 
 impl RememberedListing {
@@ -39,13 +39,13 @@ impl Cached for RememberedListing {
     fn encode(&self) -> Option<Vec<u8>> {
         to_json(&StoredListing {
             took_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            walk: (&self.listing).into(),
+            listing: &self.listing,
         })
     }
 
     fn decode(_: &str, bytes: Bytes) -> Option<Self> {
-        let stored = from_json::<StoredListing>(&bytes)?;
-        let listing = WalkedListing::from(stored.walk);
+        let stored = from_json::<StoredListing<WalkedListing>>(&bytes)?;
+        let listing = stored.listing;
         Some(Self {
             fingerprint: listing.names().fingerprint(),
             listing,
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn other_processes_read_when_a_listing_began_and_its_pages() {
-        let stored = r#"{"took_ms":1500,"tags":["a","b"],"pages":[{"cursor":"/v2/r/tags/list","by_last":false,"end":1},{"cursor":"/v2/r/tags/list?last=b","by_last":false,"end":2}],"order":[1,0],"longest":1,"followed_links":true}"#;
+        let stored = r#"{"took_ms":1500,"listing":{"tags":["a","b"],"pages":[{"cursor":"/v2/r/tags/list","by_last":false,"end":1},{"cursor":"/v2/r/tags/list?last=b","by_last":false,"end":2}],"order":[1,0],"longest":1,"followed_links":true}}"#;
         let listing = read(stored).unwrap();
         assert_eq!(
             (listing.listing.page_count(), listing.took),
@@ -72,6 +72,8 @@ mod tests {
         );
         assert_eq!(listing.encode().unwrap(), stored.as_bytes());
         assert!(read("[\"a\"]").is_none());
+        let unsorted = stored.replace(r#"["a","b"]"#, r#"["b","a"]"#);
+        assert!(RememberedListing::decode("", unsorted.into()).is_none());
     }
 
     #[test]
@@ -81,7 +83,8 @@ mod tests {
             r#""pages":[{"cursor":"/x","by_last":false,"end":1}],"order":[1]"#,
             r#""pages":[],"order":[0]"#,
         ] {
-            let stored = format!(r#"{{"took_ms":1,"tags":["a"],{pages}}}"#);
+            let form = r#""longest":1,"followed_links":true"#;
+            let stored = format!(r#"{{"took_ms":1,"listing":{{"tags":["a"],{pages},{form}}}}}"#);
             let listing = RememberedListing::decode("", stored.into()).unwrap();
             assert_eq!((listing.names().len(), listing.listing.page_count()), (1, 0), "{pages}");
         }

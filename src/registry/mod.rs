@@ -46,7 +46,7 @@ pub use client::manifest_calls::is_encoded;
 pub use client::seek::CalibratedWithin;
 pub use client::tag_listing::Tags;
 pub use client::walk::{ListingWalk, WalkStep};
-pub use client::walked_listing::{StoredWalk, WalkedListing};
+pub use client::walked_listing::WalkedListing;
 pub use counts::{BackoffOutcome, RequestKind, RequestOutcome};
 pub use error::{SetupError, UpstreamError};
 pub use reader::search_queue::Permit;

@@ -1,5 +1,10 @@
 //! All tag names of a repository, sorted bytewise, in one allocation: a million names must fit in memory.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::oci::weight::allocated;
@@ -210,6 +215,42 @@ fn sorted(names: &TagNames) -> TagNames {
 }
 
 /// Sorts and drops doubles. Names past 4 GiB of text in all are a listing over every limit; they are left out.
+/// A list of names.
+impl Serialize for TagNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// A list of names that are sorted and distinct.
+impl<'de> Deserialize<'de> for TagNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(SortedNames)
+    }
+}
+
+/// Takes names one by one, so that they are in memory once.
+struct SortedNames;
+
+impl<'de> Visitor<'de> for SortedNames {
+    type Value = TagNames;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of sorted names")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<TagNames, A::Error> {
+        let mut builder = TagNamesBuilder::default();
+        while let Some(name) = names.next_element::<Cow<'_, str>>()? {
+            builder.push(&name).map_err(A::Error::custom)?;
+        }
+        match builder.is_ascending() {
+            true => Ok(builder.finish()),
+            false => Err(A::Error::custom("the names are not sorted")),
+        }
+    }
+}
+
 impl<S: AsRef<str>> FromIterator<S> for TagNames {
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
         let mut builder = TagNamesBuilder::default();

@@ -1,7 +1,8 @@
 //! The directory of `cache.dir`: whose it is, and which of its files can be used.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,9 @@ impl CacheDirectory {
             dir: dir.to_owned(),
             error,
         };
-        fs::create_dir_all(dir).map_err(not_writable)?;
+        let mut builder = DirBuilder::new();
+        // It holds manifests of private repositories.
+        builder.recursive(true).mode(0o700).create(dir).map_err(not_writable)?;
         let lock = File::options()
             .create(true)
             .truncate(false)

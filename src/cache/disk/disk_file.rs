@@ -1,7 +1,6 @@
 //! The file with the entries as readers and the writer share it: open, or closed because the disk fails.
 
-use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -35,6 +34,8 @@ pub(super) enum FileUse {
 pub(super) struct DiskFile {
     state: RwLock<FileState>,
     failures: AtomicU64,
+    /// Whether the log says that it fails.
+    is_told: AtomicBool,
 }
 
 impl DiskFile {
@@ -42,6 +43,7 @@ impl DiskFile {
         Self {
             state: RwLock::new(FileState::Open(Arc::new(file))),
             failures: AtomicU64::new(0),
+            is_told: AtomicBool::new(false),
         }
     }
 
@@ -72,8 +74,14 @@ impl DiskFile {
     pub fn opened(&self, file: EntryFile) -> Arc<EntryFile> {
         let file = Arc::new(file);
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = FileState::Open(file.clone());
-        tracing::info!("cache.dir: the cache on disk works again");
         file
+    }
+
+    /// Something was written: a disk that is full can be opened, too.
+    pub fn written(&self) {
+        if self.is_told.swap(false, Ordering::Relaxed) {
+            tracing::info!("cache.dir: the cache on disk works again");
+        }
     }
 
     /// It could not be opened again.
@@ -89,7 +97,9 @@ impl DiskFile {
             if !matches!(&*state, FileState::Open(open) if Arc::ptr_eq(open, file)) {
                 return;
             }
-            warn(&error);
+            if !self.is_told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "cache.dir: the cache on disk fails; going on without it");
+            }
             *state = match error {
                 FileError::Unreadable(reason) => closed(Some(reason)),
                 FileError::Failed(_) => closed(None),
@@ -97,10 +107,6 @@ impl DiskFile {
         }
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-fn warn(error: &dyn Display) {
-    tracing::warn!(%error, "cache.dir: the cache on disk fails; going on without it");
 }
 
 fn closed(unreadable: Option<String>) -> FileState {

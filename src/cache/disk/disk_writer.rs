@@ -56,9 +56,12 @@ impl DiskWriter {
             .filter_map(|(name, change)| Some((name, encoded(change)?)));
         let changed = catch_unwind(AssertUnwindSafe(|| file.change(encoded)));
         let changed = changed.unwrap_or_else(|_| Err(FileError::Unreadable("it is damaged".to_owned())));
-        if let Err(error) = changed {
-            self.file.failed(&file, error);
-            self.dropped.fetch_add(count, Ordering::Relaxed);
+        match changed {
+            Ok(()) => self.file.written(),
+            Err(error) => {
+                self.file.failed(&file, error);
+                self.dropped.fetch_add(count, Ordering::Relaxed);
+            }
         }
         // The last one to hold a closed file closes it, which may write.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(file)));

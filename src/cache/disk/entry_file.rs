@@ -32,8 +32,10 @@ const PART: u64 = 8;
 /// Room for entries in percent of the file. It doubles when it grows, to which the rest adds what a transaction writes, and what it and
 /// the one before it replace, an eighth of the room each, and the file's own tables.
 const ROOM_PERCENT: u64 = 30;
-/// A listing is written again no sooner after it was last, in milliseconds: it is only what its pages are asked for by.
+/// A large listing is written again no sooner after it was last, in milliseconds: its pages are asked for again anyhow.
 const LISTING_STANDS: u64 = 60_000;
+/// Bytes of a listing that is not large.
+const SMALL_LISTING: usize = 1 << 20;
 
 const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
 /// By the SHA-256 of an entry's name: where it stands in [`WRITTEN`], when it was read from the registry (milliseconds since 1970), its
@@ -236,7 +238,7 @@ impl EntryRow {
         match kind {
             // Content by its digest never changes.
             Kind::Manifest | Kind::Blob => true,
-            Kind::TagList => self.at <= at && at - self.at < LISTING_STANDS,
+            Kind::TagList => self.whole.length > SMALL_LISTING && self.at <= at && at - self.at < LISTING_STANDS,
             _ => false,
         }
     }

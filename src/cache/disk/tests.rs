@@ -112,23 +112,27 @@ fn the_oldest_entries_go_and_the_file_keeps_within_its_bound() {
 }
 
 #[test]
-fn what_never_changes_and_listings_that_were_just_written_are_not_written_again() {
+fn what_never_changes_and_large_listings_that_were_just_written_are_not_written_again() {
     let folder = TempDir::new().unwrap();
     let file = open(&folder);
-    let put = |kind, seconds: u64, text: &'static str| {
+    // The first byte of what is read after this one was written, `seconds` later.
+    let put = |kind, seconds: u64, first: u8, length: usize| {
+        let mut bytes = vec![0; length];
+        bytes[0] = first;
         let value = StoredValue {
             at: AT + Duration::from_secs(seconds),
-            ..stored(text)
+            ..stored(bytes)
         };
         file.change([("name".to_owned(), Change::Put(kind, value))]).unwrap();
-        read(&file, "name").unwrap()
+        read(&file, "name").unwrap()[0]
     };
-    assert_eq!(put(Kind::TagList, 0, "first"), "first");
-    assert_eq!(put(Kind::TagList, 59, "soon"), "first");
-    assert_eq!(put(Kind::TagList, 60, "later"), "later");
-    assert_eq!(put(Kind::TagList, 0, "an older one"), "an older one");
-    assert_eq!(put(Kind::Manifest, 900, "the same"), "an older one");
-    assert_eq!(put(Kind::Written, 0, "always"), "always");
+    assert_eq!(put(Kind::TagList, 0, 1, 100), 1);
+    assert_eq!(put(Kind::TagList, 1, 2, 2 << 20), 2);
+    assert_eq!(put(Kind::TagList, 60, 3, 2 << 20), 2, "soon after a large one");
+    assert_eq!(put(Kind::TagList, 61, 4, 2 << 20), 4);
+    assert_eq!(put(Kind::TagList, 0, 5, 100), 5, "another clock");
+    assert_eq!(put(Kind::Manifest, 900, 6, 100), 5, "the same content");
+    assert_eq!(put(Kind::Written, 0, 7, 100), 7);
 }
 
 /// A file with an entry, damaged by `damage`, must give that entry or none, and be writable afterwards.

@@ -18,8 +18,10 @@ pub(in crate::registry) const FEWEST_PAGES: usize = 4;
 
 /// All tag names of a repository, and the pages that they came on. A hundred thousand names must fit in memory: names are held
 /// once, pages by what they are asked for and by indexes of names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredWalk")]
 pub struct WalkedListing {
+    #[serde(rename = "tags")]
     names: Arc<TagNames>,
     /// In the registry's order; none where they cannot be asked for again one by one.
     pages: Vec<WalkedPage>,
@@ -137,42 +139,25 @@ impl WalkedListing {
     }
 }
 
-/// A listing as other processes read it.
-#[derive(Serialize, Deserialize)]
-pub struct StoredWalk {
-    tags: Vec<String>,
-    #[serde(default)]
+/// A listing from another process, or from this one before it was restarted.
+#[derive(Deserialize)]
+struct StoredWalk {
+    tags: Arc<TagNames>,
     pages: Vec<WalkedPage>,
-    #[serde(default)]
     order: Vec<u32>,
-    #[serde(default)]
     longest: usize,
-    #[serde(default)]
     followed_links: bool,
-}
-
-impl From<&WalkedListing> for StoredWalk {
-    fn from(listing: &WalkedListing) -> Self {
-        Self {
-            tags: listing.names.iter().map(str::to_owned).collect(),
-            pages: listing.pages.clone(),
-            order: listing.order.clone(),
-            longest: listing.longest,
-            followed_links: listing.followed_links,
-        }
-    }
 }
 
 impl From<StoredWalk> for WalkedListing {
     /// Without its pages where they are not of these names.
     fn from(stored: StoredWalk) -> Self {
-        let count = stored.tags.len();
-        let names = Arc::new(TagNames::from_iter(&stored.tags));
+        let names = stored.tags;
         let mut ends = stored.pages.iter().map(|page| page.end as usize);
         let are_pages = ends.clone().is_sorted()
             && ends.next_back().unwrap_or_default() == stored.order.len()
-            && stored.order.iter().all(|index| (*index as usize) < count);
-        if names.len() != count || !are_pages {
+            && stored.order.iter().all(|index| (*index as usize) < names.len());
+        if !are_pages {
             return Self {
                 names,
                 ..Self::default()

@@ -30,7 +30,7 @@ pub struct RedisConfig {
     /// How long entries stay in Redis (lists: only as long as they can be served).
     #[serde(deserialize_with = "ttl")]
     pub ttl: Duration,
-    /// Largest value that is stored in Redis, in bytes.
+    /// Largest value that is stored in Redis, in bytes. Larger tag listings are stored in pieces.
     #[serde(deserialize_with = "values::byte_count")]
     pub max_value_bytes: usize,
 }

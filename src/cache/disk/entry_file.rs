@@ -133,9 +133,14 @@ impl EntryFile {
                     Change::Remove => tables.remove(&key(&name))?,
                 }
             }
-            let used = tables.close()?;
-            transaction.commit()?;
-            self.used.store(used, Ordering::Relaxed);
+            match tables.close()? {
+                Some(used) => {
+                    transaction.commit()?;
+                    self.used.store(used, Ordering::Relaxed);
+                }
+                // Without waiting for the disk.
+                None => transaction.abort()?,
+            }
         }
         Ok(())
     }
@@ -169,10 +174,15 @@ impl<'a> Tables<'a> {
         })
     }
 
-    fn close(mut self) -> Result<u64, FileError> {
+    /// Bytes that the entries take; `None` if nothing was changed.
+    fn close(mut self) -> Result<Option<u64>, FileError> {
+        let before = (number(&self.numbers, "used")?, number(&self.numbers, "next")?);
+        if before == (self.used, self.next) {
+            return Ok(None);
+        }
         self.numbers.insert("used", self.used)?;
         self.numbers.insert("next", self.next)?;
-        Ok(self.used)
+        Ok(Some(self.used))
     }
 
     fn put(&mut self, name: &str, kind: Kind, value: &StoredValue) -> Result<(), FileError> {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Cache;
 use super::cached::{CacheEntry, Cached};
 use super::counts::Tier;
 use super::entry_id::Kind;
 use super::epoch::{Epoch, Validity};
 use super::key::Key;
 use super::memory::MemoryEntry;
+use super::puts::entry;
 use super::tiers::{SharedTier, TierValue, find_on_disk, in_memory, tags_written_since, validity};
-use super::{Cache, entry};
 
 impl Cache {
     /// The value under `key`, however old.

@@ -23,6 +23,7 @@ mod json;
 mod key;
 mod lookup;
 mod memory;
+mod puts;
 mod redis;
 mod shared;
 mod single_flight;
@@ -32,7 +33,6 @@ mod tiers;
 mod whole_value;
 mod write;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,16 +53,12 @@ pub use write::Invalidation;
 
 use disk::DiskStore;
 use epochs::Epochs;
-use memory::{MemoryEntry, MemoryStore};
-use shared::{SharedEpoch, SharedStore, StoredValue};
-use tiers::{SharedTier, TierValue};
-use write::WriteId;
+use memory::MemoryStore;
+use shared::{SharedEpoch, SharedStore};
+use tiers::SharedTier;
 
 /// Number of values being sent to the second tier at a time; further ones are cached in memory only.
 const PUTS: usize = 32;
-
-/// A larger value, in bytes, takes so long to encode that other work would wait.
-const LARGE: usize = 256 << 10;
 
 /// Number of repositories for which a possible write is remembered. If one is forgotten, old values are used until they are no longer fresh.
 const UNVERIFIED_REPOSITORIES: u64 = 10_000;
@@ -183,80 +179,6 @@ impl Cache {
         self.clock.now()
     }
 
-    /// Caches `value`, which was read just now.
-    pub async fn put<T: Cached>(&self, key: Key, value: Arc<T>) {
-        self.put_aged(key, value, Duration::ZERO).await;
-    }
-
-    /// Caches `value`, which describes the state of `age` ago, because it was made from cached values.
-    pub async fn put_aged<T: Cached>(&self, key: Key, value: Arc<T>, age: Duration) {
-        let stamped = self.put_here(&key, &value, age);
-        if let Some(disk) = self.disk_for(&key) {
-            disk.put(key.id(), &value, stamped.0);
-        }
-        let takes = |shared: &&SharedTier| shared.store.takes(key.kind(), value.weight());
-        let Some(shared) = self.shared.as_ref().filter(takes) else {
-            return;
-        };
-        let Ok(turn) = shared.puts.clone().try_acquire_owned() else {
-            return;
-        };
-        let store = shared.store.clone();
-        // Nobody waits for it.
-        tokio::spawn(async move {
-            send(&*store, &key, value, stamped).await;
-            drop(turn);
-        });
-    }
-
-    /// Caches `value`, which was read just now. Returns when other processes can find it, and this one after a restart, or when it is clear that
-    /// they cannot.
-    pub async fn put_through<T: Cached>(&self, key: Key, value: Arc<T>) {
-        let stamped = self.put_here(&key, &value, Duration::ZERO);
-        if let Some(shared) = self
-            .shared
-            .as_ref()
-            .filter(|shared| shared.store.takes(key.kind(), value.weight()))
-        {
-            send(&*shared.store, &key, value.clone(), stamped).await;
-        }
-        if let Some(disk) = self.disk_for(&key) {
-            disk.put_through(key.id(), &value, stamped.0).await;
-        }
-    }
-
-    fn disk_for(&self, key: &Key) -> Option<&DiskStore> {
-        self.disk.as_ref().filter(|_| DiskStore::keeps(key.kind()))
-    }
-
-    fn put_here<T: Cached>(&self, key: &Key, value: &Arc<T>, age: Duration) -> (Duration, Option<WriteId>) {
-        let at = self.clock.now().saturating_sub(age);
-        let epoch = key.asked_in().map(Epoch::id);
-        let found = TierValue {
-            value: value.clone(),
-            at,
-            epoch,
-            verified: true,
-        };
-        self.keep(key, &found);
-        (at, epoch)
-    }
-
-    fn keep<T: Cached>(&self, key: &Key, found: &TierValue<T>) {
-        self.memory(key.kind()).put(key.id().clone(), entry(found));
-    }
-
-    /// Removes what is cached under `key`, in every tier.
-    pub async fn remove(&self, key: &Key) {
-        self.memory(key.kind()).remove(key.id());
-        if let Some(shared) = &self.shared {
-            shared.store.remove(key.id()).await;
-        }
-        if let Some(disk) = self.disk_for(key) {
-            disk.remove(key.id());
-        }
-    }
-
     /// The epoch of this repository: the writes by this process and others.
     pub async fn epoch(&self, repository_key: &RepositoryKey) -> Epoch {
         let Some(shared) = &self.shared else {
@@ -284,28 +206,6 @@ impl Cache {
     /// the registry fails. It concerns this process only.
     pub fn mark_unverified(&self, repository_key: &RepositoryKey) {
         self.unverified_before.insert(repository_key.clone(), self.clock.now());
-    }
-}
-
-/// A value as memory holds it.
-fn entry<T: Cached>(found: &TierValue<T>) -> MemoryEntry {
-    MemoryEntry {
-        weight: found.value.weight(),
-        value: found.value.clone() as Arc<dyn Any + Send + Sync>,
-        at: found.at,
-        epoch: found.epoch,
-    }
-}
-
-/// Writes `value` into the second tier, with the time and the epoch of `stamped`.
-async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: Arc<T>, (at, epoch): (Duration, Option<WriteId>)) {
-    let encoded = match value.weight() > LARGE {
-        true => tokio::task::spawn_blocking(move || value.encode()).await.ok().flatten(),
-        false => value.encode(),
-    };
-    if let Some(bytes) = encoded {
-        let bytes = bytes.into();
-        store.put(key.id(), StoredValue { at, epoch, bytes }).await;
     }
 }
 

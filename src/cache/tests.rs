@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::shared::StoreFuture;
+use super::shared::{StoreFuture, StoredValue};
 use super::tiers::CLOCK_SKEW;
 use super::write::{RecordedWrite, WriteId};
 use super::*;

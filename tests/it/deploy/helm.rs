@@ -4,21 +4,20 @@ use refshim::testing::oci::LinkSource;
 use serde_json::Value;
 
 use crate::deploy::files::{KUBERNETES, attempt, check_kubernetes, list, run, yaml};
-use crate::deploy::pods::{assert_configured, assert_hardened, assert_selected, of_kind, pod, refshim};
+use crate::deploy::pods::{assert_configured, assert_hardened, assert_selected, of_kind, pod, refshim, workload};
 
-const CHART: &str = "deploy/helm/refshim";
+pub const CHART: &str = "deploy/helm/refshim";
 
-fn template(values: &str, more: &[&str]) -> Result<String, String> {
+pub fn template(values: &str, more: &[&str]) -> Result<String, String> {
     let arguments = ["template", "release", CHART, "--kube-version", KUBERNETES, "-f", values];
     attempt("helm", &[&arguments, more].concat())
 }
 
 /// Values that a user cannot do without.
-fn minimal() -> String {
+pub fn minimal() -> String {
     format!("{CHART}/ci/minimal-values.yaml")
 }
 
-/// The documents with every switch turned the other way.
 pub fn rendered(values: &str) -> Vec<Value> {
     yaml(&template(values, &[]).unwrap_or_else(|error| panic!("{error}")))
 }
@@ -42,33 +41,42 @@ fn every_rendering_is_valid_hardened_and_configured() {
         let text = template(&values, &[]).unwrap_or_else(|error| panic!("{error}"));
         check_kubernetes(&text);
         let documents = yaml(&text);
-        let pod = pod(of_kind(&documents, "Deployment"));
+        let pod = pod(workload(&documents));
         assert_hardened(pod);
         assert_selected(&documents);
         assert_configured(&documents, pod);
+        assert_hardened_test(&documents);
+    }
+}
+
+/// `helm test` starts a pod of its own, which must be allowed where refshim is.
+fn assert_hardened_test(documents: &[Value]) {
+    let test = &of_kind(documents, "Pod")["spec"];
+    let refshim = pod(workload(documents));
+    assert_eq!(test["securityContext"], refshim["securityContext"]);
+    for field in ["image", "securityContext"] {
+        assert_eq!(test["containers"][0][field], refshim["containers"][0][field]);
     }
 }
 
 #[test]
-fn the_smallest_set_of_values_gives_two_replicas_or_more() {
+fn the_smallest_set_of_values_gives_two_replicas() {
     let documents = rendered(&minimal());
     let kinds: Vec<&str> = documents
         .iter()
         .filter_map(|document| document["kind"].as_str())
         .collect();
-    for kind in [
-        "HorizontalPodAutoscaler",
-        "PodDisruptionBudget",
-        "NetworkPolicy",
-        "Service",
-        "ServiceAccount",
-    ] {
+    for kind in ["PodDisruptionBudget", "NetworkPolicy", "Service", "ServiceAccount"] {
         assert!(kinds.contains(&kind), "{kind} not in {kinds:?}");
     }
-    for kind in ["Ingress", "ServiceMonitor"] {
+    for kind in ["HorizontalPodAutoscaler", "Ingress", "HTTPRoute", "ServiceMonitor"] {
         assert!(!kinds.contains(&kind), "{kind} in {kinds:?}");
     }
-    assert_eq!(of_kind(&documents, "HorizontalPodAutoscaler")["spec"]["minReplicas"], 2);
+    let deployment = of_kind(&documents, "Deployment");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert!(refshim(pod(deployment))[probe]["httpGet"].is_object(), "{probe}");
+    }
 }
 
 #[test]
@@ -93,12 +101,20 @@ fn numbers_and_lists_in_the_configuration_arrive() {
             "{rule}"
         );
     }
-    let monitor = of_kind(&documents, "ServiceMonitor");
-    assert_eq!(monitor["spec"]["endpoints"][0]["port"], "admin");
-    assert_eq!(
-        refshim(pod(of_kind(&documents, "Deployment")))["env"][0]["name"],
-        "REFSHIM_LOG__LEVEL"
-    );
+    let container = refshim(pod(of_kind(&documents, "Deployment")));
+    let env: Vec<_> = container["env"]
+        .as_array()
+        .expect("variables")
+        .iter()
+        .map(|variable| &variable["name"])
+        .collect();
+    assert_eq!(env, ["SSL_CERT_FILE", "REFSHIM_LOG__LEVEL"]);
+    assert_eq!(container["envFrom"][0]["secretRef"]["name"], "refshim-credentials");
+    assert_eq!(container["envFrom"][1]["configMapRef"]["name"], "refshim-settings");
+    let authorities = &container["env"][0]["value"];
+    assert_eq!(authorities, "/etc/refshim-ca/bundle.pem");
+    let mounts = container["volumeMounts"].as_array().expect("mounts");
+    assert!(mounts.iter().any(|mount| mount["mountPath"] == "/etc/refshim-ca"));
 }
 
 #[test]
@@ -126,8 +142,19 @@ fn redis_is_configured_and_let_through() {
     let config = assert_configured(&documents, pod(of_kind(&documents, "Deployment")));
     let url = config.cache.redis.url.expect("a URL");
     assert_eq!(url.reveal(), "rediss://refshim@redis.example.org:6379/0");
-    let egress = &of_kind(&documents, "NetworkPolicy")["spec"]["egress"];
-    assert!(egress.to_string().contains("6379"), "{egress}");
+    assert_eq!(egress(&documents), [443, 6379]);
+}
+
+/// The ports to which the NetworkPolicy lets refshim connect, besides DNS.
+pub fn egress(documents: &[Value]) -> Vec<u64> {
+    let rules = of_kind(documents, "NetworkPolicy")["spec"]["egress"]
+        .as_array()
+        .expect("rules");
+    let ports = rules
+        .iter()
+        .skip(1)
+        .flat_map(|rule| rule["ports"].as_array().expect("ports"));
+    ports.map(|port| port["port"].as_u64().expect("a number")).collect()
 }
 
 #[test]
@@ -138,7 +165,18 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("config.upstream=null", "/config"),
         ("config.upstream[0].url=ghcr.io", "/config/upstream/0/url"),
         ("config.server.listen=127.0.0.1:5100", "/config/server/listen"),
+        (
+            "config.server.shutdown_grace=1 fortnight",
+            "'fortnight' in '1 fortnight' is not understood",
+        ),
         ("ingress.enabled=true", "/ingress/hosts"),
+        ("httpRoute.enabled=true", "/httpRoute/parentRefs"),
+        ("kind=StatefulSet", "/kind"),
+        (
+            "kind=DaemonSet,node.hostsToml.enabled=true",
+            "node.hostsToml.image is needed",
+        ),
+        ("caBundle.configMap=a,caBundle.secret=b", "keep one"),
         ("replicas=3", "replicas"),
         ("networkPolicy.egres=null", "egres"),
     ] {

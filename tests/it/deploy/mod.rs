@@ -5,6 +5,7 @@
 mod examples;
 mod files;
 mod helm;
+mod helm_values;
 mod host;
 mod kustomize;
 mod metrics;

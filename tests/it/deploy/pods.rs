@@ -16,8 +16,19 @@ pub fn of_kind<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
     first
 }
 
-pub fn pod(deployment: &Value) -> &Value {
-    &deployment["spec"]["template"]["spec"]
+/// The Deployment or DaemonSet that runs refshim.
+#[track_caller]
+pub fn workload(documents: &[Value]) -> &Value {
+    let mut found = documents
+        .iter()
+        .filter(|document| document["kind"] == "Deployment" || document["kind"] == "DaemonSet");
+    let first = found.next().expect("a Deployment or DaemonSet");
+    assert!(found.next().is_none(), "more than one workload");
+    first
+}
+
+pub fn pod(workload: &Value) -> &Value {
+    &workload["spec"]["template"]["spec"]
 }
 
 /// The container that runs refshim, among containers and sidecars.
@@ -44,7 +55,9 @@ pub fn assert_hardened(pod: &Value) {
             Value::Null => pod["securityContext"][key].clone(),
             own => own.clone(),
         };
-        assert_eq!(either("runAsNonRoot"), true, "{name}");
+        // It writes into a folder of the node, which is root's.
+        let nonroot = name != "hosts-toml";
+        assert_eq!(either("runAsNonRoot"), nonroot, "{name}");
         assert_eq!(either("seccompProfile"), json!({"type": "RuntimeDefault"}), "{name}");
         assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
         assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
@@ -53,10 +66,18 @@ pub fn assert_hardened(pod: &Value) {
     assert!(refshim(pod)["resources"]["limits"]["memory"].is_string());
 }
 
+/// The ConfigMap that holds `refshim.toml`.
+#[track_caller]
+pub fn configuration(documents: &[Value]) -> &Value {
+    let mut maps = documents.iter().filter(|document| document["kind"] == "ConfigMap");
+    let found = maps.find(|map| map["data"]["refshim.toml"].is_string());
+    found.expect("a ConfigMap with refshim.toml")
+}
+
 /// The configuration in the ConfigMap that the pod mounts; its listeners are where the ports and probes are.
 #[track_caller]
 pub fn assert_configured(documents: &[Value], pod: &Value) -> Config {
-    let map = of_kind(documents, "ConfigMap");
+    let map = configuration(documents);
     let volumes = pod["volumes"].as_array().expect("volumes");
     let mounted = volumes
         .iter()
@@ -82,10 +103,12 @@ pub fn assert_configured(documents: &[Value], pod: &Value) -> Config {
         ("readinessProbe", Some("/healthz")),
     ] {
         let get = &container[probe]["httpGet"];
-        if get.is_null() && probe == "readinessProbe" {
-            continue; // A sidecar does not decide about its pod.
+        if get.is_null() {
+            continue; // Values may ask otherwise, and a sidecar does not decide about its pod.
         }
         assert_eq!(get["port"], admin, "{probe}");
+        let scheme = config.admin.tls.cert_file.is_some().then_some("HTTPS");
+        assert_eq!(get["scheme"].as_str(), scheme, "{probe}");
         assert!(path.is_none_or(|path| get["path"] == path), "{probe}: {get}");
     }
     let listen = config.server.listen;
@@ -97,16 +120,21 @@ pub fn assert_configured(documents: &[Value], pod: &Value) -> Config {
 /// What selects pods selects these and no others.
 #[track_caller]
 pub fn assert_selected(documents: &[Value]) {
-    let deployment = of_kind(documents, "Deployment");
-    let labels = deployment["spec"]["template"]["metadata"]["labels"]
+    let workload = workload(documents);
+    let labels = workload["spec"]["template"]["metadata"]["labels"]
         .as_object()
         .expect("labels");
     let selecting = |selector: &Value| {
         let selector = selector.as_object().filter(|pairs| !pairs.is_empty());
         selector.is_some_and(|pairs| pairs.iter().all(|(key, value)| labels.get(key) == Some(value)))
     };
-    let spread = &pod(deployment)["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"];
-    for selector in [&deployment["spec"]["selector"]["matchLabels"], spread] {
+    let own = &workload["spec"]["selector"]["matchLabels"];
+    let spreads = pod(workload)["topologySpreadConstraints"].as_array();
+    let spreads = spreads.into_iter().flatten();
+    for selector in spreads
+        .map(|spread| &spread["labelSelector"]["matchLabels"])
+        .chain([own])
+    {
         assert!(selecting(selector), "{selector} does not select {labels:?}");
     }
     for (kind, selector) in [
@@ -120,16 +148,20 @@ pub fn assert_selected(documents: &[Value]) {
                 selecting(selector),
                 "{kind} selects by {selector}, pods have {labels:?}"
             );
+            let others = documents.iter().filter(|document| document["kind"] == "Pod");
+            for labels in others.map(|other| &other["metadata"]["labels"]) {
+                let selected = selector.as_object().expect("labels");
+                assert!(
+                    selected.iter().any(|(key, value)| labels[key] != *value),
+                    "{kind} selects the test's pod"
+                );
+            }
         }
     }
     for scaler in documents
         .iter()
         .filter(|document| document["kind"] == "HorizontalPodAutoscaler")
     {
-        assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
-        assert!(
-            deployment["spec"]["replicas"].is_null(),
-            "two would have the say over replicas"
-        );
+        assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], workload["metadata"]["name"]);
     }
 }

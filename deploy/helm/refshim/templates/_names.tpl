@@ -41,17 +41,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* The configuration, with the certificate where one is given. */}}
-{{- define "refshim.config" -}}
-{{- $config := deepCopy .Values.config }}
-{{- if .Values.tls.secretName }}
-{{- $files := dict "cert_file" "/etc/refshim-tls/tls.crt" "key_file" "/etc/refshim-tls/tls.key" }}
-{{- $_ := set $config.server "tls" (merge $files (default dict $config.server.tls)) }}
-{{- end }}
-{{- toToml $config }}
+{{/* What callers speak. */}}
+{{- define "refshim.scheme" -}}
+{{- ternary "https" "http" (or (not (empty .Values.tls.secretName)) (hasKey (default dict .Values.config.server.tls) "cert_file")) }}
 {{- end }}
 
-{{/* The port of an address such as 0.0.0.0:5100. */}}
-{{- define "refshim.port" -}}
-{{- regexFind "[0-9]+$" . }}
+{{/* The URL of the Service inside of the cluster. */}}
+{{- define "refshim.url" -}}
+{{ include "refshim.scheme" . }}://{{ include "refshim.fullname" . }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}
+{{- end }}
+
+{{/* Where the autoscaler has the say, as many as there are: without the field Kubernetes would take 1, with a fixed number each upgrade would
+undo what the autoscaler did. Renderers without access to the cluster get the least number. */}}
+{{- define "refshim.replicas" -}}
+{{- if .Values.autoscaling.enabled }}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "refshim.fullname" .) }}
+{{- dig "spec" "replicas" .Values.autoscaling.minReplicas $live }}
+{{- else }}
+{{- .Values.replicaCount }}
+{{- end }}
 {{- end }}

@@ -1,0 +1,232 @@
+//! What single values of the chart do, and that its README lists them all.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::deploy::files::{read, yaml};
+use crate::deploy::helm::{CHART, egress, minimal, rendered, template};
+use crate::deploy::pods::{assert_configured, configuration, of_kind, pod, refshim, workload};
+
+/// The documents with the smallest values and these settings.
+#[track_caller]
+fn with(settings: &str) -> Vec<Value> {
+    yaml(&template(&minimal(), &["--set", settings]).unwrap_or_else(|error| panic!("{error}")))
+}
+
+#[test]
+fn each_rollout_is_spread_by_itself() {
+    let documents = rendered(&minimal());
+    let spread = &pod(workload(&documents))["topologySpreadConstraints"][0];
+    assert_eq!(spread["matchLabelKeys"], json!(["pod-template-hash"]));
+}
+
+/// Without the field, Kubernetes would begin with one replica, and go back to one when it is taken away.
+#[test]
+fn the_autoscaler_begins_with_its_least_number() {
+    let documents = with("autoscaling.enabled=true,autoscaling.minReplicas=4,replicaCount=3");
+    assert_eq!(workload(&documents)["spec"]["replicas"], 4);
+}
+
+#[test]
+fn probes_and_scrapes_speak_as_the_admin_listener_does() {
+    for (settings, scheme) in [
+        ("serviceMonitor.enabled=true", "http"),
+        ("serviceMonitor.enabled=true,tls.secretName=s", "http"),
+        ("serviceMonitor.enabled=true,tls.secretName=s,tls.admin=true", "https"),
+        (
+            "serviceMonitor.enabled=true,config.admin.tls.cert_file=/c,config.admin.tls.key_file=/k",
+            "https",
+        ),
+    ] {
+        let documents = with(settings);
+        assert_configured(&documents, pod(workload(&documents)));
+        let endpoint = &of_kind(&documents, "ServiceMonitor")["spec"]["endpoints"][0];
+        assert_eq!(endpoint["scheme"], scheme, "{settings}");
+        assert_eq!(endpoint["port"], "admin");
+    }
+    // The kubelet has no certificate to show.
+    let documents = with("tls.secretName=s,tls.admin=true,config.admin.tls.client_ca_file=/ca");
+    let container = refshim(pod(workload(&documents)));
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["tcpSocket"]["port"], "admin", "{probe}");
+        assert!(container[probe]["httpGet"].is_null(), "{probe}");
+    }
+}
+
+#[test]
+fn a_probe_can_be_another_or_none() {
+    let documents = rendered(&format!("{CHART}/ci/everything-values.yaml"));
+    let container = refshim(pod(workload(&documents)));
+    assert_eq!(container["startupProbe"]["failureThreshold"], 300);
+    assert_eq!(container["startupProbe"]["periodSeconds"], 2);
+    assert!(container["livenessProbe"].is_null());
+    assert_eq!(container["readinessProbe"]["tcpSocket"]["port"], "http");
+    assert!(container["readinessProbe"]["httpGet"].is_null());
+}
+
+#[test]
+fn what_the_configuration_names_is_let_through() {
+    for (settings, ports) in [
+        ("config.upstream[0].url=http://registry", vec![80]),
+        ("config.upstream[0].url=https://registry:5443/docker", vec![5443]),
+        ("config.upstream[0].url=http://[2001:db8::1]:5000", vec![5000]),
+        ("config.upstream[0].url=https://[2001:db8::1]", vec![443]),
+        ("config.upstream[1].url=http://registry:5000", vec![443, 5000]),
+        (
+            "config.upstream[0].url=http://r:1,config.upstream[0].credentials.kind=ecr",
+            vec![1, 443],
+        ),
+        (
+            "config.links.credentials.default.endpoint=https://vpce:8443",
+            vec![443, 8443],
+        ),
+        ("config.cache.redis.url=redis://redis", vec![443, 6379]),
+        ("config.cache.redis.url=rediss://user@redis:7000/1", vec![443, 7000]),
+        ("config.telemetry.otlp_endpoint=http://collector:4318", vec![443, 4318]),
+        ("networkPolicy.egress[0].ports[0].port=3128", vec![443, 3128]),
+    ] {
+        assert_eq!(egress(&with(settings)), ports, "{settings}");
+    }
+}
+
+#[test]
+fn the_pod_has_time_for_what_shutdown_grace_allows() {
+    for (settings, seconds) in [
+        ("config.server.shutdown_grace=null", 40),
+        ("config.server.shutdown_grace=1500ms", 12),
+        ("config.server.shutdown_grace=2min 5s", 135),
+        ("config.server.shutdown_grace=1h,preStopSleepSeconds=15", 3620),
+        ("terminationGracePeriodSeconds=7", 7),
+    ] {
+        let documents = with(settings);
+        let pod = pod(workload(&documents));
+        assert_eq!(pod["terminationGracePeriodSeconds"], seconds, "{settings}");
+    }
+}
+
+#[test]
+fn passwords_belong_into_a_secret() {
+    for (setting, name) in [
+        (
+            "config.upstream[0].credentials.password=sesame",
+            "REFSHIM_UPSTREAM__0__CREDENTIALS__PASSWORD",
+        ),
+        ("config.cache.redis.password=sesame", "REFSHIM_CACHE__REDIS__PASSWORD"),
+        (
+            "config.cache.redis.url=redis://u:sesame@redis",
+            "REFSHIM_CACHE__REDIS__URL",
+        ),
+        (
+            "config.cache.redis.url=redis://:sesame@redis",
+            "REFSHIM_CACHE__REDIS__URL",
+        ),
+        (
+            "config.links.credentials.default.password=sesame",
+            "REFSHIM_LINKS__CREDENTIALS__DEFAULT__PASSWORD",
+        ),
+    ] {
+        let error = template(&minimal(), &["--set", setting]).expect_err(setting);
+        assert!(error.contains(name), "{setting}: {error}");
+        assert!(!error.contains("sesame"), "{error}");
+    }
+    with("config.upstream[0].credentials.password_file=/run/secrets/password");
+}
+
+#[test]
+fn openshift_chooses_the_numbers_of_users() {
+    let documents = rendered(&format!("{CHART}/ci/openshift-values.yaml"));
+    let context = &pod(workload(&documents))["securityContext"];
+    let kept = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+    assert_eq!(*context, kept);
+}
+
+#[test]
+fn on_the_node_containerd_is_told_of_every_registry() {
+    let documents = rendered(&format!("{CHART}/ci/node-values.yaml"));
+    let daemons = of_kind(&documents, "DaemonSet");
+    let port = &refshim(pod(daemons))["ports"][0];
+    assert_eq!(
+        (&port["hostPort"], &port["hostIP"]),
+        (&json!(5100), &json!("127.0.0.1"))
+    );
+    for kind in ["PodDisruptionBudget", "HorizontalPodAutoscaler"] {
+        assert!(documents.iter().all(|document| document["kind"] != kind), "{kind}");
+    }
+    let volumes = pod(daemons)["volumes"].as_array().expect("volumes");
+    let hosts = volumes
+        .iter()
+        .find(|volume| volume["name"] == "hosts")
+        .expect("a volume");
+    let items = hosts["configMap"]["items"].as_array().expect("items");
+    let texts = &configuration(&documents)["data"];
+    let files: BTreeMap<&str, &str> = items
+        .iter()
+        .map(|item| {
+            let [key, path] = ["key", "path"].map(|field| item[field].as_str().expect("a text"));
+            (path, texts[key].as_str().expect("a text"))
+        })
+        .collect();
+    // containerd's name for the folder of a host with a port.
+    let expected = [
+        ("docker.io", "https://registry-1.docker.io"),
+        ("ghcr.io", "https://ghcr.io"),
+        ("registry.example.org_5000_", "http://registry.example.org:5000"),
+    ];
+    assert_eq!(files.len(), expected.len());
+    for (folder, server) in expected {
+        let settings: Vec<&str> = files[folder].lines().filter(|line| !line.starts_with('#')).collect();
+        let server = format!("server = \"{server}\"");
+        assert_eq!(settings, [&server, "", "[host.\"http://127.0.0.1:5100\"]"]);
+    }
+}
+
+#[test]
+fn alerts_and_dashboard_are_those_of_the_project() {
+    let documents = rendered(&format!("{CHART}/ci/everything-values.yaml"));
+    let alerts = &of_kind(&documents, "PrometheusRule")["spec"];
+    assert_eq!(*alerts, yaml(&read("deploy/prometheus/alerts.yml"))[0]);
+    let dashboard = documents
+        .iter()
+        .find_map(|document| document["data"]["refshim.json"].as_str())
+        .expect("a dashboard");
+    let parse = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    assert_eq!(parse(dashboard), parse(&read("deploy/grafana/refshim.json")));
+}
+
+#[test]
+fn the_readme_lists_every_value_with_its_default() {
+    let mut defaults = BTreeMap::new();
+    leaves(&yaml(&read(&format!("{CHART}/values.yaml")))[0], "", &mut defaults);
+    let readme = read(&format!("{CHART}/README.md"));
+    let listed: BTreeMap<String, String> = readme
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.splitn(3, " | ");
+            let (name, default) = (cells.next()?, cells.next()?);
+            Some((
+                name.trim_end_matches('`').to_owned(),
+                default.trim_matches('`').to_owned(),
+            ))
+        })
+        .collect();
+    assert_eq!(listed, defaults);
+}
+
+/// Every value that is not a group of values, as the table writes it.
+fn leaves(value: &Value, name: &str, found: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, value) in fields {
+                let separator = if name.is_empty() { "" } else { "." };
+                leaves(value, &format!("{name}{separator}{key}"), found);
+            }
+        }
+        Value::String(text) if !text.is_empty() => {
+            found.insert(name.to_owned(), text.clone());
+        }
+        other => {
+            found.insert(name.to_owned(), other.to_string());
+        }
+    }
+}

@@ -176,6 +176,10 @@ fn what_cannot_work_is_refused_with_a_reason() {
             "kind=DaemonSet,node.hostsToml.enabled=true",
             "node.hostsToml.image is needed",
         ),
+        (
+            "kind=DaemonSet,node.hostsToml.enabled=true,node.hostsToml.image=i,tls.secretName=s",
+            "leave tls.secretName",
+        ),
         ("caBundle.configMap=a,caBundle.secret=b", "keep one"),
         ("replicas=3", "replicas"),
         ("networkPolicy.egres=null", "egres"),

@@ -1,12 +1,15 @@
 {{/* For refshim on every node: hosts.toml of containerd, one per registry, by the names that containerd gives in ns. */}}
 {{- define "refshim.hostsToml" -}}
+{{- if eq (include "refshim.scheme" .) "https" }}
+{{- fail "node.hostsToml: containerd would refuse the certificate, which does not name node.hostIP: leave tls.secretName and config.server.tls empty" }}
+{{- end }}
 {{- $files := dict }}
 {{- range .Values.config.upstream }}
 {{- $upstream := . }}
 {{- range default (list (urlParse .url).host) .ns }}
 {{- /* containerd's name for the folder of a host with a port: host_port_ */}}
 {{- $folder := regexReplaceAll ":([0-9]+)$" . "_${1}_" }}
-{{- $lines := list "# Written by refshim. It is removed when refshim leaves the node." (printf "server = %q" $upstream.url) "" (printf "[host.%q]" (printf "%s://%s:%v" (include "refshim.scheme" $) $.Values.node.hostIP $.Values.node.hostPort)) "" }}
+{{- $lines := list "# Written by refshim. It is removed when refshim leaves the node." (printf "server = %q" $upstream.url) "" (printf "[host.%q]" (printf "http://%s:%v" $.Values.node.hostIP $.Values.node.hostPort)) "" }}
 {{- $_ := set $files $folder (join "\n" $lines) }}
 {{- end }}
 {{- end }}

@@ -1,11 +1,13 @@
 # Paths, versions and small functions of the scripts beside it, which source it.
-set -euo pipefail
+set -Eeuo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
 tools=${REFSHIM_TOOLS:-$HOME/.cache/refshim-tools}
 # Built programs, kept; and what belongs to one run.
 cache=$tools/cluster
 state=${REFSHIM_CLUSTER:-/tmp/refshim-cluster}
+# Its control groups.
+groups=$(basename "$state")
 refshim=${REFSHIM:-$project/target/release/refshim}
 
 kubernetes=1.34.4
@@ -27,6 +29,9 @@ redis_address=203.0.113.51
 refs_address=203.0.113.60
 
 PATH=$cache/kubernetes:$tools/bin:$PATH
+
+# Whether the cluster runs. Its number may be another process's by now.
+running() { [ -s "$state/pid" ] && grep -qzFx "$state" "/proc/$(cat "$state/pid")/cmdline" 2>/dev/null; }
 
 # Runs a command in the cluster's namespaces.
 inside() {

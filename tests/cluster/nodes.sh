@@ -36,7 +36,7 @@ control_groups() { # NUMBER
   local hierarchy folder
   for hierarchy in /sys/fs/cgroup/*/; do
     [ -e "$hierarchy/tasks" ] || continue
-    folder=$hierarchy/refshim-node$1
+    folder=$hierarchy/$groups-node$1
     mkdir -p "$folder"
     [ ! -e "$hierarchy/cpuset.cpus" ] || for file in cpuset.cpus cpuset.mems; do cat "$hierarchy/$file" >"$folder/$file"; done
   done
@@ -86,7 +86,8 @@ clusterDomain: cluster.local
 podLogsDir: $3/pods
 # Changed ConfigMaps and Secrets arrive within this time.
 syncFrequency: 10s
-cgroupRoot: /refshim-node$1
+cgroupRoot: /$groups-node$1
+volumePluginDir: $3/plugins
 cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false

@@ -1,10 +1,10 @@
 # The README's ten minutes: installed with defaults under the restricted Pod Security Standard, two replicas at once on two nodes; an image is pushed,
 # signed and given an SBOM through refshim.
-k -n registry rollout status deployment/registry --timeout=90s >/dev/null
+kubectl -n registry rollout status deployment/registry --timeout=90s >/dev/null
 install refshim restricted plain
-[ "$(k -n refshim get deployment refshim -o jsonpath='{.status.readyReplicas}')" = 2 ] || fail "not two replicas"
-[ "$(k -n refshim get pods -o jsonpath='{.items[*].spec.nodeName}' | tr ' ' '\n' | sort -u | wc -l)" = 2 ] || fail "both replicas are on one node"
-helm_ test refshim -n refshim >"$state/log/helm-test.log" || fail "helm test: $(cat "$state/log/helm-test.log")"
+[ "$(kubectl -n refshim get deployment refshim -o jsonpath='{.status.readyReplicas}')" = 2 ] || fail "not two replicas"
+[ "$(kubectl -n refshim get pods -o jsonpath='{.items[*].spec.nodeName}' | tr ' ' '\n' | sort -u | wc -l)" = 2 ] || fail "both replicas are on one node"
+helm test refshim -n refshim >"$state/log/helm-test.log" || fail "helm test: $(cat "$state/log/helm-test.log")"
 
 server=$(address_of refshim refshim):5100
 folder=$state/home/push

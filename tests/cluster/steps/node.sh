@@ -5,7 +5,7 @@ inside skopeo --insecure-policy copy --quiet --dest-tls-verify=false "oci-archiv
 install node privileged node --set "node.hostsToml.folder=$state/certs.d"
 hosts=$state/certs.d/${registry}_5000_/hosts.toml
 within 20 test -e "$hosts"
-k create -f - >/dev/null <<POD
+kubectl create -f - >/dev/null <<POD
 apiVersion: v1
 kind: Pod
 metadata: { name: pulled, namespace: node }
@@ -14,8 +14,8 @@ spec:
   restartPolicy: Never
   containers: [{ name: pulled, image: "$registry:5000/o/busybox:1", imagePullPolicy: Always, command: [sh, -c, "exit 0"] }]
 POD
-k -n node wait --for=jsonpath='{.status.phase}'=Succeeded pod/pulled --timeout=60s >/dev/null
-k -n node logs daemonset/refshim -c refshim | grep -q o/busybox/manifests || fail "containerd did not ask refshim"
+kubectl -n node wait --for=jsonpath='{.status.phase}'=Succeeded pod/pulled --timeout=60s >/dev/null
+kubectl -n node logs daemonset/refshim -c refshim | grep -q o/busybox/manifests || fail "containerd did not ask refshim"
 # When refshim leaves the node, so does the file.
-helm_ uninstall refshim -n node >/dev/null
+helm uninstall refshim -n node >/dev/null
 within 60 test ! -e "$hosts"

@@ -13,16 +13,16 @@ done
 
 # engine NAMESPACE NAME DEPLOYMENT: its own manifests, patched by the kustomization in engines/.
 engine() {
-  k create namespace "$1" --dry-run=client -o yaml | k apply -f - >/dev/null
-  k -n "$1" create configmap authorities --from-file="$state/pki/ca.crt" >/dev/null
+  kubectl create namespace "$1" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  kubectl -n "$1" create configmap authorities --from-file="$state/pki/ca.crt" >/dev/null
   rm -rf "$state/$2" && cp -r "$cache/engines/$2" "$state/$2" && cp "$here/engines/$2/kustomization.yaml" "$state/$2/"
-  kustomize build "$state/$2" | k apply --server-side --force-conflicts -f - >/dev/null
-  k -n "$1" rollout status "deployment/$3" --timeout=120s >/dev/null || { k -n "$1" logs "deployment/$3" --tail=20 >&2; return 1; }
+  kustomize build "$state/$2" | kubectl apply --server-side --force-conflicts -f - >/dev/null
+  kubectl -n "$1" rollout status "deployment/$3" --timeout=120s >/dev/null || { kubectl -n "$1" logs "deployment/$3" --tail=20 >&2; return 1; }
 }
 
 # example FILE [SED]: its policy with a key, with the key of this run.
 example() {
-  python3 - "$project/deploy/examples/$1" "$state/home/push/cosign.pub" <<'PYTHON' | sed "${2:-}" | k apply -f - >/dev/null
+  python3 - "$project/deploy/examples/$1" "$state/home/push/cosign.pub" <<'PYTHON' | sed "${2:-}" | kubectl apply -f - >/dev/null
 import re, sys
 policy = open(sys.argv[1]).read().split("\n---\n")[1]
 key = open(sys.argv[2]).read().strip().splitlines()
@@ -32,19 +32,19 @@ PYTHON
 }
 
 # admits NAMESPACE IMAGE: what admission says, without starting anything.
-admits() { k -n "$1" run pod-"$RANDOM" --image="$2" --restart=Never --dry-run=server >"$state/log/admission.log" 2>&1; }
+admits() { kubectl -n "$1" run pod-"$RANDOM" --image="$2" --restart=Never --dry-run=server >"$state/log/admission.log" 2>&1; }
 refuses() { ! admits "$@" && grep -qi "$3" "$state/log/admission.log"; }
 
-k create namespace kyverno-guarded >/dev/null
+kubectl create namespace kyverno-guarded >/dev/null
 engine kyverno kyverno kyverno-admission-controller
 example kyverno.yaml
 within 60 refuses kyverno-guarded refs.example.org/o/unsigned:1 'not signed with our key'
 admits kyverno-guarded refs.example.org/o/signed:1 || fail "Kyverno refuses the signed image: $(cat "$state/log/admission.log")"
-k delete imagevalidatingpolicies --all >/dev/null
+kubectl delete imagevalidatingpolicies --all >/dev/null
 say "Kyverno admits the signed and refuses the unsigned image"
 
-k create namespace controller-guarded >/dev/null
-k label namespace controller-guarded policy.sigstore.dev/include=true >/dev/null
+kubectl create namespace controller-guarded >/dev/null
+kubectl label namespace controller-guarded policy.sigstore.dev/include=true >/dev/null
 engine cosign-system policy-controller webhook
 # Images keep their names; signatures are looked for at refshim's.
 within 30 example policy-controller.yaml "s#ghcr.io/o/tool\*\*#$registry/o/**#; s#refs.example.org/o/tool#refs.example.org/o/signed#"

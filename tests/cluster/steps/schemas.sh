@@ -1,13 +1,13 @@
 # Whatever is rendered from deploy/ is what the API server takes: every set of values, the kustomizations and the examples, field by field.
-k create -f "$cache/kinds" >/dev/null
+kubectl create -f "$cache/kinds" >/dev/null
 # Its conversions would be policy-controller's to make, which does not run yet.
-k patch crd clusterimagepolicies.policy.sigstore.dev --type=merge -p '{"spec":{"conversion":{"strategy":"None","webhook":null}}}' >/dev/null
-k wait --for=condition=Established crd --all --timeout=60s >/dev/null
-within 60 k -n default get serviceaccount default
+kubectl patch crd clusterimagepolicies.policy.sigstore.dev --type=merge -p '{"spec":{"conversion":{"strategy":"None","webhook":null}}}' >/dev/null
+kubectl wait --for=condition=Established crd --all --timeout=60s >/dev/null
+within 60 kubectl -n default get serviceaccount default
 
 accepted() { # NAME, manifests on standard input
   local output
-  output=$(k apply --dry-run=server --validate=strict -f - 2>&1) || fail "$1 is refused: $output"
+  output=$(kubectl apply --dry-run=server --validate=strict -f - 2>&1) || fail "$1 is refused: $output"
   [ "$(grep -c '(server dry run)$' <<<"$output")" = "$(wc -l <<<"$output")" ] || fail "$1 is taken with a warning: $output"
 }
 for values in "$chart"/ci/*-values.yaml; do

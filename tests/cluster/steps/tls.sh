@@ -1,10 +1,10 @@
 # refshim with a certificate, at the admin listener too, under a name of its own.
 source "$here/pki.sh"
-k create namespace tls >/dev/null
+kubectl create namespace tls >/dev/null
 certificate refs /CN=refs.example.org DNS:refs.example.org
-k -n tls create secret tls refs-example-org --cert="$pki/refs.crt" --key="$pki/refs.key" >/dev/null
-k -n tls create configmap authorities --from-file="$pki/ca.crt" >/dev/null
+kubectl -n tls create secret tls refs-example-org --cert="$pki/refs.crt" --key="$pki/refs.key" >/dev/null
+kubectl -n tls create configmap authorities --from-file="$pki/ca.crt" >/dev/null
 install tls restricted tls
-k -n tls patch service refshim -p "{\"spec\":{\"externalIPs\":[\"$refs_address\"]}}" >/dev/null
-helm_ test refshim -n tls >"$state/log/helm-test-tls.log" || fail "helm test: $(cat "$state/log/helm-test-tls.log")"
+kubectl -n tls patch service refshim -p "{\"spec\":{\"externalIPs\":[\"$refs_address\"]}}" >/dev/null
+helm test refshim -n tls >"$state/log/helm-test-tls.log" || fail "helm test: $(cat "$state/log/helm-test-tls.log")"
 within 10 count https://refs.example.org --cacert "$pki/ca.crt"

@@ -13,7 +13,7 @@ refshim=${REFSHIM:-$project/target/release/refshim}
 kubernetes=1.34.4
 kube_router=2.1.0
 kyverno=1.19.1
-policy_controller=0.15.1
+policy_controller=0.13.1
 # Only their definitions of kinds are used.
 gateway_api=1.4.0
 prometheus_operator=0.85.0

@@ -108,7 +108,7 @@ fn numbers_and_lists_in_the_configuration_arrive() {
         .iter()
         .map(|variable| &variable["name"])
         .collect();
-    assert_eq!(env, ["SSL_CERT_FILE", "REFSHIM_LOG__LEVEL"]);
+    assert_eq!(env, ["SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY", "REFSHIM_LOG__LEVEL"]);
     assert_eq!(container["envFrom"][0]["secretRef"]["name"], "refshim-credentials");
     assert_eq!(container["envFrom"][1]["configMapRef"]["name"], "refshim-settings");
     let authorities = &container["env"][0]["value"];

@@ -84,7 +84,14 @@ fn what_the_configuration_names_is_let_through() {
         ("config.cache.redis.url=redis://redis", vec![443, 6379]),
         ("config.cache.redis.url=rediss://user@redis:7000/1", vec![443, 7000]),
         ("config.telemetry.otlp_endpoint=http://collector:4318", vec![443, 4318]),
-        ("networkPolicy.egress[0].ports[0].port=3128", vec![443, 3128]),
+        ("networkPolicy.egress[0].ports[0].port=9000", vec![443, 9000]),
+        ("config.upstream[0].proxy=none", vec![443]),
+        ("config.upstream[0].proxy=http://proxy:3128", vec![443, 3128]),
+        ("proxy.httpsProxy=http://proxy:3128", vec![443, 3128]),
+        (
+            "proxy.httpsProxy=http://proxy:3128,proxy.httpProxy=http://proxy",
+            vec![443, 3128, 80],
+        ),
     ] {
         assert_eq!(egress(&with(settings)), ports, "{settings}");
     }
@@ -121,6 +128,11 @@ fn passwords_belong_into_a_secret() {
             "config.cache.redis.url=redis://:sesame@redis",
             "REFSHIM_CACHE__REDIS__URL",
         ),
+        (
+            "config.upstream[0].proxy=http://u:sesame@proxy",
+            "REFSHIM_UPSTREAM__0__PROXY",
+        ),
+        ("proxy.httpsProxy=http://u:sesame@proxy:3128", "HTTPS_PROXY"),
         (
             "config.links.credentials.default.password=sesame",
             "REFSHIM_LINKS__CREDENTIALS__DEFAULT__PASSWORD",

@@ -69,6 +69,11 @@
 {{- $urls = append $urls (default "https://api.ecr.amazonaws.com" $credentials.endpoint) }}
 {{- end }}
 {{- end }}
+{{- /* `environment` and `none` are no URLs. */}}
+{{- range $config.upstream }}
+{{- $urls = append $urls (regexFind "^https?://.*" (default "" .proxy)) }}
+{{- end }}
+{{- $urls = concat $urls (list .Values.proxy.httpsProxy .Values.proxy.httpProxy) }}
 {{- $urls = append $urls (dig "redis" "url" "" (default dict $config.cache)) }}
 {{- $urls = append $urls (dig "otlp_endpoint" "" (default dict $config.telemetry)) }}
 {{- $defaults := dict "http" "80" "https" "443" "redis" "6379" "rediss" "6379" }}

@@ -90,7 +90,7 @@ spec:
   image: {{ include "refshim.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   args: [serve, --config, /etc/refshim/refshim.toml]
-  {{- with concat (include "refshim.caEnv" . | fromYamlArray) .Values.env }}
+  {{- with concat (include "refshim.caEnv" . | fromYamlArray) (include "refshim.proxyEnv" . | fromYamlArray) .Values.env }}
   env:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -54,5 +54,5 @@ mod written_tags;
 pub use counts::AnsweredFrom;
 pub use error::ResolveError;
 pub use remembered::{Given, Known, RememberedManifest, ServedHeaders};
-pub use resolver::{Lookup, Resolver};
+pub use resolver::{CallersTags, Lookup, Resolver};
 pub use subjects::Subjects;

@@ -37,6 +37,7 @@ mod writes;
 
 pub use lookup::Lookup;
 use searches::ScanResult;
+pub use tags::CallersTags;
 
 /// How long one scan may take: a listing of a hundred thousand tags takes a legacy registry many seconds.
 const SCAN_DEADLINE: Duration = Duration::from_secs(120);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::cache::{Cache, CacheEntry, Epoch, Key, RepositoryKey};
 use crate::oci::SubjectKey;
-use crate::registry::{Answer, CalibratedWithin, Fingerprint, TagNames, Upstream, UpstreamError};
+use crate::registry::{Answer, CalibratedWithin, Fingerprint, RegistryPage, TagNames, Upstream, UpstreamError};
 
 use super::access::AccessList;
 use super::context::RepositoryContext;
@@ -42,10 +42,29 @@ pub(super) enum Sought {
     OfSubject(Arc<TagNames>),
 }
 
+/// What a caller who lists tags is given.
+pub(super) enum ListedTags {
+    All(AgedTagNames),
+    /// The first of several pages.
+    FirstPage(RegistryPage),
+}
+
+/// How much of a listing is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ListingExtent {
+    Whole,
+    /// The whole, unless it seeks and has more ordinary tags than this; at 0, unless it seeks and has more than a page.
+    UnlessSeekable(usize),
+    /// The whole where it has one page or was walked before; else the first page.
+    UnlessPaged,
+}
+
 /// What one reading of a listing brought.
 #[derive(Clone)]
 enum ListingResult {
     All(AgedTagNames),
+    /// The first of several pages.
+    FirstPage(RegistryPage),
     /// The repository is large, and each subject's names can be asked for.
     Seekable,
 }
@@ -55,13 +74,14 @@ impl ListingResult {
         match self {
             // Some registries list to each credential only what it may see.
             Self::All(_) => AnswerScope::ToldNoMore,
+            Self::FirstPage(_) => AnswerScope::Credential,
             // Of its own subject each caller then asks itself.
             Self::Seekable => AnswerScope::Everybody,
         }
     }
 }
 
-type ListingKey = (RepositoryKey, Epoch, Followers, Option<usize>);
+type ListingKey = (RepositoryKey, Epoch, Followers, ListingExtent);
 type ListingOutcome = Result<Answer<ListingResult>, UpstreamError>;
 
 /// A listing with the epoch in which its leader asked for it.
@@ -149,9 +169,10 @@ impl TagListings {
         if let Some(sought) = self.seek(context, key, within).await? {
             return Ok(sought);
         }
-        match self.read(context, Some(large), Some(self.times.patience)).await? {
+        let extent = ListingExtent::UnlessSeekable(large);
+        match self.read(context, extent, Some(self.times.patience)).await? {
             Answer::Found(ListingResult::All(listing)) => return Ok(Answer::Found(Sought::All(listing))),
-            Answer::Found(ListingResult::Seekable) => {}
+            Answer::Found(ListingResult::FirstPage(_) | ListingResult::Seekable) => {}
             Answer::Absent => return Ok(Answer::Absent),
             Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
         }
@@ -185,12 +206,25 @@ impl TagListings {
 
     /// All tag names as the registry lists them to this caller now; concurrent questions with one credential share one listing.
     pub async fn now(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
-        whole(self.read(context, None, None).await)
+        whole(self.read(context, ListingExtent::Whole, None).await)
     }
 
-    /// The same for whoever does not wait to the end.
+    /// The same, but where the listing has several pages and was never walked, the first of them.
+    pub async fn now_or_first_page(&self, context: &RepositoryContext) -> Result<Answer<ListedTags>, UpstreamError> {
+        let read = self.read(context, ListingExtent::UnlessPaged, None).await?;
+        read.try_map(|listed| match listed {
+            ListingResult::All(listing) => Ok(ListedTags::All(listing)),
+            ListingResult::FirstPage(page) => Ok(ListedTags::FirstPage(page)),
+            ListingResult::Seekable => Err(not_read()),
+        })
+    }
+
+    /// All names for whoever does not wait to the end.
     async fn within_patience(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
-        whole(self.read(context, None, Some(self.times.patience)).await)
+        whole(
+            self.read(context, ListingExtent::Whole, Some(self.times.patience))
+                .await,
+        )
     }
 
     /// Reads together with whoever else does: see [`super::shared_work`]. The listing goes on in the background
@@ -198,21 +232,21 @@ impl TagListings {
     async fn read(
         &self,
         context: &RepositoryContext,
-        large: Option<usize>,
+        extent: ListingExtent,
         patience: Option<Duration>,
     ) -> ListingOutcome {
         let Some(patience) = patience else {
-            return self.read_together(context, large, false).await;
+            return self.read_together(context, extent, false).await;
         };
         self.walks.asked(&context.repository_key);
-        let mut reading = Box::pin(self.read_together(context, large, true));
+        let mut reading = Box::pin(self.read_together(context, extent, true));
         match timeout(patience, &mut reading).await {
             Ok(listed) => listed,
             Err(_) => {
                 // As long as anybody asks for it: see `walk`. What those who hang up have begun ends with them.
-                let begin = || self.begin(context, large, true);
+                let begin = || self.begin(context, extent, true);
                 let followers = self.walker(context).followers;
-                if let Err(error) = self.shared.start(self.listing_key(context, large), context, begin) {
+                if let Err(error) = self.shared.start(self.listing_key(context, extent), context, begin) {
                     tracing::debug!(repository = %context.repository, %error, "a tag listing does not go on");
                 }
                 Err(self.walks.still_listing(&context.repository_key, followers))
@@ -221,11 +255,11 @@ impl TagListings {
     }
 
     /// Whoever asks after a write joins the walk that is under way all the same.
-    fn listing_key(&self, context: &RepositoryContext, large: Option<usize>) -> ListingKey {
+    fn listing_key(&self, context: &RepositoryContext, extent: ListingExtent) -> ListingKey {
         let followers = self.walker(context).followers;
         let asked_in = self.walks.under_way(&context.repository_key, followers);
         let epoch = asked_in.unwrap_or_else(|| context.epoch.clone());
-        (context.repository_key.clone(), epoch, followers, large)
+        (context.repository_key.clone(), epoch, followers, extent)
     }
 
     /// Names that are shown, and those that are taken for what the listing account sees, are read with one credential alone.
@@ -241,20 +275,25 @@ impl TagListings {
     fn begin(
         &self,
         context: &RepositoryContext,
-        large: Option<usize>,
+        extent: ListingExtent,
         may_stop: bool,
     ) -> Result<impl Future<Output = EpochListing> + Send + 'static, UpstreamError> {
         let reads = self.upstream.reads();
         reads.check_listing(&context.repository, &context.caller)?;
         let (epoch, listing) = (
             context.epoch.clone(),
-            self.clone().list(context.clone(), large, may_stop),
+            self.clone().list(context.clone(), extent, may_stop),
         );
         Ok(async move { (epoch, listing.await) })
     }
 
-    async fn read_together(&self, context: &RepositoryContext, large: Option<usize>, may_stop: bool) -> ListingOutcome {
-        let begin = || self.begin(context, large, may_stop);
+    async fn read_together(
+        &self,
+        context: &RepositoryContext,
+        extent: ListingExtent,
+        may_stop: bool,
+    ) -> ListingOutcome {
+        let begin = || self.begin(context, extent, may_stop);
         let scope = |(_, listed): &EpochListing| AnswerScope::of_answer(listed, ListingResult::scope);
         let lists_no_more = |(_, listed): EpochListing| {
             async move {
@@ -267,7 +306,7 @@ impl TagListings {
             }
             .boxed()
         };
-        let asked = (self.listing_key(context, large), &*self.upstream, context);
+        let asked = (self.listing_key(context, extent), &*self.upstream, context);
         match self.shared.share(asked, begin, scope, lists_no_more).await? {
             // It began before something was written that this question is to show.
             Some((epoch, Ok(Answer::Found(ListingResult::All(_))))) if epoch != context.epoch => {
@@ -278,11 +317,11 @@ impl TagListings {
                 };
                 match remembered {
                     Some(listing) => Ok(Answer::Found(ListingResult::All(listing))),
-                    None => self.clone().list(context.clone(), large, may_stop).await,
+                    None => self.clone().list(context.clone(), extent, may_stop).await,
                 }
             }
             Some((_, listed)) => listed,
-            None => self.clone().list(context.clone(), large, may_stop).await,
+            None => self.clone().list(context.clone(), extent, may_stop).await,
         }
     }
 
@@ -373,6 +412,10 @@ impl TagListings {
 fn whole(outcome: ListingOutcome) -> Result<Answer<AgedTagNames>, UpstreamError> {
     outcome?.try_map(|listed| match listed {
         ListingResult::All(listing) => Ok(listing),
-        ListingResult::Seekable => Err(UpstreamError::Invalid("a tag listing that was not read".into())),
+        ListingResult::FirstPage(_) | ListingResult::Seekable => Err(not_read()),
     })
+}
+
+fn not_read() -> UpstreamError {
+    UpstreamError::Invalid("a tag listing that was not read".into())
 }

@@ -114,13 +114,23 @@ impl UnfinishedWalks {
             Some(kept) => kept,
             None => (begin()?, now),
         };
-        Ok(WalkInProgress {
+        Ok(self.begin((repository_key, walker), began, walk))
+    }
+
+    /// Begins `walk`, whatever is kept.
+    pub fn begin(
+        self: &Arc<Self>,
+        (repository_key, walker): (&RepositoryKey, Walker),
+        began: Duration,
+        walk: ListingWalk,
+    ) -> WalkInProgress {
+        WalkInProgress {
             walks: self.clone(),
             repository_key: repository_key.clone(),
             walker,
             walk: Some(walk),
             began,
-        })
+        }
     }
 
     /// In which epoch the walk was asked for that is under way and has more than a page before it. Whoever asks after a write

@@ -142,6 +142,25 @@ impl TagMemory {
     }
 }
 
+impl TagMemory {
+    /// Tags that refshim wrote and that a listing which began at `began` may lack on its earlier pages, and lacks in `listed`, its
+    /// last one; none for a caller whom the registry gives nothing.
+    pub async fn written_since(
+        &self,
+        manifests: &ManifestStore,
+        context: &RepositoryContext,
+        listed: &TagNames,
+        began: Duration,
+    ) -> Result<Vec<WrittenTag>, UpstreamError> {
+        let mut unlisted = self.written.all(&manifests.cache, &context.repository_key).await;
+        unlisted.retain(|tag| began < tag.at + self.asked_writes.fresh_for && !listed.contains(&tag.name));
+        match unlisted.is_empty() || may_see(manifests, context, listed, &unlisted).await? {
+            true => Ok(unlisted),
+            false => Ok(Vec::new()),
+        }
+    }
+}
+
 /// Whether the registry gives this caller a manifest, one that it lists or one of `written`.
 async fn may_see(
     manifests: &ManifestStore,

@@ -1,6 +1,8 @@
 //! Promise: a repository with many tags on a registry that lists slowly is walked once. What is pushed then shows at once, and
 //! whoever does not wait for the walk is told how far it is, which is not lost.
 
+mod own_pages;
+
 use crate::support::fake::knobs::{Knobs, Last, Order, TagPages};
 use crate::support::fake::{Fake, Trouble};
 use crate::support::{Pushed, Refshim, Seen, eventually};

@@ -1,4 +1,5 @@
-//! `GET /v2/<name>/tags/list`, repaired: sorted, paged as the spec says, without the tags that only link.
+//! `GET /v2/<name>/tags/list`, repaired: sorted, paged as the spec says, without the tags that only link. Of a repository whose
+//! listing has several pages and was never walked, these are the registry's own pages: see [`registry_listing`].
 
 use std::num::IntErrorKind;
 
@@ -15,8 +16,13 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
 use crate::proxy::{headers, passthrough};
+use crate::referrers::CallersTags;
 use crate::registry::{Answer, TagNames};
 use crate::render::Query;
+
+mod registry_listing;
+
+use registry_listing::{CURSOR, RegistryListing};
 
 const CONTENT_TYPE: &str = "application/json";
 /// What a tag may hold stays readable.
@@ -28,20 +34,43 @@ pub(in crate::proxy) async fn list_tags(
 ) -> Result<Response<Body>, ProxyError> {
     let query = Query::parse(context.head.uri.query());
     let limit = query.first("n").map(page_size).transpose()?;
-    let backend = context.backend;
-    let all = match backend.resolver.tags(repository, &context.caller()).await? {
-        Answer::Found(all) => all,
-        Answer::Absent => {
-            let message = format!("the registry has no repository {repository}");
-            return Err(OciError::not_found(Code::NameUnknown, message).into());
-        }
-        Answer::Refused(refusal) => return Err(refusal.into()),
+    let (backend, last) = (context.backend, query.first("last"));
+    let hide = &backend.shared.tags;
+    let listing = RegistryListing {
+        context,
+        repository,
+        limit,
     };
-    let page = TagsPage::cut(&all, query.first("last"), limit, &backend.shared.tags);
-    let next = page.next.map(|last| next_link(repository, last, limit));
+    let (page, next) = if let Some(cursor) = query.first(CURSOR) {
+        listing.go_on(cursor, last.unwrap_or_default()).await?
+    } else {
+        // Whoever names a `last` of its own goes by the order of names, in which only the whole listing is known to be.
+        let listed = match last {
+            None => {
+                backend
+                    .resolver
+                    .tags_or_first_page(repository, &context.caller())
+                    .await?
+            }
+            Some(_) => {
+                let all = backend.resolver.tags(repository, &context.caller()).await?;
+                all.try_map(|all| Ok(CallersTags::All(all)))?
+            }
+        };
+        match listed {
+            Answer::Found(CallersTags::All(all)) => {
+                let page = TagsPage::cut(&all, last, limit, hide);
+                let next = page.next.map(|last| next_link(repository, last, limit, None));
+                (page.names.into_iter().map(str::to_owned).collect(), next)
+            }
+            Answer::Found(CallersTags::FirstPage(first)) => listing.begin(first).await?,
+            Answer::Absent => return Err(no_repository(repository).into()),
+            Answer::Refused(refusal) => return Err(refusal.into()),
+        }
+    };
     let name = context.view.repository(repository);
-    let mut answered = LocalResponse::new(CONTENT_TYPE, print(&name, &page.names)).link(next);
-    if backend.shared.tags.hides_any() {
+    let mut answered = LocalResponse::new(CONTENT_TYPE, print(&name, &page)).link(next);
+    if hide.hides_any() {
         // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
         answered = answered.header(HIDDEN_TAGS, "link-tags");
     }
@@ -115,15 +144,25 @@ fn hidden(name: &str, hide: &TagsConfig) -> bool {
     })
 }
 
-fn print(name: &str, names: &[&str]) -> Bytes {
+fn print(name: &str, names: &[String]) -> Bytes {
     json!({"name": name, "tags": names}).to_string().into()
 }
 
-/// Path-absolute.
-fn next_link(repository: &RepositoryName, last: &str, limit: Option<usize>) -> String {
+fn no_repository(repository: &RepositoryName) -> OciError {
+    OciError::not_found(
+        Code::NameUnknown,
+        format!("the registry has no repository {repository}"),
+    )
+}
+
+/// Path-absolute. With a `cursor`, to a page of the registry's own.
+fn next_link(repository: &RepositoryName, last: &str, limit: Option<usize>, cursor: Option<&str>) -> String {
     let mut link = format!("</v2/{repository}/tags/list?last={}", utf8_percent_encode(last, VALUE));
     if let Some(limit) = limit {
         link.push_str(&format!("&n={limit}"));
+    }
+    if let Some(cursor) = cursor {
+        link.push_str(&format!("&{CURSOR}={}", utf8_percent_encode(cursor, VALUE)));
     }
     link.push_str(">; rel=\"next\"");
     link
@@ -223,7 +262,7 @@ mod tests {
     fn the_link_leads_on_with_the_same_question() {
         let name = RepositoryName::parse("a/b").unwrap();
         assert_eq!(
-            next_link(&name, "v1.0_x", Some(2)),
+            next_link(&name, "v1.0_x", Some(2), None),
             "</v2/a/b/tags/list?last=v1.0_x&n=2>; rel=\"next\""
         );
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgedTagNames, ListingOutcome, ListingResult, TagListings};
+use super::{AgedTagNames, ListingExtent, ListingOutcome, ListingResult, TagListings};
 use crate::cache::Key;
 use crate::oci::tag_scheme;
 use crate::referrers::context::RepositoryContext;
@@ -14,7 +14,12 @@ use crate::registry::{Answer, TagNamesBuilder, Tags, UpstreamError, WalkedListin
 impl TagListings {
     /// Asks for the pages of the last listing, or walks. `may_stop`: when nobody has asked for a while, though somebody seems to
     /// wait.
-    pub(super) async fn list(self, context: RepositoryContext, large: Option<usize>, may_stop: bool) -> ListingOutcome {
+    pub(super) async fn list(
+        self,
+        context: RepositoryContext,
+        extent: ListingExtent,
+        may_stop: bool,
+    ) -> ListingOutcome {
         let _permit = self
             .upstream
             .reads()
@@ -32,8 +37,11 @@ impl TagListings {
         let began = self.cache.now();
         let begin = || self.upstream.walk(&context.repository);
         let walker = (&context.repository_key, self.walker(&context));
-        let walk = self.walks.go_on(walker, began, begin)?;
-        self.walk(&context, walk, large, may_stop).await
+        let walk = match extent {
+            ListingExtent::UnlessPaged => self.walks.begin(walker, began, begin()?),
+            ListingExtent::Whole | ListingExtent::UnlessSeekable(_) => self.walks.go_on(walker, began, begin)?,
+        };
+        self.walk(&context, walk, extent, may_stop).await
     }
 
     /// The listing as it is now, asked for by its pages; `None` where it is to be walked anew.
@@ -56,10 +64,13 @@ impl TagListings {
         &self,
         context: &RepositoryContext,
         mut walk: WalkInProgress,
-        large: Option<usize>,
+        extent: ListingExtent,
         may_stop: bool,
     ) -> ListingOutcome {
-        let is_large = |names: &TagNamesBuilder| large.is_some_and(|most| has_more_ordinary(names, most));
+        let is_large = |names: &TagNamesBuilder| match extent {
+            ListingExtent::UnlessSeekable(most) => has_more_ordinary(names, most),
+            ListingExtent::Whole | ListingExtent::UnlessPaged => false,
+        };
         let stopped = || UpstreamError::Timeout("tag listing");
         loop {
             if may_stop && !self.walks.is_asked(&context.repository_key) {
@@ -68,6 +79,12 @@ impl TagListings {
             let pages = walk.walk().ok_or_else(stopped)?;
             let step = self.upstream.walk_step(pages, &context.caller, &is_large).await;
             if matches!(step, Ok(Answer::Found(None))) {
+                if extent == ListingExtent::UnlessPaged
+                    && let Some(page) = pages.first_registry_page()
+                {
+                    self.access.allow_listing(context);
+                    return Ok(Answer::Found(ListingResult::FirstPage(page)));
+                }
                 walk.got_on(&context.epoch);
                 continue;
             }

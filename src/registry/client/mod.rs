@@ -12,6 +12,7 @@ mod page_link;
 mod page_reader;
 mod referrers_api;
 mod refresh;
+pub(in crate::registry) mod registry_page;
 pub(in crate::registry) mod seek;
 mod some_tags;
 mod span;

@@ -11,6 +11,7 @@ use super::by_last::REPEATS;
 use super::listing_so_far::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, VANISHED};
 use super::page_reader::ReadTagPage;
 use super::refresh::Refresh;
+use super::registry_page::RegistryPage;
 use super::walked_listing::{FEWEST_PAGES, WalkedListing};
 use crate::oci::RepositoryName;
 use crate::registry::answer::{Answer, Stop};
@@ -79,6 +80,15 @@ impl ListingWalk {
     pub(in crate::registry) fn first_page(&self) -> Option<&TagNamesBuilder> {
         let follows = matches!(self.next, NextStep::Page(_)) && self.listing.pages.len() == 1;
         follows.then(|| self.listing.names())
+    }
+
+    /// The same as the registry gave it. `None` also where the next page is not to be asked for by its query alone.
+    pub fn first_registry_page(&self) -> Option<RegistryPage> {
+        let (names, first) = (self.first_page()?, self.listing.pages.first()?);
+        match &self.next {
+            NextStep::Page(next) => RegistryPage::first(names, &first.cursor, next),
+            NextStep::End(..) | NextStep::Settle => None,
+        }
     }
 
     /// Asks for one page more, and at the end for the proof that it is the end. After an error, or when whoever waited has gone, the

@@ -61,17 +61,17 @@ impl Upstream {
         Ok(seeks)
     }
 
-    /// The same, given the first page of a listing. False where it cannot be told.
-    pub(in crate::registry) async fn calibrate_on_page(
+    /// The same, given the first pages of a listing. False where it cannot be told.
+    pub(in crate::registry) async fn calibrate_on_pages(
         &self,
         repository: &RepositoryName,
-        page: &TagNamesBuilder,
+        pages: &TagNamesBuilder,
         caller: &Caller,
     ) -> Result<bool, UpstreamError> {
         if self.paging(repository).calibration().is_some_and(|known| !known.seeks) {
             return Ok(false);
         }
-        match page.as_sorted() {
+        match pages.as_sorted() {
             Some(names) => Ok(self.calibrate(repository, names, caller).await? == Some(true)),
             None => Ok(false),
         }

@@ -37,7 +37,7 @@ impl Upstream {
             })
     }
 
-    /// The same, but where `is_large` says so of the first page, others follow, and listings of this repository seek, the rest
+    /// The same, but where `is_large` says so of the first pages, others follow, and listings of this repository seek, the rest
     /// is not read.
     pub async fn tags_unless_seekable(
         &self,
@@ -67,8 +67,8 @@ impl Upstream {
             if let WalkStep::Ended(listing) = walk.step(self, caller).await?.found()? {
                 return Ok(Some(Tags::All(listing)));
             }
-            let seeks = match walk.first_page().filter(|names| is_large(names)) {
-                Some(names) => self.calibrate_on_page(walk.repository(), names, caller).await?,
+            let seeks = match walk.first_pages().filter(|names| is_large(names)) {
+                Some(names) => self.calibrate_on_pages(walk.repository(), names, caller).await?,
                 None => false,
             };
             Ok(seeks.then_some(Tags::Seekable))

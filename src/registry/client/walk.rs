@@ -22,6 +22,9 @@ use crate::registry::tag_names::TagNamesBuilder;
 
 /// After a longer walk all its pages are asked for again: the first of them were read long ago.
 const LONG_WALK: Duration = Duration::from_secs(30);
+/// Pages in which there are enough names to see whether a repository is large, and its listings seek: the registry may give a
+/// hundred names at a time.
+const FIRST_PAGES: usize = 4;
 const UNSTEADY: &str = "its tag listing changes faster than it can be read";
 
 /// A walk through a repository's tag listing.
@@ -76,18 +79,17 @@ impl ListingWalk {
         self.listing.pages.len() > 1
     }
 
-    /// The names of the first page, when it is all that was read and others follow.
-    pub(in crate::registry) fn first_page(&self) -> Option<&TagNamesBuilder> {
-        let follows = matches!(self.next, NextStep::Page(_)) && self.listing.pages.len() == 1;
+    /// The names of the first few pages, when they are all that was read and others follow.
+    pub(in crate::registry) fn first_pages(&self) -> Option<&TagNamesBuilder> {
+        let follows = matches!(self.next, NextStep::Page(_)) && self.listing.pages.len() <= FIRST_PAGES;
         follows.then(|| self.listing.names())
     }
 
-    /// The same as the registry gave it. `None` also where the next page is not to be asked for by its query alone.
+    /// The first page as the registry gave it, when it is all that was read and the next one can be asked for by its query alone.
     pub fn first_registry_page(&self) -> Option<RegistryPage> {
-        let (names, first) = (self.first_page()?, self.listing.pages.first()?);
-        match &self.next {
-            NextStep::Page(next) => RegistryPage::first(names, &first.cursor, next),
-            NextStep::End(..) | NextStep::Settle => None,
+        match (&self.next, &self.listing.pages[..]) {
+            (NextStep::Page(next), [first]) => RegistryPage::first(self.listing.names(), &first.cursor, next),
+            _ => None,
         }
     }
 

@@ -6,6 +6,7 @@ use http::StatusCode;
 use refshim::testing::config::Depth;
 
 use crate::support::fake::knobs::{Knobs, Last, Link, LinkForm, Moved, Order, Referrers, Shown, TagPages};
+use crate::support::fake::motion::Motion;
 use crate::support::fake::{Trouble, quirks::Heads};
 
 /// Questions are about an image in each.
@@ -222,6 +223,8 @@ pub struct Draw {
     pub app: Vec<Way>,
     pub other: Vec<Way>,
     pub errors: Vec<Error>,
+    /// Of the tags of `app`.
+    pub motions: Vec<Motion>,
     pub steps: Vec<Step>,
 }
 
@@ -285,6 +288,7 @@ impl Draw {
         let stated = codes.iter().all(|code| What::Oci(404, code).states_absence());
         let native = Repository::ALL.iter().all(|&repository| self.has_native(repository));
         self.errors.is_empty()
+            && self.motions.is_empty()
             && (all_at_once || linked && form || asked)
             && stated
             // `gc` reads all tags, and nobody may pull any more.
@@ -326,6 +330,7 @@ impl Display for Draw {
         line("app", &self.app, &"")?;
         line("other", &self.other, &"")?;
         line("errors", &self.errors, &"")?;
+        line("motions", &self.motions, &[(); 0])?;
         line("steps", &self.steps, &"")
     }
 }

@@ -10,6 +10,7 @@ use crate::support::fake::knobs::{
     AbsentCodes, Heads, Knobs, Last, Link, LinkForm, Moved, Native, Order, Pushes, Referrers, Rights, Shown, TagPages,
     TooMany,
 };
+use crate::support::fake::motion::{Motion, TagChange};
 
 /// SplitMix64: small, and the same on every machine and with every version of everything.
 pub struct Dice(u64);
@@ -55,8 +56,17 @@ const WAYS: [Way; 9] = [
 
 pub fn draw(seed: u64) -> Draw {
     let mut dice = Dice::new(seed);
-    let pages = pages(&mut dice);
-    let filler = dice.pick(&[0, 0, 0, 1, 3, 20, 110, 250, 1100]);
+    let in_motion = dice.one_in(3);
+    let mut pages = pages(&mut dice);
+    if let Some(pages) = pages.as_mut().filter(|_| in_motion) {
+        // So many that they are asked for at once.
+        pages.page = dice.pick(&[Some(7), Some(20)]);
+        pages.greatest_n = pages.greatest_n.and(pages.page);
+    }
+    let filler = match in_motion {
+        true => dice.pick(&[20, 60, 110, 250]),
+        false => dice.pick(&[0, 0, 0, 1, 3, 20, 110, 250, 1100]),
+    };
     // Nobody waits for a thousand pages.
     let on_a_page = pages
         .as_ref()
@@ -95,6 +105,7 @@ pub fn draw(seed: u64) -> Draw {
         app: ways(&mut dice, 4),
         other: ways(&mut dice, 2),
         errors: (0..errors).map(|_| error(&mut dice)).collect(),
+        motions: if in_motion { motions(&mut dice) } else { Vec::new() },
         steps: steps(&mut dice),
         knobs,
     }
@@ -107,7 +118,7 @@ fn pages(dice: &mut Dice) -> Option<TagPages> {
     // One in two is a registry that somebody wrote; the others are whatever may be.
     let (order, last) = match dice.below(4) {
         0 => (
-            Order::OldestFirst,
+            dice.pick(&[Order::OldestFirst, Order::NewestFirst]),
             Last::Place {
                 unknown_starts: dice.one_in(2),
             },
@@ -147,6 +158,7 @@ fn pages(dice: &mut Dice) -> Option<TagPages> {
             _ => TooMany::Clamped,
         },
         last,
+        tokens_expire: dice.one_in(2),
         link: if dice.one_in(12) {
             dice.pick(&odd)
         } else {
@@ -321,6 +333,21 @@ fn error(dice: &mut Dice) -> Error {
         spared: dice.pick(&[0, 0, 0, 1, 2, 3]),
         times: dice.pick(&[Some(1), Some(1), Some(1), Some(2), Some(4), None, None]),
     }
+}
+
+/// Most of them while the first listing is read or read again.
+fn motions(dice: &mut Dice) -> Vec<Motion> {
+    let count = 1 + dice.below(8);
+    let among = dice.pick(&[10, 40, 40, 120]);
+    let mut motion = || Motion {
+        after: dice.below(among),
+        change: match dice.below(6) {
+            0 => TagChange::Comes,
+            1..=2 => TagChange::Goes(dice.below(1000)),
+            _ => TagChange::Moves(dice.below(1000)),
+        },
+    };
+    (0..count).map(|_| motion()).collect()
 }
 
 /// Always ends with questions about all images, now and when nothing is fresh any more.

@@ -52,6 +52,7 @@ fn candidates(draw: &Draw) -> Vec<Draw> {
     all.retain(|candidate| format!("{candidate:?}") != format!("{draw:?}"));
     all.extend((0..draw.errors.len()).map(|at| with(draw, |draw| without(&mut draw.errors, at))));
     all.extend((0..draw.steps.len()).map(|at| with(draw, |draw| without(&mut draw.steps, at))));
+    all.extend((0..draw.motions.len()).map(|at| with(draw, |draw| without(&mut draw.motions, at))));
     all.extend((0..draw.app.len()).map(|at| with(draw, |draw| without(&mut draw.app, at))));
     all.extend((0..draw.other.len()).map(|at| with(draw, |draw| without(&mut draw.other, at))));
     all

@@ -52,6 +52,7 @@ pub struct Bearer {
 pub enum Order {
     /// As they were pushed.
     OldestFirst,
+    NewestFirst,
     Bytewise,
     /// A database's collation: without regard to case or punctuation.
     Collated,
@@ -123,6 +124,8 @@ pub struct TagPages {
     pub greatest_n: Option<usize>,
     pub too_many: TooMany,
     pub last: Last,
+    /// Whether [`Last::Token`] is refused when a tag came, went or moved since.
+    pub tokens_expire: bool,
     pub link: Link,
     pub link_form: LinkForm,
     pub shown: Shown,
@@ -141,6 +144,7 @@ impl Default for TagPages {
             greatest_n: Some(usize::MAX),
             too_many: TooMany::Clamped,
             last: Last::Seeks,
+            tokens_expire: false,
             link: Link::Relative,
             link_form: LinkForm::Proper,
             shown: Shown::All,

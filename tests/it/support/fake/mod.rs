@@ -8,6 +8,7 @@ mod auth;
 mod blobs;
 pub mod knobs;
 mod manifests;
+pub mod motion;
 mod native;
 mod pages;
 pub mod profiles;
@@ -29,6 +30,7 @@ use tokio::net::TcpListener;
 
 use super::{Endpoint, Seen};
 pub use knobs::Knobs;
+use motion::{Motion, Motions};
 pub use trouble::Trouble;
 
 type Predicate = Box<dyn Fn(&Seen) -> bool + Send>;
@@ -64,6 +66,7 @@ struct State {
     seen_elsewhere: Vec<Seen>,
     /// Repositories and tags that were asked for by name.
     asked: HashSet<(String, String)>,
+    motions: Motions,
     /// Manifests that were fetched.
     pulls: usize,
     /// Paths of manifests by digest that were deleted while their tags stay ([`knobs::Delete::DigestAlone`]).
@@ -128,6 +131,12 @@ impl Fake {
     /// Turns knobs while the fake runs.
     pub fn turn(&self, change: impl FnOnce(&mut Knobs)) {
         self.shared.change(|state| change(&mut state.knobs));
+    }
+
+    /// Tags of the repository come, go and move while its pages are given.
+    pub fn set_in_motion(&self, repository: &str, motions: Vec<Motion>) {
+        self.shared
+            .change(|state| state.motions = Motions::of(repository, motions));
     }
 
     /// Every matching request meets `trouble`.

@@ -25,6 +25,10 @@ pub fn list(asked: &Asked<'_>) -> Option<Response<Body>> {
     if pages.link == Link::Endless {
         return Some(endless(asked, pages, &name, size));
     }
+    let made = asked.shared.change(|state| {
+        state.motions.page(&asked.shared.registry, &name);
+        if pages.tokens_expire { state.motions.made } else { 0 }
+    });
     // An unknown repository is the embedded registry's to refuse.
     let mut all: Vec<String> = asked
         .shared
@@ -36,14 +40,14 @@ pub fn list(asked: &Asked<'_>) -> Option<Response<Body>> {
         .filter(|tag| pages.shown.shows(tag, asked.shared.was_asked(name.as_str(), tag)))
         .collect();
     sort(&mut all, pages.order);
-    let Some(start) = start(asked, pages, &all) else {
+    let Some(start) = start(asked, pages, &all, made) else {
         let message = "Invalid parameter at 'nextToken' failed to satisfy constraint";
         return Some(refused(StatusCode::BAD_REQUEST, "UNSUPPORTED", message));
     };
     let rest = &all[start.min(all.len())..];
     let page = &rest[..size.min(rest.len())];
     let more = page.len() < rest.len() || (pages.always_links && !page.is_empty());
-    let next = more.then(|| next(pages, page, start + page.len()));
+    let next = more.then(|| next(pages, page, (start + page.len(), made)));
     Some(print(asked, pages, &name, page, size, next.as_deref()))
 }
 
@@ -74,6 +78,7 @@ fn refuse_n(why: TooMany) -> Response<Body> {
 fn sort(tags: &mut [String], order: Order) {
     match order {
         Order::OldestFirst => {}
+        Order::NewestFirst => tags.reverse(),
         Order::Bytewise => tags.sort(),
         Order::Collated => tags.sort_by_cached_key(|tag| {
             let letters = tag.chars().filter(char::is_ascii_alphanumeric);
@@ -84,7 +89,7 @@ fn sort(tags: &mut [String], order: Order) {
 }
 
 /// The first tag of the page, counted from 0. `None`: `last` is refused.
-fn start(asked: &Asked<'_>, pages: &TagPages, all: &[String]) -> Option<usize> {
+fn start(asked: &Asked<'_>, pages: &TagPages, all: &[String], made: usize) -> Option<usize> {
     let parameter = if pages.link == Link::NextPage {
         "next_page"
     } else {
@@ -96,7 +101,7 @@ fn start(asked: &Asked<'_>, pages: &TagPages, all: &[String]) -> Option<usize> {
     let place = all.iter().position(|tag| *tag == last);
     let greater = || all.iter().position(|tag| *tag > last).unwrap_or(all.len());
     match pages.last {
-        _ if pages.link == Link::NextPage => unseal(&last),
+        _ if pages.link == Link::NextPage => unseal(&last, made),
         Last::Ignored => Some(0),
         Last::Seeks => Some(greater()),
         Last::SeeksOrStartsOver => Some(if greater() < all.len() { greater() } else { 0 }),
@@ -107,26 +112,31 @@ fn start(asked: &Asked<'_>, pages: &TagPages, all: &[String]) -> Option<usize> {
             None if unknown_starts => 0,
             None => all.len(),
         }),
-        Last::Token => unseal(&last),
+        Last::Token => unseal(&last, made),
         Last::Number => Some(last.parse().unwrap_or(0)),
     }
 }
 
-fn seal(place: usize) -> String {
-    BASE64.encode(format!("{{\"place\":{place}}}??>"))
+/// `made`: how often the tags changed before it was issued.
+fn seal((place, made): (usize, usize)) -> String {
+    BASE64.encode(format!("{{\"place\":{place},\"made\":{made}}}??>"))
 }
 
-fn unseal(token: &str) -> Option<usize> {
+fn unseal(token: &str, made: usize) -> Option<usize> {
     let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
-    text.strip_prefix("{\"place\":")?.strip_suffix("}??>")?.parse().ok()
+    let (place, issued) = text
+        .strip_prefix("{\"place\":")?
+        .strip_suffix("}??>")?
+        .split_once(",\"made\":")?;
+    (issued.parse() == Ok(made)).then_some(place.parse().ok()?)
 }
 
 /// What to send to get the page after `page`, which ends before `place`.
-fn next(pages: &TagPages, page: &[String], place: usize) -> String {
+fn next(pages: &TagPages, page: &[String], place: (usize, usize)) -> String {
     match pages.last {
         _ if pages.link == Link::NextPage => seal(place),
         Last::Token => seal(place),
-        Last::Number => place.to_string(),
+        Last::Number => place.0.to_string(),
         _ => page.last().cloned().unwrap_or_default(),
     }
 }

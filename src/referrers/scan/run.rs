@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::Depth;
 use crate::oci::{Digest, ReferrerList, tag_scheme};
-use crate::registry::NativeSupport;
+use crate::registry::{Answer, NativeSupport};
 
 use super::candidates::Candidates;
 use super::context::Scan;
@@ -111,8 +111,10 @@ impl Scan {
         match own_api::ask(self, known).await {
             Ok(own_api) => {
                 let max_age = match own_api {
-                    FirstAnswer::Doubtful(_) => Duration::ZERO,
-                    FirstAnswer::Complete(_) | FirstAnswer::NotAsked(_) => self.stores.fresh_for,
+                    FirstAnswer::Doubtful(_) if !self.still_lists().await? => Duration::ZERO,
+                    FirstAnswer::Doubtful(_) | FirstAnswer::Complete(_) | FirstAnswer::NotAsked(_) => {
+                        self.stores.fresh_for
+                    }
                 };
                 Ok((own_api, names::find(self, max_age).await?))
             }
@@ -123,6 +125,24 @@ impl Scan {
             },
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a listing of many pages is fresh and the registry still gives the first of them. Then it need not be listed anew only
+    /// because it is to be asked for after the API.
+    async fn still_lists(&self) -> Result<bool, ResolveError> {
+        let (upstream, context) = (&self.stores.manifests.upstream, &self.context);
+        let remembered = self.stores.listings.remembered(context).await;
+        let is_fresh = remembered
+            .is_some_and(|listing| listing.value.listing.page_count() > 0 && listing.within(self.stores.fresh_for));
+        if !is_fresh {
+            return Ok(false);
+        }
+        let caller = match upstream.has_listing_account() {
+            true => context.caller.listing_account(),
+            false => context.caller.clone(),
+        };
+        let first = upstream.first_tags(&context.repository, &caller).await?;
+        Ok(matches!(first, Answer::Found(first) if first.others_follow))
     }
 
     async fn settled(&self, own_api: FirstAnswer, names: &ScannedNames) -> Result<OwnApiAnswer, ResolveError> {

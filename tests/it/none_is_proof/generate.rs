@@ -341,9 +341,11 @@ fn motions(dice: &mut Dice) -> Vec<Motion> {
     let among = dice.pick(&[10, 40, 40, 120]);
     let mut motion = || Motion {
         after: dice.below(among),
-        change: match dice.below(6) {
+        change: match dice.below(8) {
             0 => TagChange::Comes,
-            1..=2 => TagChange::Goes(dice.below(1000)),
+            1 => TagChange::Goes(dice.below(1000)),
+            2..=4 => TagChange::CursorMoves,
+            5 => TagChange::CursorGoes,
             _ => TagChange::Moves(dice.below(1000)),
         },
     };

@@ -1,5 +1,7 @@
 //! Who gets permits, and how many.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 fn asker(repository: u64, credential: u64) -> Asker {
@@ -99,6 +101,32 @@ fn one_who_leaves_the_queue_is_forgotten_and_gives_back_what_was_granted() {
     let state = queue.lock();
     assert!(state.lines.is_empty() && state.repositories.is_empty() && state.credentials.is_empty());
     assert_eq!((state.all.places, state.all.permits), (0, 0));
+}
+
+/// Each asks for sixteen pages at once; they are answered in the order in which they are asked for.
+#[test]
+fn twenty_large_repositories_are_served_alike_and_another_waits_for_one_page_of_each_at_most() {
+    const REPOSITORIES: u64 = 20;
+    let queue = SearchQueue::new(32, usize::MAX);
+    let repositories = (0..REPOSITORIES).flat_map(|number| std::iter::repeat_n(number, 16));
+    let join = |number| (number, queue.join(asker(number, 0)).unwrap());
+    let mut waiting: Vec<_> = repositories.chain([REPOSITORIES]).map(join).collect();
+    let (mut asked, mut answered) = (VecDeque::new(), Vec::new());
+    while !waiting.is_empty() || !asked.is_empty() {
+        asked.extend(waiting.extract_if(.., |(_, permit)| is_granted(permit)));
+        let (number, permit) = asked.pop_front().expect("somebody is served");
+        answered.push(number);
+        drop(permit);
+    }
+    let newcomer = answered.iter().position(|number| *number == REPOSITORIES);
+    assert!(
+        newcomer.is_some_and(|before| before <= 32 + REPOSITORIES as usize),
+        "{answered:?}"
+    );
+    // Half of the pages later nobody is far behind.
+    let served = |number| answered[..160].iter().filter(|other| **other == number).count();
+    let fewest = (0..REPOSITORIES).map(served).min();
+    assert!(fewest >= Some(160 / 20 / 2), "{answered:?}");
 }
 
 #[test]

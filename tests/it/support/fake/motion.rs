@@ -12,6 +12,10 @@ pub enum TagChange {
     Goes(usize),
     /// One is deleted and pushed again: it is the newest then.
     Moves(usize),
+    /// The same, of the tag after which the page that is asked for begins.
+    CursorMoves,
+    /// That tag goes, where it is nobody's.
+    CursorGoes,
 }
 
 /// A change, and how many pages of tags are given before it.
@@ -40,22 +44,26 @@ impl Motions {
         }
     }
 
-    /// A page of tags is about to be given.
-    pub fn page(&mut self, registry: &DemoRegistry, name: &RepositoryName) {
+    /// A page of tags is about to be given, of those after `last`.
+    pub fn page(&mut self, registry: &DemoRegistry, name: &RepositoryName, last: Option<&str>) {
         if self.repository != name.as_str() {
             return;
         }
         let pages = self.pages;
         self.pages += 1;
-        let due: Vec<_> = self.pending.extract_if(.., |motion| motion.after <= pages).collect();
+        let last = last.and_then(|last| Tag::parse(last).ok());
+        let last = last.filter(|last| registry.store().manifest(name, &Reference::Tag(last.clone())).is_some());
+        let is_of_cursor = |change| matches!(change, TagChange::CursorMoves | TagChange::CursorGoes);
+        let is_due = |motion: &mut Motion| motion.after <= pages && (last.is_some() || !is_of_cursor(motion.change));
+        let due: Vec<_> = self.pending.extract_if(.., is_due).collect();
         for motion in due {
             self.made += 1;
-            make(motion.change, self.made, registry, name);
+            make(motion.change, self.made, registry, name, last.as_ref());
         }
     }
 }
 
-fn make(change: TagChange, number: usize, registry: &DemoRegistry, name: &RepositoryName) {
+fn make(change: TagChange, number: usize, registry: &DemoRegistry, name: &RepositoryName, last: Option<&Tag>) {
     let mut store = registry.store();
     let tags = store.tags(name).unwrap_or_default();
     let Some(oldest) = tags.first() else { return };
@@ -74,6 +82,13 @@ fn make(change: TagChange, number: usize, registry: &DemoRegistry, name: &Reposi
         TagChange::Moves(index) => {
             let tag = tags[index % tags.len()].clone();
             (tag.clone(), Some(tag))
+        }
+        TagChange::CursorMoves | TagChange::CursorGoes => {
+            let Some(tag) = last.filter(|tag| tags.contains(tag)) else {
+                return;
+            };
+            let goes = change == TagChange::CursorGoes && tag.as_str().starts_with('t');
+            (tag.clone(), (!goes).then(|| tag.clone()))
         }
     };
     let manifest = store

@@ -26,7 +26,9 @@ pub fn list(asked: &Asked<'_>) -> Option<Response<Body>> {
         return Some(endless(asked, pages, &name, size));
     }
     let made = asked.shared.change(|state| {
-        state.motions.page(&asked.shared.registry, &name);
+        state
+            .motions
+            .page(&asked.shared.registry, &name, asked.query("last").as_deref());
         if pages.tokens_expire { state.motions.made } else { 0 }
     });
     // An unknown repository is the embedded registry's to refuse.

@@ -3,6 +3,7 @@
 
 mod own_pages;
 mod seeking;
+mod sharing;
 
 use crate::support::fake::knobs::{Knobs, Last, Order, TagPages};
 use crate::support::fake::{Fake, Trouble};

@@ -3,7 +3,7 @@
 use http::Uri;
 
 use super::Upstream;
-use super::listing_so_far::{PAGE_SIZE, PartialListing, vanished};
+use super::listing_so_far::{PAGE_SIZE, PartialListing, UNSTEADY, vanished};
 use super::page_reader::{Beginning, Extent, PageNames, ReadTagPage, append, beginning_of};
 use crate::oci::RepositoryName;
 use crate::registry::answer::{Answer, Refusal, Stop};
@@ -163,6 +163,26 @@ impl Upstream {
                 let reason = "its tag listing has pages without Link, in no order that 'last' goes by";
                 Err(Stop::invalid(reason))
             }
+        }
+    }
+
+    /// Nothing follows the last name. In an order of the registry's own that may be because it moved there before what follows it was
+    /// asked for: it must still be all that follows the name before it.
+    pub(in crate::registry) async fn must_keep_its_last(
+        &self,
+        repository: &RepositoryName,
+        listing: &PartialListing,
+        caller: &Caller,
+    ) -> Result<(), Stop> {
+        let names = listing.names();
+        let Some(before) = names.len().checked_sub(2).filter(|_| !names.is_ascending()) else {
+            return Ok(());
+        };
+        let uri = self.tags_uri(repository, Some(names.get(before)), PAGE_SIZE)?;
+        let mut read = PageNames::default();
+        match self.read_page(uri, Extent::Names(2), &mut read, caller).await? {
+            Answer::Found(page) if page.count == 1 && Some(read.names.get(0)) == names.last() => Ok(()),
+            Answer::Found(_) | Answer::Absent | Answer::Refused(_) => Err(Stop::invalid(UNSTEADY)),
         }
     }
 

@@ -90,11 +90,15 @@ impl Upstream {
             Ended::NoNews => Paging::AllAtOnce,
             Ended::Continued => {
                 self.must_keep_its_order(repository, listing, caller).await?;
+                self.must_keep_its_last(repository, listing, caller).await?;
                 Paging::ByLast
             }
             Ended::Empty => match self.keeps_its_order(repository, listing, caller).await? {
                 false => Paging::AllAtOnce,
-                true => Paging::ByLast,
+                true => {
+                    self.must_keep_its_last(repository, listing, caller).await?;
+                    Paging::ByLast
+                }
             },
         };
         self.paging(repository).learn_paging(paging);
@@ -142,7 +146,10 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<(), Stop> {
         match self.go_on(repository, listing, caller).await? {
-            Ended::Empty | Ended::Continued => self.must_keep_its_order(repository, listing, caller).await,
+            Ended::Empty | Ended::Continued => {
+                self.must_keep_its_last(repository, listing, caller).await?;
+                self.must_keep_its_order(repository, listing, caller).await
+            }
             Ended::NoNews if self.starts_over(repository, listing, caller).await? => Ok(()),
             Ended::NoNews => {
                 self.paging(repository).forget_paging();

@@ -21,6 +21,7 @@ pub(in crate::registry) const PAGE_SIZE: usize = 1000;
 const MOST_PAGES: usize = 5_000;
 /// What is said of a listing whose names move, come and go while it is read, and of others.
 pub(in crate::registry) const CIRCLES: &str = "its tag listing goes round in circles";
+pub(in crate::registry) const UNSTEADY: &str = "its tag listing changes faster than it can be read";
 pub(in crate::registry) const VANISHED: &str = "a page of a tag listing vanished";
 /// Pages in a row that hold nothing and still name a next one.
 const MOST_EMPTY_PAGES: usize = 8;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Upstream;
 use super::by_last::REPEATS;
-use super::listing_so_far::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, VANISHED};
+use super::listing_so_far::{CIRCLES, ListingMark, PAGE_SIZE, PageStart, PartialListing, UNSTEADY, VANISHED};
 use super::page_reader::ReadTagPage;
 use super::refresh::Refresh;
 use super::registry_page::RegistryPage;
@@ -25,7 +25,6 @@ const LONG_WALK: Duration = Duration::from_secs(30);
 /// Pages in which there are enough names to see whether a repository is large, and its listings seek: the registry may give a
 /// hundred names at a time.
 const FIRST_PAGES: usize = 4;
-const UNSTEADY: &str = "its tag listing changes faster than it can be read";
 
 /// A walk through a repository's tag listing.
 pub struct ListingWalk {

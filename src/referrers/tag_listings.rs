@@ -220,7 +220,7 @@ impl TagListings {
     }
 
     /// All names for whoever does not wait to the end.
-    async fn within_patience(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
+    pub async fn within_patience(&self, context: &RepositoryContext) -> Result<Answer<AgedTagNames>, UpstreamError> {
         whole(
             self.read(context, ListingExtent::Whole, Some(self.times.patience))
                 .await,

@@ -1,5 +1,6 @@
 //! `GET /v2/<name>/tags/list`, repaired: sorted, paged as the spec says, without the tags that only link. Of a repository whose
-//! listing has several pages and was never walked, these are the registry's own pages: see [`registry_listing`].
+//! listing has several pages and was never walked, whoever asks for pages is given the registry's own, and so is whoever would wait
+//! longer than `links.patience` for the whole: see [`registry_listing`].
 
 use std::num::IntErrorKind;
 
@@ -49,7 +50,7 @@ pub(in crate::proxy) async fn list_tags(
             None => {
                 backend
                     .resolver
-                    .tags_or_first_page(repository, &context.caller())
+                    .tags_or_first_page(repository, &context.caller(), limit.is_some())
                     .await?
             }
             Some(_) => {

@@ -31,14 +31,28 @@ impl Resolver {
         }
     }
 
-    /// The same, but of a repository whose listing has several pages and was never walked, the first of them.
+    /// The same, but of a repository whose listing has several pages and was never walked, the first of them: at once for whoever
+    /// `wants_pages`, for everybody else once reading them all takes longer than `links.patience`.
     pub async fn tags_or_first_page(
         &self,
         repository: &RepositoryName,
         caller: &Caller,
+        wants_pages: bool,
     ) -> Result<Answer<CallersTags>, UpstreamError> {
         let context = self.context(repository, caller).await;
-        let all = match self.inner.stores.listings.now_or_first_page(&context).await? {
+        let listings = &self.inner.stores.listings;
+        let whole = match wants_pages {
+            true => None,
+            false => match listings.within_patience(&context).await {
+                Err(UpstreamError::StillListing { .. }) => None,
+                listed => Some(listed?.try_map(|listing| Ok(ListedTags::All(listing)))?),
+            },
+        };
+        let listed = match whole {
+            Some(whole) => whole,
+            None => listings.now_or_first_page(&context).await?,
+        };
+        let all = match listed {
             Answer::Found(ListedTags::FirstPage(page)) => return Ok(Answer::Found(CallersTags::FirstPage(page))),
             Answer::Found(ListedTags::All(listing)) => Answer::Found(self.with_written(&context, listing).await?),
             Answer::Absent => self.written_alone(&context).await?,

@@ -50,7 +50,7 @@ async fn twenty_walks_at_once_keep_nobody_else_waiting() {
     assert_eq!(alice.referrers("small", &images[1].digest).await.len(), 1);
     for repository in ["small", "big/0"] {
         endpoint.manifest(repository, "v01").await;
-        let tags = format!("/v2/{repository}/tags/list");
+        let tags = format!("/v2/{repository}/tags/list?n=10");
         endpoint.get(&tags).await.expect_status(200);
     }
     questions.iter().for_each(tokio::task::JoinHandle::abort);

@@ -88,7 +88,7 @@ impl Cache {
     fn mark_if_unverified<T>(&self, key: &Key, found: TierValue<T>) -> TierValue<T> {
         let possible_write = key
             .is_changed_by_writes()
-            .then(|| self.unverified_before.get(key.repository_key()))
+            .then(|| self.possible_writes.last(key.repository_key()))
             .flatten();
         TierValue {
             verified: found.verified && possible_write.is_none_or(|at| found.at > at),

@@ -23,6 +23,7 @@ mod json;
 mod key;
 mod lookup;
 mod memory;
+mod possible_writes;
 mod puts;
 mod redis;
 mod shared;
@@ -36,7 +37,6 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache as MokaCache;
 use tokio::sync::Semaphore;
 
 pub use cached::{CacheEntry, Cached};
@@ -54,16 +54,12 @@ pub use write::Invalidation;
 use disk::DiskStore;
 use epochs::Epochs;
 use memory::MemoryStore;
+use possible_writes::PossibleWrites;
 use shared::{SharedEpoch, SharedStore};
 use tiers::SharedTier;
 
 /// Number of values being sent to the second tier at a time; further ones are cached in memory only.
 const PUTS: usize = 32;
-
-/// Number of repositories for which a possible write is remembered. If one is forgotten, old values are used until they are no longer fresh.
-const UNVERIFIED_REPOSITORIES: u64 = 10_000;
-/// How long a possible write is remembered: values from before it are no longer fresh then anyway.
-const UNVERIFIED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Limits of the memory tier, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +75,7 @@ pub struct Cache {
     manifests: MemoryStore,
     lists: MemoryStore,
     epochs: Arc<Epochs>,
-    /// The time of the last possible write to each repository, since 1970.
-    unverified_before: MokaCache<RepositoryKey, Duration>,
+    possible_writes: PossibleWrites,
     clock: Clock,
     shared: Option<SharedTier>,
     disk: Option<DiskStore>,
@@ -103,10 +98,7 @@ impl Cache {
             manifests: MemoryStore::new(bounds.manifests),
             lists: MemoryStore::new(bounds.lists),
             epochs: Arc::default(),
-            unverified_before: MokaCache::builder()
-                .max_capacity(UNVERIFIED_REPOSITORIES)
-                .time_to_live(UNVERIFIED_FOR)
-                .build(),
+            possible_writes: PossibleWrites::default(),
             clock: Clock::default(),
             shared: None,
             disk: None,
@@ -205,7 +197,7 @@ impl Cache {
     /// Records a write of which nobody knows whether it took effect: values from before it are no longer fresh, but can still be served while
     /// the registry fails. It concerns this process only.
     pub fn mark_unverified(&self, repository_key: &RepositoryKey) {
-        self.unverified_before.insert(repository_key.clone(), self.clock.now());
+        self.possible_writes.note(repository_key, self.clock.now());
     }
 }
 

@@ -1,24 +1,24 @@
 //! Hop-by-hop headers, which concern one connection only (RFC 9110, section 7.6.1): refshim passes them on in neither direction.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-/// Headers that are hop-by-hop even if `Connection` does not name them (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+/// Whether a header is hop-by-hop even if `Connection` does not name it (RFC 9110, 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
 
 /// Removes the hop-by-hop headers and those that any `Connection` line names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -28,7 +28,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         }
     }
     // Most messages have at most one of them, so a look-up is cheaper than ten removals.
-    while let Some(found) = headers.keys().find(|name| HOP_BY_HOP.contains(name)).cloned() {
+    while let Some(found) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
         headers.remove(found);
     }
 }

@@ -13,11 +13,13 @@ const MOST: usize = 5;
 /// The unique name of this process in `Via`.
 static NAME: LazyLock<String> = LazyLock::new(|| format!("{KIND}{:016x}", rand::random::<u64>()));
 
+/// The line that this process adds. Hexadecimal digits and letters, which every header value may hold.
+static LINE: LazyLock<Option<HeaderValue>> = LazyLock::new(|| HeaderValue::try_from(format!("1.1 {}", *NAME)).ok());
+
 /// Adds this process to the proxies that the request has passed.
 pub(crate) fn add(headers: &mut HeaderMap) {
-    // Hexadecimal digits and letters, which every header value may hold.
-    if let Ok(line) = HeaderValue::try_from(format!("1.1 {}", *NAME)) {
-        headers.append(VIA, line);
+    if let Some(line) = &*LINE {
+        headers.append(VIA, line.clone());
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn hex_length(algorithm: &str) -> Option<usize> {
 }
 
 pub(super) fn is_lower_hex(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    text.as_bytes().iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// `[a-z0-9]+([+._-][a-z0-9]+)*`
@@ -59,11 +59,10 @@ impl Digest {
             return Err(invalid());
         }
         let (algorithm, encoded) = text.split_once(':').ok_or_else(invalid)?;
-        let well_formed = is_algorithm(algorithm)
-            && match hex_length(algorithm) {
-                Some(length) => encoded.len() == length && is_lower_hex(encoded),
-                None => is_encoded(encoded),
-            };
+        let well_formed = match hex_length(algorithm) {
+            Some(length) => encoded.len() == length && is_lower_hex(encoded),
+            None => is_algorithm(algorithm) && is_encoded(encoded),
+        };
         if !well_formed {
             return Err(invalid());
         }

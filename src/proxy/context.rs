@@ -10,6 +10,7 @@ use super::peer::{Peer, callers_origin};
 use super::state::Backend;
 use super::upstream_view::UpstreamView;
 use crate::http::body::Body;
+use crate::http::trace_context::TraceContext;
 use crate::registry::Caller;
 
 /// A request that was routed and admitted.
@@ -17,6 +18,8 @@ pub(super) struct RequestContext<'a> {
     /// Method, target and headers. What named the upstream is taken off the target.
     pub head: Parts,
     pub peer: Peer,
+    /// The trace that the request is part of.
+    pub trace: Option<TraceContext>,
     /// What in the request named the upstream.
     pub view: UpstreamView,
     /// The upstream that the request is for.
@@ -28,9 +31,9 @@ impl RequestContext<'_> {
     pub fn caller(&self) -> Caller {
         if self.backend.upstream.has_own_credentials() {
             // Whoever was admitted may use them; the caller's own `Authorization` was for refshim alone.
-            return Caller::of_trace(&self.head.headers);
+            return Caller::without_authorization(&self.head.headers, self.trace.clone());
         }
-        Caller::of(&self.head.headers)
+        Caller::of(&self.head.headers, self.trace.clone())
     }
 
     /// The origin by which the caller reaches refshim, such as `http://127.0.0.1:5100`; `None` where the request does not tell.

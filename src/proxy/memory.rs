@@ -45,8 +45,10 @@ pub(super) fn conditional<T>(request: &Parts, known: Option<&Known<T>>) -> Quest
         IF_UNMODIFIED_SINCE,
         RANGE,
     ];
-    let is_callers = own.iter().any(|name| request.headers.contains_key(name));
-    let etag = known.and_then(|known| known.headers.etag()).filter(|_| !is_callers);
+    let is_callers = |request: &Parts| own.iter().any(|name| request.headers.contains_key(name));
+    let etag = known
+        .and_then(|known| known.headers.etag())
+        .filter(|_| !is_callers(&request));
     if let Some(etag) = etag {
         request.headers.insert(IF_NONE_MATCH, etag.clone());
     }

@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 
 use super::context::RequestContext;
 use super::error::ProxyError;
@@ -11,19 +11,28 @@ use crate::http::body::Body;
 
 /// Passes the request on as it came, and its answer back.
 pub(super) async fn forward(context: &RequestContext<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
-    forward_as(context, &context.head, body).await
+    let head = &context.head;
+    pass(context, (head.method.clone(), &head.uri, head.headers.clone()), body).await
 }
 
 /// Passes `head` on in place of the request's own, and the answer back.
 pub(super) async fn forward_as(
     context: &RequestContext<'_>,
-    head: &Parts,
+    head: Parts,
+    body: Body,
+) -> Result<Response<Body>, ProxyError> {
+    pass(context, (head.method, &head.uri, head.headers), body).await
+}
+
+async fn pass(
+    context: &RequestContext<'_>,
+    (method, uri, headers): (Method, &Uri, HeaderMap),
     body: Body,
 ) -> Result<Response<Body>, ProxyError> {
     let mut onward = Request::new(body);
-    *onward.method_mut() = head.method.clone();
-    *onward.uri_mut() = origin_form(&head.uri);
-    *onward.headers_mut() = head.headers.clone();
+    *onward.method_mut() = method;
+    *onward.uri_mut() = origin_form(uri);
+    *onward.headers_mut() = headers;
     headers::clean_request(onward.headers_mut());
     let mut response = context.backend.upstream.forward(onward).await?;
     context.adapt(response.headers_mut());

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use sha2::{Digest as _, Sha256};
 
 use crate::cache::{Clock, Ends, RepositoryKey, SingleFlight};
 use crate::oci::{Digest, Reference, Tag};
-use crate::registry::{Caller, Credential, Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
+use crate::registry::{CredentialHash, Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
 
 use super::context::RepositoryContext;
 use super::proof;
@@ -35,8 +34,6 @@ const AS_GOOD_AS_NOW: Duration = Duration::from_secs(1);
 /// How long asking for one caller's rights may take.
 const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A credential as it is remembered: see [`AccessList::credential`].
-pub(super) type CredentialHash = [u8; 16];
 type PermissionKey = (RepositoryKey, CredentialHash, Right);
 type AccessResult = Result<RepositoryAccess, UpstreamError>;
 
@@ -74,7 +71,6 @@ pub(super) struct AccessList {
     last_bases: Cache<BasisKey, LastBasis>,
     own_api_checks: SingleFlight<(BasisKey, Fingerprint), Result<bool, UpstreamError>>,
     hidden: HiddenRepositories,
-    salt: [u8; 32],
     clock: Clock,
     allowed_for: Duration,
     /// How long what was listed to a credential is taken for all that is.
@@ -105,7 +101,6 @@ impl AccessList {
             last_bases: Cache::new(REMEMBERED),
             own_api_checks: SingleFlight::new(PROBE_DEADLINE),
             hidden: HiddenRepositories::default(),
-            salt: rand::random(),
             clock: Clock::default(),
             allowed_for,
             listed_for: allowed_for.max(fresh_for),
@@ -241,22 +236,7 @@ impl AccessList {
     }
 
     fn key(&self, context: &RepositoryContext, right: Right) -> PermissionKey {
-        (context.repository_key.clone(), self.credential(&context.caller), right)
-    }
-
-    /// With whose rights this caller asks, as a salted hash that no other process can make.
-    pub fn credential(&self, caller: &Caller) -> CredentialHash {
-        match caller.credential() {
-            // What an account of refshim's own may do proves nothing of anybody.
-            Credential::ListingAccount => [u8::MAX; 16],
-            Credential::Authorization(None) => CredentialHash::default(),
-            Credential::Authorization(Some(authorization)) => {
-                let hasher = Sha256::new().chain_update(self.salt).chain_update(authorization);
-                let mut hash = CredentialHash::default();
-                hash.copy_from_slice(&hasher.finalize()[..16]);
-                hash
-            }
-        }
+        (context.repository_key.clone(), context.caller.credential_hash(), right)
     }
 }
 

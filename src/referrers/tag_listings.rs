@@ -264,7 +264,7 @@ impl TagListings {
 
     /// Names that are shown, and those that are taken for what the listing account sees, are read with one credential alone.
     fn walker(&self, context: &RepositoryContext) -> Walker {
-        let credential = self.access.credential(&context.caller);
+        let credential = context.caller.credential_hash();
         let followers = match context.caller.searches() && !context.caller.is_listing_account() {
             true => Followers::Searches,
             false => Followers::OfCredential(credential),

@@ -9,9 +9,7 @@ use moka::sync::Cache as Memory;
 use tokio::time::Instant;
 
 use crate::cache::{Epoch, RepositoryKey};
-use crate::registry::{ListingWalk, UpstreamError};
-
-use super::access::CredentialHash;
+use crate::registry::{CredentialHash, ListingWalk, UpstreamError};
 
 /// A walk goes on while somebody asked for what it brings within this time.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);

@@ -163,6 +163,11 @@ impl RawManifest {
     pub fn is_envelope_of(&self, original: &Digest) -> bool {
         self.enveloped().is_some_and(|kept| kept.digest == *original)
     }
+
+    /// Whether the bytes have the digest. They do not where that cannot be computed.
+    pub fn is_what_its_digest_says(&self) -> bool {
+        self.digest.matches(&self.bytes) == Some(true)
+    }
 }
 
 /// What a HEAD tells of a manifest.
@@ -201,4 +206,21 @@ pub enum Native {
     Barred(String),
     /// 401 or 403, to be relayed as it is.
     Refused(Refusal),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bytes_of_its_digest_are_what_it_says() {
+        let raw = |digest| RawManifest {
+            digest,
+            media_type: String::new(),
+            bytes: Bytes::from_static(b"{}"),
+        };
+        assert!(raw(Digest::sha256(b"{}")).is_what_its_digest_says());
+        assert!(!raw(Digest::sha256(b"x")).is_what_its_digest_says());
+        assert!(!raw(Digest::parse("md5:99914b932bd37a50b983c5e7c90ae93b").unwrap()).is_what_its_digest_says());
+    }
 }

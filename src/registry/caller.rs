@@ -1,9 +1,11 @@
 //! On whose behalf the upstream is asked, whether in a search for links, as part of which trace, and by way of which proxies.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use http::header::{AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderValue};
+use sha2::{Digest as _, Sha256};
 
 use super::counts::RequestKind;
 use super::error::UpstreamError;
@@ -20,10 +22,19 @@ pub enum Credential {
     Authorization(Option<HeaderValue>),
 }
 
+/// With whose rights the registry is asked, as it is remembered: see [`Caller::credential_hash`].
+pub type CredentialHash = [u8; 16];
+
+/// Makes the hashes of this process its own.
+static SALT: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
+/// What an account of refshim's own may do proves nothing of anybody.
+const LISTING_ACCOUNT: CredentialHash = [u8::MAX; 16];
+
 /// The caller's own credentials, trace and `Via`, passed on as they came.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     authorization: Option<HeaderValue>,
+    credential_hash: CredentialHash,
     trace: Option<TraceContext>,
     /// Without it, requests made for others would go round in a loop of proxies for ever.
     via: Option<HeaderValue>,
@@ -40,18 +51,19 @@ impl Caller {
         Self::default()
     }
 
-    /// The `Authorization`, the trace and the `Via` of a request.
-    pub fn of(headers: &HeaderMap) -> Self {
+    /// The `Authorization` and the `Via` of a request that is part of `trace`.
+    pub fn of(headers: &HeaderMap, trace: Option<TraceContext>) -> Self {
         Self {
-            authorization: Self::with(headers.get(AUTHORIZATION).cloned()).authorization,
-            ..Self::of_trace(headers)
+            trace,
+            via: via::of(headers),
+            ..Self::with(headers.get(AUTHORIZATION).cloned())
         }
     }
 
-    /// The trace and the `Via` of a request, without its `Authorization`.
-    pub fn of_trace(headers: &HeaderMap) -> Self {
+    /// The same without its `Authorization`.
+    pub fn without_authorization(headers: &HeaderMap, trace: Option<TraceContext>) -> Self {
         Self {
-            trace: TraceContext::of(headers),
+            trace,
             via: via::of(headers),
             ..Self::anonymous()
         }
@@ -64,6 +76,7 @@ impl Caller {
             value
         });
         Self {
+            credential_hash: authorization.as_ref().map(hash_of).unwrap_or_default(),
             authorization,
             ..Self::default()
         }
@@ -112,6 +125,7 @@ impl Caller {
     pub fn listing_account(&self) -> Self {
         Self {
             authorization: None,
+            credential_hash: LISTING_ACCOUNT,
             lists_for_others: true,
             ..self.clone()
         }
@@ -140,6 +154,12 @@ impl Caller {
         }
     }
 
+    /// The same as a salted hash that no other process can make: what is learned of a credential is remembered by it. It is made
+    /// once, with the caller, because every request looks several things up by it.
+    pub fn credential_hash(&self) -> CredentialHash {
+        self.credential_hash
+    }
+
     /// What a request to the upstream needs to be this caller's.
     pub(super) fn sign(&self, headers: &mut HeaderMap) {
         if let Some(authorization) = &self.authorization {
@@ -152,6 +172,13 @@ impl Caller {
             headers.insert(VIA, via.clone());
         }
     }
+}
+
+fn hash_of(authorization: &HeaderValue) -> CredentialHash {
+    let hasher = Sha256::new().chain_update(*SALT).chain_update(authorization);
+    let mut hash = CredentialHash::default();
+    hash.copy_from_slice(&hasher.finalize()[..16]);
+    hash
 }
 
 /// Credentials never reach a log.

@@ -91,7 +91,7 @@ async fn along(context: &RequestContext<'_>, repository: &RepositoryName) -> Opt
     }
     let mut one = context.head.clone();
     one.uri = format!("/v2/{repository}/tags/list?n=1").parse().ok()?;
-    let sent = passthrough::forward_as(context, &one, Body::empty()).await.ok()?;
+    let sent = passthrough::forward_as(context, one, Body::empty()).await.ok()?;
     sent.status()
         .is_success()
         .then(|| headers::along_with_another_body(sent.headers()))

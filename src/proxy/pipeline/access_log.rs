@@ -65,6 +65,11 @@ impl AccessEntry {
         span
     }
 
+    /// The trace that the request is part of, once that has begun.
+    pub(super) fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
+
     /// Names the request in all that is logged while it is answered.
     fn span(&self) -> tracing::Span {
         tracing::info_span!(

@@ -94,11 +94,13 @@ impl Gateway {
         // 2. Its trace, of which all that follows is a part.
         let endpoint = routed.as_ref().map(|routed| routed.route.endpoint());
         let span = entry.begin_trace(endpoint.unwrap_or(Endpoint::Refused), &mut head);
+        let trace = entry.trace().cloned();
         let stages = async {
             let RoutedRequest { backend, view, route } = routed?;
             let context = RequestContext {
                 head,
                 peer,
+                trace,
                 view,
                 backend,
             };

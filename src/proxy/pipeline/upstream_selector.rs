@@ -105,6 +105,9 @@ impl UpstreamSelector {
 
 /// In lower case. Two that differ are an error: whoever checks one must not be led by the other.
 fn namespace(request: &Parts) -> Result<Option<String>, RouteError> {
+    if request.uri.query().is_none() {
+        return Ok(None);
+    }
     let query = Query::parse(request.uri.query());
     let mut found: Option<String> = None;
     for (_, value) in query.pairs().filter(|(key, _)| *key == NAMESPACE) {

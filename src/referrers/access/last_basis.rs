@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AS_GOOD_AS_NOW, AccessGrant, AccessList, CredentialHash};
+use super::{AS_GOOD_AS_NOW, AccessGrant, AccessList};
 use crate::cache::RepositoryKey;
 use crate::oci::Digest;
 use crate::referrers::basis::Basis;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::own_api;
-use crate::registry::{Fingerprint, Upstream, UpstreamError};
+use crate::registry::{CredentialHash, Fingerprint, Upstream, UpstreamError};
 
 pub(super) type BasisKey = (RepositoryKey, CredentialHash, Digest);
 
@@ -66,7 +66,7 @@ impl AccessList {
     fn basis_key(&self, context: &RepositoryContext, subject: &Digest) -> BasisKey {
         (
             context.repository_key.clone(),
-            self.credential(&context.caller),
+            context.caller.credential_hash(),
             subject.clone(),
         )
     }

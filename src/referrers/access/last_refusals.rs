@@ -5,9 +5,10 @@ use std::time::Duration;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::{AccessList, CredentialHash, REMEMBERED, Right};
+use super::{AccessList, REMEMBERED, Right};
 use crate::cache::RepositoryKey;
 use crate::referrers::context::RepositoryContext;
+use crate::registry::CredentialHash;
 
 /// Longer than any search takes.
 const KEPT: Duration = Duration::from_secs(600);
@@ -52,6 +53,6 @@ impl AccessList {
     }
 
     fn refusal_key(&self, context: &RepositoryContext) -> (RepositoryKey, CredentialHash) {
-        (context.repository_key.clone(), self.credential(&context.caller))
+        (context.repository_key.clone(), context.caller.credential_hash())
     }
 }

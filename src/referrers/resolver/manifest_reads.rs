@@ -199,23 +199,34 @@ impl Resolver {
         self.keep(&context, raw, Given::ByDigest, None).await;
     }
 
-    /// Learns from a manifest that passed through, whose bytes were checked against its digest.
+    /// Learns from a manifest that passed through, and returns whether its bytes are those of its digest: from others nothing is
+    /// learned. `headers` are those that came with it.
     pub async fn learn_given(
         &self,
         repository: &RepositoryName,
         raw: RawManifest,
         given: Given,
-        headers: Option<ServedHeaders>,
-    ) {
+        headers: impl FnOnce() -> ServedHeaders,
+    ) -> bool {
         let context = self.context(repository, &Caller::anonymous()).await;
+        // Exactly what was learned from a moment ago was checked then.
         let is_news = self.is_news(&context, &raw);
-        if is_news && let Ok(manifest) = raw.parse() {
-            self.learn_links(&context, &raw, &manifest).await;
+        if is_news && !raw.is_what_its_digest_says() {
+            return false;
         }
         // Of one that many pull by a tag at once, nothing new is to be remembered.
         if is_news || given != Given::ByTag {
-            self.keep(&context, raw, given, headers).await;
+            let headers = Some(headers());
+            // Rare, and large: see `proxy::pipeline::dispatch`.
+            Box::pin(async {
+                if is_news && let Ok(manifest) = raw.parse() {
+                    self.learn_links(&context, &raw, &manifest).await;
+                }
+                self.keep(&context, raw, given, headers).await;
+            })
+            .await;
         }
+        true
     }
 
     fn is_news(&self, context: &RepositoryContext, raw: &RawManifest) -> bool {
@@ -249,12 +260,5 @@ impl Resolver {
                 .note(&context.repository_key, &context.epoch, &raw);
             self.inner.stores.manifests.put(context, raw, given, headers).await;
         }
-    }
-
-    /// Whether exactly this manifest was learned from a moment ago. Then its bytes are those of its digest, too.
-    pub async fn has_just_learned(&self, repository: &RepositoryName, raw: &RawManifest) -> bool {
-        let repository_key = self.repository_key(repository);
-        let epoch = self.inner.cache.epoch(&repository_key).await;
-        self.inner.recently_parsed.knows(&repository_key, &epoch, raw)
     }
 }

@@ -196,9 +196,11 @@ impl World {
             bytes,
         };
         let given = if by_tag { Given::ByTag } else { Given::ByDigest };
-        self.resolver
-            .learn_given(&self.repository, raw, given, Some(headers))
-            .await;
+        let headers = || headers;
+        assert!(
+            self.resolver.learn_given(&self.repository, raw, given, headers).await,
+            "other bytes than promised"
+        );
         if !by_tag {
             self.given[content] = Some(self.now);
         }

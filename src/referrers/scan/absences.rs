@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::context::Scan;
 use crate::cache::{Epoch, RepositoryKey};
 use crate::oci::Digest;
-use crate::referrers::access::CredentialHash;
 use crate::referrers::context::RepositoryContext;
+use crate::registry::CredentialHash;
 
 /// Bytes of memory, more or less.
 const MOST: u64 = 16 << 20;
@@ -72,10 +72,7 @@ impl Scan {
     }
 
     fn asker(&self) -> (&RepositoryContext, CredentialHash) {
-        (
-            &self.context,
-            self.stores.manifests.access.credential(&self.context.caller),
-        )
+        (&self.context, self.context.caller.credential_hash())
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn ask(
 ) -> Result<BlobAnswer, ProxyError> {
     let head = &context.head;
     let question = memory::conditional(head, Some(known));
-    let response = match passthrough::forward_as(context, &question.request, body).await {
+    let response = match passthrough::forward_as(context, question.request, body).await {
         Ok(response) => response,
         Err(failure) if failure.is_outage() => {
             return Ok(BlobAnswer::Memory(memory::serve_stale_blob(known, digest, head)));

@@ -61,7 +61,7 @@ pub(in crate::proxy) async fn transfer(
             || is_hollow_mount(context, repository, response.status()).await?)
     {
         let again = without_query(head.clone());
-        response = Box::pin(passthrough::forward_as(context, &again, Body::empty())).await?;
+        response = Box::pin(passthrough::forward_as(context, again, Body::empty())).await?;
     }
     let stands_at = chunk.map(|chunk| chunk.last + 1).or_else(|| begins.then_some(0));
     context.backend.uploads.saw(head, &response, stands_at);

@@ -41,7 +41,6 @@ pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>)
             Reference::Digest(_) => Given::ByDigest,
             Reference::Tag(_) => Given::ByTag,
         },
-        headers: memory::sent_with_content(response.headers(), &asked.context.head),
         promised,
         media_type,
     };
@@ -59,10 +58,9 @@ pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>)
     }
 }
 
-/// What is to be learned of a manifest that passes through, besides its bytes.
+/// What is to be learned of a manifest that passes through, besides its bytes and headers.
 struct GivenManifest {
     by: Given,
-    headers: ServedHeaders,
     promised: Option<Digest>,
     media_type: String,
 }
@@ -85,8 +83,10 @@ async fn opened(
     let too_large = || UpstreamError::Invalid(format!("the manifest is larger than {limit} bytes"));
     let bytes = read.ok_or_else(too_large)?;
     let resolver = asked.resolver();
+    let headers = || memory::sent_with_content(&head.headers, &asked.context.head);
+    let studied = study(resolver, asked.repository, given, bytes.clone(), headers).await;
     let response = Response::from_parts(head, bytes.clone().into());
-    if let Some(digest) = study(resolver, asked.repository, given, bytes.clone()).await
+    if let Some(digest) = studied
         && envelope::may_be(&bytes)
         && let Some(original) = Box::pin(resolver.original(asked.repository, &digest, &asked.caller)).await?
     {
@@ -128,10 +128,11 @@ fn learn(asked: &ManifestRequest<'_>, response: Response<Body>, given: GivenMani
     let Some(reserved) = shared.response_budget.spare(length) else {
         return response;
     };
+    let headers = memory::sent_with_content(response.headers(), &asked.context.head);
     response.map(|body| {
         Body::stream(Tee::new(body, limit, move |bytes: Bytes| {
             tokio::spawn(async move {
-                study(&resolver, &repository, given, bytes).await;
+                study(&resolver, &repository, given, bytes, || headers).await;
                 drop(reserved);
             });
         }))
@@ -143,39 +144,19 @@ fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
 }
 
 /// Learns from a manifest that passes through, and returns its digest. `None` where the bytes are not what was promised.
-async fn study(resolver: &Resolver, repository: &RepositoryName, given: GivenManifest, bytes: Bytes) -> Option<Digest> {
+async fn study(
+    resolver: &Resolver,
+    repository: &RepositoryName,
+    given: GivenManifest,
+    bytes: Bytes,
+    headers: impl FnOnce() -> ServedHeaders,
+) -> Option<Digest> {
     let digest = given.promised.unwrap_or_else(|| Digest::sha256(&bytes));
     let raw = RawManifest {
-        digest,
+        digest: digest.clone(),
         media_type: given.media_type,
         bytes,
     };
-    let digest = raw.digest.clone();
-    let raw = match resolver.has_just_learned(repository, &raw).await {
-        true => raw,
-        false => verified(raw)?,
-    };
-    let headers = Some(given.headers);
-    Box::pin(resolver.learn_given(repository, raw, given.by, headers)).await;
-    Some(digest)
-}
-
-fn verified(raw: RawManifest) -> Option<RawManifest> {
-    (raw.digest.matches(&raw.bytes) == Some(true)).then_some(raw)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_its_digest_promises_is_learned() {
-        let raw = |digest| RawManifest {
-            digest,
-            media_type: String::new(),
-            bytes: Bytes::from_static(b"{}"),
-        };
-        assert!(verified(raw(Digest::sha256(b"{}"))).is_some());
-        assert!(verified(raw(Digest::sha256(b"x"))).is_none());
-    }
+    let is_genuine = resolver.learn_given(repository, raw, given.by, headers).await;
+    is_genuine.then_some(digest)
 }

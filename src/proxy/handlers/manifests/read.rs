@@ -26,7 +26,7 @@ pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
         return Ok(memory::serve_manifest(known, head));
     }
     let question = memory::unencoded(head, known.as_ref());
-    match passthrough::forward_as(asked.context, &question.request, body).await {
+    match passthrough::forward_as(asked.context, question.request, body).await {
         Ok(response) => answered(asked, response, known.as_ref(), question.is_conditional).await,
         Err(failure) => match known.filter(|_| failure.is_outage()) {
             Some(known) => Ok(memory::serve_stale_manifest(&known, head)),

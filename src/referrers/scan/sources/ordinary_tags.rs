@@ -101,7 +101,7 @@ fn keys(scan: &Scan, listing: &AgedTagNames) -> (Key, Key) {
         let read = format!("{:032x}", u128::from_be_bytes(read));
         Key::ordinary_tags(&scan.context.repository_key, &scan.context.epoch, read)
     };
-    let credential = scan.stores.manifests.access.credential(&scan.context.caller);
+    let credential = scan.context.caller.credential_hash();
     let own = basis::given_of(listing.fingerprint, Some(credential));
     (key(listing.fingerprint), key(own))
 }

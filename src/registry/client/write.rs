@@ -11,6 +11,7 @@ use crate::registry::answer::RegistryResponse;
 use crate::registry::caller::Caller;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
+use crate::registry::retry::state_wait;
 use crate::registry::transport::OWN_USER_AGENT;
 use crate::registry::transport::collect;
 
@@ -65,7 +66,8 @@ impl Upstream {
         }
         caller.sign(headers);
         let response = self.reader.transport().send(kind, request).await?;
-        let reply = collect::refusal(response).await?;
+        let mut reply = collect::refusal(response).await?;
+        state_wait(reply.status, &mut reply.headers, &reply.body);
         if reply.status.is_success() {
             // Whoever answers with a web page has stored nothing.
             media_type(&reply.headers)?;

@@ -62,7 +62,7 @@ impl Upstream {
 
 /// The upstream gets its own `Host`, and nothing that would make it build URLs of the caller's view: those are rewritten here,
 /// and Distribution believes `Forwarded` before all. `Expect` is met between the caller and refshim.
-fn clean(headers: &mut HeaderMap) {
+pub(super) fn clean(headers: &mut HeaderMap) {
     let forwarded = |name: &HeaderName| *name == FORWARDED || name.as_str().starts_with("x-forwarded-");
     let unwanted: Vec<HeaderName> = headers.keys().filter(|name| forwarded(name)).cloned().collect();
     for name in unwanted.iter().chain(&[HOST, EXPECT]) {

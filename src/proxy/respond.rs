@@ -15,7 +15,9 @@ use crate::referrers::Lookup;
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-const STALE: HeaderValue = HeaderValue::from_static("110 - \"Response is Stale\"");
+/// In the only form that the distribution-spec has ("Warnings"); clients show it to their users.
+const STALE: HeaderValue =
+    HeaderValue::from_static("299 - \"refshim answers from its cache, and the answer may be stale\"");
 
 /// Room for the headers of most answers, so that their map does not grow.
 const USUAL_HEADERS: usize = 6;
@@ -85,7 +87,7 @@ impl LocalResponse {
         self
     }
 
-    /// Says how old the list is that it was made of, where that was remembered, and whether it is stale (RFC 7234, 5.1, 5.5.1).
+    /// Says how old the list is that it was made of, where that was remembered, and whether it is stale (RFC 9111, 5.1).
     pub(super) fn made_of(mut self, resolved: &Lookup) -> Self {
         if let Some(age) = resolved.age {
             self.headers.insert(AGE, HeaderValue::from(age.as_secs()));
@@ -102,7 +104,7 @@ impl LocalResponse {
         self
     }
 
-    /// Says that the body was remembered `age` ago and could not be asked for again (RFC 7234, 5.1, 5.5.1).
+    /// Says that the body was remembered `age` ago and could not be asked for again (RFC 9111, 5.1).
     pub(super) fn stale(mut self, age: Duration) -> Self {
         self.headers.insert(AGE, HeaderValue::from(age.as_secs()));
         self.headers.append(WARNING, STALE);
@@ -190,7 +192,7 @@ mod tests {
         assert_eq!(get.headers(), head.headers());
         assert_eq!(get.headers()[CONTENT_LENGTH], "2");
         assert_eq!(get.headers()[AGE], "7");
-        assert_eq!(get.headers()[WARNING], "110 - \"Response is Stale\"");
+        assert_eq!(get.headers()[WARNING], STALE);
         assert!(matches!(get.body(), Body::Full(Some(_))));
         assert!(matches!(head.body(), Body::Full(None)));
     }

@@ -48,6 +48,7 @@ pub use client::seek::CalibratedWithin;
 pub use client::tag_listing::Tags;
 pub use client::walk::{ListingWalk, WalkStep};
 pub use client::walked_listing::WalkedListing;
+pub use client::write_headers::WriteHeaders;
 pub use counts::{BackoffOutcome, RequestKind, RequestOutcome};
 pub use error::{SetupError, UpstreamError};
 pub use reader::search_queue::Permit;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::error::UpstreamError;
@@ -103,6 +103,16 @@ pub(crate) fn retry_after(headers: &HeaderMap, body: &[u8], now: SystemTime) -> 
     header
         .and_then(|text| seconds_or_date(text.trim(), now))
         .or_else(|| in_message(body))
+}
+
+/// Says in `Retry-After` what a 429 says in its message alone, so that clients understand it.
+pub(super) fn state_wait(status: StatusCode, headers: &mut HeaderMap, body: &[u8]) {
+    if status != StatusCode::TOO_MANY_REQUESTS || headers.contains_key(RETRY_AFTER) {
+        return;
+    }
+    if let Some(wait) = in_message(body) {
+        headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+    }
 }
 
 fn seconds_or_date(text: &str, now: SystemTime) -> Option<Duration> {
@@ -228,7 +238,7 @@ mod tests {
     fn limited(wait: u64) -> ReadFailure {
         ReadFailure {
             error: UpstreamError::Limited {
-                status: http::StatusCode::TOO_MANY_REQUESTS,
+                status: StatusCode::TOO_MANY_REQUESTS,
                 retry_after: Some(wait),
             },
             wait: Some(Duration::from_secs(wait)),
@@ -254,6 +264,23 @@ mod tests {
         assert!(retry.after(broken()).await.is_err());
         let invalid = UpstreamError::Invalid(String::new());
         assert!(Retry::new(9).after(invalid.into()).await.is_err());
+    }
+
+    #[test]
+    fn a_limit_is_stated_once() {
+        let ghcr = br#"{"errors":[{"message":"retry-after: 1.2s, allowed: 44000/minute"}]}"#;
+        for (status, stated, expected) in [
+            (429, None, Some("2")),
+            (429, Some("7"), Some("7")),
+            (403, None, None),
+            (200, None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(stated.map(|text| (RETRY_AFTER, text.parse().unwrap())));
+            state_wait(StatusCode::from_u16(status).unwrap(), &mut headers, ghcr);
+            let told: Vec<&str> = headers.values().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(told, Vec::from_iter(expected), "{status}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod budget;
 mod cli;
 mod clients;
 mod clients_write;
+mod conditional_writes;
 mod config;
 mod conformance;
 mod credentials;

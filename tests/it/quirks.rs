@@ -198,6 +198,33 @@ async fn a_limit_that_lasts_is_told_to_the_caller() {
     assert_eq!(reply.json()["errors"][0]["code"], "TOOMANYREQUESTS");
 }
 
+/// What passes through, and what refshim writes for its caller: the header is there, the words stay.
+#[tokio::test]
+async fn a_limit_that_is_relayed_says_how_long_in_a_header_too() {
+    let shelf = shelf(Knobs::default()).await;
+    let endpoint = shelf.refshim.endpoint();
+    shelf.fake.trouble(Trouble::ghcr_limit("1m30.5s"), |_| true);
+    let manifest = format!("/v2/{REPOSITORY}/manifests/v2");
+    let blob = format!("/v2/{REPOSITORY}/blobs/{}", shelf.subject.digest);
+    let uploads = format!("/v2/{REPOSITORY}/blobs/uploads/");
+    let image = [("content-type", IMAGE)];
+    for (method, path, body) in [
+        (Method::GET, &manifest, ""),
+        (Method::GET, &blob, ""),
+        (Method::POST, &uploads, ""),
+        (Method::PUT, &manifest, "{}"),
+        (Method::DELETE, &manifest, ""),
+    ] {
+        let reply = endpoint
+            .send(method.clone(), path, &image, body)
+            .await
+            .expect_status(429);
+        assert_eq!(reply.header("retry-after"), Some("91"), "{method} {path}");
+        let words = "retry-after: 1m30.5s, allowed: 44000/minute";
+        assert_eq!(reply.json()["errors"][0]["message"], words, "{method} {path}");
+    }
+}
+
 #[tokio::test]
 async fn a_login_page_is_no_list() {
     let shelf = shelf(profiles::gar()).await;

@@ -108,7 +108,7 @@ impl DeletedManifest {
         // Whatever the answer: it may have been done.
         removed.link_tags.insert(tag.clone());
         let reply = writer
-            .delete_one(&doomed.repository, &reference, None, &doomed.caller)
+            .delete_one(&doomed.repository, &reference, None, None, &doomed.caller)
             .await?;
         if !reply.status.is_success() {
             tracing::warn!(%tag, status = %reply.status, "the registry does not delete the link tag of a deleted manifest");

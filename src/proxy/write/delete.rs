@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, tag_scheme};
-use crate::registry::{Answer, Caller, RawManifest, RegistryResponse, UpstreamError};
+use crate::registry::{Answer, Caller, RawManifest, RegistryResponse, UpstreamError, WriteHeaders};
 
 use super::Writer;
 use super::clean_up::DeletedManifest;
@@ -23,12 +23,15 @@ impl Writer {
         self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &Reference,
+        headers: WriteHeaders,
         caller: &Caller,
     ) -> Result<RegistryResponse, WriteError> {
         match reference {
             // A tag is a name: what it named, and its links, stay.
-            Reference::Tag(_) => Ok(self.delete_one(repository, reference, None, caller).await?),
-            Reference::Digest(own) => self.delete_digest(repository, own, caller).await,
+            Reference::Tag(_) => Ok(self
+                .delete_one(repository, reference, None, Some(&headers), caller)
+                .await?),
+            Reference::Digest(own) => self.delete_digest(repository, own, headers, caller).await,
         }
     }
 
@@ -39,9 +42,11 @@ impl Writer {
         repository: &RepositoryName,
         reference: &Reference,
         kept: Option<&Digest>,
+        headers: Option<&WriteHeaders>,
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
-        let deleted = self.upstream.delete_manifest(repository, reference, caller).await;
+        let deleted = self.upstream.delete(repository, reference, headers, caller).await;
+        let is_conditional = headers.is_some_and(WriteHeaders::is_conditional);
         match &deleted {
             Ok(reply) if reply.status.is_success() => {
                 if let Reference::Tag(tag) = reference {
@@ -53,6 +58,7 @@ impl Writer {
                 }
             }
             Ok(reply) if matches!(reply.status.as_u16(), 401 | 403 | 404 | 405 | 429) => {}
+            Ok(reply) if is_conditional && reply.status == StatusCode::PRECONDITION_FAILED => {}
             Err(error) if error.is_unsent() => {}
             // The registry failed, broke off or refused half-way.
             Ok(_) | Err(_) => self.resolver.wrote_perhaps(repository),
@@ -64,6 +70,7 @@ impl Writer {
         self: &Arc<Self>,
         repository: &RepositoryName,
         own: &Digest,
+        headers: WriteHeaders,
         caller: &Caller,
     ) -> Result<RegistryResponse, WriteError> {
         let (read, unreadable) = match self.read_doomed(repository, own, caller).await {
@@ -75,9 +82,13 @@ impl Writer {
             repository: repository.clone(),
             caller: caller.clone(),
             own: own.clone(),
+            headers,
             read,
         };
         let envelope = self.envelope_of(&doomed).await?;
+        if envelope.is_some() && doomed.headers.is_conditional() {
+            return Err(WriteError::envelope_has_no_conditions());
+        }
         let is_leftover = unreadable.is_some();
         if let Some(error) = unreadable
             && (envelope.is_some() || !self.is_leftover(&doomed).await?)
@@ -239,7 +250,13 @@ impl Writer {
         let reference = Reference::Digest(digest.clone());
         let kept = Some(&doomed.own).filter(|own| *own != digest);
         Ok(self
-            .delete_one(&doomed.repository, &reference, kept, &doomed.caller)
+            .delete_one(
+                &doomed.repository,
+                &reference,
+                kept,
+                Some(&doomed.headers),
+                &doomed.caller,
+            )
             .await?)
     }
 }

@@ -32,6 +32,20 @@ impl WriteError {
         Self::Oci(OciError::bad_request(Code::ManifestInvalid, reason))
     }
 
+    /// 400: the registry takes the manifest in an envelope only, which has another ETag than the caller knows.
+    pub(super) fn envelope_has_no_conditions() -> Self {
+        let message = "the registry takes this manifest only in an envelope of refshim's, so that a condition on it (If-Match and the \
+                       like) cannot be checked; repeat the request without conditions";
+        Self::Oci(OciError::bad_request(Code::Unsupported, message)).untouched()
+    }
+
+    /// 412: a caller's list of referrers lacks what is stored.
+    pub(super) fn lost_update(tag: &Tag) -> Self {
+        let message = format!("the list of referrers at {tag} has entries that the pushed one lacks; read it again");
+        let error = OciError::new(StatusCode::PRECONDITION_FAILED, Code::ManifestInvalid, message);
+        Self::Oci(error).untouched()
+    }
+
     /// The same error, known to come before any write.
     pub(super) fn untouched(self) -> Self {
         Self::Untouched(Box::new(self))

@@ -7,7 +7,7 @@ use http::header::WARNING;
 use http::{HeaderValue, StatusCode};
 
 use crate::oci::{Digest, Manifest, RepositoryName, Tag};
-use crate::registry::{Caller, RawManifest, RegistryResponse};
+use crate::registry::{Caller, RawManifest, RegistryResponse, WriteHeaders};
 
 use super::link_tags::{LinkedManifest, link_tags};
 
@@ -18,6 +18,8 @@ const NAMED: usize = 4;
 pub(super) struct ManifestDeletion {
     pub repository: RepositoryName,
     pub caller: Caller,
+    /// Those of the request.
+    pub headers: WriteHeaders,
     pub own: Digest,
     /// What it was, as far as it could be read beforehand.
     pub read: Option<(Arc<RawManifest>, Manifest)>,
@@ -49,7 +51,8 @@ impl ManifestDeletion {
             refused.status,
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED
         );
-        if tags.is_empty() || !may_be_tagged {
+        let is_condition = refused.status == StatusCode::PRECONDITION_FAILED && self.headers.is_conditional();
+        if tags.is_empty() || !may_be_tagged || is_condition {
             return;
         }
         let named: Vec<&str> = tags.iter().take(NAMED).map(Tag::as_str).collect();

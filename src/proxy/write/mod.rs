@@ -23,7 +23,7 @@ use bytes::Bytes;
 use crate::config::WritingConfig;
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::referrers::Resolver;
-use crate::registry::{Caller, Upstream};
+use crate::registry::{Caller, Upstream, WriteHeaders};
 
 pub use error::WriteError;
 
@@ -50,6 +50,8 @@ pub struct Push {
     /// The request's `Content-Type`.
     pub media_type: String,
     pub bytes: Bytes,
+    /// Of the request. They go with what the caller pushes, not with links.
+    pub headers: WriteHeaders,
     pub caller: Caller,
 }
 

@@ -1,6 +1,6 @@
 //! `PUT /v2/<name>/manifests/<reference>`.
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use crate::oci::{Digest, Reference, Tag, tag_scheme};
 use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
@@ -22,8 +22,9 @@ enum Effect {
 }
 
 impl Effect {
-    fn of(pushed: &Result<RegistryResponse, WriteError>) -> Self {
+    fn of(pushed: &Result<RegistryResponse, WriteError>, is_conditional: bool) -> Self {
         match pushed {
+            Ok(reply) if is_conditional && reply.status == StatusCode::PRECONDITION_FAILED => Self::Nothing,
             Ok(reply) if reply.status.is_success() => Self::Written,
             Ok(reply) if matches!(reply.status.as_u16(), 401 | 403 | 429) => Self::Nothing,
             Err(WriteError::Untouched(_)) => Self::Nothing,
@@ -49,7 +50,7 @@ impl Writer {
         }
         // Whoever may not write, or cannot, takes nothing from those who read: during an outage, what is remembered is all that
         // they have.
-        match Effect::of(&replied) {
+        match Effect::of(&replied, push.headers.is_conditional()) {
             Effect::Nothing => {}
             Effect::Unknown => self.resolver.wrote_perhaps(&push.repository),
             Effect::Written => self.wrote(&push).await,
@@ -70,6 +71,9 @@ impl Writer {
         let _pushing = self.manifests.shared(key).await;
         let reply = self.put(push, &push.reference).await?;
         let mut reply = if enveloped::is_not_understood(&pushed.manifest, &pushed.own, &reply) {
+            if push.headers.is_conditional() {
+                return Err(WriteError::envelope_has_no_conditions());
+            }
             match self.seal(push, pushed).await {
                 Ok(()) => enveloped::created(push, &pushed.own),
                 // What takes neither blobs nor the envelope's tags is no registry that lacks a media type.
@@ -98,11 +102,11 @@ impl Writer {
 
     /// The first write of a push, under its own reference or another.
     pub(super) async fn put(&self, push: &Push, reference: &Reference) -> Result<RegistryResponse, WriteError> {
-        let put = self.upstream.put_manifest(
+        let put = self.upstream.push_manifest(
             &push.repository,
             reference,
-            &push.media_type,
             push.bytes.clone(),
+            &push.headers,
             &push.caller,
         );
         put.await.map_err(|error| match error.is_unsent() {
@@ -111,15 +115,16 @@ impl Writer {
         })
     }
 
-    /// Whether the upstream refused because the (immutable) tag already has this very content.
+    /// Whether the upstream refused because the (immutable) tag already has this very content. A caller who makes conditions wants
+    /// to know that they failed.
     async fn is_same(
         &self,
         push: &Push,
         pushed: &PushedManifest,
         refused: &RegistryResponse,
     ) -> Result<bool, WriteError> {
-        let is_tag = matches!(push.reference, Reference::Tag(_));
-        Ok(is_tag && self.is_already(&pushed.linked(push), &push.reference, refused).await?)
+        let may_be = matches!(push.reference, Reference::Tag(_)) && !push.headers.is_conditional();
+        Ok(may_be && self.is_already(&pushed.linked(push), &push.reference, refused).await?)
     }
 
     /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took note of the subject and

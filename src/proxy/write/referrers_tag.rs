@@ -108,6 +108,13 @@ impl Writer {
         // What the client left out may have been deleted by it.
         let existing = self.existing(&target, unknown.clone()).await;
         let existing = existing.map_err(WriteError::untouched)?;
+        if push.headers.is_conditional() {
+            // A merged list is not what the condition was made for. With nothing to merge, the registry checks it.
+            return match existing.is_empty() {
+                true => Ok(None),
+                false => Err(WriteError::lost_update(&target.tag)),
+            };
+        }
         let gone: Vec<Digest> = unknown.into_iter().filter(|d| !existing.contains(d)).collect();
         let by_digest = Reference::Digest(pushed.own.clone());
         let reply = self.put(push, &by_digest).await?;

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::Upstream;
 use super::write::WriteRequest;
+use super::write_headers::WriteHeaders;
 use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
 use crate::registry::answer::{Answer, HeadOutcome, ManifestHead, RawManifest, RegistryResponse};
@@ -14,6 +15,7 @@ use crate::registry::classify::classify;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
 use crate::registry::reader::request::{ReadRequest, Redirects};
+use crate::registry::retry::state_wait;
 
 const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -129,16 +131,43 @@ impl Upstream {
             media_type,
             bytes,
             if_match: etag,
+            headers: None,
         };
-        match self.write(write.clone(), caller).await {
+        self.put(write, caller).await
+    }
+
+    /// Passes a caller's push of a manifest on with its headers, conditions among them. Otherwise as [`Upstream::put_manifest`].
+    pub async fn push_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        bytes: Bytes,
+        headers: &WriteHeaders,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, UpstreamError> {
+        let uri = self.origin().uri(&path(repository, reference))?;
+        let write = WriteRequest {
+            bytes,
+            headers: Some(headers),
+            ..WriteRequest::empty(RequestKind::ManifestWrite, Method::PUT, uri)
+        };
+        self.put(write, caller).await
+    }
+
+    async fn put(&self, write: WriteRequest<'_>, caller: &Caller) -> Result<RegistryResponse, UpstreamError> {
+        let callers_condition = write.headers.is_some_and(WriteHeaders::is_conditional);
+        let replied = match self.write(write.clone(), caller).await {
             Err(UpstreamError::Connect(_)) => self.write(write, caller).await,
             // The first attempt may have been heard, whatever became of the second.
             Err(broken @ UpstreamError::Broken(_)) => match self.write(write, caller).await {
                 Err(error) if error.is_unsent() => Err(broken),
+                // What the first attempt wrote may be what the condition excludes.
+                Ok(reply) if callers_condition && reply.status == StatusCode::PRECONDITION_FAILED => Err(broken),
                 other => other,
             },
             other => other,
-        }
+        };
+        replied.map(stating_wait)
     }
 
     /// Deletes a manifest, or a tag where the upstream can; whatever the upstream says is the answer.
@@ -148,10 +177,29 @@ impl Upstream {
         reference: &Reference,
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
-        let uri = self.origin().uri(&path(repository, reference))?;
-        self.write(WriteRequest::empty(RequestKind::Delete, Method::DELETE, uri), caller)
-            .await
+        self.delete(repository, reference, None, caller).await
     }
+
+    /// Passes a caller's deletion on with its headers, where it has them. Otherwise as [`Upstream::delete_manifest`].
+    pub async fn delete(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        headers: Option<&WriteHeaders>,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, UpstreamError> {
+        let uri = self.origin().uri(&path(repository, reference))?;
+        let write = WriteRequest {
+            headers,
+            ..WriteRequest::empty(RequestKind::Delete, Method::DELETE, uri)
+        };
+        self.write(write, caller).await.map(stating_wait)
+    }
+}
+
+fn stating_wait(mut reply: RegistryResponse) -> RegistryResponse {
+    state_wait(reply.status, &mut reply.headers, &reply.body);
+    reply
 }
 
 fn raw_manifest(reply: RegistryResponse, reference: &Reference) -> Result<RawManifest, UpstreamError> {

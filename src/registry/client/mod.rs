@@ -21,6 +21,7 @@ pub(in crate::registry) mod tag_page;
 pub(in crate::registry) mod walk;
 pub(in crate::registry) mod walked_listing;
 mod write;
+pub(in crate::registry) mod write_headers;
 
 use std::sync::Arc;
 use std::time::SystemTime;

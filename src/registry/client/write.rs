@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Request, Uri};
 
 use super::Upstream;
 use super::manifest_calls::media_type;
+use super::write_headers::WriteHeaders;
 use crate::http::body::Body;
 use crate::registry::answer::RegistryResponse;
 use crate::registry::caller::Caller;
@@ -25,6 +26,8 @@ pub(in crate::registry) struct WriteRequest<'a> {
     pub bytes: Bytes,
     /// The ETag that must still be current.
     pub if_match: Option<&'a HeaderValue>,
+    /// Those of the caller whose own write this is.
+    pub headers: Option<&'a WriteHeaders>,
 }
 
 impl WriteRequest<'_> {
@@ -37,6 +40,7 @@ impl WriteRequest<'_> {
             media_type: "",
             bytes: Bytes::new(),
             if_match: None,
+            headers: None,
         }
     }
 }
@@ -53,7 +57,12 @@ impl Upstream {
         *request.method_mut() = write.method;
         *request.uri_mut() = write.uri;
         let headers = request.headers_mut();
-        headers.insert(USER_AGENT, OWN_USER_AGENT);
+        match write.headers {
+            Some(callers) => headers.clone_from(callers.as_map()),
+            None => {
+                headers.insert(USER_AGENT, OWN_USER_AGENT);
+            }
+        }
         // hyper says nothing of an empty body, and some servers insist (411).
         headers.insert(CONTENT_LENGTH, length.into());
         if !content_type.is_empty() {

@@ -214,7 +214,9 @@ async fn while_the_registry_does_not_answer_what_is_known_is_given_to_those_who_
             let stale = warm.get(path).await;
             assert_eq!((stale.status, &stale.body), (200, &known.body), "{trouble:?} {path}");
             assert!(
-                stale.header("warning").is_some_and(|text| text.starts_with("110 ")),
+                stale
+                    .header("warning")
+                    .is_some_and(|text| text.starts_with("299 - \"refshim ")),
                 "{stale:?}"
             );
             assert!(stale.header("age").is_some(), "{stale:?}");

@@ -172,7 +172,7 @@ async fn referrers(through: &Endpoint, (subject, referrer): &(Pushed, Pushed)) -
     assert_eq!(listed, [referrer.digest.as_str()], "{reply:?}");
     match (reply.header("warning"), reply.header("age")) {
         (None, None) => "list".to_owned(),
-        (Some(warning), Some(_)) if warning.starts_with("110 ") => "stale list".to_owned(),
+        (Some(warning), Some(_)) if warning.starts_with("299 - \"refshim ") => "stale list".to_owned(),
         _ => panic!("{reply:?}"),
     }
 }

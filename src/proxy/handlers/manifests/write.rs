@@ -11,8 +11,9 @@ use crate::http::body::Body;
 use crate::http::request_budget::{ReadBody, ReadError, RequestBudget};
 use crate::oci::{Code, OciError, Reference};
 use crate::proxy::error::{ProxyError, relay};
+use crate::proxy::headers;
 use crate::proxy::write::Push;
-use crate::registry::{Answer, RegistryResponse, UpstreamError};
+use crate::registry::{Answer, RegistryResponse, UpstreamError, WriteHeaders};
 
 /// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -36,10 +37,17 @@ pub(super) async fn push(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
         reference: asked.reference.clone(),
         media_type: media_type.unwrap_or_default().to_owned(),
         bytes,
+        headers: write_headers(asked),
         caller: asked.caller.clone(),
     };
     let reply = backend.writer.push(push).await?;
     Ok(relayed(asked, reply))
+}
+
+fn write_headers(asked: &ManifestRequest<'_>) -> WriteHeaders {
+    let mut headers = asked.context.head.headers.clone();
+    headers::clean_request(&mut headers);
+    WriteHeaders::of(headers)
 }
 
 pub(super) async fn delete(asked: &ManifestRequest<'_>) -> Result<Response<Body>, ProxyError> {
@@ -55,8 +63,8 @@ pub(super) async fn delete(asked: &ManifestRequest<'_>) -> Result<Response<Body>
 async fn delete_to_the_end(asked: &ManifestRequest<'_>) -> Result<RegistryResponse, ProxyError> {
     let writer = asked.context.backend.writer.clone();
     let (repository, reference) = (asked.repository.clone(), asked.reference.clone());
-    let caller = asked.caller.clone();
-    let deleting = async move { writer.delete(&repository, &reference, &caller).await };
+    let (headers, caller) = (write_headers(asked), asked.caller.clone());
+    let deleting = async move { writer.delete(&repository, &reference, headers, &caller).await };
     match tokio::spawn(deleting.in_current_span()).await {
         Ok(reply) => Ok(reply?),
         Err(lost) => Err(UpstreamError::Broken(lost.to_string()).into()),

@@ -2,14 +2,18 @@
 
 mod blob_redirect;
 
-use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
-use http_body::Body as _;
+use futures_util::{StreamExt as _, stream};
+use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyStream, StreamBody};
 
 use crate::http::body::Body;
+use crate::http::collect;
 use crate::registry::client::Upstream;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
+use crate::registry::retry::state_wait;
 use crate::registry::transport::idle_timeout::IdleBody;
 
 impl Upstream {
@@ -30,12 +34,8 @@ impl Upstream {
         }
         if !idempotent {
             let request = Request::from_parts(parts, body);
-            return self
-                .reader
-                .transport()
-                .send(RequestKind::Forward, request)
-                .await
-                .map(relay_response);
+            let response = self.reader.transport().send(RequestKind::Forward, request).await?;
+            return relay_own(response).await;
         }
         let mut retry = self.reader.retry();
         loop {
@@ -49,12 +49,12 @@ impl Upstream {
                 }
                 Ok(response) if parts.uri.path().contains("/manifests/") => {
                     self.reader.saw_manifest(&parts.method, &response);
-                    return Ok(relay_response(response));
+                    return relay_own(response).await;
                 }
                 Ok(response) if self.streams_blobs && blob_redirect::is_away(&parts, &response) => {
                     return Box::pin(self.fetch_stored(&parts, response)).await;
                 }
-                other => return other.map(relay_response),
+                other => return relay_own(other?).await,
             }
         }
     }
@@ -62,7 +62,7 @@ impl Upstream {
 
 /// The upstream gets its own `Host`, and nothing that would make it build URLs of the caller's view: those are rewritten here,
 /// and Distribution believes `Forwarded` before all. `Expect` is met between the caller and refshim.
-fn clean(headers: &mut HeaderMap) {
+pub(super) fn clean(headers: &mut HeaderMap) {
     let forwarded = |name: &HeaderName| *name == FORWARDED || name.as_str().starts_with("x-forwarded-");
     let unwanted: Vec<HeaderName> = headers.keys().filter(|name| forwarded(name)).cloned().collect();
     for name in unwanted.iter().chain(&[HOST, EXPECT]) {
@@ -74,6 +74,22 @@ fn relay_response(response: Response<IdleBody>) -> Response<Body> {
     let mut response = response.map(Body::stream);
     *response.version_mut() = Version::HTTP_11;
     response
+}
+
+/// Relays the registry's own answer. A 429 says in `Retry-After`, too, what its body begins with.
+async fn relay_own(response: Response<IdleBody>) -> Result<Response<Body>, UpstreamError> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS || response.headers().contains_key(RETRY_AFTER) {
+        return Ok(relay_response(response));
+    }
+    let (mut parts, mut body) = response.into_parts();
+    parts.version = Version::HTTP_11;
+    let Some(beginning) = collect::next_chunk(&mut body).await? else {
+        return Ok(Response::from_parts(parts, Body::empty()));
+    };
+    state_wait(parts.status, &mut parts.headers, &beginning);
+    let beginning = stream::iter([Ok(Frame::data(beginning))]);
+    let whole = StreamBody::new(beginning.chain(BodyStream::new(body)));
+    Ok(Response::from_parts(parts, Body::stream(whole)))
 }
 
 #[cfg(test)]

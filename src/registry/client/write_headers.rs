@@ -1,0 +1,77 @@
+//! The headers of a caller's own write, which go to the registry with it.
+
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+};
+
+use super::forward;
+
+const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+
+/// The headers of a caller's PUT or DELETE of a manifest: conditions, user agent, and what gateways add. What refshim writes besides
+/// for this caller goes without them.
+#[derive(Clone)]
+pub struct WriteHeaders(HeaderMap);
+
+impl WriteHeaders {
+    /// `headers` are a request's, without those that are hop-by-hop.
+    pub fn of(mut headers: HeaderMap) -> Self {
+        forward::clean(&mut headers);
+        // Credentials are the `Caller`'s to add. The answer is read here, and what was pushed was read as it is: a registry that
+        // decoded it would store another manifest than the one whose links are written.
+        for name in [AUTHORIZATION, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_ENCODING] {
+            headers.remove(name);
+        }
+        Self(headers)
+    }
+
+    /// Whether the registry may write only under a condition (RFC 9110, 13.1).
+    pub fn is_conditional(&self) -> bool {
+        CONDITIONS.iter().any(|name| self.0.contains_key(name))
+    }
+
+    pub(super) fn as_map(&self) -> &HeaderMap {
+        &self.0
+    }
+}
+
+/// Values may be secret: gateways have tokens of their own.
+impl fmt::Debug for WriteHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_another_hop_or_body_stays_here() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "host",
+            "x-forwarded-host",
+            "authorization",
+            "accept-encoding",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "user-agent",
+        ] {
+            headers.insert(name, "secret".parse().unwrap());
+        }
+        let kept = WriteHeaders::of(headers.clone());
+        assert!(!kept.is_conditional());
+        assert_eq!(format!("{kept:?}"), r#"{"content-type", "user-agent"}"#);
+        for name in CONDITIONS {
+            let mut headers = headers.clone();
+            headers.insert(name, "x".parse().unwrap());
+            assert!(WriteHeaders::of(headers).is_conditional());
+        }
+    }
+}

@@ -629,6 +629,7 @@ async fn a_listing_of_any_size_costs_another_replica_no_walk() {
     let start = || {
         replica(&fake.url(), &redis.url())
             .env("REFSHIM_LINKS__DEPTH", "names")
+            .env("REFSHIM_CACHE__FRESH_FOR", "0s")
             .env("REFSHIM_UPSTREAM__0__FIRST_BYTE_TIMEOUT", "500ms")
             .env("REFSHIM_CACHE__REDIS__MAX_VALUE_BYTES", "256")
             .start()

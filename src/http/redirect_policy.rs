@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
+use url::Host;
 
 /// Hosts that are permitted although their addresses are not public.
 #[derive(Debug)]
@@ -27,12 +28,23 @@ impl RedirectPolicy {
         }
     }
 
-    /// Checks a target before refshim connects to it. The addresses of a name are checked again when it is resolved.
+    /// Checks a target before refshim connects to it. The addresses of a name are checked again when it is resolved, unless a proxy
+    /// resolves it: so an address counts however it is written (`127.1`, `0x7f000001`).
     pub(crate) fn check(&self, uri: &Uri) -> Result<(), Forbidden> {
-        let host = uri.host().unwrap_or_default();
-        match plain(host).parse::<IpAddr>() {
-            Ok(address) => self.check_address(host, address),
-            Err(_) => Ok(()),
+        let host = plain(uri.host().unwrap_or_default());
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.check_address(&host, address);
+        }
+        match Host::parse(&host) {
+            Ok(Host::Ipv4(address)) => self.check_address(&host, address.into()),
+            Ok(Host::Ipv6(address)) => self.check_address(&host, address.into()),
+            Ok(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => {
+                self.check_address(&host, Ipv4Addr::LOCALHOST.into())
+            }
+            Ok(Host::Domain(_)) => Ok(()),
+            // Neither a name nor an address.
+            Err(_) if self.trusted.contains(&host) => Ok(()),
+            Err(_) => Err(Forbidden(host)),
         }
     }
 
@@ -123,6 +135,13 @@ mod tests {
             ("http://169.254.169.254/latest", "169.254.169.254"),
             ("http://100.100.100.200/", "100.100.100.200"),
             ("http://0.0.0.0/", "0.0.0.0"),
+            ("http://2130706434/", "127.0.0.2"),
+            ("http://0xa9fea9fe/", "0xa9fea9fe"),
+            ("http://0251.0376.0251.0376/", "169.254.169.254"),
+            ("http://127.1/", "127.1"),
+            ("http://localhost./", "localhost"),
+            ("http://a.localhost/", "a.localhost"),
+            ("http://1.2.3.4.5/", "1.2.3.4.5"),
             ("http://[::1]/", "::1"),
             ("http://[::ffff:10.0.0.1]/", "[::ffff:10.0.0.1]"),
             ("http://[64:ff9b::a00:1]/", "64:ff9b::a00:1"),

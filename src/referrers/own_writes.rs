@@ -182,6 +182,12 @@ impl OwnWrites {
         names.is_empty()
     }
 
+    /// Whether a tag is remembered as deleted since `since`, as time since 1970.
+    pub fn is_gone_since(&self, repository_key: &RepositoryKey, tag: &str, since: Duration) -> bool {
+        let own = self.own(repository_key, |name| name == tag);
+        own.iter().any(|tag| tag.gone && tag.at >= since)
+    }
+
     /// Whether a tag is remembered as deleted.
     pub fn is_gone(&self, repository_key: &RepositoryKey, tag: &str) -> bool {
         self.own(repository_key, |name| name == tag).iter().any(|tag| tag.gone)

@@ -152,14 +152,15 @@ pub(super) async fn vanished_and_there(scan: &Scan, names: &ScannedNames) -> Res
     };
     let (memory, repository_key) = (&scan.stores.listings.vanished, &scan.context.repository_key);
     let key = SubjectKey::of(&scan.subject);
-    let mut vanished = memory.of(repository_key, &key, &listing.names);
+    let credential = scan.context.caller.credential_hash();
+    let mut vanished = memory.of(repository_key, &key, &listing.names, credential);
     vanished.retain(|tag| !names.written.contains(tag));
     let answers = try_join_all(vanished.into_iter().map(|tag| ask_seen(scan, tag))).await?;
     let mut there = Vec::new();
     for (tag, answer) in answers {
         match answer {
             DigestAnswer::Given | DigestAnswer::Blocked | DigestAnswer::Failed => there.push(tag),
-            DigestAnswer::Absent => memory.gone(repository_key, &key, &tag),
+            DigestAnswer::Absent => memory.gone(repository_key, &key, &tag, credential),
             // Some registries list to each credential only what it may see: it was another one's listing.
             DigestAnswer::Refused => {}
         }

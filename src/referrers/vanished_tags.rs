@@ -1,14 +1,14 @@
 //! Link tags that a listing lacks and the one before it had. Names move while pages are read: before a none rests on it, the
 //! registry is asked for them by name.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::sync::Cache;
 
 use crate::cache::RepositoryKey;
 use crate::oci::{SubjectKey, Tag, tag_scheme};
-use crate::registry::TagNames;
+use crate::registry::{CredentialHash, TagNames};
 
 use super::listing_trials::PARTIAL_FOR;
 
@@ -17,8 +17,11 @@ const SUBJECTS: u64 = 10_000;
 /// Tags of one subject.
 const TAGS: usize = 1000;
 
-/// The tags of one subject.
-type VanishedOfSubject = Arc<Mutex<BTreeSet<Tag>>>;
+/// Credentials that were told of one tag that it is gone; others ask for it each time.
+const TOLD: usize = 100;
+
+/// The tags of one subject, each with the credentials to which the registry said that it is gone: it may hide it from them alone.
+type VanishedOfSubject = Arc<Mutex<BTreeMap<Tag, Vec<CredentialHash>>>>;
 
 pub(super) struct VanishedTags {
     vanished: Cache<(RepositoryKey, SubjectKey), VanishedOfSubject>,
@@ -51,27 +54,58 @@ impl VanishedTags {
                 .vanished
                 .get_with((repository_key.clone(), link.subject), Arc::default);
             let mut vanished = vanished.lock().unwrap_or_else(PoisonError::into_inner);
-            if vanished.len() < TAGS {
-                vanished.insert(tag);
+            if vanished.len() < TAGS || vanished.contains_key(&tag) {
+                vanished.insert(tag, Vec::new());
             }
         }
     }
 
-    /// The subject's tags that `listed` lacks still. What it has is forgotten.
-    pub fn of(&self, repository_key: &RepositoryKey, subject: &SubjectKey, listed: &TagNames) -> Vec<Tag> {
+    /// The subject's tags that `listed`, which may be an older listing, lacks still and that are not known to be gone to `credential`.
+    pub fn of(
+        &self,
+        repository_key: &RepositoryKey,
+        subject: &SubjectKey,
+        listed: &TagNames,
+        credential: CredentialHash,
+    ) -> Vec<Tag> {
         let Some(vanished) = self.vanished.get(&(repository_key.clone(), subject.clone())) else {
             return Vec::new();
         };
-        let mut vanished = vanished.lock().unwrap_or_else(PoisonError::into_inner);
-        vanished.retain(|tag| !listed.contains(tag.as_str()));
-        vanished.iter().cloned().collect()
+        let vanished = vanished.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = vanished
+            .iter()
+            .filter(|(tag, told)| !listed.contains(tag.as_str()) && !told.contains(&credential));
+        lacking.map(|(tag, _)| tag.clone()).collect()
     }
 
-    /// The registry says that there is no such tag.
-    pub fn gone(&self, repository_key: &RepositoryKey, subject: &SubjectKey, tag: &Tag) {
+    /// The registry says to `credential` that there is no such tag.
+    pub fn gone(&self, repository_key: &RepositoryKey, subject: &SubjectKey, tag: &Tag, credential: CredentialHash) {
         if let Some(vanished) = self.vanished.get(&(repository_key.clone(), subject.clone())) {
             let mut vanished = vanished.lock().unwrap_or_else(PoisonError::into_inner);
-            vanished.remove(tag);
+            if let Some(told) = vanished.get_mut(tag).filter(|told| told.len() < TOLD) {
+                told.push(credential);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_an_older_listing_nor_what_another_is_told_ends_the_asking() {
+        let (memory, repository_key) = (VanishedTags::default(), RepositoryKey::new("u", "r"));
+        let name = format!("sha256-{}.sig", "1".repeat(64));
+        let listed: TagNames = [&*name].into_iter().collect();
+        let subject = tag_scheme::parse(&name).unwrap().subject;
+        let (one, another) = ([1; 16], [2; 16]);
+        let asked_for = |listed: &TagNames, credential| memory.of(&repository_key, &subject, listed, credential).len();
+        memory.note(&repository_key, &listed, &TagNames::default(), |_| false);
+        assert_eq!(asked_for(&listed, one), 0);
+        assert_eq!(asked_for(&TagNames::default(), one), 1);
+        memory.gone(&repository_key, &subject, &Tag::parse(&name).unwrap(), one);
+        assert_eq!(asked_for(&TagNames::default(), one), 0);
+        assert_eq!(asked_for(&TagNames::default(), another), 1);
     }
 }

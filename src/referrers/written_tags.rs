@@ -153,11 +153,13 @@ impl TagMemory {
         began: Duration,
     ) -> Result<Vec<WrittenTag>, UpstreamError> {
         let mut unlisted = self.written.all(&manifests.cache, &context.repository_key).await;
-        unlisted.retain(|tag| began < tag.at + self.asked_writes.fresh_for && !listed.contains(&tag.name));
-        match unlisted.is_empty() || may_see(manifests, context, listed, &unlisted).await? {
-            true => Ok(unlisted),
-            false => Ok(Vec::new()),
+        unlisted.retain(|tag| !listed.contains(&tag.name));
+        if unlisted.is_empty() || !may_see(manifests, context, listed, &unlisted).await? {
+            return Ok(Vec::new());
         }
+        // The caller says when it began.
+        let began = began.min(manifests.cache.now());
+        Ok(self.that_count(manifests, context, unlisted, began).await)
     }
 }
 

@@ -123,7 +123,9 @@ impl TagListings {
         // Registries show strangers an empty repository.
         if !names.is_empty() || self.access.is_allowed(context) {
             if let Some(before) = self.remembered(context).await {
-                let is_deleted = |tag: &str| self.written.is_gone(&context.repository_key, tag);
+                // One that was listed after it was deleted had come back.
+                let listed_at = self.cache.now().saturating_sub(before.age + before.value.took);
+                let is_deleted = |tag: &str| self.written.is_gone_since(&context.repository_key, tag, listed_at);
                 self.vanished
                     .note(&context.repository_key, before.value.names(), &names, is_deleted);
             }

@@ -118,6 +118,31 @@ async fn what_vanishes_from_the_listing_is_found_until_the_registry_says_that_it
     assert!(asked.count() <= 2, "asked once, by HEAD and GET");
 }
 
+/// A deletion says nothing of what was pushed again later.
+#[tokio::test]
+async fn what_came_back_after_a_deletion_and_vanishes_from_the_listing_is_found() {
+    let fake = Fake::start(Knobs {
+        tags: lists(Shown::All),
+        delete: Delete::TagToo,
+        ..Knobs::default()
+    })
+    .await;
+    let image = fake.image("app", "v1", "image");
+    let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
+    let refshim = front(&fake).await;
+    let through = refshim.endpoint();
+    let tag = sbom.proposal_d_tag(&image, "sbom");
+    let path = format!("/v2/app/manifests/{tag}");
+    through.delete(&path).await.expect_status(202);
+    advance(60).await;
+    let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
+    assert_eq!(through.referrer_digests("app", &image.digest).await, [&*sbom.digest]);
+    let hidden = Shown::Except([tag].into());
+    fake.turn(|knobs| knobs.tags = lists(hidden));
+    advance(60).await;
+    assert_eq!(through.referrer_digests("app", &image.digest).await, [&*sbom.digest]);
+}
+
 /// Whoever is shown no repository is shown no push to it.
 #[tokio::test]
 async fn what_was_pushed_to_a_hidden_repository_stays_hidden() {

@@ -118,7 +118,7 @@ impl OwnWrites {
     }
 
     async fn note(&self, cache: &Cache, repository_key: &RepositoryKey, name: &str, gone: bool, digest: Option<&str>) {
-        let tag = WrittenTag {
+        let mut tag = WrittenTag {
             name: name.into(),
             at: self.clock.now(),
             gone,
@@ -131,6 +131,15 @@ impl OwnWrites {
         let key = Key::written(repository_key, shard(name));
         let _sharing = self.sharing.lock().await;
         let known = cache.get::<SharedTags>(&key).await.map(|found| found.value);
+        let before = known
+            .iter()
+            .flat_map(|known| &known.0)
+            .find(|known| known.name == tag.name);
+        if let Some(before) = before.filter(|before| before.at >= tag.at) {
+            // A clock was set back since: what is done now is done last.
+            tag.at = before.at + Duration::from_nanos(1);
+            self.remember(repository_key, &tag);
+        }
         let news = SharedTags(vec![tag]);
         let joined = known.and_then(|known| known.join(&news)).unwrap_or(news);
         cache.put_through(key, Arc::new(joined)).await;

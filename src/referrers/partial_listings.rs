@@ -154,18 +154,29 @@ pub(super) async fn vanished_and_there(scan: &Scan, names: &ScannedNames) -> Res
     let key = SubjectKey::of(&scan.subject);
     let credential = scan.context.caller.credential_hash();
     let mut vanished = memory.of(repository_key, &key, &listing.names, credential);
-    vanished.retain(|tag| !names.written.contains(tag));
-    let answers = try_join_all(vanished.into_iter().map(|tag| ask_seen(scan, tag))).await?;
+    vanished.retain(|(tag, ..)| !names.written.contains(tag));
+    let asking = vanished.into_iter().map(|(tag, last)| async move {
+        let was_listed =
+            last.listed_to == Some(credential) || scan.stores.listings.was_listed(&scan.context, last.names);
+        let (tag, answer) = ask_seen(scan, tag).await?;
+        Ok::<_, UpstreamError>((tag, was_listed, answer))
+    });
     let mut there = Vec::new();
-    for (tag, answer) in answers {
+    for (tag, was_listed, answer) in try_join_all(asking).await? {
         match answer {
             DigestAnswer::Given | DigestAnswer::Blocked | DigestAnswer::Failed => there.push(tag),
             DigestAnswer::Absent => memory.gone(repository_key, &key, &tag, credential),
+            // As a link tag that is listed and refused.
+            DigestAnswer::Refused if was_listed => return Err(UpstreamError::Invalid(refused(&tag))),
             // Some registries list to each credential only what it may see: it was another one's listing.
             DigestAnswer::Refused => {}
         }
     }
     Ok(there)
+}
+
+fn refused(tag: &Tag) -> String {
+    format!("its tag listing lacks '{tag}', which it listed before to the same credential and refuses to it now")
 }
 
 /// What the registry answers by a tag that it gave a while ago: that it is gone has to be stated, which a HEAD's 404 does not.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cached, from_json, to_json};
-use crate::registry::{Fingerprint, TagNames, WalkedListing};
+use crate::registry::{CredentialHash, Fingerprint, TagNames, WalkedListing};
 
 /// A listing, with its pages where it has many.
 pub(super) struct RememberedListing {
@@ -16,6 +16,8 @@ pub(super) struct RememberedListing {
     pub fingerprint: Fingerprint,
     /// How long reading it took.
     pub took: Duration,
+    /// Whose credential it was read with, where this process did.
+    pub listed_to: Option<CredentialHash>,
 }
 
 /// A listing as other processes read it.
@@ -50,6 +52,7 @@ impl Cached for RememberedListing {
             fingerprint: listing.names().fingerprint(),
             listing,
             took: Duration::from_millis(stored.took_ms),
+            listed_to: None,
         })
     }
 }

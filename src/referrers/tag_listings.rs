@@ -1,17 +1,18 @@
 //! Tag listings: one per repository and refresh, shared by all its subjects.
 
+mod listed;
 mod reading;
 mod renewing;
+mod sharing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::cache::{Cache, CacheEntry, Epoch, Key, RepositoryKey};
+use crate::cache::{Cache, CacheEntry, Epoch, Key};
 use crate::oci::SubjectKey;
-use crate::registry::{Answer, CalibratedWithin, Fingerprint, RegistryPage, TagNames, Upstream, UpstreamError};
+use crate::registry::{Answer, CalibratedWithin, Fingerprint, TagNames, Upstream, UpstreamError};
 
 use super::access::AccessList;
 use super::context::RepositoryContext;
@@ -19,73 +20,13 @@ use super::marker::Marker;
 use super::own_writes::OwnWrites;
 use super::remembered_listing::RememberedListing;
 use super::renewals::Renewals;
-use super::shared_work::{AnswerScope, SharedWork};
-use super::unfinished_walks::{Followers, UnfinishedWalks, Walker};
+use super::shared_work::SharedWork;
+use super::unfinished_walks::UnfinishedWalks;
 use super::vanished_tags::VanishedTags;
 
-/// All tag names of a repository.
-#[derive(Clone)]
-pub(super) struct AgedTagNames {
-    pub names: Arc<TagNames>,
-    /// Of `names`, as they were listed.
-    pub fingerprint: Fingerprint,
-    /// How long ago the last of them was read.
-    pub age: Duration,
-    /// When reading began, as time since 1970 ([`Cache::now`]): what was pushed before that and is not in it was not listed.
-    pub began: Duration,
-}
-
-/// What was read for one subject.
-pub(super) enum Sought {
-    All(AgedTagNames),
-    /// The names that begin with the subject's key.
-    OfSubject(Arc<TagNames>),
-}
-
-/// What a caller who lists tags is given.
-pub(super) enum ListedTags {
-    All(AgedTagNames),
-    /// The first of several pages.
-    FirstPage(RegistryPage),
-}
-
-/// How much of a listing is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum ListingExtent {
-    Whole,
-    /// The whole, unless it seeks and has more ordinary tags than this; at 0, unless it seeks and has more than a page.
-    UnlessSeekable(usize),
-    /// The whole where it has one page or was walked before; else the first page.
-    UnlessPaged,
-}
-
-/// What one reading of a listing brought.
-#[derive(Clone)]
-enum ListingResult {
-    All(AgedTagNames),
-    /// The first of several pages.
-    FirstPage(RegistryPage),
-    /// The repository is large, and each subject's names can be asked for.
-    Seekable,
-}
-
-impl ListingResult {
-    fn scope(&self) -> AnswerScope {
-        match self {
-            // Some registries list to each credential only what it may see.
-            Self::All(_) => AnswerScope::ToldNoMore,
-            Self::FirstPage(_) => AnswerScope::Credential,
-            // Of its own subject each caller then asks itself.
-            Self::Seekable => AnswerScope::Everybody,
-        }
-    }
-}
-
-type ListingKey = (RepositoryKey, Epoch, Followers, ListingExtent);
-type ListingOutcome = Result<Answer<ListingResult>, UpstreamError>;
-
-/// A listing with the epoch in which its leader asked for it.
-type EpochListing = (Epoch, ListingOutcome);
+pub(super) use listed::{AgedTagNames, ListedTags, Sought};
+use listed::{ListingExtent, ListingResult, not_read, whole};
+use sharing::{EpochListing, ListingKey};
 
 /// A walk may take as long as it moves; one that has not ended by then goes on with the next question.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -227,104 +168,6 @@ impl TagListings {
         )
     }
 
-    /// Reads together with whoever else does: see [`super::shared_work`]. The listing goes on in the background
-    /// after `patience`.
-    async fn read(
-        &self,
-        context: &RepositoryContext,
-        extent: ListingExtent,
-        patience: Option<Duration>,
-    ) -> ListingOutcome {
-        let Some(patience) = patience else {
-            return self.read_together(context, extent, false).await;
-        };
-        self.walks.asked(&context.repository_key);
-        let mut reading = Box::pin(self.read_together(context, extent, true));
-        match timeout(patience, &mut reading).await {
-            Ok(listed) => listed,
-            Err(_) => {
-                // As long as anybody asks for it: see `walk`. What those who hang up have begun ends with them.
-                let begin = || self.begin(context, extent, true);
-                let followers = self.walker(context).followers;
-                if let Err(error) = self.shared.start(self.listing_key(context, extent), context, begin) {
-                    tracing::debug!(repository = %context.repository, %error, "a tag listing does not go on");
-                }
-                Err(self.walks.still_listing(&context.repository_key, followers))
-            }
-        }
-    }
-
-    /// Whoever asks after a write joins the walk that is under way all the same.
-    fn listing_key(&self, context: &RepositoryContext, extent: ListingExtent) -> ListingKey {
-        let followers = self.walker(context).followers;
-        let asked_in = self.walks.under_way(&context.repository_key, followers);
-        let epoch = asked_in.unwrap_or_else(|| context.epoch.clone());
-        (context.repository_key.clone(), epoch, followers, extent)
-    }
-
-    /// Names that are shown, and those that are taken for what the listing account sees, are read with one credential alone.
-    fn walker(&self, context: &RepositoryContext) -> Walker {
-        let credential = context.caller.credential_hash();
-        let followers = match context.caller.searches() && !context.caller.is_listing_account() {
-            true => Followers::Searches,
-            false => Followers::OfCredential(credential),
-        };
-        Walker { credential, followers }
-    }
-
-    fn begin(
-        &self,
-        context: &RepositoryContext,
-        extent: ListingExtent,
-        may_stop: bool,
-    ) -> Result<impl Future<Output = EpochListing> + Send + 'static, UpstreamError> {
-        let reads = self.upstream.reads();
-        reads.check_listing(&context.repository, &context.caller)?;
-        let (epoch, listing) = (
-            context.epoch.clone(),
-            self.clone().list(context.clone(), extent, may_stop),
-        );
-        Ok(async move { (epoch, listing.await) })
-    }
-
-    async fn read_together(
-        &self,
-        context: &RepositoryContext,
-        extent: ListingExtent,
-        may_stop: bool,
-    ) -> ListingOutcome {
-        let begin = || self.begin(context, extent, may_stop);
-        let scope = |(_, listed): &EpochListing| AnswerScope::of_answer(listed, ListingResult::scope);
-        let lists_no_more = |(_, listed): EpochListing| {
-            async move {
-                match listed {
-                    Ok(Answer::Found(ListingResult::All(listing))) => {
-                        self.lists_no_more(context, &listing.names, listing.fingerprint).await
-                    }
-                    _ => Ok(false),
-                }
-            }
-            .boxed()
-        };
-        let asked = (self.listing_key(context, extent), &*self.upstream, context);
-        match self.shared.share(asked, begin, scope, lists_no_more).await? {
-            // It began before something was written that this question is to show.
-            Some((epoch, Ok(Answer::Found(ListingResult::All(_))))) if epoch != context.epoch => {
-                // What was listed to somebody else is not shown.
-                let remembered = match context.caller.searches() {
-                    true => self.fresh(context, Duration::MAX).await?,
-                    false => None,
-                };
-                match remembered {
-                    Some(listing) => Ok(Answer::Found(ListingResult::All(listing))),
-                    None => self.clone().list(context.clone(), extent, may_stop).await,
-                }
-            }
-            Some((_, listed)) => listed,
-            None => self.clone().list(context.clone(), extent, may_stop).await,
-        }
-    }
-
     /// Whether the repository recently had more ordinary tags than deep reading goes through.
     pub async fn is_known_large(&self, context: &RepositoryContext) -> bool {
         let marked = self.cache.get::<Marker>(&Key::large(&context.repository_key)).await;
@@ -406,16 +249,4 @@ impl TagListings {
             }
         }
     }
-}
-
-/// What was read without leave to seek.
-fn whole(outcome: ListingOutcome) -> Result<Answer<AgedTagNames>, UpstreamError> {
-    outcome?.try_map(|listed| match listed {
-        ListingResult::All(listing) => Ok(listing),
-        ListingResult::FirstPage(_) | ListingResult::Seekable => Err(not_read()),
-    })
-}
-
-fn not_read() -> UpstreamError {
-    UpstreamError::Invalid("a tag listing that was not read".into())
 }

@@ -13,6 +13,7 @@ mod partial;
 mod pushers;
 mod strangers;
 mod told;
+mod vanished;
 mod withheld;
 
 use crate::support;

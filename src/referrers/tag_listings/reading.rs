@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgedTagNames, ListingExtent, ListingOutcome, ListingResult, TagListings};
+use super::TagListings;
+use super::listed::{AgedTagNames, ListingExtent, ListingOutcome, ListingResult};
 use crate::cache::Key;
 use crate::oci::tag_scheme;
 use crate::referrers::context::RepositoryContext;
@@ -127,12 +128,13 @@ impl TagListings {
                 let listed_at = self.cache.now().saturating_sub(before.age + before.value.took);
                 let is_deleted = |tag: &str| self.written.is_gone_since(&context.repository_key, tag, listed_at);
                 self.vanished
-                    .note(&context.repository_key, before.value.names(), &names, is_deleted);
+                    .note(&context.repository_key, &before.value, &names, is_deleted);
             }
             let remembered = RememberedListing {
                 listing,
                 fingerprint,
                 took: self.cache.now().saturating_sub(began),
+                listed_to: Some(context.caller.credential_hash()),
             };
             let key = Key::tag_list(&context.repository_key, &context.epoch);
             self.cache.put(key, Arc::new(remembered)).await;

@@ -190,7 +190,10 @@ impl Upstream {
         if known.page_count() < FEWEST_PAGES {
             return Ok(Answer::Found(None));
         }
-        let mut refresh = Refresh::of(self.listed_pages(known)?, known.form());
+        let Some(pages) = self.listed_pages(repository, known)? else {
+            return Ok(Answer::Found(None));
+        };
+        let mut refresh = Refresh::of(pages, known.form());
         let read = async {
             Ok(match self.settle(repository, &mut refresh, caller).await? {
                 true => Some(refresh.finish()?),

@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use serde::{Deserialize, Serialize};
 
 use super::Upstream;
+use crate::oci::RepositoryName;
 use crate::oci::weight::allocated;
 use crate::registry::error::UpstreamError;
 use crate::registry::tag_names::TagNames;
@@ -174,14 +175,23 @@ impl From<StoredWalk> for WalkedListing {
 }
 
 impl Upstream {
-    /// The pages of `listing`, as they are asked of this upstream.
-    pub(in crate::registry) fn listed_pages(&self, listing: &WalkedListing) -> Result<Vec<ListedPage>, UpstreamError> {
+    /// The pages of `listing`, as they are asked of this upstream. `None` where one is not asked for at the repository's own
+    /// `tags/list`: whoever can write where listings are kept could have put down another's.
+    pub(in crate::registry) fn listed_pages(
+        &self,
+        repository: &RepositoryName,
+        listing: &WalkedListing,
+    ) -> Result<Option<Vec<ListedPage>>, UpstreamError> {
+        let own = self.origin().uri(&format!("/v2/{repository}/tags/list"))?;
         let mut start = 0;
         let mut pages = Vec::with_capacity(listing.pages.len());
         for page in &listing.pages {
             let end = page.end as usize;
             let path = PathAndQuery::try_from(&*page.cursor)
                 .map_err(|error| UpstreamError::Invalid(format!("a remembered page of its tag listing: {error}")))?;
+            if path.path() != own.path() {
+                return Ok(None);
+            }
             let mut names = TagNamesBuilder::default();
             for &index in &listing.order[start..end] {
                 let pushed = names.push(listing.names.get(index as usize));
@@ -194,6 +204,6 @@ impl Upstream {
             });
             start = end;
         }
-        Ok(pages)
+        Ok(Some(pages))
     }
 }

@@ -86,63 +86,6 @@ async fn what_was_pushed_and_deleted_straight_is_not_asked_for_again_and_again()
     assert!(fake.count(of_tag) <= 3, "{}", fake.count(of_tag));
 }
 
-/// What a listing had and the next one lacks is asked for by name, as long as the registry gives it.
-#[tokio::test]
-async fn what_vanishes_from_the_listing_is_found_until_the_registry_says_that_it_is_gone() {
-    let fake = Fake::start(Knobs {
-        tags: lists(Shown::All),
-        delete: Delete::TagToo,
-        ..Knobs::default()
-    })
-    .await;
-    let image = fake.image("app", "v1", "image");
-    let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
-    let refshim = front(&fake).await;
-    let through = refshim.endpoint();
-    assert_eq!(through.referrer_digests("app", &image.digest).await, [&*sbom.digest]);
-    let tag = sbom.proposal_d_tag(&image, "sbom");
-    let hidden = Shown::Except([tag.clone()].into());
-    fake.turn(|knobs| knobs.tags = lists(hidden));
-    for _ in 0..3 {
-        advance(60).await;
-        assert_eq!(through.referrer_digests("app", &image.digest).await, [&*sbom.digest]);
-    }
-    let path = format!("/v2/app/manifests/{tag}");
-    fake.endpoint().delete(&path).await.expect_status(202);
-    fake.take();
-    for _ in 0..3 {
-        advance(60).await;
-        assert_eq!(through.referrers("app", &image.digest).await, [] as [Value; 0]);
-    }
-    let asked = fake.take().into_iter().filter(|line| line.contains(&*tag));
-    assert!(asked.count() <= 2, "asked once, by HEAD and GET");
-}
-
-/// A deletion says nothing of what was pushed again later.
-#[tokio::test]
-async fn what_came_back_after_a_deletion_and_vanishes_from_the_listing_is_found() {
-    let fake = Fake::start(Knobs {
-        tags: lists(Shown::All),
-        delete: Delete::TagToo,
-        ..Knobs::default()
-    })
-    .await;
-    let image = fake.image("app", "v1", "image");
-    let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
-    let refshim = front(&fake).await;
-    let through = refshim.endpoint();
-    let tag = sbom.proposal_d_tag(&image, "sbom");
-    let path = format!("/v2/app/manifests/{tag}");
-    through.delete(&path).await.expect_status(202);
-    advance(60).await;
-    let sbom = fake.tagged_artifact("app", &image, SPDX, "sbom");
-    assert_eq!(through.referrer_digests("app", &image.digest).await, [&*sbom.digest]);
-    let hidden = Shown::Except([tag].into());
-    fake.turn(|knobs| knobs.tags = lists(hidden));
-    advance(60).await;
-    assert_eq!(through.referrer_digests("app", &image.digest).await, [&*sbom.digest]);
-}
-
 /// Whoever is shown no repository is shown no push to it.
 #[tokio::test]
 async fn what_was_pushed_to_a_hidden_repository_stays_hidden() {

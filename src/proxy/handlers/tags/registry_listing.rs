@@ -14,6 +14,8 @@ use crate::registry::{Answer, PageCursor, RegistryPage};
 pub(super) const CURSOR: &str = "cursor";
 /// Pages that are asked for to fill one answer, where many of their tags are hidden or the caller wants more than a page.
 const MOST_PAGES: usize = 10;
+/// The same for an answer without a name: some clients take it for the end, whatever its `Link` says.
+const MOST_HIDDEN_PAGES: usize = 200;
 
 /// Names and the `Link` to those that follow.
 type ListedPart = (Vec<String>, Option<String>);
@@ -112,7 +114,12 @@ impl RegistryListing<'_> {
                 (Some(passed), _) => Some((passed, page.cursor)),
                 (None, Some(next)) => {
                     let is_enough = names.len() == limit || (self.limit.is_none() && !names.is_empty());
-                    if !is_enough && pages < MOST_PAGES {
+                    let most = if names.is_empty() {
+                        MOST_HIDDEN_PAGES
+                    } else {
+                        MOST_PAGES
+                    };
+                    if !is_enough && pages < most {
                         page = self.page(next, began).await?;
                         (start, pages) = (0, pages + 1);
                         continue;

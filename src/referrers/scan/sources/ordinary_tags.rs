@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, future};
 use crate::cache::Key;
 use crate::registry::{Fingerprint, UpstreamError};
 
-use self::collect::{Collected, read_tags};
+use self::collect::{Collected, read_tags, read_unlisted};
 use self::links::{OrdinaryTagCandidates, OrdinaryTagLinks, OrdinaryTagResult, scope_of};
 use super::tags_with_links;
 use crate::referrers::basis;
@@ -120,6 +120,7 @@ async fn read_all(scan: Scan, listing: AgedTagNames, again: bool) -> OrdinaryTag
         return Ok(None);
     }
     read?;
+    read_unlisted(&scan, &listing.names, &mut collected).await?;
     collected.linked.remember(&scan, &collected.unread).await;
     let ordinary_tags = Arc::new(OrdinaryTagLinks {
         missing: collected.unavailable.fingerprint(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{Cached, Key, from_json, to_json};
 use crate::oci::weight::{allocated, shared_text, tree};
 use crate::oci::{Digest, Tag};
-use crate::registry::{Answer, UpstreamError};
+use crate::registry::{Answer, TagNames, UpstreamError};
 
 use super::manifest_links::{self, TaggedManifest};
 use super::ordinary_tags::links::OrdinaryTagCandidates;
@@ -26,8 +26,8 @@ use crate::referrers::scan::{PARALLEL, context::Scan};
 use crate::referrers::tag_listings::AgedTagNames;
 use crate::referrers::tag_reads::Recheck;
 
-/// Where nothing lists whole repositories, a tag that has been missing for so long is gone.
-const GONE_AFTER: Duration = Duration::from_secs(600);
+/// A tag that no listing tells about, and that has been missing for so long, is gone.
+pub(super) const GONE_AFTER: Duration = Duration::from_secs(600);
 
 /// Names of ordinary tags with links behind them, and the digests that they point at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,13 @@ impl LinkedTags {
         {
             self.0.insert(read.tag.as_str().to_owned(), root.clone());
         }
+    }
+
+    /// The tags behind which links were found, those aside that `listed` holds.
+    pub async fn unlisted(scan: &Scan, listed: &TagNames) -> Vec<Tag> {
+        let known = Self::known(scan).await.0.into_keys();
+        let unlisted = known.filter(|name| !listed.contains(name));
+        unlisted.filter_map(|name| Tag::parse(&name).ok()).collect()
     }
 
     async fn known(scan: &Scan) -> Self {

@@ -12,7 +12,7 @@ use crate::oci::{Tag, tag_scheme};
 use crate::referrers::basis::MissingNames;
 use crate::referrers::error::ResolveError;
 use crate::referrers::scan::lag::LAG;
-use crate::referrers::scan::sources::tags_with_links::LinkedTags;
+use crate::referrers::scan::sources::tags_with_links::{GONE_AFTER, LinkedTags};
 use crate::referrers::scan::{PARALLEL, context::Scan};
 use crate::registry::{TagNames, UpstreamError};
 
@@ -103,6 +103,24 @@ pub(super) async fn read_tags(
     }
     read_missing_again(scan, collected).await?;
     no_outage(scan, collected).await
+}
+
+/// Reads behind the tags that had links behind them and are not among `names` any more: names move while pages are read. One of
+/// which the registry says that it is gone stays known for a while: it may say so to this caller alone.
+pub(super) async fn read_unlisted(
+    scan: &Scan,
+    names: &TagNames,
+    collected: &mut Collected,
+) -> Result<(), ResolveError> {
+    let unlisted = LinkedTags::unlisted(scan, names).await.into_iter();
+    read_each(scan, unlisted.map(|tag| (tag, Duration::ZERO)).collect(), collected).await?;
+    for tag in std::mem::take(&mut collected.missing) {
+        if scan.tag_missing_for(&tag) < GONE_AFTER {
+            collected.unavailable.add(&tag);
+            collected.unread.insert(tag);
+        }
+    }
+    Ok(())
 }
 
 /// Registries lag: tags that are listed and missing are asked for again after a moment.

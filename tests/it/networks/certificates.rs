@@ -115,7 +115,10 @@ async fn nginx_with_tls(folder: &std::path::Path) -> (Process, String) {
     let port = crate::support::process::free_port();
     let config = format!(
         "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
-         http {{ access_log off; server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem;\n\
+         http {{ access_log off;\n\
+         client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
+         uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
+         server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem;\n\
          ssl_certificate_key {folder}/key.pem; }} }}\n",
         folder = folder.display()
     );

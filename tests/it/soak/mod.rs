@@ -2,7 +2,8 @@
 //! sees what its credentials do not open, no acknowledged push is lost, and nothing is held on to afterwards.
 //!
 //! Two replicas share a Redis in front of one registry. Faults and questions are drawn from one seed, which is printed;
-//! `REFSHIM_SOAK_SEED` draws the same again (in another order where requests race), `REFSHIM_SOAK_STEPS` goes on for longer, `REFSHIM_SOAK_CLIENTS` has more of them at once.
+//! `REFSHIM_SOAK_SEED` draws the same again (in another order where requests race), `REFSHIM_SOAK_STEPS` goes on for longer,
+//! `REFSHIM_SOAK_CLIENTS` has more of them at once, and `REFSHIM_SOAK_SUBJECTS` more images, so that the lists of a long run stay short.
 
 mod faults;
 mod limited;
@@ -72,7 +73,8 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
     }
     let straight = registry.endpoint().basic(USER.0, USER.1);
     let mut subjects = Vec::new();
-    for number in 0..SUBJECTS {
+    let images = variable("REFSHIM_SOAK_SUBJECTS").map_or(SUBJECTS, |images| images as usize);
+    for number in 0..images {
         subjects.push(
             straight
                 .push_image("app", &format!("v{number}"), &format!("image {number}"))
@@ -85,7 +87,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
         collect: Mutex::new(Some(collect)),
         replicas: vec![one, other],
         subjects,
-        known: (0..SUBJECTS).map(|_| Mutex::default()).collect(),
+        known: (0..images).map(|_| Mutex::default()).collect(),
         steps: Mutex::new(variable("REFSHIM_SOAK_STEPS").map_or(STEPS, |steps| steps as usize)),
         counts: Mutex::default(),
     };

@@ -108,10 +108,10 @@ impl World {
         };
         let reply = endpoint.try_send(method, path, &headers, bytes).await.ok();
         let reply = reply.filter(|reply| !is_failure(reply));
-        self.count(|counts| match reply {
-            Some(_) => counts.limited += 1,
-            None => counts.failed += 1,
-        });
+        match reply {
+            Some(_) => self.count(|counts| counts.limited += 1),
+            None => self.failed().await,
+        }
         reply
     }
 

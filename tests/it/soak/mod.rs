@@ -81,7 +81,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
                 .await,
         );
     }
-    let (collect, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let (collect, mut asked) = tokio::sync::mpsc::channel(1);
     let world = World {
         straight,
         collect: Mutex::new(Some(collect)),

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::Method;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use refshim::testing::oci::Digest;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use crate::support::content::ANY;
 use crate::support::{Endpoint, Pushed, Refshim, Reply};
 
 pub const USER: (&str, &str) = ("alice", "wonderland");
-/// Steps from one garbage collection of the registry to the next.
-const COLLECT_EVERY: usize = 1000;
+/// Acknowledged pushes of one subject from one garbage collection of the registry to the next.
+const COLLECT_EVERY: usize = 20;
+/// How long a client waits after a failure, as clients do: a registry that is down is not asked by all of them without end.
+const AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// Artifacts of one subject, beyond which they are deleted and not pushed: a step of a long run takes as long as one of a short run.
 const ENOUGH: usize = 25;
 
@@ -42,7 +45,7 @@ pub struct World {
     /// The registry itself, past refshim.
     pub straight: Endpoint,
     /// Asks for the registry's garbage collection; gone when all steps are done.
-    pub collect: Mutex<Option<UnboundedSender<()>>>,
+    pub collect: Mutex<Option<Sender<()>>>,
 }
 
 /// What was seen, so that a run in which nothing happened does not look like a good one.
@@ -80,12 +83,25 @@ impl World {
     fn next_step(&self) -> bool {
         let mut left = self.steps.lock().unwrap();
         *left = left.saturating_sub(1);
-        if *left % COLLECT_EVERY == COLLECT_EVERY / 2
+        *left > 0
+    }
+
+    /// A request was answered by no registry.
+    pub async fn failed(&self) {
+        self.count(|counts| counts.failed += 1);
+        tokio::time::sleep(AFTER_FAILURE).await;
+    }
+
+    /// A push was acknowledged.
+    pub fn pushed(&self) {
+        let mut counts = self.counts.lock().unwrap();
+        counts.pushed += 1;
+        if counts.pushed % (COLLECT_EVERY * self.subjects.len()) == 0
             && let Some(collect) = &*self.collect.lock().unwrap()
         {
-            collect.send(()).expect("somebody collects");
+            // One that was asked for and did not begin yet is enough.
+            let _ = collect.try_send(());
         }
-        *left > 0
     }
 
     pub async fn client(&self, number: u64, mut random: StdRng) {
@@ -116,7 +132,7 @@ impl World {
         let reply = endpoint.referrers_reply("app", &self.subjects[subject].digest).await;
         if reply.status != 200 {
             assert!(is_failure(&reply), "a question: {reply:?}");
-            return self.count(|counts| counts.failed += 1);
+            return self.failed().await;
         }
         self.expect_all(subject, &before, &digests(&reply), &reply);
     }
@@ -125,10 +141,10 @@ impl World {
         let before = self.snapshot(subject);
         let path = self.another_form(subject, random);
         let Ok(reply) = endpoint.try_get(&path).await else {
-            return self.count(|counts| counts.failed += 1);
+            return self.failed().await;
         };
         if is_failure(&reply) {
-            return self.count(|counts| counts.failed += 1);
+            return self.failed().await;
         }
         // A referrers tag without entries need not be there.
         let is_tag = path.ends_with(&self.subjects[subject].referrers_tag());
@@ -182,7 +198,7 @@ impl World {
         let asked = endpoint.try_send(Method::GET, &path, &[("accept", ANY)], Vec::new());
         match asked.await {
             Ok(reply) => self.expect_content(subject, &digest, &reply),
-            Err(_) => self.count(|counts| counts.failed += 1),
+            Err(_) => self.failed().await,
         }
     }
 
@@ -210,7 +226,7 @@ impl World {
             _ => format!("/v3/app/referrers/{digest}"),
         };
         let Ok(reply) = endpoint.try_get(&path).await else {
-            return self.count(|counts| counts.failed += 1);
+            return self.failed().await;
         };
         assert!(
             reply.status == 401 || is_failure(&reply),

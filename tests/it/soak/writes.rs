@@ -22,13 +22,11 @@ impl World {
             Some(_) => &mut known.sure,
             None => &mut known.unsure,
         });
-        self.count(|counts| match put {
-            Some(_) => counts.pushed += 1,
-            None => counts.failed += 1,
-        });
-        if let Some(reply) = put {
-            assert_eq!(reply.status, 201, "a push: {reply:?}");
-        }
+        let Some(reply) = put else {
+            return self.failed().await;
+        };
+        assert_eq!(reply.status, 201, "a push: {reply:?}");
+        self.pushed();
     }
 
     /// One that is there, whose deletion begins now.
@@ -69,7 +67,7 @@ impl World {
                 // It was there: only a repeated deletion finds nothing.
                 assert!(is_failure(&reply), "a deletion: {reply:?}");
                 self.end(subject, &digest, |known| &mut known.unsure);
-                self.count(|counts| counts.failed += 1);
+                self.failed().await;
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use http::header::{LINK, LOCATION};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::headers;
@@ -14,6 +14,8 @@ use crate::ui::Address;
 
 /// containerd's name of the registry that it means.
 pub(super) const NAMESPACE: &str = "ns";
+/// Says that `ns` chose the registry, and what it was (distribution-spec 1.1+dev, "Registry Proxying").
+const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 /// The repository that a blob is mounted from.
 const FROM: &str = "from";
 /// What stands in front of a repository's name, here and in the pages for people, the longest first where one begins with another.
@@ -106,10 +108,16 @@ impl UpstreamView {
         }
     }
 
-    /// Turns the addresses of an answer back: those of the API, path-absolute or on `origin`, which is the caller's own.
+    /// Turns the addresses of an answer back: those of the API, path-absolute or on `origin`, which is the caller's own. Where `ns`
+    /// chose the upstream, the answer says so.
     pub fn turn_back(&self, headers: &mut HeaderMap, origin: impl FnOnce() -> Option<String>) {
         if *self == Self::Plain {
             return;
+        }
+        if let Self::Namespace(namespace) = self
+            && let Ok(value) = HeaderValue::try_from(namespace)
+        {
+            headers.insert(OCI_NAMESPACE, value);
         }
         let origin = origin();
         headers::rewrite(headers, &LOCATION, |value| self.outer(value, origin.as_deref()));
@@ -233,6 +241,20 @@ mod tests {
             "https://refs.example.org/v2/x",
         ] {
             assert_eq!(outer(&prefix(), elsewhere), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_that_ns_chose_the_upstream() {
+        for (view, said) in [
+            (namespace(), Some("localhost:5000")),
+            (prefix(), None),
+            (UpstreamView::Plain, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            view.turn_back(&mut headers, || None);
+            let stated = headers.get(OCI_NAMESPACE).map(|value| value.to_str().unwrap());
+            assert_eq!(stated, said, "{view:?}");
         }
     }
 

@@ -10,18 +10,36 @@ use crate::support::{Program, Refshim, Registry, Tools};
 struct Results {
     passed: BTreeMap<String, usize>,
     failed: BTreeMap<String, usize>,
+    /// Left out because the registry lacks what they need, and how often.
+    skipped: BTreeMap<String, usize>,
     /// Whole groups (`Manifest put with subject`, `Index with Subject` …) and how they went.
     groups: BTreeMap<String, String>,
 }
 
+/// A version of the distribution-spec, as the suite calls it: `dev` is the coming one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1_1,
+    Dev,
+}
+
+impl Version {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_1 => "1.1",
+            Self::Dev => "dev",
+        }
+    }
+}
+
 /// Runs the suite against whoever listens there.
-async fn run(authority: &str) -> Results {
+async fn run(authority: &str, version: Version) -> Results {
     let tools = Tools::new();
     let environment = [
         ("OCI_REGISTRY", authority),
         ("OCI_TLS", "disabled"),
         ("OCI_RESULTS_DIR", "results"),
-        ("OCI_VERSION", "1.1"),
+        ("OCI_VERSION", version.as_str()),
     ];
     // It ends with an error when any test fails: the results say which.
     let said = tools.run_with("conformance", &[], &environment).await;
@@ -38,7 +56,8 @@ async fn run(authority: &str) -> Results {
         match &*attribute("status") {
             "passed" => *results.passed.entry(name).or_default() += 1,
             "failure" | "error" => *results.failed.entry(name).or_default() += 1,
-            _ => {}
+            "skipped" => *results.skipped.entry(name).or_default() += 1,
+            other => panic!("{name}: a result called {other:?}"),
         }
     }
     let groups = read("results.yaml");
@@ -55,59 +74,84 @@ async fn run(authority: &str) -> Results {
     results
 }
 
-async fn through(registry: &Registry) -> Results {
+async fn through(registry: &Registry, version: Version) -> Results {
     let refshim = Refshim::in_front_of(&registry.url()).await;
-    run(refshim.endpoint().authority()).await
+    run(refshim.endpoint().authority(), version).await
 }
 
-/// The failures that are written down.
-fn expected(version: &str) -> BTreeMap<String, usize> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/conformance/expected-{version}.txt"));
-    let text = std::fs::read_to_string(file).expect("the list of failures");
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let lines = lines.map(|line| line.split_once(' ').expect("a number and a name"));
+/// What is written down of tests that fail or are skipped, and how often.
+fn expected(registry: &str, version: Version, result: &str) -> BTreeMap<String, usize> {
+    let file = format!("tests/conformance/{registry}-{}.txt", version.as_str());
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file));
+    let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(result)?.strip_prefix(' '));
     lines
-        .map(|(number, name)| (name.to_owned(), number.parse().expect("a number")))
+        .map(|line| {
+            let (number, name) = line.split_once(' ').expect("a number and a name");
+            (name.to_owned(), number.parse().expect("a number"))
+        })
         .collect()
 }
 
-async fn conforms(program: Program, version: &str) {
+/// Whether the suite pushes a tag only where `OCI-Tag` did not state it.
+fn is_needless_with_tag_parameters(name: &str) -> bool {
+    name.starts_with("tag-param-") && name.ends_with("/push/manifest-by-tag")
+}
+
+async fn conforms(program: Program, name: &str, version: Version) {
     let (one, other) = (Registry::start(program).await, Registry::start(program).await);
     let authority = one.authority();
-    let (straight, through) = tokio::join!(run(&authority), through(&other));
+    let (straight, through) = tokio::join!(run(&authority, version), through(&other, version));
     for (name, passed) in &straight.passed {
         let still = through.passed.get(name).copied().unwrap_or_default();
         assert!(
-            still >= *passed,
+            still >= *passed || is_needless_with_tag_parameters(name),
             "{name}: {passed} pass straight, {still} through refshim"
         );
     }
-    assert_eq!(
-        through.failed,
-        expected(version),
-        "left: what fails; right: what is expected to"
-    );
+    for (result, seen) in [("fails", &through.failed), ("skipped", &through.skipped)] {
+        assert_eq!(
+            *seen,
+            expected(name, version, result),
+            "{result}. Left: what was seen; right: what is expected"
+        );
+    }
     assert_eq!(straight.groups["Referrers"], "FAIL", "this registry needs no help");
-    for group in [
+    let of_dev = ["Manifest put with tag params", "Tag Param", "Tag Param sha512"];
+    let groups = [
         "Referrers",
         "Manifest put with subject",
         "Artifacts with Subject",
         "Index with Subject",
         "Missing Subject",
         "Digest Algorithm sha512",
-    ] {
-        assert_eq!(through.groups[group], "Pass", "{group}");
+    ];
+    let of_version = of_dev.iter().filter(|_| version == Version::Dev);
+    for group in groups.iter().chain(of_version) {
+        assert_eq!(through.groups[*group], "Pass", "{group}");
     }
 }
 
 #[tokio::test]
 async fn distribution_2() {
-    conforms(Program::V2, "2.8.2").await;
+    conforms(Program::V2, "2.8.2", Version::V1_1).await;
+}
+
+#[tokio::test]
+async fn distribution_2_by_the_coming_specification() {
+    conforms(Program::V2, "2.8.2", Version::Dev).await;
 }
 
 #[tokio::test]
 async fn distribution_3() {
-    conforms(Program::V3, "3").await;
+    conforms(Program::V3, "3", Version::V1_1).await;
+}
+
+#[tokio::test]
+async fn distribution_3_by_the_coming_specification() {
+    conforms(Program::V3, "3", Version::Dev).await;
 }
 
 /// Nothing at all fails where the registry allows what it is asked to store.
@@ -117,7 +161,10 @@ async fn with_foreign_layers_allowed_nothing_fails() {
         Registry::builder(Program::V2).foreign_layers().start().await,
         Registry::builder(Program::V3).foreign_layers().start().await,
     );
-    let (two, three) = tokio::join!(through(&registries.0), through(&registries.1));
+    let (two, three) = tokio::join!(
+        through(&registries.0, Version::Dev),
+        through(&registries.1, Version::Dev)
+    );
     for results in [two, three] {
         assert_eq!(results.failed, BTreeMap::new());
         assert_eq!(results.groups["Non-distributable Layers"], "Pass");

@@ -59,6 +59,7 @@ mod support;
 mod support_works;
 mod synthesised_tag;
 mod tag_pages;
+mod tag_parameters;
 mod tags;
 mod tls;
 mod transfers;

@@ -36,8 +36,9 @@ fn says(refusal: &RegistryResponse, code: &str) -> bool {
 }
 
 impl Writer {
-    /// Stores `push` in an envelope: under its own envelope tag, the tag that the client asked for, and every link tag.
-    pub(super) async fn seal(&self, push: &Push, pushed: &PushedManifest) -> Result<(), WriteError> {
+    /// Stores `push` in an envelope: under its own envelope tag, the tags that the client asked for, and every link tag. Returns the
+    /// answer.
+    pub(super) async fn seal(&self, push: &Push, pushed: &PushedManifest) -> Result<RegistryResponse, WriteError> {
         let (manifest, own) = (&pushed.manifest, &pushed.own);
         let original = Descriptor::new(manifest.media_type.clone(), own.clone(), push.bytes.len() as u64);
         let bytes = envelope::seal(&original, manifest);
@@ -56,7 +57,10 @@ impl Writer {
         for tag in self.first_tags(push, own) {
             self.put_tag(&sealed, &tag).await?;
         }
-        self.write_link_tags(&sealed, pushed.link_tags.clone()).await
+        self.write_link_tags(&sealed, pushed.link_tags.clone()).await?;
+        let mut answer = created(push, own);
+        self.write_asked_tags(push, &sealed, &mut answer).await?;
+        Ok(answer)
     }
 
     /// Where the envelope goes first, so that its digest resolves before anything points at it.

@@ -6,6 +6,8 @@ use http::{HeaderMap, StatusCode};
 use crate::oci::{Code, OciError, Tag};
 use crate::registry::{Refusal, UpstreamError};
 
+use super::tag_parameters::joined;
+
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     /// The upstream's own refusal, relayed as it is.
@@ -53,35 +55,63 @@ impl WriteError {
 
     /// The manifest is stored, but `what` makes it findable, at `tag`, is not.
     pub(super) fn not_linked(what: &str, tag: &Tag, cause: Self) -> Self {
-        let status = match &cause {
+        match cause {
             // Its own words are better.
-            Self::Oci(_) => return cause,
-            Self::Refused(refusal) if refusal.status.is_client_error() => refusal.status,
-            Self::Upstream(UpstreamError::Limited { status, .. }) => *status,
-            _ => StatusCode::BAD_GATEWAY,
+            Self::Oci(_) => cause,
+            cause => cause.after_storing(|reason| {
+                format!("the manifest is stored but its {what} {tag} is not, so push it again: {reason}")
+            }),
+        }
+    }
+
+    /// The manifest is stored, and under the tags `written`, but not under `missing`.
+    pub(super) fn not_tagged(written: &[&Tag], missing: &[&Tag], cause: Self) -> Self {
+        let written = match written {
+            [] => String::new(),
+            tags => format!(" and tagged {},", joined(tags)),
         };
-        let code = match status {
-            StatusCode::UNAUTHORIZED => Code::Unauthorized,
-            StatusCode::FORBIDDEN => Code::Denied,
-            StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
-            s if s.is_client_error() => Code::ManifestInvalid,
-            _ => Code::Unavailable,
+        let missing = joined(missing);
+        cause.after_storing(|reason| {
+            format!("the manifest is stored{written} but not tagged {missing}, so push it again: {reason}")
+        })
+    }
+
+    /// What a push fails with whose manifest is stored; `message` makes it of the reason.
+    fn after_storing(self, message: impl FnOnce(&str) -> String) -> Self {
+        let (status, code) = match &self {
+            Self::Untouched(cause) => return cause.as_ref().clone().after_storing(message),
+            Self::Oci(error) => (error.status, error.code),
+            Self::Refused(refusal) if refusal.status.is_client_error() => with_code(refusal.status),
+            Self::Upstream(UpstreamError::Limited { status, .. }) => with_code(*status),
+            Self::Refused(_) | Self::Upstream(_) => with_code(StatusCode::BAD_GATEWAY),
         };
-        let retry_after = match &cause {
+        let retry_after = match &self {
             Self::Upstream(UpstreamError::Limited { retry_after, .. }) => *retry_after,
             Self::Refused(refusal) => seconds_in(&refusal.headers),
-            _ => None,
+            Self::Oci(error) => error.retry_after,
+            Self::Upstream(_) | Self::Untouched(_) => None,
         };
-        let reason = match &cause {
+        let reason = match &self {
             Self::Refused(refusal) => String::from_utf8_lossy(&refusal.body).chars().take(300).collect(),
             other => other.to_string(),
         };
-        let message = format!("the manifest is stored but its {what} {tag} is not, so push it again: {reason}");
         Self::Oci(OciError {
             retry_after,
-            ..OciError::new(status, code, message)
+            ..OciError::new(status, code, message(&reason))
         })
     }
+}
+
+/// The code that goes with a `status`.
+fn with_code(status: StatusCode) -> (StatusCode, Code) {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthorized,
+        StatusCode::FORBIDDEN => Code::Denied,
+        StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
+        s if s.is_client_error() => Code::ManifestInvalid,
+        _ => Code::Unavailable,
+    };
+    (status, code)
 }
 
 /// `Retry-After`, where it is a number.

@@ -14,6 +14,7 @@ mod push;
 mod pushed_manifest;
 mod referrers_tag;
 mod referrers_tag_update;
+mod tag_parameters;
 mod validate;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::referrers::Resolver;
 use crate::registry::{Caller, Upstream, WriteHeaders};
 
 pub use error::WriteError;
+pub use tag_parameters::PushQuery;
 
 use keyed_locks::KeyedLocks;
 
@@ -43,10 +45,11 @@ pub struct Writer {
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Push {
     pub repository: RepositoryName,
     pub reference: Reference,
+    pub query: PushQuery,
     /// The request's `Content-Type`.
     pub media_type: String,
     pub bytes: Bytes,

@@ -6,7 +6,7 @@ use crate::oci::{Digest, Reference, Tag, tag_scheme};
 use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
 
 use super::error::WriteError;
-use super::link_tags::stated_subject;
+use super::link_tags::{LinkedManifest, stated_subject};
 use super::pushed_manifest::PushedManifest;
 use super::{Push, Writer, enveloped};
 
@@ -40,7 +40,7 @@ impl Writer {
         let pushed = PushedManifest::read(&push, self.maintain_fallback_tag)?;
         let replied = match &pushed {
             Some(pushed) => self.store(&push, pushed).await,
-            None => self.put(&push, &push.reference).await,
+            None => self.store_unread(&push).await,
         };
         if let (Ok(reply), Reference::Tag(tag)) = (&replied, &push.reference)
             && reply.status.is_success()
@@ -61,6 +61,26 @@ impl Writer {
     async fn wrote(&self, push: &Push) {
         let moved = Some(&push.reference).filter(|reference| matches!(reference, Reference::Tag(_)));
         self.resolver.wrote(&push.repository, moved).await;
+        for tag in &push.query.tags {
+            let moved = Reference::Tag(tag.clone());
+            self.resolver.wrote(&push.repository, Some(&moved)).await;
+        }
+    }
+
+    /// Stores what is no manifest that refshim knows, and so links nothing.
+    async fn store_unread(&self, push: &Push) -> Result<RegistryResponse, WriteError> {
+        let mut reply = self.put(push, &push.reference).await?;
+        if let (true, Reference::Digest(digest)) = (reply.status.is_success(), &push.reference) {
+            let stored = LinkedManifest {
+                repository: &push.repository,
+                media_type: &push.media_type,
+                bytes: &push.bytes,
+                digest,
+                caller: &push.caller,
+            };
+            self.write_asked_tags(push, &stored, &mut reply).await?;
+        }
+        Ok(reply)
     }
 
     async fn store(&self, push: &Push, pushed: &PushedManifest) -> Result<RegistryResponse, WriteError> {
@@ -75,7 +95,7 @@ impl Writer {
                 return Err(WriteError::envelope_has_no_conditions());
             }
             match self.seal(push, pushed).await {
-                Ok(()) => enveloped::created(push, &pushed.own),
+                Ok(created) => created,
                 // What takes neither blobs nor the envelope's tags is no registry that lacks a media type.
                 Err(WriteError::Refused(refusal)) => {
                     self.resolver.wrote_perhaps(&push.repository);
@@ -84,7 +104,7 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         } else {
-            let reply = match reply.status.is_success() {
+            let mut reply = match reply.status.is_success() {
                 true => reply,
                 false if self.is_same(push, pushed, &reply).await? => enveloped::created(push, &pushed.own),
                 false => return Ok(reply),
@@ -94,17 +114,21 @@ impl Writer {
             self.write_link_tags(&pushed.linked(push), missing.cloned().collect())
                 .await?;
             self.keep_fallback_tag(push, pushed).await?;
+            self.write_asked_tags(push, &pushed.linked(push), &mut reply).await?;
             reply
         };
         self.acknowledge(push, pushed, &mut reply).await;
         Ok(reply)
     }
 
-    /// The first write of a push, under its own reference or another.
+    /// The first write of a push, under its own reference or another, to which its query does not belong.
     pub(super) async fn put(&self, push: &Push, reference: &Reference) -> Result<RegistryResponse, WriteError> {
         let put = self.upstream.push_manifest(
             &push.repository,
-            reference,
+            (
+                reference,
+                push.query.passed_on().filter(|_| *reference == push.reference),
+            ),
             push.bytes.clone(),
             &push.headers,
             &push.caller,

@@ -38,7 +38,11 @@ impl PushedManifest {
             let manifest = Manifest::from_members(&members, &push.media_type).ok()?;
             Some((manifest, members))
         });
-        if let Reference::Tag(tag) = &push.reference {
+        let pushed_to = match &push.reference {
+            Reference::Tag(tag) => Some(tag),
+            Reference::Digest(_) => None,
+        };
+        for tag in pushed_to.into_iter().chain(&push.query.tags) {
             validate::fits_tag(tag, parsed.as_ref().map(|(manifest, _)| manifest), &push.bytes)?;
         }
         let Some((manifest, members)) = parsed else {

@@ -136,16 +136,22 @@ impl Upstream {
         self.put(write, caller).await
     }
 
-    /// Passes a caller's push of a manifest on with its headers, conditions among them. Otherwise as [`Upstream::put_manifest`].
+    /// Passes a caller's push of a manifest on with its query and its headers, conditions among them. Otherwise as
+    /// [`Upstream::put_manifest`].
     pub async fn push_manifest(
         &self,
         repository: &RepositoryName,
-        reference: &Reference,
+        (reference, query): (&Reference, Option<&str>),
         bytes: Bytes,
         headers: &WriteHeaders,
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
-        let uri = self.origin().uri(&path(repository, reference))?;
+        let mut path = path(repository, reference);
+        if let Some(query) = query {
+            path.push('?');
+            path.push_str(query);
+        }
+        let uri = self.origin().uri(&path)?;
         let write = WriteRequest {
             bytes,
             headers: Some(headers),

@@ -12,7 +12,7 @@ use crate::http::request_budget::{ReadBody, ReadError, RequestBudget};
 use crate::oci::{Code, OciError, Reference};
 use crate::proxy::error::{ProxyError, relay};
 use crate::proxy::headers;
-use crate::proxy::write::Push;
+use crate::proxy::write::{Push, PushQuery};
 use crate::registry::{Answer, RegistryResponse, UpstreamError, WriteHeaders};
 
 /// A manifest is small: a caller who takes longer than this to send one holds memory for nothing.
@@ -20,6 +20,7 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn push(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
     let backend = asked.context.backend;
+    let query = PushQuery::read(asked.context.head.uri.query(), asked.reference)?;
     let (bytes, _held) = read(
         &backend.shared.request_budget,
         body,
@@ -35,6 +36,7 @@ pub(super) async fn push(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
     let push = Push {
         repository: asked.repository.clone(),
         reference: asked.reference.clone(),
+        query,
         media_type: media_type.unwrap_or_default().to_owned(),
         bytes,
         headers: write_headers(asked),

@@ -28,9 +28,17 @@ impl Asked<'_> {
     }
 
     pub fn query(&self, name: &str) -> Option<String> {
+        self.queries(name).into_iter().next()
+    }
+
+    /// All values of a parameter.
+    pub fn queries(&self, name: &str) -> Vec<String> {
         let query = self.head.uri.query().unwrap_or_default();
-        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .collect()
     }
 
     /// `(<name>, <rest>)` of `/v2/<name>/<word>/<rest>`.

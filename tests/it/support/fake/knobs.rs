@@ -212,6 +212,8 @@ pub struct Pushes {
     pub says_subject: bool,
     /// 400 for an index under a referrers tag (Quay).
     pub refuses_referrers_tag: bool,
+    /// A push by digest writes the tags of its `tag` parameters, and `OCI-Tag` states them (distribution-spec 1.1+dev).
+    pub takes_tag_parameters: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -112,9 +112,12 @@ pub async fn push(asked: &Asked<'_>, body: Incoming) -> Result<Response<Body>, B
     if let Some(taken) = take(asked, &bytes) {
         return Ok(taken);
     }
-    let mut request = Request::from_parts(asked.head.clone(), Full::new(bytes));
+    let mut request = Request::from_parts(asked.head.clone(), Full::new(bytes.clone()));
     *request.uri_mut() = asked.path.parse()?;
     let mut response = asked.shared.registry.handle(request).await;
+    if asked.knobs.pushes.takes_tag_parameters && response.status().is_success() {
+        write_asked_tags(asked, &bytes, &mut response)?;
+    }
     if let (Some((name, _)), Some(digest)) = (asked.part("manifests"), response.headers().get("docker-content-digest"))
     {
         let path = format!("/v2/{name}/manifests/{}", digest.to_str()?);
@@ -127,6 +130,21 @@ pub async fn push(asked: &Asked<'_>, body: Incoming) -> Result<Response<Body>, B
             .insert("oci-subject", HeaderValue::from_str(subject)?);
     }
     Ok(response)
+}
+
+fn write_asked_tags(asked: &Asked<'_>, bytes: &Bytes, response: &mut Response<Body>) -> Result<(), BoxError> {
+    let (name, _) = asked.part("manifests").expect("a path of a manifest");
+    let repository = RepositoryName::parse(name)?;
+    let media_type = asked.head.headers.get(CONTENT_TYPE).expect("a type").to_str()?;
+    for tag in asked.queries("tag") {
+        let reference = Reference::parse(&tag).expect("a tag");
+        let mut store = asked.shared.registry.store();
+        store
+            .put_manifest(&repository, &reference, media_type, bytes.clone())
+            .map_err(|error| format!("{error:?}"))?;
+        response.headers_mut().append("oci-tag", HeaderValue::from_str(&tag)?);
+    }
+    Ok(())
 }
 
 /// Stores what the embedded registry would refuse.

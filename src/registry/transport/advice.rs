@@ -2,17 +2,19 @@
 
 use std::error::Error;
 
-use http::Uri;
 use http::uri::Scheme;
+use http::{StatusCode, Uri};
 use rustls::{CertificateError, Error as TlsError};
 
 use super::error_chain::find;
+use crate::registry::error::UpstreamError;
 
-/// What servers of TLS answer to a request without TLS, with HTTP 400: Go's, nginx, Apache.
-const EXPECT_TLS: [&str; 3] = [
+/// What servers of TLS answer to a request without TLS, with HTTP 400: Go's, nginx, Apache, Tomcat.
+const EXPECT_TLS: [&str; 4] = [
     "Client sent an HTTP request to an HTTPS server",
     "The plain HTTP request was sent to HTTPS port",
     "speaking plain HTTP to an SSL-enabled server port",
+    "This combination of host and port requires TLS",
 ];
 
 /// How to mend the configuration after `error`, the failure of a request for `asked`.
@@ -38,8 +40,13 @@ fn tls_advice(error: &TlsError) -> Option<&'static str> {
     }
 }
 
-/// Whether the body of a 400 says that the server expects TLS.
-pub(super) fn expects_tls(body: &[u8]) -> bool {
+/// The failure that an answer means whose body begins with `body`, where it says that the server expects TLS.
+pub(in crate::registry) fn expects_tls(status: StatusCode, body: &[u8]) -> Option<UpstreamError> {
+    if status != StatusCode::BAD_REQUEST {
+        return None;
+    }
     let text = String::from_utf8_lossy(body);
-    EXPECT_TLS.iter().any(|words| text.contains(words))
+    let says_so = EXPECT_TLS.iter().any(|words| text.contains(words));
+    let problem = "it expects TLS at this port (HTTP 400): write https:// in upstream.url, or before the host on the command line";
+    says_so.then(|| UpstreamError::Invalid(problem.into()))
 }

@@ -31,9 +31,8 @@ pub(in crate::registry) async fn reply(
 pub(in crate::registry) async fn refusal(response: Response<IdleBody>) -> Result<RegistryResponse, UpstreamError> {
     let (parts, mut body) = response.into_parts();
     let read = collect::up_to(&mut body, ERROR_BYTES).await?;
-    if parts.status == StatusCode::BAD_REQUEST && expects_tls(&read.bytes) {
-        let problem = "it expects TLS at this port (HTTP 400): write https://";
-        return Err(UpstreamError::Invalid(problem.into()));
+    if let Some(problem) = expects_tls(parts.status, &read.bytes) {
+        return Err(problem);
     }
     Ok(into_reply(parts.status, parts.headers, read.bytes, read.is_whole))
 }

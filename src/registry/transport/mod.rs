@@ -1,6 +1,6 @@
 //! The one place where requests leave for the network: timed, traced and counted, through the client that belongs to their host.
 
-mod advice;
+pub(in crate::registry) mod advice;
 pub(in crate::registry) mod clients;
 pub(in crate::registry) mod collect;
 mod error_chain;

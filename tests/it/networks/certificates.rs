@@ -5,7 +5,8 @@ use std::process::Command;
 use super::{APP, authority, behind_tls, certificate_in, registry};
 use crate::support::cli::refshim_in;
 use crate::support::process::{Process, find};
-use crate::support::{Refshim, certificate, eventually};
+use crate::support::{Local, Refshim, certificate, eventually};
+use http::Method;
 
 const OF_LOOPBACK: &str = "IP:127.0.0.1";
 
@@ -106,6 +107,11 @@ async fn a_server_that_says_that_it_expects_tls_is_understood() {
             said.contains("it expects TLS at this port (HTTP 400): write https://"),
             "{said}"
         );
+    }
+    let proxy = Local::in_front_of(&url).await;
+    for (method, path) in [(Method::GET, "/v2/"), (Method::POST, "/v2/app/blobs/uploads/")] {
+        let reply = proxy.endpoint().send(method, path, &[], "").await.expect_status(502);
+        assert!(reply.text().contains("write https:// in upstream.url"), "{reply:?}");
     }
     drop(nginx);
 }

@@ -14,6 +14,7 @@ use crate::registry::client::Upstream;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
 use crate::registry::retry::state_wait;
+use crate::registry::transport::advice::expects_tls;
 use crate::registry::transport::idle_timeout::IdleBody;
 
 impl Upstream {
@@ -76,9 +77,15 @@ fn relay_response(response: Response<IdleBody>) -> Response<Body> {
     response
 }
 
-/// Relays the registry's own answer. A 429 says in `Retry-After`, too, what its body begins with.
+/// Relays the registry's own answer. A 429 says in `Retry-After`, too, what its body begins with; a server that expects TLS is a
+/// failure, which says what to change.
 async fn relay_own(response: Response<IdleBody>) -> Result<Response<Body>, UpstreamError> {
-    if response.status() != StatusCode::TOO_MANY_REQUESTS || response.headers().contains_key(RETRY_AFTER) {
+    let is_read = match response.status() {
+        StatusCode::BAD_REQUEST => true,
+        StatusCode::TOO_MANY_REQUESTS => !response.headers().contains_key(RETRY_AFTER),
+        _ => false,
+    };
+    if !is_read {
         return Ok(relay_response(response));
     }
     let (mut parts, mut body) = response.into_parts();
@@ -86,6 +93,9 @@ async fn relay_own(response: Response<IdleBody>) -> Result<Response<Body>, Upstr
     let Some(beginning) = collect::next_chunk(&mut body).await? else {
         return Ok(Response::from_parts(parts, Body::empty()));
     };
+    if let Some(problem) = expects_tls(parts.status, &beginning) {
+        return Err(problem);
+    }
     state_wait(parts.status, &mut parts.headers, &beginning);
     let beginning = stream::iter([Ok(Frame::data(beginning))]);
     let whole = StreamBody::new(beginning.chain(BodyStream::new(body)));

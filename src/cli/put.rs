@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use super::error::CliError;
 use super::session::Session;
 use crate::oci::{Digest, Reference, Tag};
-use crate::registry::{RawManifest, RegistryResponse};
+use crate::registry::{RawManifest, RegistryResponse, WriteCondition};
 
 /// The outcome of one write; an error says why the registry did not take it.
 pub(super) type Put = Result<(), String>;
@@ -47,7 +47,7 @@ pub(super) async fn put(
             reference,
             &raw.media_type,
             raw.bytes.clone(),
-            etag,
+            etag.and_then(WriteCondition::unchanged),
             session.caller(),
         )
         .await;

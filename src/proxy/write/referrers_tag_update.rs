@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Code, Digest, OciError, Reference, ReferrersTagIndex, RepositoryName, SubjectKey, Tag};
-use crate::registry::{Answer, Caller, HeadOutcome, Refusal};
+use crate::registry::{Answer, Caller, ConditionalReply, HeadOutcome, OptimisticPut, Refusal};
 
 use super::Writer;
 use super::error::WriteError;
@@ -50,6 +50,11 @@ impl Writer {
     ) -> Result<Updated, WriteError> {
         let key = (target.repository.clone(), target.tag.clone());
         let _alone = self.referrers_tags.alone(key).await;
+        let reference = Reference::Tag(target.tag.clone());
+        let (repository, caller) = (target.repository, target.caller);
+        let mut put = self
+            .upstream
+            .optimistic_put(repository, &reference, OCI_IMAGE_INDEX, caller);
         let mut updated = Updated::Unchanged;
         for _ in 0..ATTEMPTS {
             let (stored, digest) = match self.read(target).await? {
@@ -64,10 +69,9 @@ impl Writer {
             if wanted == stored && (digest.is_some() || wanted.digests().is_empty()) {
                 return Ok(updated);
             }
-            self.write(target, digest.as_ref(), wanted).await?;
+            self.write(target, &mut put, digest.as_ref(), wanted).await?;
             updated = Updated::Written;
-            let tag = Reference::Tag(target.tag.clone());
-            self.resolver.wrote(target.repository, Some(&tag)).await;
+            self.resolver.wrote(repository, Some(&reference)).await;
         }
         let message = format!(
             "the referrers tag {} is being written by others all the time; push again",
@@ -99,12 +103,12 @@ impl Writer {
     async fn write(
         &self,
         target: &TagToUpdate<'_>,
+        put: &mut OptimisticPut<'_>,
         stored: Option<&Digest>,
         wanted: ReferrersTagIndex,
     ) -> Result<(), WriteError> {
-        let reference = Reference::Tag(target.tag.clone());
-        let (repository, caller) = (target.repository, target.caller);
-        let (now, etag) = match self.upstream.head_only(repository, &reference, caller).await? {
+        let head = self.upstream.head_only(target.repository, put.reference, target.caller);
+        let (now, etag) = match head.await? {
             HeadOutcome::Found(head) => (Some(head.digest), head.etag),
             // Nothing but the GET a moment ago says what is there: without an ETag, and what is read next shows whether it was so.
             HeadOutcome::NotFound | HeadOutcome::Unclear => (stored.cloned(), None),
@@ -112,21 +116,12 @@ impl Writer {
         if now.as_ref() != stored {
             return Ok(());
         }
-        let put = |bytes| {
-            self.upstream.put_manifest_if(
-                target.repository,
-                &reference,
-                OCI_IMAGE_INDEX,
-                bytes,
-                etag.as_ref(),
-                target.caller,
-            )
+        let read = stored.map(|digest| (digest, etag.as_ref()));
+        let ConditionalReply::Answered(reply) = put.put(read, wanted.print()).await? else {
+            return Ok(());
         };
-        let reply = put(wanted.print()).await?;
         if reply.status.is_success() {
             self.resolver.tag_written(target.repository, &target.tag, None).await;
-        }
-        if reply.status.is_success() || reply.status == StatusCode::PRECONDITION_FAILED {
             return Ok(());
         }
         // Some registries refuse an index that lists what is gone.
@@ -138,7 +133,9 @@ impl Writer {
         for gone in wanted.digests().iter().filter(|digest| !kept.contains(digest)) {
             pruned.remove(gone);
         }
-        let reply = put(pruned.print()).await?;
+        let ConditionalReply::Answered(reply) = put.put(read, pruned.print()).await? else {
+            return Ok(());
+        };
         if reply.status.is_success() {
             self.resolver.tag_written(target.repository, &target.tag, None).await;
             Ok(())

@@ -4,10 +4,12 @@ mod capability;
 pub(in crate::registry) mod native_support;
 pub(in crate::registry) mod paging;
 mod pull_limit;
+pub(in crate::registry) mod write_conditions;
 
 use native_support::NativeKnowledge;
 use paging::KnownPaging;
 use pull_limit::PullLimit;
+use write_conditions::WriteConditions;
 
 /// What was learned about one upstream.
 pub(in crate::registry) struct Capabilities {
@@ -16,6 +18,7 @@ pub(in crate::registry) struct Capabilities {
     /// Where its own referrers API answers.
     pub(in crate::registry) native: NativeKnowledge,
     pub(in crate::registry) pull_limit: PullLimit,
+    pub(in crate::registry) write_conditions: WriteConditions,
 }
 
 impl Capabilities {
@@ -25,6 +28,7 @@ impl Capabilities {
             paging: KnownPaging::default(),
             native: NativeKnowledge::default(),
             pull_limit: PullLimit::of(host),
+            write_conditions: WriteConditions::default(),
         }
     }
 }

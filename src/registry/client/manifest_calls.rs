@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::Upstream;
 use super::write::WriteRequest;
+use super::write_condition::WriteCondition;
 use super::write_headers::WriteHeaders;
 use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
@@ -114,14 +115,14 @@ impl Upstream {
             .await
     }
 
-    /// The same, provided that `etag` is still current; an upstream that knows no conditions writes all the same.
+    /// The same, under a condition; an upstream that knows none writes all the same.
     pub async fn put_manifest_if(
         &self,
         repository: &RepositoryName,
         reference: &Reference,
         media_type: &str,
         bytes: Bytes,
-        etag: Option<&HeaderValue>,
+        condition: Option<WriteCondition<'_>>,
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
         let write = WriteRequest {
@@ -130,7 +131,7 @@ impl Upstream {
             uri: self.origin().uri(&path(repository, reference))?,
             media_type,
             bytes,
-            if_match: etag,
+            condition,
             headers: None,
         };
         self.put(write, caller).await

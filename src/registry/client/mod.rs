@@ -8,6 +8,7 @@ mod forward;
 mod listing_end;
 mod listing_so_far;
 pub(in crate::registry) mod manifest_calls;
+pub(in crate::registry) mod optimistic_put;
 mod page_link;
 mod page_reader;
 mod referrers_api;
@@ -21,6 +22,7 @@ pub(in crate::registry) mod tag_page;
 pub(in crate::registry) mod walk;
 pub(in crate::registry) mod walked_listing;
 mod write;
+pub(in crate::registry) mod write_condition;
 pub(in crate::registry) mod write_headers;
 
 use std::sync::Arc;

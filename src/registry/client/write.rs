@@ -1,11 +1,12 @@
 //! refshim's own writes. What the upstream answers is the answer; nothing is repeated here.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::Upstream;
 use super::manifest_calls::media_type;
+use super::write_condition::WriteCondition;
 use super::write_headers::WriteHeaders;
 use crate::http::body::Body;
 use crate::registry::answer::RegistryResponse;
@@ -24,8 +25,8 @@ pub(in crate::registry) struct WriteRequest<'a> {
     /// Empty: none.
     pub media_type: &'a str,
     pub bytes: Bytes,
-    /// The ETag that must still be current.
-    pub if_match: Option<&'a HeaderValue>,
+    /// Of a write of refshim's own.
+    pub condition: Option<WriteCondition<'a>>,
     /// Those of the caller whose own write this is.
     pub headers: Option<&'a WriteHeaders>,
 }
@@ -39,7 +40,7 @@ impl WriteRequest<'_> {
             uri,
             media_type: "",
             bytes: Bytes::new(),
-            if_match: None,
+            condition: None,
             headers: None,
         }
     }
@@ -69,8 +70,8 @@ impl Upstream {
             let invalid = |_| UpstreamError::Invalid(format!("'{}' is no media type", content_type.escape_default()));
             headers.insert(CONTENT_TYPE, HeaderValue::try_from(content_type).map_err(invalid)?);
         }
-        if let Some(etag) = write.if_match {
-            headers.insert(IF_MATCH, etag.clone());
+        if let Some(condition) = write.condition {
+            condition.state(headers);
         }
         caller.sign(headers);
         let response = self.reader.transport().send(kind, request).await?;

@@ -212,8 +212,21 @@ pub struct Pushes {
     pub says_subject: bool,
     /// 400 for an index under a referrers tag (Quay).
     pub refuses_referrers_tag: bool,
+    /// `If-Match` and `If-None-Match` of a push are checked.
+    pub conditions: Conditions,
     /// A push by digest writes the tags of its `tag` parameters, and `OCI-Tag` states them (distribution-spec 1.1+dev).
     pub takes_tag_parameters: bool,
+}
+
+/// What becomes of a push under conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conditions {
+    #[default]
+    Ignored,
+    /// 412 where the tag has moved, or is there.
+    Checked,
+    /// 412 always: the `ETag` that clients see is another's, say a gateway's.
+    Fail,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Manifests: what some registries refuse, and what one returns instead.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -12,7 +12,7 @@ use refshim::testing::oci::{LinkTagKind, Reference, RepositoryName, tag_scheme};
 use serde_json::Value;
 
 use super::answer::Asked;
-use super::knobs::{Delete, Heads};
+use super::knobs::{Conditions, Delete, Heads};
 use super::reply::{plain, refused};
 
 fn is_referrers_tag(tag: &str) -> bool {
@@ -189,12 +189,20 @@ fn object(asked: &Asked<'_>, manifest: &Value) -> Option<Response<Body>> {
         return Some(refused(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "manifest invalid"));
     }
     let (repository, reference) = (RepositoryName::parse(name).ok()?, Reference::parse(tag)?);
-    let exists = asked
+    let stored = asked
         .shared
         .registry
         .store()
         .manifest(&repository, &reference)
-        .is_some();
+        .map(|stored| stored.digest.to_string());
+    let exists = stored.is_some();
+    if fails(asked, stored.as_ref()) {
+        return Some(refused(
+            StatusCode::PRECONDITION_FAILED,
+            "PRECONDITION",
+            "the tag was moved",
+        ));
+    }
     if pushes.immutable_tags && exists && matches!(reference, Reference::Tag(_)) {
         let message = format!(
             "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the tag is immutable."
@@ -202,6 +210,21 @@ fn object(asked: &Asked<'_>, manifest: &Value) -> Option<Response<Body>> {
         return Some(refused(StatusCode::BAD_REQUEST, "TAG_INVALID", message));
     }
     None
+}
+
+/// Whether a condition on the tag fails that has `stored`.
+fn fails(asked: &Asked<'_>, stored: Option<&String>) -> bool {
+    let header = |name| asked.head.headers.get(name).and_then(|value| value.to_str().ok());
+    let (matches, differs) = (header(IF_MATCH), header(IF_NONE_MATCH));
+    match asked.knobs.pushes.conditions {
+        Conditions::Ignored => false,
+        Conditions::Fail => matches.is_some() || differs.is_some(),
+        Conditions::Checked => {
+            let etag = stored.map(|digest| format!("\"{digest}\""));
+            matches.is_some_and(|etag_then| etag.as_deref() != Some(etag_then))
+                || (differs == Some("*") && etag.is_some())
+        }
+    }
 }
 
 /// Whether `member` is in there, at any depth.

@@ -16,7 +16,8 @@
 //! write
 //! route            ─► ui_page
 //! ui_page
-//! respond          ─► headers
+//! respond          ─► content_coding headers
+//! content_coding
 //! realm            ─► upstream_view rewrite headers
 //! upstream_view    ─► headers
 //! headers
@@ -25,6 +26,7 @@
 //! peer
 //! ```
 
+mod content_coding;
 mod context;
 mod error;
 mod handlers;

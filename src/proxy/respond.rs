@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, WARNING};
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, VARY, WARNING,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 
+use super::content_coding::{COMPRESSED_FROM, gzip, wants_gzip};
 use super::headers;
 use crate::http::body::Body;
 use crate::oci::Digest;
@@ -113,7 +116,7 @@ impl LocalResponse {
 
     /// The response to `request`: 304 where its `If-None-Match` knows this body, no body for HEAD.
     pub(super) fn respond(mut self, request: &Parts) -> Response<Body> {
-        let digest = self.digest.unwrap_or_else(|| Digest::sha256(&self.body));
+        let digest = self.digest.take().unwrap_or_else(|| Digest::sha256(&self.body));
         let etag = ["\"", digest.as_str(), "\""].concat();
         let theirs = self.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
         let theirs = theirs.map(|etag| etag.strip_prefix("W/").unwrap_or(etag));
@@ -122,6 +125,33 @@ impl LocalResponse {
         if let Ok(etag) = HeaderValue::try_from(etag) {
             self.headers.entry(ETAG).or_insert(etag);
         }
+        self.finish(request, known)
+    }
+
+    /// The same, as gzip where the body is large and the caller asks for that. Each coding has an `ETag` of its own (RFC 9110, 8.8.3.3).
+    pub(super) async fn respond_compressed(mut self, request: &Parts) -> Response<Body> {
+        self.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+        if self.body.len() < COMPRESSED_FROM || !wants_gzip(&request.headers) {
+            return self.respond(request);
+        }
+        let digest = Digest::sha256(&self.body);
+        let etag = ["\"", digest.as_str(), "-gzip\""].concat();
+        let known = knows(&request.headers, &etag);
+        if !known {
+            match gzip(self.body.clone()).await {
+                Some(compressed) => self.body = compressed,
+                None => return self.respond(request),
+            }
+            self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        // A quoted digest is ASCII.
+        if let Ok(etag) = HeaderValue::try_from(etag) {
+            self.headers.insert(ETAG, etag);
+        }
+        self.finish(request, known)
+    }
+
+    fn finish(mut self, request: &Parts, known: bool) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use crate::support::{Endpoint, Local, Program, Pushed, Registry};
+use std::io::Read as _;
+
+use crate::support::fake::Fake;
+use crate::support::fake::knobs::{Knobs, TagPages};
+use crate::support::{Endpoint, Local, Program, Pushed, Refshim, Registry, Reply};
 
 async fn names(endpoint: &Endpoint, query: &str) -> (Vec<String>, Option<String>) {
     let reply = endpoint
@@ -123,4 +127,100 @@ async fn odd_questions_have_answers() {
     let head = endpoint.head("/v2/a/tags/list").await.expect_status(200);
     let get = endpoint.get("/v2/a/tags/list").await;
     assert_eq!(head.header("content-length"), get.header("content-length"));
+}
+
+const GZIP: (&str, &str) = ("accept-encoding", "br, gzip;q=0.8");
+
+fn decompressed(reply: &Reply) -> Vec<u8> {
+    assert_eq!(reply.header("content-encoding"), Some("gzip"));
+    let mut bytes = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&reply.body[..]);
+    decoder.read_to_end(&mut bytes).expect("gzip");
+    bytes
+}
+
+async fn etag_is_known(endpoint: &Endpoint, path: &str, etag: &str, headers: &[(&str, &str)]) -> bool {
+    let headers = [headers, &[("if-none-match", etag)]].concat();
+    let reply = endpoint.get_with(path, &headers).await;
+    assert_eq!(reply.header("vary"), Some("accept-encoding"), "{reply:?}");
+    if reply.status == 304 {
+        assert_eq!((reply.header("etag"), reply.body.len()), (Some(etag), 0));
+        assert_eq!(reply.header("content-encoding"), None);
+    }
+    reply.status == 304
+}
+
+/// Thousands of tags, whole or as the registry's own pages: who polls asks for gzip, and is not sent twice what it has.
+#[tokio::test]
+async fn a_large_listing_is_compressed_for_who_asks_and_not_sent_twice() {
+    let knobs = Knobs {
+        tags: Some(TagPages {
+            page: Some(500),
+            greatest_n: Some(500),
+            ..TagPages::default()
+        }),
+        ..Knobs::default()
+    };
+    let fake = Fake::start(knobs).await;
+    let image = fake.image("a", "v0000-of-a-rather-long-name", "image");
+    for number in 1..2000 {
+        fake.put_pushed("a", &format!("v{number:04}-of-a-rather-long-name"), &image);
+    }
+    for (path, is_own_page) in [("/v2/a/tags/list", false), ("/v2/a/tags/list?n=1500", true)] {
+        let refshim = Refshim::in_front_of(&fake.url()).await;
+        let endpoint = refshim.endpoint();
+        let plain = endpoint.get(path).await.expect_status(200);
+        let link = plain.header("link").unwrap_or_default();
+        assert_eq!(link.contains("cursor="), is_own_page, "{link}");
+        assert_eq!(plain.header("content-encoding"), None);
+        assert_eq!(plain.header("vary"), Some("accept-encoding"));
+
+        let compressed = endpoint.get_with(path, &[GZIP]).await.expect_status(200);
+        assert_eq!(decompressed(&compressed), plain.body);
+        assert!(
+            compressed.body.len() * 4 < plain.body.len(),
+            "{}",
+            compressed.body.len()
+        );
+        let head = endpoint.head_with(path, &[GZIP]).await.expect_status(200);
+        for name in ["content-length", "content-encoding", "content-type", "etag", "vary"] {
+            assert!(head.header(name).is_some(), "{name}");
+            assert_eq!(head.header(name), compressed.header(name), "{name}");
+        }
+
+        let (of_plain, of_gzip) = (plain.header("etag").unwrap(), compressed.header("etag").unwrap());
+        assert_ne!(of_plain, of_gzip);
+        assert!(etag_is_known(&endpoint, path, of_gzip, &[GZIP]).await);
+        assert!(etag_is_known(&endpoint, path, of_plain, &[]).await);
+        assert!(!etag_is_known(&endpoint, path, of_plain, &[GZIP]).await);
+        assert!(!etag_is_known(&endpoint, path, of_gzip, &[]).await);
+        endpoint.put_tag("a", "v0000-newer", &image).await;
+        assert!(!etag_is_known(&endpoint, "/v2/a/tags/list", of_gzip, &[GZIP]).await);
+
+        let small = endpoint
+            .get_with("/v2/a/tags/list?n=3&last=v1", &[GZIP])
+            .await
+            .expect_status(200);
+        assert_eq!(small.header("content-encoding"), None);
+        assert_eq!(small.header("vary"), Some("accept-encoding"));
+    }
+}
+
+/// ggcr and regclient compare the list with its digest and its length.
+#[tokio::test]
+async fn a_list_of_referrers_is_not_sent_twice_and_never_compressed() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("a", "v1", "image");
+    for number in 0..100 {
+        fake.tagged_artifact("a", &image, "application/spdx+json", &format!("sbom {number}"));
+    }
+    let refshim = Refshim::in_front_of(&fake.url()).await;
+    let path = format!("/v2/a/referrers/{}", image.digest);
+    let listed = refshim.endpoint().get_with(&path, &[GZIP]).await.expect_status(200);
+    assert!(listed.body.len() > 20_000, "large enough to be worth it");
+    assert_eq!((listed.header("content-encoding"), listed.header("vary")), (None, None));
+    let etag = listed.header("etag").unwrap();
+    let known = [GZIP, ("if-none-match", etag)];
+    refshim.endpoint().get_with(&path, &known).await.expect_status(304);
+    refshim.endpoint().head_with(&path, &known).await.expect_status(304);
 }

@@ -75,11 +75,10 @@ pub(in crate::proxy) async fn list_tags(
         // Whoever must see every tag, as 'refshim gc' must, is told not to look here.
         answered = answered.header(HIDDEN_TAGS, "link-tags");
     }
-    let mut response = answered.respond(&context.head);
     if let Some(along) = along(context, repository).await {
-        headers::add(response.headers_mut(), &along);
+        answered = answered.sent_along(&along);
     }
-    Ok(response)
+    Ok(answered.respond_compressed(&context.head).await)
 }
 
 /// What the registry sends along with this listing to the page of a browser (CORS). A listing is read once for all who ask, on

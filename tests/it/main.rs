@@ -39,6 +39,7 @@ mod matrix;
 mod names;
 mod networks;
 mod none_is_proof;
+mod optimistic_lock;
 mod outage;
 mod paging;
 mod passthrough;

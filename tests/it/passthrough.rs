@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use crate::support;
+use crate::support::fake::{Fake, Knobs};
 use crate::support::{CountingProxy, Endpoint, Fault, Local, Program, Registry};
 use http::Method;
 use refshim::testing::config::{CredentialsConfig, CredentialsKind};
@@ -356,5 +357,37 @@ async fn an_upstream_whose_range_sticks_still_takes_chunks() {
             .send(Method::PATCH, &at, &headers, "x")
             .await
             .expect_status(202);
+    }
+}
+
+/// Of the coming distribution-spec, and of registries' own: refshim need not know it.
+#[tokio::test]
+async fn what_refshim_does_not_know_reaches_the_registry_as_it_came() {
+    let fake = Fake::start(Knobs::default()).await;
+    let proxy = Local::in_front_of(&fake.url()).await;
+    for (method, target) in [
+        (Method::POST, "/v2/a/blobs/uploads/?digest-algorithm=sha512"),
+        (Method::DELETE, "/v2/a/blobs/uploads/some-upload?_state=x%2B"),
+        (
+            Method::GET,
+            "/v2/a/_chainguard/history/latest?start=2026-01-01T00%3A00%3A00Z",
+        ),
+        (Method::GET, "/v2/a/tags/v1/history"),
+    ] {
+        let line = format!("{method} {target}");
+        proxy.endpoint().send(method, target, &[], "").await;
+        assert_eq!(fake.take(), [line]);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cancelled_is_gone() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let proxy = Local::in_front_of(&registry.url()).await;
+        let begun = begin_upload(&proxy.endpoint(), "a", "?digest-algorithm=sha512").await;
+        let at = location(&begun.expect_status(202));
+        proxy.endpoint().delete(&at).await.expect_status(204);
+        proxy.endpoint().get(&at).await.expect_status(404);
     }
 }

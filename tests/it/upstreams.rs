@@ -106,6 +106,9 @@ async fn every_way_leads_to_its_own_registry() {
                 (404, "MANIFEST_UNKNOWN"),
                 "{way:?}"
             );
+            let namespace = matches!(way, Way::Namespace).then(|| "second.example:5000".to_owned());
+            let stated = [&list, &gone].map(|reply| reply.header("oci-namespace").map(str::to_lowercase));
+            assert_eq!(stated, [namespace.clone(), namespace], "{way:?}");
         }
     }
 }

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tokio::sync::Semaphore;
+
 use crate::support::{Program, Refshim, Registry, Tools};
+
+/// Suites that run at the same time: each keeps a core busy, and must end in time.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
 /// How often each result of each test: the suite runs some names several times.
 #[derive(Debug, Default)]
@@ -41,6 +46,7 @@ async fn run(authority: &str, version: Version) -> Results {
         ("OCI_RESULTS_DIR", "results"),
         ("OCI_VERSION", version.as_str()),
     ];
+    let _permit = AT_ONCE.acquire().await.expect("a semaphore that stays open");
     // It ends with an error when any test fails: the results say which.
     let said = tools.run_with("conformance", &[], &environment).await;
     let folder = tools.folder().join("results");

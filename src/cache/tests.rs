@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::shared::{StoreFuture, StoredValue};
+use super::shared::{LockAttempt, StoreFuture, StoredValue};
 use super::tiers::CLOCK_SKEW;
 use super::write::{RecordedWrite, WriteId};
 use super::*;
@@ -58,6 +58,7 @@ struct Table {
     epochs: Mutex<HashMap<RepositoryKey, Epoch>>,
     closed: AtomicBool,
     unverified_before: AtomicU64,
+    locks: Mutex<HashMap<String, u64>>,
 }
 
 impl Table {
@@ -114,6 +115,33 @@ impl SharedStore for Table {
             let mut epochs = self.epochs.lock().unwrap();
             let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
             *epoch = epoch.after(RecordedWrite::new(touched.clone()));
+        })
+    }
+
+    fn try_lock<'a>(
+        &'a self,
+        _: &'a RepositoryKey,
+        name: &'a str,
+        token: u64,
+        _: Duration,
+    ) -> StoreFuture<'a, LockAttempt> {
+        Box::pin(async move {
+            if !Self::is_open(self) {
+                return LockAttempt::Unavailable;
+            }
+            match *self.locks.lock().unwrap().entry(name.to_owned()).or_insert(token) == token {
+                true => LockAttempt::Held,
+                false => LockAttempt::Taken,
+            }
+        })
+    }
+
+    fn unlock<'a>(&'a self, _: &'a RepositoryKey, name: &'a str, token: u64) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.locks
+                .lock()
+                .unwrap()
+                .retain(|held, holder| held != name || *holder != token);
         })
     }
 
@@ -288,4 +316,31 @@ async fn while_the_second_tier_is_closed_memory_does_but_after_a_gap_nothing_old
         Some(("v".into(), false)),
         "the shared one is as old"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_process_after_the_other_holds_a_lock_and_none_waits_for_ever() {
+    let (a, b, table) = replicas();
+    let repository_key = repository_key();
+    let held = a.lock(&repository_key, "tag").await.unwrap();
+    assert!(b.lock(&repository_key, "other").await.is_some());
+    let waiting = async {
+        let lock = b.lock(&repository_key, "tag").await;
+        assert!(table.locks.lock().unwrap().contains_key("tag"));
+        lock
+    };
+    let giving_back = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(held);
+    };
+    let (lock, ()) = tokio::join!(waiting, giving_back);
+    let kept = lock.unwrap();
+    assert!(
+        a.lock(&repository_key, "tag").await.is_none(),
+        "after a while it goes on without"
+    );
+    drop(kept);
+    table.closed.store(true, Ordering::Relaxed);
+    assert!(a.lock(&repository_key, "tag").await.is_none());
+    assert!(Cache::new(BOUNDS).lock(&repository_key, "tag").await.is_none());
 }

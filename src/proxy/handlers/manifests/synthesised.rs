@@ -22,14 +22,6 @@ pub(super) async fn for_missing_tag(asked: &ManifestRequest<'_>) -> Result<Optio
     }
 }
 
-/// The synthesised index even where the upstream may have one (`merge_referrers_tag`).
-pub(super) async fn instead(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
-    match asked.context.backend.shared.merge_referrers_tag {
-        true => for_missing_tag(asked).await,
-        false => Ok(None),
-    }
-}
-
 /// Some registries answer a referrers tag with the subject itself: that is no index.
 pub(super) async fn instead_of_subject(
     asked: &ManifestRequest<'_>,
@@ -75,15 +67,22 @@ pub(in crate::proxy::handlers) async fn remember(
 }
 
 async fn index(asked: &ManifestRequest<'_>, subject: &Digest) -> Result<Option<Response<Body>>, ProxyError> {
-    let resolver = asked.resolver();
-    let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
-    if resolved.links.referrers.iter().all(is_cosigns_own) {
-        return Ok(None);
+    let resolved = asked
+        .resolver()
+        .resolve(asked.repository, subject, &asked.caller)
+        .await?;
+    match resolved.links.referrers.iter().all(is_cosigns_own) {
+        true => Ok(None),
+        false => Ok(Some(of_list(asked, subject, &resolved).await)),
     }
+}
+
+/// The index of all that was found.
+pub(super) async fn of_list(asked: &ManifestRequest<'_>, subject: &Digest, resolved: &Lookup) -> Response<Body> {
     let links = &resolved.links;
     let printed = links.printed.once(|| oci11::print_whole(links));
-    remember(resolver, asked.repository, subject, printed).await;
-    Ok(Some(answer(asked, printed, &resolved)))
+    remember(asked.resolver(), asked.repository, subject, printed).await;
+    answer(asked, printed, resolved)
 }
 
 fn answer(asked: &ManifestRequest<'_>, (body, digest): &(Bytes, Digest), resolved: &Lookup) -> Response<Body> {
@@ -111,7 +110,7 @@ pub(super) fn is_referrers_tag(reference: &Reference) -> bool {
 }
 
 /// The subject of a referrers tag; `None` where the tag is cut and the digest cannot be told from it.
-fn subject_of(reference: &Reference) -> Option<Digest> {
+pub(super) fn subject_of(reference: &Reference) -> Option<Digest> {
     let Reference::Tag(tag) = reference else { return None };
     let link = tag_scheme::parse(tag.as_str())?;
     if link.kind != LinkTagKind::Referrers {

@@ -4,11 +4,13 @@
 //! With Proposal D tags beside it, links do not depend on it: what keeps it from being written is counted, logged and tried again later, and fails no
 //! push. What has the tag's name and is no list of referrers is somebody's own, and is left alone.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::oci::{Code, Digest, Manifest, OciError, Reference, RepositoryName, SubjectKey, Tag, tag_scheme};
 use crate::referrers::TagEntryOutcome;
-use crate::registry::{Caller, RegistryResponse};
+use crate::registry::{Caller, RegistryResponse, UpstreamError};
 
 use super::entry_check::warn_taken;
 use super::error::WriteError;
@@ -16,6 +18,9 @@ use super::pushed_manifest::PushedManifest;
 use super::referrers_tag_update::{Effort, StoredIndex, TagToUpdate, Updated, may_be_about_entries};
 use super::watched_entries::WatchedEntry;
 use super::{Push, Writer, enveloped};
+
+/// How long a caller waits for an entry on which nothing depends. It is written all the same.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Writer {
     /// Lists the pushed manifest under the referrers tag of the subject that it names, and looks after the entry from then on. An error where
@@ -33,7 +38,13 @@ impl Writer {
             true => Effort::Once,
             false => Effort::Persistent,
         };
-        let listed = self.referrers_tags.add(target.clone(), entry, effort).await;
+        let adding = self.referrers_tags.add(target.clone(), entry, effort);
+        let listed = match self.links.proposal_d {
+            true => tokio::time::timeout(PATIENCE, adding)
+                .await
+                .unwrap_or_else(|_| Err(slow())),
+            false => adding.await,
+        };
         let outcomes = &self.resolver.counts().tag_entries;
         let was_listed = match listed {
             Ok(Updated::Unchanged | Updated::Written) => {
@@ -124,7 +135,7 @@ impl Writer {
             repository: push.repository.clone(),
             subject: pushed_list.subject.clone(),
             tag: pushed_list.tag.clone(),
-            caller: push.caller.clone(),
+            caller: push.caller.reading_stored(),
         };
         let tags = &self.referrers_tags;
         let known = match tags.read(&target).await.map_err(WriteError::untouched)? {
@@ -186,8 +197,12 @@ fn target(repository: &RepositoryName, subject: &Digest, caller: &Caller) -> Opt
         repository: repository.clone(),
         tag: tag_scheme::referrers_tag(subject)?,
         subject: SubjectKey::of(subject),
-        caller: caller.clone(),
+        caller: caller.reading_stored(),
     })
+}
+
+fn slow() -> WriteError {
+    UpstreamError::Timeout("writing the referrers tag").into()
 }
 
 /// Nothing else would keep the link.

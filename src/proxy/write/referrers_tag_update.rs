@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Code, Digest, OciError, Reference, ReferrersTagIndex, RepositoryName, SubjectKey, Tag};
 use crate::referrers::Resolver;
-use crate::registry::{Answer, Caller, HeadOutcome, Refusal, RegistryResponse, Upstream};
+use crate::registry::{Answer, Caller, HeadOutcome, Refusal, RegistryResponse, Upstream, UpstreamError};
 
 use super::error::WriteError;
 use super::keyed_locks::KeyedLocks;
@@ -198,13 +198,22 @@ impl ReferrersTags {
             let asked = self
                 .upstream
                 .head_manifest(&target.repository, &reference, &target.caller);
-            match asked.await? {
-                Answer::Found(_) => existing.push(digest),
-                Answer::Absent => {}
-                Answer::Refused(refusal) => return Err(refusal.into()),
+            match asked.await {
+                Ok(Answer::Found(_)) => existing.push(digest),
+                Ok(Answer::Absent) => {}
+                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+                // Distribution 2.8 finds the blob in an envelope and fails to read it as a manifest.
+                Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR))
+                    if self.is_enveloped(target, &digest).await? => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(existing)
+    }
+
+    async fn is_enveloped(&self, target: &TagToUpdate, digest: &Digest) -> Result<bool, UpstreamError> {
+        let original = self.resolver.enveloped(&target.repository, digest, &target.caller);
+        Ok(original.await?.is_some())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::registry::Answer;
 
 /// The subject whose list the answer must be, whatever the registry's is.
 fn subject_of(asked: &ManifestRequest<'_>) -> Option<Digest> {
-    let merges = asked.context.backend.shared.merge_referrers_tag;
+    let merges = asked.context.backend.shared.merge_referrers_tag && !synthesised::wants_stored(asked);
     synthesised::subject_of(asked.reference).filter(|_| merges)
 }
 

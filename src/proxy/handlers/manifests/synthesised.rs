@@ -10,13 +10,13 @@ use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, Repositor
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
 use crate::referrers::{Lookup, Resolver};
-use crate::registry::RawManifest;
+use crate::registry::{RawManifest, STORED_ONLY};
 use crate::render::oci11;
 
 /// The synthesised index where the upstream has no such tag. `None` where the tag is another, or nothing refers to its
 /// subject: then the upstream's own 404 stands.
 pub(super) async fn for_missing_tag(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
-    match subject_of(asked.reference) {
+    match subject_of(asked.reference).filter(|_| !wants_stored(asked)) {
         Some(subject) => Box::pin(index(asked, &subject)).await,
         None => Ok(None),
     }
@@ -102,6 +102,11 @@ fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {
         media_type: oci11::CONTENT_TYPE.to_owned(),
         bytes,
     }
+}
+
+/// Whether the caller wants what the registry has, and nothing else.
+pub(super) fn wants_stored(asked: &ManifestRequest<'_>) -> bool {
+    asked.context.head.headers.contains_key(STORED_ONLY)
 }
 
 /// Whether the reference is a referrers tag, so that links may stand for it where the registry has none.

@@ -1,0 +1,98 @@
+//! Promise: of many artifacts attached at once, through one replica or several, while another client writes the referrers tag straight, none is
+//! lost: not through refshim, and soon not straight at the registry.
+
+use std::collections::BTreeSet;
+
+use crate::support::content::{INDEX, index};
+use crate::support::{Endpoint, Pushed, Redis, Refshim, Registry, Tools, eventually};
+use serde_json::Value;
+
+const SBOM: &str = "application/vnd.acme.sbom.v1+json";
+const AT_ONCE: usize = 32;
+
+/// The artifacts that the list names, by their type.
+fn attached(list: &Value) -> BTreeSet<String> {
+    let entries = list["manifests"].as_array().cloned().unwrap_or_default();
+    let of_type = entries.into_iter().filter(|entry| entry["artifactType"] == SBOM);
+    of_type
+        .map(|entry| entry["digest"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Adds an entry of its own to the tag again and again, as a client does that does not know of other writers.
+async fn write_straight(straight: Endpoint, image: Pushed) {
+    let tag = image.referrers_tag();
+    for number in 0.. {
+        let name = format!("straight {number}");
+        let own = straight
+            .push_artifact("app", &image, "application/vnd.other", &name)
+            .await;
+        let stored = straight.manifest("app", &tag).await;
+        let known = match stored.status {
+            200 => stored.json()["manifests"].as_array().cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let list = index(known.into_iter().chain([own.descriptor()]));
+        straight.put_manifest("app", &tag, INDEX, &list).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// `oras attach` so many times at once through these replicas, in turn.
+async fn attach_at_once(replicas: &[Refshim]) {
+    let tools = Tools::new();
+    let attach = (0..AT_ONCE).map(|number| {
+        let (tools, endpoint) = (&tools, replicas[number % replicas.len()].endpoint());
+        async move {
+            let file = format!("{number}.json");
+            tools.file(&file, format!("{{\"number\":{number}}}"));
+            let name = endpoint.image("app", "v1");
+            let arguments = ["attach", "--plain-http", "--artifact-type", SBOM, &name, &file];
+            tools.oras(&arguments).await.ok();
+        }
+    });
+    futures_util::future::join_all(attach).await;
+}
+
+async fn nothing_is_lost(registry: &Registry, replicas: &[Refshim]) {
+    let straight = registry.endpoint();
+    let image = straight.push_image("app", "v1", "image").await;
+    let writer = tokio::spawn(write_straight(straight.clone(), image.clone()));
+    attach_at_once(replicas).await;
+    for replica in replicas {
+        let listed = replica.endpoint().referrers_reply("app", &image.digest).await;
+        assert_eq!(attached(&listed.json()).len(), AT_ONCE);
+    }
+    writer.abort();
+    // Aborted between two requests or in one: it is over when it says so.
+    let _ = writer.await;
+    eventually("the registry's own list is complete", async || {
+        let stored = straight.manifest("app", &image.referrers_tag()).await;
+        (stored.status == 200 && attached(&stored.json()).len() == AT_ONCE).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn through_one_replica_none_is_lost() {
+    let registry = Registry::v2().await;
+    let replicas = [Refshim::in_front_of(&registry.url()).await];
+    nothing_is_lost(&registry, &replicas).await;
+}
+
+#[tokio::test]
+async fn through_three_replicas_that_share_a_redis_none_is_lost() {
+    let (registry, redis) = (Registry::v2().await, Redis::start().await);
+    let start = || {
+        Refshim::builder(&registry.url())
+            .env("REFSHIM_CACHE__REDIS__URL", &redis.url())
+            .env("REFSHIM_CACHE__REDIS__TIMEOUT", "5s")
+            .start()
+    };
+    let (a, b, c) = tokio::join!(start(), start(), start());
+    nothing_is_lost(&registry, &[a, b, c]).await;
+    eventually("no lock is kept", async || {
+        redis.keys().iter().all(|key| !key.contains(":lock:")).then_some(())
+    })
+    .await;
+}

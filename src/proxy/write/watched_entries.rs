@@ -264,3 +264,7 @@ fn by_tag(entries: Vec<WatchedEntry>) -> Vec<(TagToUpdate, Vec<WatchedEntry>)> {
 fn digests(entries: &[WatchedEntry]) -> impl Iterator<Item = &Digest> {
     entries.iter().map(|entry| &entry.digest)
 }
+
+#[cfg(test)]
+#[path = "watched_entries_tests.rs"]
+mod tests;

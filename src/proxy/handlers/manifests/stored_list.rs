@@ -1,5 +1,6 @@
-//! Referrers tags that the registry has: its own bytes where they list all that was found, else the list of all (`merge_referrers_tag`). Clients
-//! that read only the tag, or read it to write it back with an entry more, would otherwise miss what is linked in other forms.
+//! Referrers tags that the registry has: its own bytes where they list all that was found and nothing that is gone, else an index that does
+//! (`merge_referrers_tag`). Clients that read only the tag, or read it to write it back with an entry more, would otherwise miss what is linked in
+//! other forms, or fail over what was deleted.
 
 use http::header::IF_NONE_MATCH;
 use http::request::Parts;
@@ -13,6 +14,9 @@ use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Digest, Reference, ReferrerList, ReferrersTagIndex, SubjectKey};
 use crate::proxy::error::ProxyError;
 use crate::registry::Answer;
+
+/// Entries of a stored list that are asked for, because nothing else was found of them.
+const MOST_ASKED_FOR: usize = 50;
 
 /// The subject whose list the answer must be, whatever the registry's is.
 fn subject_of(asked: &ManifestRequest<'_>) -> Option<Digest> {
@@ -62,13 +66,41 @@ pub(super) async fn completed(
         }
     };
     let stored = ReferrersTagIndex::of_tag(&SubjectKey::of(&subject), media_type, &held.bytes);
+    let gone = match &stored {
+        Some(stored) => gone(asked, stored, &resolved.links).await,
+        None => Vec::new(),
+    };
     Ok(match stored {
-        Some(stored) if !lists_all(&stored, &resolved.links) => {
-            let whole = synthesised::of_list(asked, &subject, &resolved).await;
+        Some(stored) if !gone.is_empty() || !lists_all(&stored, &resolved.links) => {
+            let whole = synthesised::with_stored(asked, &subject, &resolved, (&stored, &gone)).await;
             Completed::Whole(instead_of(&held.head.headers, whole))
         }
         _ => Completed::Stored(held.into_response(asked)?),
     })
+}
+
+/// What the registry lists and states that it does not have. Only what was not found is asked for: that is nothing, as a rule.
+async fn gone(asked: &ManifestRequest<'_>, stored: &ReferrersTagIndex, found: &ReferrerList) -> Vec<Digest> {
+    let is_found = |digest: &Digest| {
+        found
+            .referrers
+            .iter()
+            .any(|referrer| referrer.descriptor.digest == *digest)
+    };
+    let others: Vec<Digest> = stored
+        .digests()
+        .into_iter()
+        .filter(|digest| !is_found(digest))
+        .collect();
+    let mut gone = Vec::new();
+    for digest in others.into_iter().take(MOST_ASKED_FOR) {
+        let reference = Reference::Digest(digest.clone());
+        let answer = asked.resolver().manifest(asked.repository, &reference, &asked.caller);
+        if matches!(answer.await, Ok(Answer::Absent)) {
+            gone.push(digest);
+        }
+    }
+    gone
 }
 
 /// What is given for a referrers tag that the registry has.

@@ -6,7 +6,7 @@ use http::Response;
 
 use super::request::ManifestRequest;
 use crate::http::body::Body;
-use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, RepositoryName, tag_scheme};
+use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, ReferrersTagIndex, RepositoryName, tag_scheme};
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
 use crate::referrers::{Lookup, Resolver};
@@ -77,8 +77,30 @@ async fn index(asked: &ManifestRequest<'_>, subject: &Digest) -> Result<Option<R
     }
 }
 
+/// The index of all that was found, and of what the registry lists besides, without what is gone.
+pub(super) async fn with_stored(
+    asked: &ManifestRequest<'_>,
+    subject: &Digest,
+    resolved: &Lookup,
+    (stored, gone): (&ReferrersTagIndex, &[Digest]),
+) -> Response<Body> {
+    let links = &resolved.links;
+    let found = links.printed.once(|| oci11::print_whole(links));
+    let whole = ReferrersTagIndex::parse(&found.0).map(|found| {
+        let mut whole = found.clone();
+        whole.take_over(stored, gone);
+        (whole != found).then(|| whole.print())
+    });
+    let Some(Some(bytes)) = whole else {
+        return of_list(asked, subject, resolved).await;
+    };
+    let printed = (bytes.clone(), Digest::sha256(&bytes));
+    remember(asked.resolver(), asked.repository, subject, &printed).await;
+    answer(asked, &printed, resolved)
+}
+
 /// The index of all that was found.
-pub(super) async fn of_list(asked: &ManifestRequest<'_>, subject: &Digest, resolved: &Lookup) -> Response<Body> {
+async fn of_list(asked: &ManifestRequest<'_>, subject: &Digest, resolved: &Lookup) -> Response<Body> {
     let links = &resolved.links;
     let printed = links.printed.once(|| oci11::print_whole(links));
     remember(asked.resolver(), asked.repository, subject, printed).await;

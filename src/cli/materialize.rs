@@ -20,7 +20,7 @@ use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
 use gather::Gather;
-use report::{MaterializeReport, Outcomes};
+use report::{MaterializeOutcomes, MaterializeReport};
 
 /// Write links in another dialect, to move away from cosign's tags or between registries with and without refshim.
 ///
@@ -101,7 +101,7 @@ pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
     let gather = Gather::new(&session, args.form, args.prune).await?;
     let plans = gather.plans(subjects.digests).await?;
     let outcomes = match args.apply {
-        true => Some(Outcomes {
+        true => Some(MaterializeOutcomes {
             writes: apply::apply(&session, &plans).await?,
             removals: prune::prune(&session, &plans).await?,
         }),

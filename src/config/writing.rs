@@ -45,22 +45,22 @@ impl Default for WrittenLinks {
     }
 }
 
-impl From<BTreeSet<Form>> for WrittenLinks {
-    fn from(forms: BTreeSet<Form>) -> Self {
+impl From<BTreeSet<WrittenForm>> for WrittenLinks {
+    fn from(forms: BTreeSet<WrittenForm>) -> Self {
         Self {
-            proposal_d: forms.contains(&Form::ProposalD),
-            referrers_tag: forms.contains(&Form::ReferrersTag),
+            proposal_d: forms.contains(&WrittenForm::ProposalD),
+            referrers_tag: forms.contains(&WrittenForm::ReferrersTag),
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Form {
+enum WrittenForm {
     ProposalD,
     ReferrersTag,
 }
 
-impl Form {
+impl WrittenForm {
     const NAMES: [(&'static str, Self); 2] = [("proposal-d", Self::ProposalD), ("referrers-tag", Self::ReferrersTag)];
 }
 
@@ -69,7 +69,7 @@ impl Form {
 #[serde(default, deny_unknown_fields)]
 struct RawWriting {
     #[serde(deserialize_with = "forms")]
-    links: Option<BTreeSet<Form>>,
+    links: Option<BTreeSet<WrittenForm>>,
     merge_referrers_tag: Option<bool>,
     maintain_fallback_tag: Option<bool>,
 }
@@ -101,6 +101,6 @@ impl TryFrom<RawWriting> for WritingConfig {
     }
 }
 
-fn forms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<Form>>, D::Error> {
-    values::choices(deserializer, &Form::NAMES).map(Some)
+fn forms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<WrittenForm>>, D::Error> {
+    values::choices(deserializer, &WrittenForm::NAMES).map(Some)
 }

@@ -40,7 +40,7 @@ pub(super) struct SubjectReport<'a> {
 }
 
 /// What was done; of each plan, in its order.
-pub(super) struct Outcomes {
+pub(super) struct MaterializeOutcomes {
     pub(super) writes: Vec<Vec<WriteResult>>,
     pub(super) removals: Vec<Vec<RemovalResult>>,
 }
@@ -78,7 +78,7 @@ impl<'a> MaterializeReport<'a> {
         reference: &'a str,
         form: As,
         plans: &'a [Plan],
-        outcomes: Option<&'a Outcomes>,
+        outcomes: Option<&'a MaterializeOutcomes>,
         unclear: &BTreeSet<SubjectKey>,
     ) -> Self {
         let subjects = plans.iter().enumerate().map(|(at, plan)| {

@@ -19,7 +19,7 @@ pub(super) struct EntryCheck {
 
 /// What a look came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum LookOutcome {
     /// All are listed that the registry has.
     Listed {
         put_back: BTreeSet<Digest>,
@@ -39,32 +39,32 @@ impl EntryCheck {
         self.tags.resolver.counts()
     }
 
-    pub async fn look(&self, tag: &TagToUpdate, digests: impl Iterator<Item = &Digest>) -> Found {
+    pub async fn look(&self, tag: &TagToUpdate, digests: impl Iterator<Item = &Digest>) -> LookOutcome {
         // In order: two looks that wait for the same manifests do not wait for each other.
         let digests: BTreeSet<&Digest> = digests.collect();
         match self.try_look(tag, &digests).await {
             Ok(found) => {
-                if found == Found::Taken {
+                if found == LookOutcome::Taken {
                     warn_taken(tag);
                 }
                 found
             }
             Err(WriteError::Refused(refusal)) if is_final(&refusal) => {
                 warn_refused(tag, &refusal);
-                Found::Refused
+                LookOutcome::Refused
             }
             Err(error) => {
                 tracing::warn!(repository = %tag.repository, tag = %tag.tag, %error, "a referrers tag could not be looked after");
-                Found::Failed
+                LookOutcome::Failed
             }
         }
     }
 
-    async fn try_look(&self, tag: &TagToUpdate, digests: &BTreeSet<&Digest>) -> Result<Found, WriteError> {
+    async fn try_look(&self, tag: &TagToUpdate, digests: &BTreeSet<&Digest>) -> Result<LookOutcome, WriteError> {
         let stored = match self.tags.read(tag).await? {
             StoredIndex::Nothing => None,
             StoredIndex::List { index, .. } => Some(index),
-            StoredIndex::Other => return Ok(Found::Taken),
+            StoredIndex::Other => return Ok(LookOutcome::Taken),
         };
         let is_missing = |digest: &Digest| stored.as_ref().is_none_or(|index| !index.holds(digest));
         let (mut held, mut missing, mut gone) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -78,16 +78,16 @@ impl EntryCheck {
         }
         if missing.is_empty() {
             let put_back = BTreeSet::new();
-            return Ok(Found::Listed { put_back, gone });
+            return Ok(LookOutcome::Listed { put_back, gone });
         }
         let updated = self.tags.update(tag, Effort::Persistent, |index| {
             missing.iter().for_each(|entry| index.add(entry));
         });
         match updated.await? {
-            Updated::Taken => Ok(Found::Taken),
+            Updated::Taken => Ok(LookOutcome::Taken),
             Updated::Unchanged | Updated::Written => {
                 let put_back = missing.into_iter().map(|entry| entry.digest).collect();
-                Ok(Found::Listed { put_back, gone })
+                Ok(LookOutcome::Listed { put_back, gone })
             }
         }
     }

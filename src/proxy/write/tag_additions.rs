@@ -17,7 +17,7 @@ type TagKey = (RepositoryName, Tag);
 type AddResult = Result<Updated, WriteError>;
 
 /// An entry that waits to be written, and who waits for it.
-struct Addition {
+struct TagAddition {
     target: TagToUpdate,
     entry: Descriptor,
     added: oneshot::Sender<AddResult>,
@@ -26,7 +26,7 @@ struct Addition {
 /// By tag, for as long as a task writes what waits there.
 #[derive(Default)]
 pub(super) struct TagAdditions {
-    waiting: Mutex<HashMap<TagKey, Vec<Addition>>>,
+    waiting: Mutex<HashMap<TagKey, Vec<TagAddition>>>,
 }
 
 impl ReferrersTags {
@@ -34,7 +34,7 @@ impl ReferrersTags {
     pub async fn add(self: &Arc<Self>, target: TagToUpdate, entry: Descriptor, effort: Effort) -> AddResult {
         let (added, outcome) = oneshot::channel();
         let key = (target.repository.clone(), target.tag.clone());
-        let addition = Addition { target, entry, added };
+        let addition = TagAddition { target, entry, added };
         if self.additions.is_first(&key, addition) {
             let work = self.clone().write_waiting(key, effort);
             tokio::spawn(work.in_current_span());
@@ -64,7 +64,7 @@ impl ReferrersTags {
 
 impl TagAdditions {
     /// Whether nobody writes the tag yet.
-    fn is_first(&self, key: &TagKey, addition: Addition) -> bool {
+    fn is_first(&self, key: &TagKey, addition: TagAddition) -> bool {
         // A panic elsewhere leaves the map whole: every change to it is a single call.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(others) = waiting.get_mut(key) {
@@ -84,7 +84,7 @@ struct WorkGuard<'a> {
 
 impl WorkGuard<'_> {
     /// All that waits with the credentials of whoever came first. `None`: nothing waits, and the task ends.
-    fn next_batch(&self) -> Option<Vec<Addition>> {
+    fn next_batch(&self) -> Option<Vec<TagAddition>> {
         let mut waiting = self.additions.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let all = waiting.get_mut(self.key)?;
         let Some(first) = all.first() else {
@@ -92,7 +92,7 @@ impl WorkGuard<'_> {
             return None;
         };
         let credential = first.target.caller.credential_hash();
-        let is_of_batch = |addition: &mut Addition| addition.target.caller.credential_hash() == credential;
+        let is_of_batch = |addition: &mut TagAddition| addition.target.caller.credential_hash() == credential;
         Some(all.extract_if(.., is_of_batch).collect())
     }
 }

@@ -16,7 +16,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 use crate::referrers::TagEntryOutcome;
 use crate::registry::CredentialHash;
 
-use super::entry_check::{EntryCheck, Found};
+use super::entry_check::{EntryCheck, LookOutcome};
 use super::referrers_tag_update::TagToUpdate;
 
 /// When an entry is looked for, after its push; at once only where it was not listed before the push was answered.
@@ -168,34 +168,34 @@ impl WatchedEntries {
     }
 
     /// Counts what was found of each entry, and watches those on that may be dropped again.
-    fn settle(&self, entries: Vec<WatchedEntry>, found: &Found) {
+    fn settle(&self, entries: Vec<WatchedEntry>, found: &LookOutcome) {
         let mut queue = self.lock();
         queue.looked_at = queue.looked_at.saturating_sub(entries.len());
         for mut entry in entries {
             entry.next += 1;
             match found {
-                Found::Listed { gone, .. } if gone.contains(&entry.digest) => continue,
-                Found::Listed { put_back, .. } if put_back.contains(&entry.digest) => {
+                LookOutcome::Listed { gone, .. } if gone.contains(&entry.digest) => continue,
+                LookOutcome::Listed { put_back, .. } if put_back.contains(&entry.digest) => {
                     self.count(TagEntryOutcome::PutBack);
                     entry.restored += 1;
                     (entry.was_listed, entry.since) = (true, Instant::now());
                     entry.next = if entry.restored < MOST_RESTORED { 1 } else { LOOKS.len() };
                 }
-                Found::Listed { .. } => {
+                LookOutcome::Listed { .. } => {
                     if !std::mem::replace(&mut entry.was_listed, true) {
                         self.count(TagEntryOutcome::Listed);
                     }
                 }
-                Found::Taken => {
+                LookOutcome::Taken => {
                     self.count(TagEntryOutcome::Taken);
                     continue;
                 }
-                Found::Refused => {
+                LookOutcome::Refused => {
                     self.count(TagEntryOutcome::Refused);
                     continue;
                 }
-                Found::Failed if entry.due().is_none() => self.count(TagEntryOutcome::Failed),
-                Found::Failed => {}
+                LookOutcome::Failed if entry.due().is_none() => self.count(TagEntryOutcome::Failed),
+                LookOutcome::Failed => {}
             }
             // There is room: it was in the queue before.
             queue.push(entry);

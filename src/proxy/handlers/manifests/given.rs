@@ -7,7 +7,7 @@ use http::{HeaderName, Method, Response};
 use http_body::Body as _;
 
 use super::request::{ManifestRequest, instead_of};
-use super::stored_list::{self, Completed};
+use super::stored_list::{self, GivenList};
 use super::synthesised;
 use crate::http::body::Body;
 use crate::http::tee::Tee;
@@ -40,8 +40,8 @@ pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>)
         return Ok(response);
     }
     let response = match Box::pin(stored_list::completed(asked, response, &media_type, promised.as_ref())).await? {
-        Completed::Stored(response) => response,
-        Completed::Whole(whole) => return Ok(whole),
+        GivenList::Stored(response) => response,
+        GivenList::Whole(whole) => return Ok(whole),
     };
     let given = GivenManifest {
         by: match asked.reference {

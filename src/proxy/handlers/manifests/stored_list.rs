@@ -39,16 +39,16 @@ pub(super) async fn completed(
     response: Response<Body>,
     media_type: &str,
     digest: Option<&Digest>,
-) -> Result<Completed, ProxyError> {
+) -> Result<GivenList, ProxyError> {
     let subject = subject_of(asked).filter(|_| media_type == OCI_IMAGE_INDEX);
     let Some(subject) = subject else {
-        return Ok(Completed::Stored(response));
+        return Ok(GivenList::Stored(response));
     };
     let resolver = asked.resolver();
     let resolved = resolver.resolve(asked.repository, &subject, &asked.caller);
     let resolved = Box::pin(resolved).await?;
     if resolved.links.referrers.is_empty() {
-        return Ok(Completed::Stored(response));
+        return Ok(GivenList::Stored(response));
     }
     let held = match asked.context.head.method {
         Method::GET => hold(asked, response).await?,
@@ -56,7 +56,7 @@ pub(super) async fn completed(
             let reference = digest.map_or_else(|| asked.reference.clone(), |digest| Reference::Digest(digest.clone()));
             let stored = resolver.manifest(asked.repository, &reference, &asked.caller).await?;
             let Answer::Found(stored) = stored else {
-                return Ok(Completed::Stored(response));
+                return Ok(GivenList::Stored(response));
             };
             HeldBody {
                 head: response.into_parts().0,
@@ -73,9 +73,9 @@ pub(super) async fn completed(
     Ok(match stored {
         Some(stored) if !gone.is_empty() || !lists_all(&stored, &resolved.links) => {
             let whole = synthesised::with_stored(asked, &subject, &resolved, (&stored, &gone)).await;
-            Completed::Whole(instead_of(&held.head.headers, whole))
+            GivenList::Whole(instead_of(&held.head.headers, whole))
         }
-        _ => Completed::Stored(held.into_response(asked)?),
+        _ => GivenList::Stored(held.into_response(asked)?),
     })
 }
 
@@ -104,7 +104,7 @@ async fn gone(asked: &ManifestRequest<'_>, stored: &ReferrersTagIndex, found: &R
 }
 
 /// What is given for a referrers tag that the registry has.
-pub(super) enum Completed {
+pub(super) enum GivenList {
     /// The registry's own answer.
     Stored(Response<Body>),
     /// All that was found, in its place.

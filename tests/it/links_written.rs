@@ -306,9 +306,9 @@ async fn where_it_is_the_only_form_a_list_that_cannot_be_written_fails_the_push(
 async fn only_what_names_its_subject_as_oci_11_does_is_listed() {
     for (links, promised) in [("proposal-d,referrers-tag", true), ("referrers-tag", false)] {
         let set = Set::new(&[(LINKS, links)]).await;
-        let mut manifest = artifact(&set.image, SBOM, "annotated");
+        let mut manifest = artifact(&set.image, SBOM, "refers");
         let subject = manifest.as_object_mut().unwrap().remove("subject").unwrap();
-        manifest["annotations"]["org.opencontainers.reference.digest"] = subject["digest"].clone();
+        manifest["refers"] = subject;
         let pushed = Pushed::of(IMAGE, &manifest);
         let reply = set.push(&pushed).await.expect_status(201);
         assert_eq!(reply.header("oci-subject").is_some(), promised, "{links}");

@@ -5,6 +5,7 @@
 //! clients read, is one for all writers: `referrers_tag_update` and `watched_entries` say how it is kept.
 
 mod clean_up;
+mod client_list;
 mod delete;
 mod entry_check;
 mod enveloped;

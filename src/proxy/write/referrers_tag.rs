@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::oci::{Code, Digest, Manifest, OciError, Reference, RepositoryName, SubjectKey, Tag, tag_scheme};
+use crate::oci::{Code, Digest, Manifest, OciError, RepositoryName, SubjectKey, Tag, tag_scheme};
 use crate::referrers::TagEntryOutcome;
-use crate::registry::{Caller, RegistryResponse, UpstreamError};
+use crate::registry::{Caller, UpstreamError};
 
 use super::entry_check::warn_taken;
 use super::error::WriteError;
 use super::pushed_manifest::PushedManifest;
-use super::referrers_tag_update::{Effort, StoredIndex, TagToUpdate, Updated, may_be_about_entries};
+use super::referrers_tag_update::{Effort, StoredIndex, TagToUpdate, Updated};
 use super::watched_entries::WatchedEntry;
-use super::{Push, Writer, enveloped};
+use super::{Push, Writer};
 
 /// How long a caller waits for an entry on which nothing depends. It is written all the same.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -116,69 +116,6 @@ impl Writer {
             }
         }
         Ok(())
-    }
-
-    /// A client's own write of a referrers tag: what the client did not know of is kept. `None` when this is no such write, or
-    /// something else stands there, which the client may want to replace.
-    /// The client's bytes stay fetchable by their digest, which is what it is told, where the registry takes them: it may refuse entries that
-    /// refshim gave the client and the registry does not have as manifests.
-    pub(super) async fn merged_list_push(
-        &self,
-        push: &Push,
-        pushed: &PushedManifest,
-    ) -> Result<Option<RegistryResponse>, WriteError> {
-        let Some(pushed_list) = &pushed.list else {
-            return Ok(None);
-        };
-        let theirs = &pushed_list.index;
-        let target = TagToUpdate {
-            repository: push.repository.clone(),
-            subject: pushed_list.subject.clone(),
-            tag: pushed_list.tag.clone(),
-            caller: push.caller.reading_stored(),
-        };
-        let tags = &self.referrers_tags;
-        let known = match tags.read(&target).await.map_err(WriteError::untouched)? {
-            StoredIndex::Nothing => Vec::new(),
-            StoredIndex::List { index, .. } => index.digests(),
-            StoredIndex::Other => return Ok(None),
-        };
-        let unknown: Vec<Digest> = known.into_iter().filter(|digest| !theirs.holds(digest)).collect();
-        if unknown.is_empty() && !theirs.is_list(&target.subject, &pushed.manifest) {
-            return Ok(None);
-        }
-        // What the client left out may have been deleted by it.
-        let existing = tags.existing(&target, unknown.clone()).await;
-        let existing = existing.map_err(WriteError::untouched)?;
-        if push.headers.is_conditional() {
-            // A merged list is not what the condition was made for. With nothing to merge, the registry checks it.
-            return match existing.is_empty() {
-                true => Ok(None),
-                false => Err(WriteError::lost_update(&target.tag)),
-            };
-        }
-        let gone: Vec<Digest> = unknown.into_iter().filter(|d| !existing.contains(d)).collect();
-        let by_digest = Reference::Digest(pushed.own.clone());
-        let mut reply = self.put(push, &by_digest).await?;
-        if !reply.status.is_success() && !may_be_about_entries(&reply) {
-            return Ok(Some(reply));
-        }
-        let merged = tags.update(&target, Effort::Persistent, |index| {
-            let mut merged = theirs.clone();
-            // Read again by now: what was added meanwhile stays.
-            merged.take_over(index, &gone);
-            *index = merged;
-        });
-        match merged.await {
-            Ok(Updated::Taken) => return self.put(push, &push.reference).await.map(Some),
-            Ok(Updated::Unchanged | Updated::Written) => {}
-            Err(_) if !reply.status.is_success() => return Ok(Some(reply)),
-            Err(cause) => return Err(WriteError::not_linked("referrers tag", &target.tag, cause)),
-        }
-        if !reply.status.is_success() {
-            reply = enveloped::created(push, &pushed.own);
-        }
-        Ok(Some(reply))
     }
 }
 

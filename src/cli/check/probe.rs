@@ -280,14 +280,7 @@ fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) 
             tags.count
         ));
     }
-    if let Some(first) = report.referrers_tags.incomplete.first() {
-        advice.push(format!(
-            "{} of {} referrers tags lack links that Proposal D tags hold, such as {first}: it is locked, or somebody overwrites it, and clients \
-             that bypass refshim miss them; 'refshim materialize REPO --as referrers-tag' adds what can be added",
-            report.referrers_tags.incomplete.len(),
-            report.referrers_tags.looked_at
-        ));
-    }
+    advice.extend(report.referrers_tags.advice());
     if let Some(maintained) = config.writing.maintain_fallback_tag {
         advice.push(format!(
             "writing.maintain_fallback_tag = {maintained} is an older spelling: remove it, or write writing.links instead"

@@ -16,6 +16,19 @@ pub(super) struct IncompleteTags {
     pub(super) looked_at: usize,
 }
 
+impl IncompleteTags {
+    /// What to do about them.
+    pub(super) fn advice(&self) -> Option<String> {
+        let first = self.incomplete.first()?;
+        Some(format!(
+            "{} of {} referrers tags lack links that Proposal D tags hold, such as {first}: it is locked, or somebody overwrites it, and clients \
+             that bypass refshim miss them; 'refshim materialize REPO --as referrers-tag' adds what can be added",
+            self.incomplete.len(),
+            self.looked_at
+        ))
+    }
+}
+
 /// By subject, how the digests of what its Proposal D tags link begin. What an envelope keeps has no place in a referrers tag.
 fn linked(names: &TagNames) -> BTreeMap<SubjectKey, BTreeSet<String>> {
     let mut linked: BTreeMap<SubjectKey, BTreeSet<String>> = BTreeMap::new();

@@ -26,8 +26,10 @@ const LOOKS: [Duration; 4] = [
     Duration::from_secs(10),
     Duration::from_secs(60),
 ];
-/// How often an entry is put back before it is left to whoever keeps dropping it.
-const MOST_RESTORED: usize = 10;
+/// How often an entry that was put back is looked for two seconds later. After that only once a minute: whoever drops it keeps doing so.
+const RESTORED_SOON: usize = 30;
+/// How often it is put back before it is left to that writer: for an hour and a half.
+const MOST_RESTORED: usize = 120;
 /// Entries that are watched; more are counted, and only written.
 const MOST_WATCHED: usize = 4096;
 /// Tags that are looked at at the same time.
@@ -179,7 +181,7 @@ impl WatchedEntries {
                     self.count(TagEntryOutcome::PutBack);
                     entry.restored += 1;
                     (entry.was_listed, entry.since) = (true, Instant::now());
-                    entry.next = if entry.restored < MOST_RESTORED { 1 } else { LOOKS.len() };
+                    entry.next = after_restoring(entry.restored);
                 }
                 LookOutcome::Listed { .. } => {
                     if !std::mem::replace(&mut entry.was_listed, true) {
@@ -232,6 +234,17 @@ impl WatchedEntries {
     fn lock(&self) -> MutexGuard<'_, WatchQueue> {
         // A panic elsewhere leaves the queue whole: its numbers are put right by the guard.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which of [`LOOKS`] comes after an entry was put back for the `restored`th time.
+fn after_restoring(restored: usize) -> usize {
+    if restored <= RESTORED_SOON {
+        1
+    } else if restored < MOST_RESTORED {
+        LOOKS.len() - 1
+    } else {
+        LOOKS.len()
     }
 }
 

@@ -70,3 +70,11 @@ async fn entries_of_one_tag_and_credential_are_looked_for_together() {
     groups.sort();
     assert_eq!(groups, [1, 2]);
 }
+
+#[test]
+fn what_is_dropped_again_and_again_is_looked_for_less_often_and_at_last_left_alone() {
+    assert_eq!(LOOKS[after_restoring(1)], Duration::from_secs(2));
+    assert_eq!(LOOKS[after_restoring(RESTORED_SOON)], Duration::from_secs(2));
+    assert_eq!(LOOKS[after_restoring(RESTORED_SOON + 1)], Duration::from_secs(60));
+    assert_eq!(LOOKS.get(after_restoring(MOST_RESTORED)), None);
+}

@@ -9,6 +9,7 @@ use std::fmt;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
@@ -89,6 +90,12 @@ fn register_upstreams(registry: &mut Registry, resolvers: &[Resolver]) {
     let skipped = PerUpstream::of(resolvers, |resolver| &resolver.counts().skipped_manifests);
     let help = "Manifests whose content cannot be believed";
     registry.register("manifests_skipped", help, skipped);
+    let entries = PerUpstream::of(resolvers, |resolver| &resolver.counts().tag_entries);
+    let help = "Entries that pushes bring into referrers tags, by what became of them";
+    registry.register("referrers_tag_entries", help, entries);
+    let watched = PerUpstream::of(resolvers, |resolver| &resolver.counts().watched_tag_entries);
+    let help = "Entries of referrers tags that are looked for once more";
+    registry.register("referrers_tag_entries_watched", help, watched);
 }
 
 /// The same metric of each upstream, whose name is the first label.
@@ -103,15 +110,31 @@ impl<M: Clone> PerUpstream<M> {
 }
 
 impl EncodeMetric for PerUpstream<Counter> {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        for (upstream, counter) in &self.0 {
-            counter.encode(encoder.encode_family(&[("upstream", upstream.as_str())])?)?;
-        }
-        Ok(())
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.encode_each(encoder)
     }
 
     fn metric_type(&self) -> MetricType {
         MetricType::Counter
+    }
+}
+
+impl EncodeMetric for PerUpstream<Gauge> {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.encode_each(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl<M: EncodeMetric> PerUpstream<M> {
+    fn encode_each(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (upstream, metric) in &self.0 {
+            metric.encode(encoder.encode_family(&[("upstream", upstream.as_str())])?)?;
+        }
+        Ok(())
     }
 }
 

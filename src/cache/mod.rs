@@ -27,6 +27,7 @@ mod possible_writes;
 mod puts;
 mod redis;
 mod shared;
+mod shared_lock;
 mod single_flight;
 mod stored_name;
 mod stored_value;
@@ -48,6 +49,7 @@ pub use epoch::Epoch;
 pub use json::{from_json, to_json};
 pub use key::Key;
 pub use redis::{RedisError, RedisOptions};
+pub use shared_lock::SharedLock;
 pub use single_flight::{Ends, SingleFlight};
 pub use write::Invalidation;
 

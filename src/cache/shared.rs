@@ -32,6 +32,16 @@ pub(super) enum SharedEpoch {
     Nothing,
 }
 
+/// What became of an attempt to take a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockAttempt {
+    Held,
+    /// Somebody else holds it.
+    Taken,
+    /// The tier cannot be reached, or stores nothing now.
+    Unavailable,
+}
+
 /// A second tier.
 pub(super) trait SharedStore: Send + Sync {
     /// Whether it is reachable.
@@ -56,6 +66,18 @@ pub(super) trait SharedStore: Send + Sync {
     /// Publishes a write to every process. Returns when that is done; if it is not possible now, it is done later, as soon as it is. The write is
     /// not lost if the future is dropped.
     fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()>;
+
+    /// Takes the lock `name` of a repository, which expires after `ttl`. `token` is the holder's own.
+    fn try_lock<'a>(
+        &'a self,
+        repository_key: &'a RepositoryKey,
+        name: &'a str,
+        token: u64,
+        ttl: Duration,
+    ) -> StoreFuture<'a, LockAttempt>;
+
+    /// Gives the lock back, where `token` still holds it.
+    fn unlock<'a>(&'a self, repository_key: &'a RepositoryKey, name: &'a str, token: u64) -> StoreFuture<'a, ()>;
 
     /// The time, since 1970, up to which this process may have missed writes of others. Values from before it may be wrong.
     fn unverified_before(&self) -> Duration;

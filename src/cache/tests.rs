@@ -1,5 +1,6 @@
 //! The facade over memory, and over a second tier that a test plays.
 
+mod locks;
 mod model;
 
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::entry_id::EntryId;
-use super::shared::{StoreFuture, StoredValue};
+use super::shared::{LockAttempt, StoreFuture, StoredValue};
 use super::tiers::CLOCK_SKEW;
 use super::write::{RecordedWrite, WriteId};
 use super::*;
@@ -58,6 +59,7 @@ struct Table {
     epochs: Mutex<HashMap<RepositoryKey, Epoch>>,
     closed: AtomicBool,
     unverified_before: AtomicU64,
+    locks: Mutex<HashMap<String, u64>>,
 }
 
 impl Table {
@@ -114,6 +116,33 @@ impl SharedStore for Table {
             let mut epochs = self.epochs.lock().unwrap();
             let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
             *epoch = epoch.after(RecordedWrite::new(touched.clone()));
+        })
+    }
+
+    fn try_lock<'a>(
+        &'a self,
+        _: &'a RepositoryKey,
+        name: &'a str,
+        token: u64,
+        _: Duration,
+    ) -> StoreFuture<'a, LockAttempt> {
+        Box::pin(async move {
+            if !Self::is_open(self) {
+                return LockAttempt::Unavailable;
+            }
+            match *self.locks.lock().unwrap().entry(name.to_owned()).or_insert(token) == token {
+                true => LockAttempt::Held,
+                false => LockAttempt::Taken,
+            }
+        })
+    }
+
+    fn unlock<'a>(&'a self, _: &'a RepositoryKey, name: &'a str, token: u64) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.locks
+                .lock()
+                .unwrap()
+                .retain(|held, holder| held != name || *holder != token);
         })
     }
 

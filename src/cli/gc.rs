@@ -15,6 +15,7 @@ use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
 use delete::Deletion;
+pub(super) use read::must_see_all_tags;
 use report::{GcReport, KeepList};
 
 /// Find link tags whose subject or target is gone, and, with --delete, delete them and remove gone entries from referrers tags.
@@ -70,7 +71,7 @@ fn repository(text: &str) -> Result<TargetReference, String> {
 
 pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
     let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
-    read::must_see_all_tags(&session).await?;
+    must_see_all_tags(&session).await?;
     let snapshot = read::snapshot(&session).await?;
     if args.keep_list {
         let list = KeepList::new(session.name(), read::needed(&session, &snapshot).await?);

@@ -3,6 +3,7 @@
 mod apply;
 mod gather;
 mod plan;
+mod prune;
 mod report;
 
 use std::collections::BTreeSet;
@@ -14,29 +15,34 @@ use serde::Serialize;
 use crate::referrers::Subjects;
 
 use super::error::CliError;
+use super::gc::must_see_all_tags;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
 use gather::Gather;
-use report::MaterializeReport;
+use report::{MaterializeOutcomes, MaterializeReport};
 
 /// Write links in another dialect, to move away from cosign's tags or between registries with and without refshim.
 ///
 /// Finds the links of a repository (or of one image) in all dialects, and adds those that are missing as Proposal D tags or as OCI 1.1
-/// referrers tags. It deletes nothing, and a second run finds nothing to do. It is a dry run unless --apply is given. If anything cannot be
-/// read, it writes nothing.
+/// referrers tags. It deletes nothing without --prune, and a second run finds nothing to do. It is a dry run unless --apply is given. If anything
+/// cannot be read, it writes nothing.
 ///
 /// proposal-d: a tag <alg>-<ref>.<hash>.<type> on each referrer. Digests do not change, so signatures stay valid. refshim itself writes
 /// these tags on a push; clients find them by name, and they protect the referrers from the registry's garbage collection.
 ///
 /// referrers-tag: one index of all referrers under the tag <alg>-<hex>, which OCI 1.1 clients read from a registry that has no referrers
-/// API, with refshim or without.
+/// API, with refshim or without. With --prune, the Proposal D tags whose links it holds then go, where the registry can delete a tag without its
+/// manifest: that leaves the fewest tags.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 To move away from cosign's tags (sha256-….sig):
   refshim materialize ghcr.io/o/app --as referrers-tag           # dry run
   refshim materialize ghcr.io/o/app --as referrers-tag --apply
   cosign verify --experimental-oci11 --new-bundle-format=false … # verifies older signatures by the referrers tag
+
+To need no refshim, with the fewest tags:
+  refshim materialize ghcr.io/o/app --as referrers-tag --prune --apply
 
 Other examples:
   refshim materialize ghcr.io/o/app:v1 --as proposal-d --apply   # one image only
@@ -53,6 +59,10 @@ pub(super) struct MaterializeArgs {
     /// Write the links; without it, print what would be written.
     #[arg(long)]
     apply: bool,
+    /// With --as referrers-tag: also remove the Proposal D tags whose links the referrers tag holds. Whether the registry deletes a tag without its
+    /// manifest is tried first, on an empty index of refshim's own; where it does not, no tag is removed.
+    #[arg(long)]
+    prune: bool,
     /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -80,27 +90,35 @@ impl As {
 }
 
 pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
+    if args.prune && args.form != As::ReferrersTag {
+        return Err(CliError::usage("--prune needs --as referrers-tag"));
+    }
     let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
+    if args.prune {
+        must_see_all_tags(&session).await?;
+    }
     let subjects = subjects(&session).await?;
-    let plans = Gather::new(&session, args.form).await?.plans(subjects.digests).await?;
+    let gather = Gather::new(&session, args.form, args.prune).await?;
+    let plans = gather.plans(subjects.digests).await?;
     let outcomes = match args.apply {
-        true => Some(apply::apply(&session, &plans).await?),
+        true => Some(MaterializeOutcomes {
+            writes: apply::apply(&session, &plans).await?,
+            removals: prune::prune(&session, &plans).await?,
+        }),
         false => None,
     };
-    let report = MaterializeReport::new(
-        session.name(),
-        args.form,
-        &plans,
-        outcomes.as_deref(),
-        &subjects.unclear,
-    );
+    let report = MaterializeReport::new(session.name(), args.form, &plans, outcomes.as_ref(), &subjects.unclear);
     match args.output {
         Format::Json => output::print_json(&report)?,
         Format::Table => output::print(&report.text())?,
     }
-    match report.failed() {
-        0 => Ok(()),
-        failed => Err(CliError::failed(format!(
+    match (report.failed(), report.staying()) {
+        (0, 0) => Ok(()),
+        (0, staying) => Err(CliError::failed(format!(
+            "{}: {staying} Proposal D tags could not be removed; what is written stays",
+            report.reference
+        ))),
+        (failed, _) => Err(CliError::failed(format!(
             "{}: {failed} tags could not be written; run it again, what is written stays",
             report.reference
         ))),

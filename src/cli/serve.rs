@@ -129,13 +129,14 @@ async fn serve(config: &Config) -> Result<(), CliError> {
     announce(&listener, &admin_listener, security.admin_tls.is_some(), &upstreams);
     announce_connections(config, &upstreams);
     announce_own_credentials(config);
+    announce_older_spellings(config);
 
     server::open_files::raise_limit(config.limits.connections);
     warming::start(&resolvers, config);
     let watching = tokio::spawn(admin::run(admin_listener, security.admin_tls, admin.clone()));
     let limits = server::Limits::of(config);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = server::run(listener, gateway, limits, async {
+    let serving = server::run(listener, gateway.clone(), limits, async {
         // Dropped or sent: either way it is time to stop.
         let _ = stopped.await;
     });
@@ -149,6 +150,7 @@ async fn serve(config: &Config) -> Result<(), CliError> {
         () = serving => {}
         () = stopping => tracing::warn!("a second signal to stop came: transfers are cut"),
     }
+    gateway.finish().await;
     watching.abort();
     cache.finish().await;
     tracing::info!("stopped");
@@ -221,6 +223,16 @@ fn announce_own_credentials(config: &Config) {
         let users = users.at(config.server.listen);
         tracing::info!("upstream '{name}' is asked on refshim's own credentials ({kind}), usable by {users}");
     }
+}
+
+/// Logs which keys of the configuration have a newer spelling.
+fn announce_older_spellings(config: &Config) {
+    let advice = match config.writing.maintain_fallback_tag {
+        Some(true) => "is the default: remove it",
+        Some(false) => "is an older spelling: write links = [\"proposal-d\"] instead",
+        None => return,
+    };
+    tracing::warn!("writing.maintain_fallback_tag {advice}");
 }
 
 fn shown(listener: &TcpListener, tls: bool) -> String {

@@ -139,7 +139,8 @@ impl Session {
         };
         Ok(Self {
             resolver: Resolver::new(Arc::new(upstream), Arc::new(cache), &links, &freshness, &limits),
-            caller: Caller::anonymous(),
+            // What a refshim on the way adds is not in the registry.
+            caller: Caller::anonymous().reading_stored(),
             name,
             target,
         })

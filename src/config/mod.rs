@@ -27,6 +27,7 @@ mod telemetry;
 mod tls;
 mod upstream;
 mod values;
+mod writing;
 
 use serde::Deserialize;
 
@@ -38,11 +39,12 @@ pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig};
 pub use load::{Overrides, load, load_with};
 pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig};
-pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
+pub use tags::{HIDDEN_TAGS, TagsConfig};
 pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
 pub use upstream::{Blobs, ListingKind, UpstreamConfig};
 pub use values::registry_url;
+pub use writing::{WritingConfig, WrittenLinks};
 
 /// Everything that `refshim serve` needs.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -65,7 +67,7 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Which link tags `tags/list` shows.
     pub tags: TagsConfig,
-    /// What refshim writes besides what clients push.
+    /// How links are written down.
     pub writing: WritingConfig,
     /// Limits on what callers may use.
     pub limits: LimitsConfig,

@@ -1,4 +1,4 @@
-//! Which link tags `tags/list` shows, and which refshim writes.
+//! Which link tags `tags/list` shows.
 
 use std::collections::BTreeSet;
 
@@ -82,14 +82,4 @@ fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Hidden>, 
         ));
     }
     Ok(hidden)
-}
-
-/// What refshim writes and answers besides what clients pushed.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WritingConfig {
-    /// Update the OCI 1.1 referrers tag on a push with a subject, for clients that bypass refshim.
-    pub maintain_fallback_tag: bool,
-    /// Answer requests for a referrers tag with all referrers found, even if the registry holds that tag.
-    pub merge_referrers_tag: bool,
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! pipeline         ─► handlers passthrough context state realm upstream_view peer error route ui_page
-//! handlers         ─► read_access passthrough memory context error write route ui_page respond headers
+//! handlers         ─► read_access passthrough memory context response_budget error write route ui_page respond headers
 //! read_access      ─► context
 //! passthrough      ─► context error headers
 //! memory           ─► respond headers

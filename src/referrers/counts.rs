@@ -1,6 +1,7 @@
-//! What resolving did since start-up: how questions were answered, and what scans met.
+//! What resolving and writing did since start-up: how questions were answered, what scans met, and what became of entries in referrers tags.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 
 use crate::metrics::{CounterFamily, Label, label};
 use crate::oci::{LinkSource, ReferrerList};
@@ -18,6 +19,24 @@ label! {
         Stale = "stale",
         /// Not at all: refused, or an error.
         Nothing = "nothing",
+    }
+}
+
+label! {
+    /// What became of an entry that a push brings into a referrers tag.
+    pub enum TagEntryOutcome: "outcome" {
+        /// It was listed before the push was acknowledged.
+        Listed = "listed",
+        /// It was missing when it was looked for later, and was put back.
+        PutBack = "put-back",
+        /// The registry refuses to write the tag: it is locked, or the caller may not.
+        Refused = "refused",
+        /// The tag holds something that is no list of referrers.
+        Taken = "taken",
+        /// The registry failed, or others kept writing the tag, until refshim gave up.
+        Failed = "failed",
+        /// Too many are looked after: nobody looks whether it stays.
+        NotWatched = "not-watched",
     }
 }
 
@@ -49,6 +68,9 @@ pub struct ResolveCounts {
     pub depth_cuts: Counter,
     /// Scans that read link tags only: what they did not find may stand behind an ordinary tag.
     pub scans_by_names: Counter,
+    pub tag_entries: CounterFamily<TagEntryOutcome>,
+    /// Entries of referrers tags that are looked for once more.
+    pub watched_tag_entries: Gauge,
 }
 
 impl Default for ResolveCounts {
@@ -61,6 +83,8 @@ impl Default for ResolveCounts {
             skipped_manifests: Counter::default(),
             depth_cuts: Counter::default(),
             scans_by_names: Counter::default(),
+            tag_entries: CounterFamily::from_zero(),
+            watched_tag_entries: Gauge::default(),
         }
     }
 }

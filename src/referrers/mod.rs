@@ -51,7 +51,7 @@ mod vanished_tags;
 mod warm;
 mod written_tags;
 
-pub use counts::AnsweredFrom;
+pub use counts::{AnsweredFrom, ResolveCounts, TagEntryOutcome};
 pub use error::ResolveError;
 pub use remembered::{Given, Known, RememberedManifest, ServedHeaders};
 pub use resolver::{CallersTags, Lookup, Resolver};

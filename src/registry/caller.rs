@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use http::header::{AUTHORIZATION, VIA};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use super::counts::RequestKind;
@@ -21,6 +21,9 @@ pub enum Credential {
     /// The caller's `Authorization`; `None`: callers without one.
     Authorization(Option<HeaderValue>),
 }
+
+/// Request header to a refshim on the way: a referrers tag is wanted as the registry has it, without what refshim would add.
+pub const STORED_ONLY: HeaderName = HeaderName::from_static("refshim-stored-only");
 
 /// With whose rights the registry is asked, as it is remembered: see [`Caller::credential_hash`].
 pub type CredentialHash = [u8; 16];
@@ -43,6 +46,7 @@ pub struct Caller {
     in_background: bool,
     budget: Option<SearchBudget>,
     lists_for_others: bool,
+    reads_stored: bool,
 }
 
 impl Caller {
@@ -101,6 +105,14 @@ impl Caller {
 
     pub(super) fn is_in_background(&self) -> bool {
         self.in_background
+    }
+
+    /// The same caller, for reads of what is written back: see [`STORED_ONLY`].
+    pub fn reading_stored(&self) -> Self {
+        Self {
+            reads_stored: true,
+            ..self.clone()
+        }
     }
 
     /// The same caller, for a search that ends as [`UpstreamError::Unfinished`] rather than ask for more than `limit` manifests.
@@ -170,6 +182,9 @@ impl Caller {
         }
         if let Some(via) = &self.via {
             headers.insert(VIA, via.clone());
+        }
+        if self.reads_stored {
+            headers.insert(STORED_ONLY, HeaderValue::from_static("1"));
         }
     }
 }

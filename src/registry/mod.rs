@@ -38,7 +38,7 @@ mod tag_names;
 mod transport;
 
 pub use answer::{Answer, HeadOutcome, Native, RawManifest, Refusal, RegistryResponse, Stop};
-pub use caller::{Caller, Credential, CredentialHash};
+pub use caller::{Caller, Credential, CredentialHash, STORED_ONLY};
 pub use capabilities::native_support::{NativeAbsence, NativeSupport};
 pub use client::Upstream;
 pub use client::credential_calls::CredentialCheck;

@@ -20,13 +20,13 @@ struct Set {
 }
 
 async fn set(knobs: Knobs) -> Set {
-    set_with(knobs, "false").await
+    set_with(knobs, "proposal-d").await
 }
 
-async fn set_with(knobs: Knobs, maintain_fallback_tag: &str) -> Set {
+async fn set_with(knobs: Knobs, links: &str) -> Set {
     let fake = Fake::start(knobs).await;
     let refshim = Refshim::builder(&fake.url())
-        .env("REFSHIM_WRITING__MAINTAIN_FALLBACK_TAG", maintain_fallback_tag)
+        .env("REFSHIM_WRITING__LINKS", links)
         .start()
         .await;
     Set {
@@ -217,7 +217,7 @@ async fn what_only_an_envelope_can_keep_takes_no_conditions() {
 /// A client's list is merged where it makes no condition. With one, it goes to the registry as it is, unless it lacks what is stored.
 #[tokio::test]
 async fn a_conditional_list_of_referrers_is_not_merged() {
-    let set = set_with(Knobs::default(), "true").await;
+    let set = set_with(Knobs::default(), "proposal-d,referrers-tag").await;
     let stored = set
         .fake
         .put(REPOSITORY, "other", IMAGE, &artifact(&set.image, SBOM, "other"));

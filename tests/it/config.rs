@@ -119,7 +119,7 @@ fn flags_beat_environment_beats_file() {
         ("REFSHIM_CACHE__FRESH_FOR", "1m 30s"),
         ("REFSHIM_CACHE__MANIFEST_BYTES", "1048576"),
         ("REFSHIM_LINKS__SOURCES", "subject, cosign-tag"),
-        ("REFSHIM_WRITING__MAINTAIN_FALLBACK_TAG", "true"),
+        ("REFSHIM_WRITING__LINKS", "proposal-d"),
     ];
     let overrides = Overrides {
         upstream: Some("http://flag".into()),
@@ -142,7 +142,7 @@ fn flags_beat_environment_beats_file() {
         [LinkSource::Subject, LinkSource::CosignTag].into()
     );
     assert_eq!(config.links.depth, Depth::Auto);
-    assert!(config.writing.maintain_fallback_tag);
+    assert!(config.writing.links.proposal_d && !config.writing.links.referrers_tag);
 }
 
 #[test]
@@ -313,4 +313,37 @@ fn no_blob_may_be_remembered() {
     let file = "[cache]\nsmall_blob = 0\n[[upstream]]\nurl = 'http://r'";
     let config = load(file, &[], &Overrides::default()).unwrap();
     assert_eq!(config.cache.small_blob, 0);
+}
+
+#[test]
+fn the_older_spelling_of_how_links_are_written_still_works_alone() {
+    let writing = |text: &str| {
+        let file = format!("[[upstream]]\nurl = 'http://r'\n[writing]\n{text}");
+        load(&file, &[], &Overrides::default()).map(|config| {
+            let links = config.writing.links;
+            (links.proposal_d, links.referrers_tag)
+        })
+    };
+    for (text, written) in [
+        ("", (true, true)),
+        ("maintain_fallback_tag = true", (true, true)),
+        ("maintain_fallback_tag = false", (true, false)),
+        ("links = ['referrers-tag']", (false, true)),
+        ("links = []", (false, false)),
+        // Both say the same.
+        ("links = ['referrers-tag']\nmaintain_fallback_tag = true", (false, true)),
+    ] {
+        assert_eq!(writing(text), Ok(written), "{text}");
+    }
+    let contradiction = writing("links = ['proposal-d']\nmaintain_fallback_tag = true").unwrap_err();
+    assert_eq!(contradiction.len(), 1, "{contradiction:?}");
+    assert!(
+        contradiction[0].starts_with("writing: maintain_fallback_tag = true contradicts links"),
+        "{contradiction:?}"
+    );
+    let unknown = writing("links = ['cosign']").unwrap_err();
+    assert!(
+        unknown[0].starts_with("writing.links: 'cosign' not among proposal-d, referrers-tag"),
+        "{unknown:?}"
+    );
 }

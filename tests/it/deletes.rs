@@ -3,7 +3,7 @@
 use crate::support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::content::{IMAGE, INDEX, artifact, bare_image, empty_descriptor, index};
+use crate::support::content::{IMAGE, INDEX, artifact, bare_image, empty_descriptor, index, is_referrers_tag};
 use crate::support::fake::Fake;
 use crate::support::fake::knobs::{Delete, Knobs};
 use crate::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply, Seen};
@@ -88,7 +88,7 @@ impl Set {
         died
     }
 
-    /// All tags as the registry itself has them, sorted.
+    /// All tags as the registry itself has them, sorted, but referrers tags.
     async fn stored_tags(&self) -> Vec<String> {
         tags(&self.registry.endpoint()).await
     }
@@ -101,10 +101,12 @@ impl Set {
     }
 }
 
+/// Sorted. Referrers tags are left out: they stay, without the entries of what was deleted (see `referrers_tag`).
 async fn tags(endpoint: &Endpoint) -> Vec<String> {
     let listed = endpoint.get("/v2/app/tags/list").await.expect_status(200).json();
     let listed = listed["tags"].as_array().cloned().unwrap_or_default();
     let mut tags: Vec<String> = listed.iter().map(|tag| tag.as_str().unwrap().to_owned()).collect();
+    tags.retain(|tag| !is_referrers_tag(tag));
     tags.sort();
     tags
 }

@@ -1,7 +1,7 @@
 //! Promise: manifests of proposals A, ORAS, C and E live on registries that refuse them, as if these knew them.
 
 use crate::support;
-use crate::support::content::{IMAGE, bare_image, empty_descriptor};
+use crate::support::content::{IMAGE, bare_image, empty_descriptor, is_referrers_tag};
 use crate::support::fake::knobs::{Knobs, Pushes};
 use crate::support::fake::{Fake, Trouble, profiles};
 use crate::support::{CountingProxy, Endpoint, Program, Pushed, Refshim, Registry, Tools};
@@ -122,7 +122,9 @@ async fn live(upstream: &str, login: impl Fn(Endpoint) -> Endpoint) {
         through.delete(&path).await.expect_status(404);
     }
     let tags = through.get("/v2/app/tags/list").await.expect_status(200).json();
-    assert_eq!(tags["tags"], json!(["v1"]), "{upstream}");
+    let tags = tags["tags"].as_array().unwrap().iter();
+    let tags: Vec<&Value> = tags.filter(|tag| !is_referrers_tag(tag.as_str().unwrap())).collect();
+    assert_eq!(tags, ["v1"], "{upstream}");
 }
 
 #[tokio::test]

@@ -709,3 +709,39 @@ async fn it_is_asked_about_repositories_only() {
             .contains("does not know the repository")
     );
 }
+
+/// As refshim links by default: a tag for each artifact, and one list of them.
+#[tokio::test]
+async fn both_forms_of_a_gone_subjects_links_go() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let straight = registry.endpoint();
+        let proxy = Refshim::in_front_of(&registry.url()).await;
+        let image = straight.push_image("app", "v1", "image").await;
+        let kept = straight.push_image("app", "v2", "kept").await;
+        for subject in [&image, &kept] {
+            for name in ["one", "two"] {
+                let kind = "application/spdx+json";
+                proxy.endpoint().push_artifact("app", subject, kind, name).await;
+            }
+        }
+        let path = format!("/v2/app/manifests/{}", image.digest);
+        straight.delete(&path).await.expect_status(202);
+        let target = format!("{}/app", registry.authority());
+        let report = refshim(&["gc", &target, "--delete", "--output", "json"]).await.json();
+        assert_eq!(report["dead"].as_array().map(Vec::len), Some(3), "{program:?} {report}");
+        let listed = straight.get("/v2/app/tags/list").await.json();
+        let left = listed["tags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tag| tag.as_str().unwrap());
+        let left: Vec<&str> = left.collect();
+        assert!(
+            !left.iter().any(|tag| tag.contains(image.hex())),
+            "{program:?} {left:?}"
+        );
+        let of_kept = left.iter().filter(|tag| tag.contains(kept.hex())).count();
+        assert_eq!(of_kept, 3, "{program:?} {left:?}");
+    }
+}

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::cli::refshim;
 use crate::support::content::{self, EMPTY, IMAGE, INDEX};
+use crate::support::fake::Fake;
+use crate::support::fake::knobs::{Delete, Knobs};
 use crate::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Tools};
 
 const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
@@ -380,4 +382,117 @@ async fn cosign_verifies_what_was_materialized_once_its_tag_is_gone() {
         let said = tools.cosign(&[&arguments[..], &[&name]].concat()).await.ok();
         assert!(said.contains(&image.digest), "{said}");
     }
+}
+
+/// An image with two SBOMs, pushed through a refshim that writes links in these forms.
+async fn with_links(upstream: &str, links: &str) -> (Pushed, [Pushed; 2]) {
+    let builder = Refshim::builder(upstream).env("REFSHIM_WRITING__LINKS", links);
+    let proxy = builder.start().await;
+    let through = proxy.endpoint();
+    let image = through.push_image("app", "v1", "image").await;
+    let sbom = async |name: &str| {
+        through
+            .push_artifact("app", &image, "application/spdx+json", name)
+            .await
+    };
+    let sboms = [sbom("one").await, sbom("two").await];
+    (image, sboms)
+}
+
+const PRUNE: [&str; 4] = ["--as", "referrers-tag", "--prune", "--apply"];
+
+fn removals(report: &Value) -> Vec<Value> {
+    let subjects = report["subjects"].as_array().unwrap().iter();
+    subjects
+        .flat_map(|subject| subject["removals"].as_array().unwrap().clone())
+        .collect()
+}
+
+/// What is left is what a client needs that knows of no refshim: one tag, and it finds everything.
+#[tokio::test]
+async fn the_fewest_tags_are_left_where_tags_can_be_deleted_alone() {
+    let registry = Registry::v3().await;
+    let (image, sboms) = with_links(&registry.url(), "proposal-d").await;
+    let (endpoint, target) = (registry.endpoint(), format!("{}/app", registry.authority()));
+    let before = tags(&endpoint, "app").await;
+    let dry = refshim(&["materialize", &target, "--as", "referrers-tag", "--prune"])
+        .await
+        .ok();
+    let link_tags = sboms.each_ref().map(|sbom| sbom.proposal_d_tag(&image, "sbom"));
+    assert!(
+        link_tags.iter().all(|tag| dry.contains(&format!("remove {tag}"))),
+        "{dry}"
+    );
+    assert_eq!(tags(&endpoint, "app").await, before, "a dry run writes nothing");
+
+    let report = refshim(&[&["materialize", &target, "--output", "json"], &PRUNE[..]].concat())
+        .await
+        .json();
+    assert_eq!(removals(&report).len(), 2, "{report}");
+    assert!(
+        removals(&report).iter().all(|removal| removal["done"] == true),
+        "{report}"
+    );
+    assert_eq!(tags(&endpoint, "app").await, [&*image.referrers_tag(), "v1"]);
+    let tools = Tools::new();
+    let name = endpoint.image("app", "v1");
+    let discover = ["discover", "--plain-http", "--format", "json", &name];
+    let found: Value = serde_json::from_str(&tools.oras(&discover).await.ok()).unwrap();
+    assert_eq!(found["referrers"].as_array().map(Vec::len), Some(2), "{found}");
+    let again = refshim(&[&["materialize", &target], &PRUNE[..]].concat()).await.ok();
+    assert!(again.contains("nothing to do"), "{again}");
+    // gc takes none of what the list holds for garbage.
+    let dead = refshim(&["gc", &target, "--output", "json"]).await.json();
+    assert_eq!(dead["dead"], json!([]), "{dead}");
+    let kept = refshim(&["gc", &target, "--keep-list"]).await.ok();
+    assert!(sboms.iter().all(|sbom| kept.contains(&sbom.digest)), "{kept}");
+}
+
+/// Where a tag cannot be deleted alone, nothing is taken, and nothing is left of the attempt.
+#[tokio::test]
+async fn no_tag_goes_where_its_manifest_would_go_too() {
+    let registry = Registry::v2().await;
+    let (image, _) = with_links(&registry.url(), "proposal-d").await;
+    let straight = registry.endpoint();
+    no_tag_goes(&straight, &image, "DIGEST_INVALID").await;
+
+    for (delete, reason) in [
+        (Delete::ManifestWithTag, "deletes the manifest with its tag"),
+        (Delete::Unsupported, "UNSUPPORTED"),
+    ] {
+        let fake = Fake::start(Knobs {
+            delete,
+            ..Knobs::default()
+        })
+        .await;
+        let (image, _) = with_links(&fake.url(), "proposal-d").await;
+        no_tag_goes(&fake.endpoint(), &image, reason).await;
+    }
+}
+
+async fn no_tag_goes(straight: &Endpoint, image: &Pushed, reason: &str) {
+    let mut expected = tags(straight, "app").await;
+    expected.push(image.referrers_tag());
+    expected.sort();
+    let target = straight.image("app", "").trim_end_matches(':').to_owned();
+    let said = refshim(&[&["materialize", &target], &PRUNE[..]].concat()).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stdout.contains(reason), "{said:?}");
+    assert_eq!(tags(straight, "app").await, expected, "{reason}");
+    let stored = straight.manifest("app", &image.referrers_tag()).await.json();
+    assert_eq!(stored["manifests"].as_array().map(Vec::len), Some(2), "{reason}");
+}
+
+#[tokio::test]
+async fn tags_are_removed_only_for_a_referrers_tag_and_only_where_all_are_seen() {
+    let registry = Registry::v3().await;
+    let target = format!("{}/app", registry.authority());
+    let said = refshim(&["materialize", &target, "--as", "proposal-d", "--prune"]).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let (_, _) = with_links(&registry.url(), "proposal-d").await;
+    let proxy = Refshim::in_front_of(&registry.url()).await;
+    let through = format!("{}/app", proxy.endpoint().authority());
+    let said = refshim(&[&["materialize", &through], &PRUNE[..]].concat()).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("hides link tags"), "{said:?}");
 }

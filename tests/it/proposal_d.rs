@@ -175,7 +175,8 @@ async fn types_of_every_shape() {
             .iter()
             .map(|tag| tag.as_str().unwrap())
             .collect();
-        assert_eq!(tags.len(), 1 + pushed.len(), "{tags:?}");
+        // The image's own, its referrers tag, and a link tag each.
+        assert_eq!(tags.len(), 2 + pushed.len(), "{tags:?}");
         assert!(
             tags.contains(&&*pushed[1].proposal_d_tag(&image, "x.y-z.v1_2")),
             "{tags:?}"

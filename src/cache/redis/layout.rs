@@ -31,6 +31,15 @@ impl Layout {
         format!("{}:{}:{run}", self.prefix, of_repository(repository_key, "writes"))
     }
 
+    /// The key of the lock `name` of a repository.
+    pub fn lock(&self, repository_key: &RepositoryKey, name: &str) -> String {
+        format!(
+            "{}:{}",
+            self.prefix,
+            of_repository(repository_key, &format!("lock:{name}"))
+        )
+    }
+
     /// The channel on which the names of written repositories are published.
     pub fn channel(&self) -> String {
         format!("{}:written", self.prefix)
@@ -85,6 +94,8 @@ mod tests {
         }
         let writes = "refshim:3:{https://ghcr.io/|org/app}:writes:run";
         assert_eq!(layout.writes(&repository_key, "run"), writes);
+        let lock = "refshim:3:{https://ghcr.io/|org/app}:lock:sha256-ab";
+        assert_eq!(layout.lock(&repository_key, "sha256-ab"), lock);
         assert_eq!(layout.channel(), "refshim:3:written");
     }
 }

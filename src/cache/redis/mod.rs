@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod connection_task;
 mod layout;
+mod locks;
 mod pending;
 mod pieces;
 mod writes;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 use super::clock::Clock;
 use super::entry_id::{EntryId, Kind, RepositoryKey};
 use super::epochs::Epochs;
-use super::shared::{SharedEpoch, SharedStore, StoreFuture, StoredValue};
+use super::shared::{LockAttempt, SharedEpoch, SharedStore, StoreFuture, StoredValue};
 use super::stored_value;
 use super::write::{Invalidation, WriteId};
 use connect::RedisConnector;
@@ -183,6 +184,29 @@ impl RedisStore {
         }
     }
 
+    async fn take_lock(&self, repository_key: &RepositoryKey, name: &str, token: u64, ttl: Duration) -> LockAttempt {
+        let live = self.connection_state.live();
+        let Some(live) = live.filter(|_| !self.connection_state.is_full()) else {
+            return LockAttempt::Unavailable;
+        };
+        let key = self.layout.lock(repository_key, name);
+        match locks::try_lock(&live, &key, token, ttl).await {
+            Ok(attempt) => attempt,
+            Err(CommandError::Refused(error)) => {
+                self.connection_state.full(&error);
+                LockAttempt::Unavailable
+            }
+            Err(CommandError::Gone) => LockAttempt::Unavailable,
+        }
+    }
+
+    async fn give_lock_back(&self, repository_key: &RepositoryKey, name: &str, token: u64) {
+        if let Some(live) = self.connection_state.live() {
+            // It expires all the same.
+            let _ = locks::unlock(&live, &self.layout.lock(repository_key, name), token).await;
+        }
+    }
+
     async fn publish(&self, repository_key: &RepositoryKey, touched: &Arc<[Invalidation]>) {
         // From here on the write is not lost if this future is dropped.
         let ticket = self.pending.add(repository_key, touched);
@@ -234,6 +258,20 @@ impl SharedStore for RedisStore {
 
     fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()> {
         Box::pin(self.publish(repository_key, touched))
+    }
+
+    fn try_lock<'a>(
+        &'a self,
+        repository_key: &'a RepositoryKey,
+        name: &'a str,
+        token: u64,
+        ttl: Duration,
+    ) -> StoreFuture<'a, LockAttempt> {
+        Box::pin(self.take_lock(repository_key, name, token, ttl))
+    }
+
+    fn unlock<'a>(&'a self, repository_key: &'a RepositoryKey, name: &'a str, token: u64) -> StoreFuture<'a, ()> {
+        Box::pin(self.give_lock_back(repository_key, name, token))
     }
 
     fn unverified_before(&self) -> Duration {

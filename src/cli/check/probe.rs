@@ -12,6 +12,7 @@ use crate::registry::{
     Answer, Caller, CredentialCheck, Native, Refusal, SetupError, TagNames, Upstream, UpstreamError,
 };
 
+use super::referrers_tags;
 use super::report::{
     Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, ProxyReport, TagListReport,
 };
@@ -111,6 +112,8 @@ impl UpstreamProbe<'_> {
             seeks,
         });
         report.native_referrers = self.has_native_referrers(repository, &all, nobody).await?;
+        let reader = nobody.reading_stored();
+        report.referrers_tags = referrers_tags::incomplete(&self.upstream, repository, &all, &reader).await?;
         Ok(())
     }
 
@@ -275,6 +278,12 @@ fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) 
         advice.push(format!(
             "each refresh reads all {} tags, as this registry cannot seek: a longer cache.fresh_for makes that rarer",
             tags.count
+        ));
+    }
+    advice.extend(report.referrers_tags.advice());
+    if let Some(maintained) = config.writing.maintain_fallback_tag {
+        advice.push(format!(
+            "writing.maintain_fallback_tag = {maintained} is an older spelling: remove it, or write writing.links instead"
         ));
     }
     if report.native_referrers == Some(true) {

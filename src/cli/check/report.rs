@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::referrers_tags::IncompleteTags;
 use crate::cli::output::printable;
 use crate::cli::users::CredentialUsers;
 use crate::config::NamedProxy;
@@ -30,6 +31,8 @@ pub(super) struct CheckReport {
     pub(super) repository: Option<String>,
     pub(super) native_referrers: Option<bool>,
     pub(super) tags: Option<TagListReport>,
+    #[serde(skip)]
+    pub(super) referrers_tags: IncompleteTags,
     pub(super) advice: Vec<String>,
 }
 

@@ -23,7 +23,7 @@ const LAG: Duration = Duration::from_secs(1);
 const SETTLES: Duration = Duration::from_secs(5);
 
 /// A registry that hides tags cannot be tidied up through that veil.
-pub(super) async fn must_see_all_tags(session: &Session) -> Result<(), CliError> {
+pub(in crate::cli) async fn must_see_all_tags(session: &Session) -> Result<(), CliError> {
     let path = format!("/v2/{}/tags/list?n=1", session.repository());
     let limit = LimitsConfig::default().tag_list_bytes;
     let reply = session.upstream().get(&path, session.caller(), limit).await;

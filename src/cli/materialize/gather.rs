@@ -10,12 +10,13 @@ use crate::cli::progress;
 use crate::cli::session::Session;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{
-    Descriptor, Digest, LinkSource, Reference, Referrer, ReferrersTagIndex, Tag, reference_type, tag_scheme,
+    Descriptor, Digest, LinkSource, LinkTagKind, Reference, Referrer, ReferrersTagIndex, SubjectKey, Tag,
+    reference_type, tag_scheme,
 };
 use crate::registry::{RawManifest, TagNames, UpstreamError};
 
 use super::As;
-use super::plan::{self, Carrier, Existing, FoundReferrer, OtherEntry, Plan};
+use super::plan::{self, Carrier, Existing, FoundReferrer, OtherEntry, Plan, PlannedRemoval};
 
 /// Subjects read at the same time, each with several requests.
 const PARALLEL: usize = 8;
@@ -23,15 +24,18 @@ const PARALLEL: usize = 8;
 pub(super) struct Gather<'a> {
     session: &'a Session,
     form: As,
+    /// Whether Proposal D tags are to be removed.
+    prunes: bool,
     names: Arc<TagNames>,
 }
 
 impl<'a> Gather<'a> {
-    pub(super) async fn new(session: &'a Session, form: As) -> Result<Self, CliError> {
+    pub(super) async fn new(session: &'a Session, form: As, prunes: bool) -> Result<Self, CliError> {
         let names = session.resolver().tags(session.repository(), session.caller()).await;
         Ok(Self {
             session,
             form,
+            prunes,
             names: session.found(names)?.unwrap_or_default(),
         })
     }
@@ -62,11 +66,35 @@ impl<'a> Gather<'a> {
             As::ReferrersTag => match tag_scheme::referrers_tag(&subject) {
                 Some(tag) => {
                     let existing = self.existing(&tag, &found).await?;
-                    Some(plan::referrers_tag(&subject, &tag, &found, &existing))
+                    let mut plan = plan::referrers_tag(&subject, &tag, &found, &existing);
+                    if self.prunes {
+                        plan.removals = self.removals(&plan).await?;
+                    }
+                    Some(plan)
                 }
                 None => None,
             },
         })
+    }
+
+    /// The Proposal D tags of the plan's subject that point at nothing but what the referrers tag will list.
+    async fn removals(&self, plan: &Plan) -> Result<Vec<PlannedRemoval>, CliError> {
+        let key = SubjectKey::of(&plan.subject);
+        let mut removals = Vec::new();
+        for name in self.names.iter().filter(|name| name.starts_with(key.as_str())) {
+            let link = tag_scheme::parse(name).filter(|link| link.subject == key);
+            let is_link = link.is_some_and(
+                |link| matches!(link.kind, LinkTagKind::ProposalD { kind, .. } if kind != tag_scheme::ENVELOPE_KIND),
+            );
+            let (true, Ok(tag)) = (is_link, Tag::parse(name)) else {
+                continue;
+            };
+            let digest = self.session.digest_of(&Reference::Tag(tag.clone())).await?;
+            if let Some(digest) = digest.filter(|digest| plan.holds(digest)) {
+                removals.push(PlannedRemoval { tag, digest });
+            }
+        }
+        Ok(removals)
     }
 
     async fn inspect(&self, subject: &Digest, referrer: &Referrer) -> Result<FoundReferrer, CliError> {

@@ -56,6 +56,16 @@ pub(super) struct Plan {
     /// Links that are written down already.
     pub(super) there: BTreeSet<Digest>,
     pub(super) skipped: Vec<Skipped>,
+    /// Tags that are of no use once the writes are done.
+    pub(super) removals: Vec<PlannedRemoval>,
+}
+
+/// A Proposal D tag whose link the referrers tag holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlannedRemoval {
+    pub(super) tag: Tag,
+    /// What it points at.
+    pub(super) digest: Digest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +107,14 @@ impl Plan {
             writes: Vec::new(),
             there: BTreeSet::new(),
             skipped: Vec::new(),
+            removals: Vec::new(),
         }
+    }
+
+    /// Whether the subject's links will hold `digest` in the form that is written.
+    pub(super) fn holds(&self, digest: &Digest) -> bool {
+        let mut written = self.writes.iter().flat_map(|write| &write.links);
+        self.there.contains(digest) || written.any(|link| link.referrer == *digest)
     }
 
     fn skip(&mut self, found: &FoundReferrer, reason: impl Into<String>) {

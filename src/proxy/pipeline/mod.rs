@@ -70,6 +70,11 @@ impl Gateway {
         &self.metrics
     }
 
+    /// Does what is due later, as far as that takes no more than a few seconds. To be called at the end of the process.
+    pub async fn finish(&self) {
+        futures_util::future::join_all(self.backends.iter().map(|backend| backend.writer.finish())).await;
+    }
+
     /// Answers a request, whatever happens. It is counted and logged when the body of its answer has gone out.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<LoggedBody> {
         let (head, body) = request.into_parts();

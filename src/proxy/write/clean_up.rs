@@ -123,7 +123,7 @@ impl DeletedManifest {
         };
         let dropped = self
             .writer
-            .drop_from_fallback_tags(&doomed.repository, manifest, &doomed.own, &doomed.caller);
+            .drop_from_referrers_tags(&doomed.repository, manifest, &doomed.own, &doomed.caller);
         match dropped.await {
             Ok(dropped) => removed.referrers_tags.extend(dropped),
             Err(error) => {

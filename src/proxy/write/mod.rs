@@ -1,10 +1,13 @@
 //! Writing through the proxy: an acknowledged push is never undiscoverable.
 //!
-//! A push is forwarded, then its links are made durable as Proposal D tags, and only then acknowledged (docs/architecture.md, "Push with a subject").
-//! Each link tag is unique per artifact, so there is no read-modify-write and no lost update.
+//! A push is forwarded, then its links are made durable in the forms of `writing.links`, and only then acknowledged (docs/architecture.md, "Push with
+//! a subject"). Each Proposal D tag is unique per artifact, so there is no read-modify-write and no lost update. The referrers tag, which other
+//! clients read, is one for all writers: `referrers_tag_update` and `watched_entries` say how it is kept.
 
 mod clean_up;
+mod client_list;
 mod delete;
+mod entry_check;
 mod enveloped;
 mod error;
 mod keyed_locks;
@@ -14,22 +17,27 @@ mod push;
 mod pushed_manifest;
 mod referrers_tag;
 mod referrers_tag_update;
+mod tag_additions;
 mod tag_parameters;
 mod validate;
+mod watched_entries;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::WritingConfig;
-use crate::oci::{Digest, Reference, RepositoryName, Tag};
+use crate::config::{WritingConfig, WrittenLinks};
+use crate::oci::{Digest, Reference, RepositoryName};
 use crate::referrers::Resolver;
 use crate::registry::{Caller, Upstream, WriteHeaders};
 
 pub use error::WriteError;
 pub use tag_parameters::PushQuery;
 
+use entry_check::EntryCheck;
 use keyed_locks::KeyedLocks;
+use referrers_tag_update::ReferrersTags;
+use watched_entries::WatchedEntries;
 
 /// Writes to one upstream.
 pub struct Writer {
@@ -38,10 +46,10 @@ pub struct Writer {
     /// Held by each push of a manifest; alone by a clean-up while it takes away what only a deleted manifest may lose.
     manifests: KeyedLocks<(RepositoryName, Digest)>,
     /// Held by each deletion of a manifest; alone by a clean-up while it puts links back.
-    deletions: KeyedLocks<(RepositoryName, Digest)>,
-    /// Held alone by whoever writes a referrers tag.
-    referrers_tags: KeyedLocks<(RepositoryName, Tag)>,
-    maintain_fallback_tag: bool,
+    deletions: Arc<KeyedLocks<(RepositoryName, Digest)>>,
+    referrers_tags: Arc<ReferrersTags>,
+    watched: Arc<WatchedEntries>,
+    links: WrittenLinks,
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
@@ -60,13 +68,25 @@ pub struct Push {
 
 impl Writer {
     pub fn new(resolver: Resolver, config: &WritingConfig) -> Self {
+        let deletions = Arc::<KeyedLocks<_>>::default();
+        let referrers_tags = Arc::new(ReferrersTags::new(resolver.clone()));
+        let check = EntryCheck {
+            tags: referrers_tags.clone(),
+            deletions: deletions.clone(),
+        };
         Self {
             upstream: resolver.upstream().clone(),
             resolver,
             manifests: KeyedLocks::default(),
-            deletions: KeyedLocks::default(),
-            referrers_tags: KeyedLocks::default(),
-            maintain_fallback_tag: config.maintain_fallback_tag,
+            deletions,
+            referrers_tags,
+            watched: Arc::new(WatchedEntries::new(check)),
+            links: config.links,
         }
+    }
+
+    /// Does what is due later, as far as that takes no more than two seconds: the process ends.
+    pub async fn finish(&self) {
+        self.watched.finish().await;
     }
 }

@@ -37,7 +37,7 @@ impl Writer {
     /// Forwards the push, makes its links durable, and returns what the caller is told: the upstream's own answer with
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<RegistryResponse, WriteError> {
-        let pushed = PushedManifest::read(&push, self.maintain_fallback_tag)?;
+        let pushed = PushedManifest::read(&push, self.links.referrers_tag)?;
         let replied = match &pushed {
             Some(pushed) => self.store(&push, pushed).await,
             None => self.store_unread(&push).await,
@@ -84,13 +84,15 @@ impl Writer {
     }
 
     async fn store(&self, push: &Push, pushed: &PushedManifest) -> Result<RegistryResponse, WriteError> {
-        if let Some(merged) = self.merged_fallback_push(push, pushed).await? {
+        if let Some(merged) = self.merged_list_push(push, pushed).await? {
             return Ok(merged);
         }
         let key = (push.repository.clone(), pushed.own.clone());
         let _pushing = self.manifests.shared(key).await;
         let reply = self.put(push, &push.reference).await?;
-        let mut reply = if enveloped::is_not_understood(&pushed.manifest, &pushed.own, &reply) {
+        let is_to_be_sealed =
+            self.links.proposal_d && enveloped::is_not_understood(&pushed.manifest, &pushed.own, &reply);
+        let mut reply = if is_to_be_sealed {
             if push.headers.is_conditional() {
                 return Err(WriteError::envelope_has_no_conditions());
             }
@@ -109,11 +111,9 @@ impl Writer {
                 false if self.is_same(push, pushed, &reply).await? => enveloped::created(push, &pushed.own),
                 false => return Ok(reply),
             };
-            let missing = pushed.link_tags.iter();
-            let missing = missing.filter(|tag| !self.is_durable(push, tag, pushed, &reply));
-            self.write_link_tags(&pushed.linked(push), missing.cloned().collect())
-                .await?;
-            self.keep_fallback_tag(push, pushed).await?;
+            if !self.is_kept_by_registry(push, pushed, &reply) {
+                self.write_links(push, pushed).await?;
+            }
             self.write_asked_tags(push, &pushed.linked(push), &mut reply).await?;
             reply
         };
@@ -151,12 +151,21 @@ impl Writer {
         Ok(may_be && self.is_already(&pushed.linked(push), &push.reference, refused).await?)
     }
 
-    /// Whether the link is findable without its tag: the push itself was to that tag, or the upstream took note of the subject and
-    /// its own list is known to work in this repository.
-    fn is_durable(&self, push: &Push, tag: &Tag, pushed: &PushedManifest, reply: &RegistryResponse) -> bool {
-        if matches!(&push.reference, Reference::Tag(asked) if tag_scheme::is_same_link(asked, tag)) {
-            return true;
+    /// Makes the links durable in every form of `writing.links`.
+    async fn write_links(&self, push: &Push, pushed: &PushedManifest) -> Result<(), WriteError> {
+        if self.links.proposal_d {
+            let is_pushed =
+                |tag: &Tag| matches!(&push.reference, Reference::Tag(asked) if tag_scheme::is_same_link(asked, tag));
+            let missing = pushed.link_tags.iter().filter(|tag| !is_pushed(tag));
+            self.write_link_tags(&pushed.linked(push), missing.cloned().collect())
+                .await?;
         }
+        self.list_in_referrers_tag(push, pushed).await
+    }
+
+    /// Whether the link is findable without being written down: the upstream took note of the subject, and its own list is known to
+    /// work in this repository.
+    fn is_kept_by_registry(&self, push: &Push, pushed: &PushedManifest, reply: &RegistryResponse) -> bool {
         let noted = reply.headers.get(OCI_SUBJECT).and_then(|value| value.to_str().ok());
         let manifest = &pushed.manifest;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
@@ -168,7 +177,13 @@ impl Writer {
     /// Once the links are durable: `OCI-Subject`, and what was learned.
     async fn acknowledge(&self, push: &Push, pushed: &PushedManifest, reply: &mut RegistryResponse) {
         let manifest = &pushed.manifest;
-        if let Some(subject) = stated_subject(manifest, &pushed.own)
+        // Another form of link than the `subject` field has no place in a referrers tag.
+        let subject = match (self.links.proposal_d, self.links.referrers_tag) {
+            (true, _) => stated_subject(manifest, &pushed.own),
+            (false, true) => manifest.subject.as_ref().map(|subject| subject.digest.clone()),
+            (false, false) => None,
+        };
+        if let Some(subject) = subject
             && let Ok(value) = HeaderValue::try_from(subject.as_str())
         {
             reply.headers.insert(OCI_SUBJECT, value);

@@ -1,7 +1,7 @@
 //! What the resolver is told of writes: those through refshim, those that somebody saw, and those that a moved tag betrays.
 
 use super::Resolver;
-use crate::cache::Invalidation;
+use crate::cache::{Invalidation, SharedLock};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::registry::Caller;
 
@@ -21,6 +21,14 @@ impl Resolver {
         if known.is_some_and(|known| known != *digest) {
             self.wrote(repository, Some(&Reference::Tag(tag.clone()))).await;
         }
+    }
+
+    /// Waits until no other process that shares the cache writes this tag under a lock ([`crate::cache::Cache::lock`]).
+    pub async fn lock_tag(&self, repository: &RepositoryName, tag: &Tag) -> Option<SharedLock> {
+        self.inner
+            .cache
+            .lock(&self.repository_key(repository), tag.as_str())
+            .await
     }
 
     /// A tag was written, of the manifest `digest` where that is known: it lies over every listing until one shows it. To be told

@@ -287,7 +287,7 @@ async fn what_a_search_was_told_refuses_nothing_else() {
         front.fake.heal();
 
         let listed = alice.get("/v2/app/tags/list").await.expect_status(200);
-        assert_eq!(listed.json()["tags"], serde_json::json!(["v1"]));
+        assert!(listed.json()["tags"].as_array().unwrap().contains(&"v1".into()));
         alice.manifest("app", "v1").await.expect_status(200);
         alice
             .send(Method::HEAD, "/v2/app/manifests/v1", &[("accept", IMAGE)], "")

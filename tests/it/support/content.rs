@@ -64,6 +64,12 @@ impl Pushed {
     }
 }
 
+/// Whether a tag is the OCI 1.1 referrers tag of some sha256.
+pub fn is_referrers_tag(tag: &str) -> bool {
+    let encoded = tag.strip_prefix("sha256-").unwrap_or_default();
+    encoded.len() == 64 && !encoded.contains('.')
+}
+
 /// A descriptor of the two-byte blob `{}`.
 pub fn empty_descriptor() -> Value {
     json!({"mediaType": EMPTY, "digest": Digest::sha256(b"{}").to_string(), "size": 2})

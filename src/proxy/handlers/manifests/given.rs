@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::response::Parts;
 use http::{HeaderName, Method, Response};
 use http_body::Body as _;
 
 use super::request::{ManifestRequest, instead_of};
+use super::stored_list::{self, GivenList};
 use super::synthesised;
 use crate::http::body::Body;
 use crate::http::tee::Tee;
@@ -13,6 +15,7 @@ use crate::oci::{Digest, Reference, RepositoryName, Tag, envelope, media_type};
 use crate::proxy::error::ProxyError;
 use crate::proxy::memory;
 use crate::proxy::respond::CONTENT_DIGEST;
+use crate::proxy::response_budget::Reservation;
 use crate::referrers::{Given, Resolver, ServedHeaders};
 use crate::registry::{RawManifest, UpstreamError, is_encoded};
 
@@ -26,7 +29,7 @@ pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>)
     if let Some(digest) = &promised
         && let Some(index) = synthesised::instead_of_subject(asked, digest).await?
     {
-        return Ok(instead_of(&response, index));
+        return Ok(instead_of(response.headers(), index));
     }
     if let Reference::Tag(tag) = asked.reference {
         let resolver = asked.resolver();
@@ -36,6 +39,10 @@ pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>)
         // Other bytes than the manifest's, although it was asked for without.
         return Ok(response);
     }
+    let response = match Box::pin(stored_list::completed(asked, response, &media_type, promised.as_ref())).await? {
+        GivenList::Stored(response) => response,
+        GivenList::Whole(whole) => return Ok(whole),
+    };
     let given = GivenManifest {
         by: match asked.reference {
             Reference::Digest(_) => Given::ByDigest,
@@ -65,12 +72,28 @@ struct GivenManifest {
     media_type: String,
 }
 
-/// Holds the manifest back until it is known whether it is an envelope.
-async fn opened(
-    asked: &ManifestRequest<'_>,
-    response: Response<Body>,
-    given: GivenManifest,
-) -> Result<Response<Body>, ProxyError> {
+/// An answer whose body was read.
+pub(super) struct HeldBody {
+    pub head: Parts,
+    pub bytes: Bytes,
+    pub reserved: Option<Reservation>,
+}
+
+impl HeldBody {
+    /// The answer again. The room is kept for as long as it is on its way to the caller.
+    pub fn into_response(self, asked: &ManifestRequest<'_>) -> Result<Response<Body>, ProxyError> {
+        let body = match asked.context.head.method {
+            Method::HEAD => Body::empty(),
+            _ => self.bytes.into(),
+        };
+        let response = Response::from_parts(self.head, body);
+        let budget = &asked.context.backend.shared.response_budget;
+        budget.hold(response, self.reserved)
+    }
+}
+
+/// Reads the body of a GET's answer, up to the limit of manifests.
+pub(super) async fn hold(asked: &ManifestRequest<'_>, response: Response<Body>) -> Result<HeldBody, ProxyError> {
     let shared = &asked.context.backend.shared;
     let limit = shared.limits.manifest_bytes;
     let (head, body) = response.into_parts();
@@ -81,19 +104,30 @@ async fn opened(
         .await
         .map_err(|e| UpstreamError::Broken(e.to_string()))?;
     let too_large = || UpstreamError::Invalid(format!("the manifest is larger than {limit} bytes"));
-    let bytes = read.ok_or_else(too_large)?;
+    Ok(HeldBody {
+        head,
+        bytes: read.ok_or_else(too_large)?,
+        reserved,
+    })
+}
+
+/// Holds the manifest back until it is known whether it is an envelope.
+async fn opened(
+    asked: &ManifestRequest<'_>,
+    response: Response<Body>,
+    given: GivenManifest,
+) -> Result<Response<Body>, ProxyError> {
+    let held = hold(asked, response).await?;
     let resolver = asked.resolver();
-    let headers = || memory::sent_with_content(&head.headers, &asked.context.head);
-    let studied = study(resolver, asked.repository, given, bytes.clone(), headers).await;
-    let response = Response::from_parts(head, bytes.clone().into());
+    let headers = || memory::sent_with_content(&held.head.headers, &asked.context.head);
+    let studied = study(resolver, asked.repository, given, held.bytes.clone(), headers).await;
     if let Some(digest) = studied
-        && envelope::may_be(&bytes)
+        && envelope::may_be(&held.bytes)
         && let Some(original) = Box::pin(resolver.original(asked.repository, &digest, &asked.caller)).await?
     {
-        return Ok(instead_of(&response, asked.serve(&original)));
+        return Ok(instead_of(&held.head.headers, asked.serve(&original)));
     }
-    // The room is kept for as long as the manifest is on its way to the caller.
-    shared.response_budget.hold(response, reserved)
+    held.into_response(asked)
 }
 
 /// A HEAD does not tell an envelope from an image: the manifest is read, once for every digest; every time where the answer names
@@ -108,7 +142,7 @@ async fn opened_head(
     let named = (tag, digest);
     let original = Box::pin(resolver.original_for_head(asked.repository, named, &asked.caller)).await?;
     Ok(match original {
-        Some(original) => instead_of(&response, asked.serve(&original)),
+        Some(original) => instead_of(response.headers(), asked.serve(&original)),
         None => response,
     })
 }

@@ -3,6 +3,7 @@
 mod given;
 mod read;
 mod request;
+mod stored_list;
 pub(super) mod synthesised;
 mod write;
 

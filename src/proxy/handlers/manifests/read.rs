@@ -5,6 +5,7 @@ use http::{Method, Response, StatusCode};
 
 use super::given::given;
 use super::request::{ManifestRequest, instead_of};
+use super::stored_list;
 use super::synthesised;
 use crate::http::body::Body;
 use crate::oci::Reference;
@@ -15,9 +16,6 @@ use crate::proxy::{passthrough, read_access};
 use crate::registry::Answer;
 
 pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
-    if let Some(merged) = synthesised::instead(asked).await? {
-        return Ok(merged);
-    }
     let known = known(asked).await;
     let head = &asked.context.head;
     if let Some(known) = &known
@@ -26,7 +24,8 @@ pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
         return Ok(memory::serve_manifest(known, head));
     }
     let question = memory::unencoded(head, known.as_ref());
-    match passthrough::forward_as(asked.context, question.request, body).await {
+    let request = stored_list::unconditional(asked, question.request);
+    match passthrough::forward_as(asked.context, request, body).await {
         Ok(response) => answered(asked, response, known.as_ref(), question.is_conditional).await,
         Err(failure) => match known.filter(|_| failure.is_outage()) {
             Some(known) => Ok(memory::serve_stale_manifest(&known, head)),
@@ -69,7 +68,7 @@ async fn answered(
             })
         }
         StatusCode::NOT_FOUND => match (Box::pin(not_found(asked)).await, known) {
-            (Ok(Some(found)), _) => Ok(instead_of(&response, found)),
+            (Ok(Some(found)), _) => Ok(instead_of(response.headers(), found)),
             (Err(failure), Some(known)) if known.is_sealed && failure.is_outage() => {
                 Ok(memory::serve_stale_manifest(known, &asked.context.head))
             }
@@ -83,7 +82,7 @@ async fn answered(
         },
         // Distribution 2.8 finds the blob in an envelope and fails to read it as a manifest.
         StatusCode::INTERNAL_SERVER_ERROR => match (Box::pin(in_envelope(asked)).await, known) {
-            (Ok(Some(original)), _) => Ok(instead_of(&response, original)),
+            (Ok(Some(original)), _) => Ok(instead_of(response.headers(), original)),
             // The envelope is gone, and the blob that was in it is no manifest.
             (Ok(None), Some(known)) if known.is_sealed => Ok(response),
             (_, Some(known)) => Ok(memory::serve_stale_manifest(known, &asked.context.head)),
@@ -110,7 +109,7 @@ async fn refused(asked: &ManifestRequest<'_>, response: Response<Body>) -> Resul
         && synthesised::is_referrers_tag(asked.reference)
         && let Ok(Some(index)) = Box::pin(synthesised::for_missing_tag(asked)).await
     {
-        return Ok(instead_of(&response, index));
+        return Ok(instead_of(response.headers(), index));
     }
     withheld(asked).await;
     read_access::was_refused(asked.context, asked.repository, &asked.caller).await;

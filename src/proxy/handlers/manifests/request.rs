@@ -1,6 +1,6 @@
 //! A request for one manifest, as every handler of manifests gets it.
 
-use http::Response;
+use http::{HeaderMap, Response};
 
 use crate::http::body::Body;
 use crate::oci::{Reference, RepositoryName};
@@ -39,8 +39,8 @@ impl ManifestRequest<'_> {
 }
 
 /// refshim's own `answer` in place of the upstream's, with what that sends along.
-pub(super) fn instead_of(upstreams: &Response<Body>, mut answer: Response<Body>) -> Response<Body> {
-    let along = headers::along_with_another_body(upstreams.headers());
+pub(super) fn instead_of(upstreams: &HeaderMap, mut answer: Response<Body>) -> Response<Body> {
+    let along = headers::along_with_another_body(upstreams);
     headers::add(answer.headers_mut(), &along);
     answer
 }

@@ -6,27 +6,19 @@ use http::Response;
 
 use super::request::ManifestRequest;
 use crate::http::body::Body;
-use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, RepositoryName, tag_scheme};
+use crate::oci::{Digest, LinkSource, LinkTagKind, Reference, Referrer, ReferrersTagIndex, RepositoryName, tag_scheme};
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::LocalResponse;
 use crate::referrers::{Lookup, Resolver};
-use crate::registry::RawManifest;
+use crate::registry::{RawManifest, STORED_ONLY};
 use crate::render::oci11;
 
 /// The synthesised index where the upstream has no such tag. `None` where the tag is another, or nothing refers to its
 /// subject: then the upstream's own 404 stands.
 pub(super) async fn for_missing_tag(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
-    match subject_of(asked.reference) {
+    match subject_of(asked.reference).filter(|_| !wants_stored(asked)) {
         Some(subject) => Box::pin(index(asked, &subject)).await,
         None => Ok(None),
-    }
-}
-
-/// The synthesised index even where the upstream may have one (`merge_referrers_tag`).
-pub(super) async fn instead(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
-    match asked.context.backend.shared.merge_referrers_tag {
-        true => for_missing_tag(asked).await,
-        false => Ok(None),
     }
 }
 
@@ -75,15 +67,44 @@ pub(in crate::proxy::handlers) async fn remember(
 }
 
 async fn index(asked: &ManifestRequest<'_>, subject: &Digest) -> Result<Option<Response<Body>>, ProxyError> {
-    let resolver = asked.resolver();
-    let resolved = resolver.resolve(asked.repository, subject, &asked.caller).await?;
-    if resolved.links.referrers.iter().all(is_cosigns_own) {
-        return Ok(None);
+    let resolved = asked
+        .resolver()
+        .resolve(asked.repository, subject, &asked.caller)
+        .await?;
+    match resolved.links.referrers.iter().all(is_cosigns_own) {
+        true => Ok(None),
+        false => Ok(Some(of_list(asked, subject, &resolved).await)),
     }
+}
+
+/// The index of all that was found, and of what the registry lists besides, without what is gone.
+pub(super) async fn with_stored(
+    asked: &ManifestRequest<'_>,
+    subject: &Digest,
+    resolved: &Lookup,
+    (stored, gone): (&ReferrersTagIndex, &[Digest]),
+) -> Response<Body> {
+    let links = &resolved.links;
+    let found = links.printed.once(|| oci11::print_whole(links));
+    let whole = ReferrersTagIndex::parse(&found.0).map(|found| {
+        let mut whole = found.clone();
+        whole.take_over(stored, gone);
+        (whole != found).then(|| whole.print())
+    });
+    let Some(Some(bytes)) = whole else {
+        return of_list(asked, subject, resolved).await;
+    };
+    let printed = (bytes.clone(), Digest::sha256(&bytes));
+    remember(asked.resolver(), asked.repository, subject, &printed).await;
+    answer(asked, &printed, resolved)
+}
+
+/// The index of all that was found.
+async fn of_list(asked: &ManifestRequest<'_>, subject: &Digest, resolved: &Lookup) -> Response<Body> {
     let links = &resolved.links;
     let printed = links.printed.once(|| oci11::print_whole(links));
-    remember(resolver, asked.repository, subject, printed).await;
-    Ok(Some(answer(asked, printed, &resolved)))
+    remember(asked.resolver(), asked.repository, subject, printed).await;
+    answer(asked, printed, resolved)
 }
 
 fn answer(asked: &ManifestRequest<'_>, (body, digest): &(Bytes, Digest), resolved: &Lookup) -> Response<Body> {
@@ -105,13 +126,18 @@ fn as_manifest(digest: Digest, bytes: Bytes) -> RawManifest {
     }
 }
 
+/// Whether the caller wants what the registry has, and nothing else.
+pub(super) fn wants_stored(asked: &ManifestRequest<'_>) -> bool {
+    asked.context.head.headers.contains_key(STORED_ONLY)
+}
+
 /// Whether the reference is a referrers tag, so that links may stand for it where the registry has none.
 pub(super) fn is_referrers_tag(reference: &Reference) -> bool {
     subject_of(reference).is_some()
 }
 
 /// The subject of a referrers tag; `None` where the tag is cut and the digest cannot be told from it.
-fn subject_of(reference: &Reference) -> Option<Digest> {
+pub(super) fn subject_of(reference: &Reference) -> Option<Digest> {
     let Reference::Tag(tag) = reference else { return None };
     let link = tag_scheme::parse(tag.as_str())?;
     if link.kind != LinkTagKind::Referrers {

@@ -236,6 +236,8 @@ pub enum Delete {
     Digest,
     /// By tag alone, too (Distribution 3).
     TagToo,
+    /// By tag, too: with its manifest, and all tags of that.
+    ManifestWithTag,
     /// By digest, and by that alone it is gone then: its tags still give it.
     DigestAlone,
     /// 405 `UNSUPPORTED` (GHCR).

@@ -98,6 +98,16 @@ pub fn delete(asked: &Asked<'_>) -> Option<Response<Body>> {
                 false => unknown(),
             })
         }
+        (Delete::ManifestWithTag, reference @ Reference::Tag(_)) => {
+            let name = RepositoryName::parse(name).ok()?;
+            let mut store = asked.shared.registry.store();
+            let digest = store.manifest(&name, &reference).map(|stored| stored.digest.clone());
+            let deleted = digest.is_some_and(|digest| store.delete_manifest(&name, &digest));
+            Some(match deleted {
+                true => plain(StatusCode::ACCEPTED, "text/plain", ""),
+                false => unknown(),
+            })
+        }
         _ => None,
     }
 }

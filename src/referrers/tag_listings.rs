@@ -103,8 +103,9 @@ impl TagListings {
         if let Some(listing) = self.fresh(context, max_age).await? {
             return Ok(Answer::Found(Sought::All(listing)));
         }
+        // A seek asks the registry now, whatever the age of what is remembered.
         let within = CalibratedWithin {
-            age: max_age,
+            age: self.times.fresh_for,
             since: Instant::now(),
         };
         if let Some(sought) = self.seek(context, key, within).await? {

@@ -2,6 +2,7 @@
 //! whoever does not wait for the walk is told how far it is, which is not lost.
 
 mod own_pages;
+mod refreshing;
 mod seeking;
 mod sharing;
 

@@ -107,8 +107,9 @@ async fn is_any_seen_unlisted(scan: &Scan, names: &ScannedNames) -> Result<bool,
     lacking.retain(|tag| !names.written.contains(tag));
     let asked = lacking.into_iter().map(|tag| ask_seen(scan, tag));
     let answers = try_join_all(asked).await?;
-    for (tag, answer) in &answers {
-        if *answer == DigestAnswer::Absent {
+    // What is not there to one who may not read is there to others.
+    if scan.stores.manifests.access.is_allowed(&scan.context) {
+        for (tag, _) in answers.iter().filter(|(_, answer)| *answer == DigestAnswer::Absent) {
             seen.gone(repository_key, tag);
         }
     }

@@ -1,7 +1,8 @@
 //! Listings of large repositories that are asked about again and again: each is asked for anew before it is no longer fresh, so that
 //! no question waits for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache as Memory;
@@ -35,6 +36,8 @@ pub(super) struct Renewals {
     /// Whether there ever was one: where there is none, a question costs nothing here.
     has_large: AtomicBool,
     begun: Memory<RepositoryKey, ()>,
+    /// Requests that the renewals under way make, each within the time that a listing is fresh.
+    requests: AtomicUsize,
     tasks: SingleFlight<RepositoryKey, ()>,
 }
 
@@ -45,6 +48,7 @@ impl Default for Renewals {
             large: remembered_for(ASKED_WITHIN),
             has_large: AtomicBool::new(false),
             begun: remembered_for(BEGUN_AGAIN_AFTER),
+            requests: AtomicUsize::new(0),
             tasks: SingleFlight::new(RENEWED_FOR),
         }
     }
@@ -82,6 +86,24 @@ impl Renewals {
         asked.is_some_and(|asked| asked.again && asked.last.elapsed() < wanted_for)
     }
 
+    /// Room for a renewal of so many requests, of `most` that all may make. `None`: others have taken it, and where all renewed, none
+    /// would be done in time.
+    pub fn reserve(self: &Arc<Self>, requests: usize, most: usize) -> Option<RenewalShare> {
+        let more = |taken: usize| taken.checked_add(requests).filter(|all| *all <= most);
+        self.requests
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
+        Some(RenewalShare {
+            renewals: self.clone(),
+            requests,
+        })
+    }
+
+    /// Requests for which room is taken.
+    pub fn reserved(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// Starts `renewing` behind whoever asks, unless that goes on already.
     pub fn start(&self, repository_key: &RepositoryKey, renewing: impl Future<Output = ()> + Send + 'static) {
         if self.begun.contains_key(repository_key) || self.tasks.is_under_way(repository_key) {
@@ -96,9 +118,33 @@ impl Renewals {
     }
 }
 
+/// The room of one renewal, given back when dropped.
+pub(super) struct RenewalShare {
+    renewals: Arc<Renewals>,
+    requests: usize,
+}
+
+impl Drop for RenewalShare {
+    fn drop(&mut self) {
+        self.renewals.requests.fetch_sub(self.requests, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_is_renewed_than_is_done_in_time() {
+        let renewals = Arc::new(Renewals::default());
+        assert!(renewals.reserve(1210, 300).is_none());
+        let first = renewals.reserve(110, 300);
+        let second = renewals.reserve(190, 300);
+        assert!(first.is_some() && second.is_some() && renewals.reserve(1, 300).is_none());
+        drop(first);
+        assert_eq!(renewals.reserved(), 190);
+        assert!(renewals.reserve(110, 300).is_some());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_twice_is_expected_again_for_a_while() {

@@ -166,7 +166,7 @@ where
     /// more, where `scope` makes that the question. `None`: the caller has to ask alone.
     pub async fn share<'a, F>(
         &self,
-        (key, upstream, context): (K, &Upstream, &RepositoryContext),
+        (key, upstream, context, ends): (K, &Upstream, &RepositoryContext, Ends),
         begin: impl Fn() -> Result<F, UpstreamError>,
         scope: fn(&V) -> AnswerScope,
         check: impl Fn(V) -> BoxFuture<'a, Result<bool, UpstreamError>>,
@@ -175,7 +175,7 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         for _ in 0..LEADERS {
-            let (value, led_by) = self.join(key.clone(), context, Ends::WithLastWaiter, &begin).await?;
+            let (value, led_by) = self.join(key.clone(), context, ends, &begin).await?;
             let is_taken = match led_by.verdict(scope(&value), upstream, context) {
                 FollowerVerdict::Take => true,
                 FollowerVerdict::Check => check(value.clone()).await?,

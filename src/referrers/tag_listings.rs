@@ -2,6 +2,7 @@
 
 mod listed;
 mod reading;
+mod refreshing;
 mod renewing;
 mod sharing;
 
@@ -26,6 +27,7 @@ use super::vanished_tags::VanishedTags;
 
 pub(super) use listed::{AgedTagNames, ListedTags, Sought};
 use listed::{ListingExtent, ListingResult, not_read, whole};
+use refreshing::Refreshes;
 use sharing::{EpochListing, ListingKey};
 
 /// A walk may take as long as it moves; one that has not ended by then goes on with the next question.
@@ -50,6 +52,7 @@ pub(super) struct TagListings {
     written: Arc<OwnWrites>,
     walks: Arc<UnfinishedWalks>,
     renewals: Arc<Renewals>,
+    refreshes: Arc<Refreshes>,
     pub vanished: Arc<VanishedTags>,
     times: ListingTimes,
     /// Searches among themselves: they may be held back, which nobody else has to wait for. With the number of ordinary tags
@@ -73,6 +76,7 @@ impl TagListings {
             written,
             walks: Arc::default(),
             renewals: Arc::default(),
+            refreshes: Arc::default(),
             vanished: Arc::default(),
             times,
             shared: Arc::new(SharedWork::new(DEADLINE, lost)),
@@ -103,8 +107,9 @@ impl TagListings {
         if let Some(listing) = self.fresh(context, max_age).await? {
             return Ok(Answer::Found(Sought::All(listing)));
         }
+        // A seek asks the registry now, whatever the age of what is remembered.
         let within = CalibratedWithin {
-            age: max_age,
+            age: self.times.fresh_for,
             since: Instant::now(),
         };
         if let Some(sought) = self.seek(context, key, within).await? {

@@ -61,14 +61,21 @@ impl VanishedTags {
         now: &TagNames,
         is_deleted: impl Fn(&str) -> bool,
     ) {
-        for name in before.names().iter().filter(|name| !now.contains(name)) {
+        let mut now = now.iter().peekable();
+        // Both are sorted.
+        let mut is_listed = |name: &str| {
+            while now.next_if(|listed| *listed < name).is_some() {}
+            now.peek() == Some(&name)
+        };
+        for name in before.names().iter().filter(|name| !is_listed(name)) {
             let Some(link) = tag_scheme::parse(name).filter(|_| !is_deleted(name)) else {
                 continue;
             };
             let Ok(tag) = Tag::parse(name) else { continue };
-            let vanished = self
-                .vanished
-                .get_with((repository_key.clone(), link.subject), Arc::default);
+            let key = (repository_key.clone(), link.subject);
+            let vanished = self.vanished.get(&key).unwrap_or_default();
+            // The hour begins with the last tag of the subject.
+            self.vanished.insert(key, vanished.clone());
             let mut vanished = vanished.lock().unwrap_or_else(PoisonError::into_inner);
             if vanished.len() < TAGS || vanished.contains_key(&tag) {
                 let last_listing = LastListing {

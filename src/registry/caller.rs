@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
+use super::background_work::BackgroundWork;
 use super::counts::RequestKind;
 use super::error::UpstreamError;
 use super::search_budget::SearchBudget;
@@ -42,8 +43,8 @@ pub struct Caller {
     /// Without it, requests made for others would go round in a loop of proxies for ever.
     via: Option<HeaderValue>,
     searches: bool,
-    /// Nobody waits for what is asked.
-    in_background: bool,
+    /// What nobody waited for when it began.
+    background: Option<BackgroundWork>,
     budget: Option<SearchBudget>,
     lists_for_others: bool,
     reads_stored: bool,
@@ -95,16 +96,16 @@ impl Caller {
         }
     }
 
-    /// The same caller, for what nobody waits for: it takes its turns at `upstream.background_rate`.
-    pub fn in_background(&self) -> Self {
+    /// The same caller, for `work` that nobody waits for: it takes its turns at `upstream.background_rate` until somebody does.
+    pub fn in_background(&self, work: BackgroundWork) -> Self {
         Self {
-            in_background: true,
+            background: Some(work),
             ..self.clone()
         }
     }
 
-    pub(super) fn is_in_background(&self) -> bool {
-        self.in_background
+    pub(super) fn background(&self) -> Option<&BackgroundWork> {
+        self.background.as_ref()
     }
 
     /// The same caller, for reads of what is written back: see [`STORED_ONLY`].

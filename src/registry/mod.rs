@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! client         ─► reader authentication capabilities transport caller classify retry answer origin counts error tag_names
-//! reader         ─► authentication capabilities transport caller classify retry answer origin counts error
+//! reader         ─► authentication capabilities transport caller background_work classify retry answer origin counts error
 //! authentication ─► transport caller classify counts error
 //! capabilities   ─► caller error
 //! transport      ─► answer origin counts error
-//! caller         ─► search_budget counts error
+//! caller         ─► background_work search_budget counts error
 //! search_budget  ─► counts error
 //! classify       ─► retry answer error
 //! retry          ─► error
 //! answer         ─► error
 //! origin         ─► error
+//! background_work
 //! counts
 //! error
 //! tag_names
@@ -24,6 +25,7 @@
 
 mod answer;
 mod authentication;
+mod background_work;
 mod caller;
 mod capabilities;
 mod classify;
@@ -38,6 +40,7 @@ mod tag_names;
 mod transport;
 
 pub use answer::{Answer, HeadOutcome, Native, RawManifest, Refusal, RegistryResponse, Stop};
+pub use background_work::BackgroundWork;
 pub use caller::{Caller, Credential, CredentialHash, STORED_ONLY};
 pub use capabilities::native_support::{NativeAbsence, NativeSupport};
 pub use client::Upstream;

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use super::*;
-use crate::cache::{Epoch, RepositoryKey};
+use crate::cache::{Ends, Epoch, RepositoryKey};
 use crate::config::{LimitsConfig, UpstreamConfig};
 use crate::oci::RepositoryName;
 use crate::registry::Caller;
@@ -119,7 +119,7 @@ async fn whoever_is_not_answered_by_the_leader_leads_next() {
                 answer
             })
         };
-        work.share(((), &upstream, context), begin, scope, |_| {
+        work.share(((), &upstream, context, Ends::WithLastWaiter), begin, scope, |_| {
             Box::pin(std::future::ready(Ok(false)))
         })
     };

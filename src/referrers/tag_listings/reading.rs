@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::TagListings;
 use super::listed::{AgedTagNames, ListingExtent, ListingOutcome, ListingResult};
+use super::refreshing::RefreshOutcome;
 use crate::cache::Key;
 use crate::oci::tag_scheme;
 use crate::referrers::context::RepositoryContext;
@@ -28,8 +29,8 @@ impl TagListings {
             .await?;
         let known = self.remembered(&context).await;
         if let Some(known) = known.filter(|known| known.value.listing.page_count() > 0) {
-            match self.refreshed(&context, &known.value.listing).await? {
-                Answer::Found(Some(listing)) => return Ok(Answer::Found(listing)),
+            match self.refresh_together(&context, known.value).await? {
+                Answer::Found(Some(listing)) => return Ok(Answer::Found(ListingResult::All(listing))),
                 Answer::Found(None) => {}
                 Answer::Absent => return Ok(Answer::Absent),
                 Answer::Refused(refusal) => return Ok(Answer::Refused(refusal)),
@@ -46,11 +47,7 @@ impl TagListings {
     }
 
     /// The listing as it is now, asked for by its pages; `None` where it is to be walked anew.
-    pub(super) async fn refreshed(
-        &self,
-        context: &RepositoryContext,
-        known: &WalkedListing,
-    ) -> Result<Answer<Option<ListingResult>>, UpstreamError> {
+    pub(super) async fn refreshed(&self, context: &RepositoryContext, known: &WalkedListing) -> RefreshOutcome {
         let began = self.cache.now();
         let refreshed = self.upstream.refresh(&context.repository, known, &context.caller);
         Ok(match refreshed.await? {
@@ -107,11 +104,12 @@ impl TagListings {
             self.access.allow_listing(context);
             return Ok(Answer::Found(ListingResult::Seekable));
         };
-        Ok(Answer::Found(self.remember(context, listing, began).await))
+        let listed = self.remember(context, listing, began).await;
+        Ok(Answer::Found(ListingResult::All(listed)))
     }
 
     /// Remembers what was read since `began`.
-    async fn remember(&self, context: &RepositoryContext, listing: WalkedListing, began: Duration) -> ListingResult {
+    async fn remember(&self, context: &RepositoryContext, listing: WalkedListing, began: Duration) -> AgedTagNames {
         self.access.allow_listing(context);
         if listing.page_count() > 0 {
             self.renewals.note_large(&context.repository_key);
@@ -139,12 +137,12 @@ impl TagListings {
             let key = Key::tag_list(&context.repository_key, &context.epoch);
             self.cache.put(key, Arc::new(remembered)).await;
         }
-        ListingResult::All(AgedTagNames {
+        AgedTagNames {
             names,
             fingerprint,
             age: Duration::ZERO,
             began,
-        })
+        }
     }
 }
 

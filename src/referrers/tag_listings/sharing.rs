@@ -7,11 +7,14 @@ use tokio::time::timeout;
 
 use super::TagListings;
 use super::listed::{ListingExtent, ListingOutcome, ListingResult};
-use crate::cache::{Epoch, RepositoryKey};
+use crate::cache::{Ends, Epoch, RepositoryKey};
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::shared_work::AnswerScope;
 use crate::referrers::unfinished_walks::{Followers, Walker};
 use crate::registry::{Answer, UpstreamError};
+
+/// A refresh has an end in sight, other than a first walk: it is waited for longer, by this part of the patience.
+const LONGER_FOR_REFRESH: u32 = 5;
 
 pub(super) type ListingKey = (RepositoryKey, Epoch, Followers, ListingExtent);
 
@@ -32,18 +35,20 @@ impl TagListings {
         };
         self.walks.asked(&context.repository_key);
         let mut reading = Box::pin(self.read_together(context, extent, true));
-        match timeout(patience, &mut reading).await {
-            Ok(listed) => listed,
-            Err(_) => {
-                // As long as anybody asks for it: see `walk`. What those who hang up have begun ends with them.
-                let begin = || self.begin(context, extent, true);
-                let followers = self.walker(context).followers;
-                if let Err(error) = self.shared.start(self.listing_key(context, extent), context, begin) {
-                    tracing::debug!(repository = %context.repository, %error, "a tag listing does not go on");
-                }
-                Err(self.walks.still_listing(&context.repository_key, followers))
-            }
+        let mut listed = timeout(patience, &mut reading).await;
+        if listed.is_err() && self.is_refreshing(context) {
+            listed = timeout(patience / LONGER_FOR_REFRESH, &mut reading).await;
         }
+        if let Ok(listed) = listed {
+            return listed;
+        }
+        // As long as anybody asks for it: see `walk`. A walk that those who hang up have begun ends with them.
+        let begin = || self.begin(context, extent, true);
+        let followers = self.walker(context).followers;
+        if let Err(error) = self.shared.start(self.listing_key(context, extent), context, begin) {
+            tracing::debug!(repository = %context.repository, %error, "a tag listing does not go on");
+        }
+        Err(self.walks.still_listing(&context.repository_key, followers))
     }
 
     /// Whoever asks after a write joins the walk that is under way all the same.
@@ -98,16 +103,12 @@ impl TagListings {
             }
             .boxed()
         };
-        let asked = (self.listing_key(context, extent), &*self.upstream, context);
+        let key = self.listing_key(context, extent);
+        let asked = (key, &*self.upstream, context, Ends::WithLastWaiter);
         match self.shared.share(asked, begin, scope, lists_no_more).await? {
             // It began before something was written that this question is to show.
             Some((epoch, Ok(Answer::Found(ListingResult::All(_))))) if epoch != context.epoch => {
-                // What was listed to somebody else is not shown.
-                let remembered = match context.caller.searches() {
-                    true => self.fresh(context, Duration::MAX).await?,
-                    false => None,
-                };
-                match remembered {
+                match self.since_writes(context).await? {
                     Some(listing) => Ok(Answer::Found(ListingResult::All(listing))),
                     None => self.clone().list(context.clone(), extent, may_stop).await,
                 }

@@ -95,8 +95,11 @@ impl Refresh {
         self.spans.iter().flat_map(|span| &span.pages)
     }
 
-    pub(in crate::registry) fn finish(&self) -> Result<WalkedListing, UpstreamError> {
-        WalkedListing::of_pages(self.pages(), self.form)
+    /// The listing. Sorting a hundred thousand names takes so long that other work would wait: on a thread for blocking work.
+    pub(in crate::registry) async fn finish(self) -> Result<WalkedListing, UpstreamError> {
+        let sorting = tokio::task::spawn_blocking(move || WalkedListing::of_pages(self.pages(), self.form));
+        let sorted = sorting.await;
+        sorted.map_err(|error| UpstreamError::Invalid(error.to_string()))?
     }
 
     /// Takes in what was read, in the order of the places from which it was. Notes what is to be asked again.
@@ -196,7 +199,7 @@ impl Upstream {
         let mut refresh = Refresh::of(pages, known.form());
         let read = async {
             Ok(match self.settle(repository, &mut refresh, caller).await? {
-                true => Some(refresh.finish()?),
+                true => Some(refresh.finish().await?),
                 false => None,
             })
         };
@@ -236,8 +239,10 @@ impl Upstream {
                 reads.push(read.map_ok(move |read| (place, read)).boxed());
             }
         }
-        // In the order of their places.
-        let read = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        // As they come: a page that is slow keeps no other from being asked for.
+        let read = stream::iter(reads).buffer_unordered(AT_ONCE).try_collect();
+        let mut read: Vec<(usize, ReadSpan)> = read.await?;
+        read.sort_unstable_by_key(|(place, _)| *place);
         let are_named = known.are_named;
         refresh.apply(read, are_named)?;
         if !refresh.to_ask.is_empty() || refresh.has_end {

@@ -156,7 +156,7 @@ impl ListingWalk {
         if has_others && !upstream.settle(&self.repository, &mut refresh, caller).await? {
             return Err(Stop::invalid(UNSTEADY));
         }
-        let listing = refresh.finish()?;
+        let listing = refresh.finish().await?;
         Ok(match is_own && listing.page_count() >= FEWEST_PAGES {
             true => listing,
             false => WalkedListing::of_names(listing.into_names()),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::registry::background_work::BackgroundWork;
+
 /// Turns of equal length.
 pub(super) struct BackgroundRate {
     per_second: u32,
@@ -25,9 +27,15 @@ impl BackgroundRate {
         self.per_second
     }
 
-    /// Waits for a turn.
-    pub(super) async fn turn(&self) {
-        sleep_until(self.take_turn(Instant::now())).await;
+    /// Waits for a turn, or until somebody waits for the work.
+    pub(super) async fn turn(&self, work: &BackgroundWork) {
+        let turn = async { sleep_until(self.take_turn(Instant::now())).await };
+        tokio::select! {
+            // A turn that is not needed is left to others.
+            biased;
+            () = work.hurried() => {}
+            () = turn => {}
+        }
     }
 
     fn take_turn(&self, now: Instant) -> Instant {
@@ -42,6 +50,26 @@ impl BackgroundRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_waits_for_takes_no_turns() {
+        let (rate, work, begun) = (BackgroundRate::new(1), BackgroundWork::default(), Instant::now());
+        rate.turn(&work).await;
+        let hurry = async {
+            tokio::task::yield_now().await;
+            work.hurry();
+        };
+        // The second turn would begin after a second, a third one after two.
+        tokio::join!(rate.turn(&work), hurry);
+        rate.turn(&work).await;
+        assert_eq!(Instant::now(), begun);
+        rate.turn(&BackgroundWork::default()).await;
+        assert_eq!(
+            begun.elapsed(),
+            Duration::from_secs(2),
+            "the turn that was not waited for is not given again"
+        );
+    }
 
     #[test]
     fn turns_are_given_one_after_the_other_and_not_saved_up() {

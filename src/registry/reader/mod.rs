@@ -162,8 +162,8 @@ impl Reader {
     /// A permit for one read. Searches have permits of their own, so that those that hang keep nobody else waiting.
     async fn permit(&self, ask: &ReadRequest<'_>) -> Result<Permit, UpstreamError> {
         let asker = self.asker_of(ask);
-        if ask.caller.is_in_background() {
-            self.background_rate.turn().await;
+        if let Some(work) = ask.caller.background() {
+            self.background_rate.turn(work).await;
         }
         if !ask.caller.searches() {
             return self.queues.other_reads.permit(asker).await;

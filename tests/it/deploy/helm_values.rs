@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::deploy::files::{read, yaml};
+use crate::deploy::files::{load, read, yaml};
 use crate::deploy::helm::{CHART, egress, minimal, rendered, template};
 use crate::deploy::pods::{assert_configured, configuration, of_kind, pod, refshim, workload};
 
@@ -12,6 +12,42 @@ use crate::deploy::pods::{assert_configured, configuration, of_kind, pod, refshi
 #[track_caller]
 fn with(settings: &str) -> Vec<Value> {
     yaml(&template(&minimal(), &["--set", settings]).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Kubernetes evicts a pod whose volume exceeds its limit.
+#[test]
+fn each_pod_has_a_cache_on_disk_with_enough_room() {
+    for (settings, mebibytes) in [
+        ("replicaCount=3", 512),
+        ("kind=DaemonSet,diskCache.mebibytes=64", 64),
+        ("config.cache.redis.url=redis://redis", 512),
+    ] {
+        let documents = with(settings);
+        let pod = pod(workload(&documents));
+        let container = refshim(pod);
+        let env = container["env"].as_array().expect("variables").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let env: Vec<_> = env.map(|one| (text(&one["name"]), text(&one["value"]))).collect();
+        let env: Vec<_> = env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let config = load(&text(&configuration(&documents)["data"]["refshim.toml"]), &env);
+        assert_eq!(config.cache.disk_bytes, mebibytes << 20, "{settings}");
+        let dir = config.cache.dir.expect("a directory");
+        let mounts = container["volumeMounts"].as_array().expect("mounts");
+        let mount = mounts
+            .iter()
+            .find(|mount| mount["mountPath"] == dir.to_str().expect("a path"));
+        let mount = mount.expect("a mount");
+        assert!(mount["readOnly"].is_null());
+        let volumes = pod["volumes"].as_array().expect("volumes");
+        let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);
+        let limit = text(&volume.expect("a volume")["emptyDir"]["sizeLimit"]);
+        let limit: u64 = limit.strip_suffix("Mi").expect("a size").parse().expect("a number");
+        assert!(limit > 2 * mebibytes, "{settings}: {limit}");
+    }
+    let documents = with("diskCache.enabled=false");
+    assert!(refshim(pod(workload(&documents)))["env"].is_null());
+    let own = template(&minimal(), &["--set", "config.cache.dir=/data"]).expect_err("two directories");
+    assert!(own.contains("config.cache.dir and diskCache.enabled"), "{own}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Promise: whatever is asked in whatever order, with a registry that fails now and then, no answer is a wrong "none", nobody
 //! sees what its credentials do not open, no acknowledged push is lost, and nothing is held on to afterwards.
 //!
-//! Two replicas share a Redis in front of one registry. Faults and questions are drawn from one seed, which is printed;
+//! Two replicas share a Redis in front of one registry; one of them has a cache on disk, and is killed and started again at the end. Faults and questions are drawn from one seed, which is printed;
 //! `REFSHIM_SOAK_SEED` draws the same again (in another order where requests race), `REFSHIM_SOAK_STEPS` goes on for longer,
 //! `REFSHIM_SOAK_CLIENTS` has more of them at once, and `REFSHIM_SOAK_SUBJECTS` more images, so that the lists of a long run stay short.
 
@@ -62,9 +62,9 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
             .env("REFSHIM_CACHE__REDIS__TIMEOUT", "10s")
             // Short, so that lists age while they are asked for.
             .env("REFSHIM_CACHE__FRESH_FOR", "1s")
-            .start()
     };
-    let (one, other) = tokio::join!(replica(), replica());
+    let with_disk = replica().env("REFSHIM_CACHE__DIR", "cache").start();
+    let (one, other) = tokio::join!(with_disk, replica().start());
     for replica in [&one, &other] {
         eventually("connected to redis", async || {
             replica.output().contains("connected to the shared cache").then_some(())
@@ -82,7 +82,7 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
         );
     }
     let (collect, mut asked) = tokio::sync::mpsc::channel(1);
-    let world = World {
+    let mut world = World {
         straight,
         collect: Mutex::new(Some(collect)),
         replicas: vec![one, other],
@@ -138,6 +138,11 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
         "{counts:?}"
     );
 
+    for replica in &world.replicas {
+        let memory = replica.peak_memory();
+        assert!(memory < MEMORY, "{} MiB", memory >> 20);
+    }
+    world.replicas[0].restart().await;
     for (replica, before) in world.replicas.iter().zip(before) {
         let endpoint = replica.endpoint().basic(USER.0, USER.1);
         for (subject, known) in world.subjects.iter().zip(&world.known) {
@@ -161,8 +166,6 @@ async fn mixed_traffic_with_faults_breaks_no_promise() {
             (descriptors(replica) <= before + DESCRIPTORS).then_some(())
         })
         .await;
-        let memory = replica.peak_memory();
-        assert!(memory < MEMORY, "{} MiB", memory >> 20);
         assert!(!replica.output().contains("panicked"), "{}", replica.output());
     }
     assert_eq!(risen, 0, "deleted, but listed");

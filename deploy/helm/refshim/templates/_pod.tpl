@@ -47,8 +47,10 @@ spec:
       secret:
         secretName: {{ . }}
     {{- end }}
-    {{- with include "refshim.caVolume" . }}
+    {{- range list (include "refshim.caVolume" .) (include "refshim.diskVolume" .) }}
+    {{- with . }}
     {{- . | nindent 4 }}
+    {{- end }}
     {{- end }}
     {{- if and (eq .Values.kind "DaemonSet") .Values.node.hostsToml.enabled }}
     {{- include "refshim.hostsTomlVolumes" . | nindent 4 }}
@@ -90,7 +92,7 @@ spec:
   image: {{ include "refshim.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   args: [serve, --config, /etc/refshim/refshim.toml]
-  {{- with concat (include "refshim.caEnv" . | fromYamlArray) (include "refshim.proxyEnv" . | fromYamlArray) .Values.env }}
+  {{- with concat (include "refshim.caEnv" . | fromYamlArray) (include "refshim.proxyEnv" . | fromYamlArray) (include "refshim.diskEnv" . | fromYamlArray) .Values.env }}
   env:
     {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -141,8 +143,10 @@ spec:
       mountPath: /etc/refshim-tls
       readOnly: true
     {{- end }}
-    {{- with include "refshim.caMount" . }}
+    {{- range list (include "refshim.caMount" .) (include "refshim.diskMount" .) }}
+    {{- with . }}
     {{- . | nindent 4 }}
+    {{- end }}
     {{- end }}
     {{- with .Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future};
 
-use crate::cache::Key;
+use crate::cache::{Ends, Key};
 use crate::registry::{Fingerprint, UpstreamError};
 
 use self::collect::{Collected, read_tags, read_unlisted};
@@ -82,7 +82,8 @@ async fn all(scan: &Scan, listing: &AgedTagNames, again: bool) -> OrdinaryTagRes
         let (leader, reading) = (scan.clone(), read_all(scan.clone(), listing.clone(), again));
         Ok(async move { (reading.await, leader.may_read()) })
     };
-    let asked = (flight, &*scan.stores.manifests.upstream, context);
+    let upstream = &*scan.stores.manifests.upstream;
+    let asked = (flight, upstream, context, Ends::WithLastWaiter);
     let is_told_no_more = |_| future::ready(Ok(true)).boxed();
     match scan
         .stores

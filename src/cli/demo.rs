@@ -40,7 +40,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let demo = start_registry().await?;
     let url = Url::parse(&format!("http://{}", demo.address())).map_err(failed)?;
     let config = config(UpstreamConfig::new(url));
-    let traces = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
+    let (traces, _) = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
     let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
     let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));

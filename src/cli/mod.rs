@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod put;
 mod referrers;
+mod reload;
 mod serve;
 mod session;
 mod target;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::build_info;
 use error::CliError;
 
 /// The configuration file, where the flag does not name one.
@@ -43,7 +45,7 @@ const CONFIG_VARIABLE: &str = "REFSHIM_CONFIG";
 /// Adds the referrers API to registries that lack it: a proxy in front of legacy OCI registries that answers requests for referrers
 /// from the links that it finds in tags, annotations and manifests.
 #[derive(Debug, Parser)]
-#[command(name = "refshim", version, arg_required_else_help = true)]
+#[command(name = "refshim", version = build_info::description(), arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   refshim demo                                      # see what it does, without a registry

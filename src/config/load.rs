@@ -13,6 +13,8 @@ use super::env::{Variable, variable};
 use super::error::{ConfigError, ConfigErrors};
 use super::{Config, LogFormat};
 
+/// The variable with the level of the log that other Rust programs read too.
+const LEVEL_OF_OTHERS: &str = "RUST_LOG";
 /// Most problems that are reported. It also bounds the loop in [`parse`].
 const MAX_PROBLEMS: usize = 100;
 
@@ -27,6 +29,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `admin.listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// `log.level`.
+    pub log_level: Option<String>,
     /// `log.format`.
     pub log_format: Option<LogFormat>,
     /// Serve the web pages.
@@ -50,6 +54,7 @@ impl Overrides {
                 self.admin_listen.map(|a| a.to_string()),
                 "--admin-listen",
             ),
+            ("log.level", self.log_level.clone(), "--log-level"),
             ("log.format", log_format, "--log-format"),
             ("server.ui", self.ui.then(|| "true".to_owned()), "--ui"),
         ]
@@ -79,6 +84,10 @@ pub fn load_with(
     let mut settings = Settings::default();
     let environment: Vec<(String, String)> = environment.into_iter().collect();
     let egress = EgressConfig::of_variables(&environment, &mut problems);
+    // What other Rust programs read: our own variable comes after it.
+    if let Some((name, level)) = environment.iter().find(|(name, level)| name == LEVEL_OF_OTHERS && !level.is_empty()) {
+        settings.set("log.level", level.clone(), name);
+    }
     for (name, value) in environment {
         match variable(&name) {
             Ok(Variable::Key(key)) => settings.set(&key, value, &name),

@@ -42,7 +42,7 @@ pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
 pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
 pub use upstream::{Blobs, ListingKind, UpstreamConfig};
-pub use values::registry_url;
+pub use values::{listen_address, registry_url};
 
 /// Everything that `refshim serve` needs.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::tls::TlsConfig;
@@ -24,6 +25,9 @@ pub struct ServerConfig {
     /// Origin for absolute links in answers (Proposal A), such as `https://refs.example.org`. Default: from the request's `Host`.
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
+    /// Networks of proxies in front of refshim whose `X-Forwarded-For` is logged. Nobody else's is believed.
+    #[serde(deserialize_with = "values::networks")]
+    pub trusted_proxies: Vec<IpNet>,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
     /// Whether everybody who can connect may use refshim's own credentials.
@@ -38,6 +42,7 @@ impl Default for ServerConfig {
             rewrite_realm: false,
             ui: false,
             public_url: None,
+            trusted_proxies: Vec::new(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             allow_anonymous: false,

@@ -16,7 +16,9 @@ const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 #[tokio::test]
 async fn the_documentation_names_every_metric_and_label() {
     let scraped = scrape().await.0;
-    let documented: BTreeMap<String, (String, BTreeSet<String>)> = rows("| `refshim_")
+    let documented: BTreeMap<String, (String, BTreeSet<String>)> = ["| `refshim_", "| `process_"]
+        .into_iter()
+        .flat_map(rows)
         .map(|cells| {
             (
                 code(&cells[0]).remove(0),

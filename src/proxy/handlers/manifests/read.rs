@@ -7,6 +7,7 @@ use super::given::given;
 use super::request::{ManifestRequest, instead_of};
 use super::synthesised;
 use crate::http::body::Body;
+use crate::metrics::{CacheUse, note_cache_use};
 use crate::oci::Reference;
 use crate::oci::media_type::{self, ManifestKind};
 use crate::proxy::error::ProxyError;
@@ -44,6 +45,7 @@ async fn known(asked: &ManifestRequest<'_>) -> Option<KnownManifest> {
     if asked.context.head.method != Method::GET {
         return None;
     }
+    note_cache_use(CacheUse::Miss);
     let resolver = asked.resolver();
     resolver.known_manifest(asked.repository, digest, &asked.caller).await
 }

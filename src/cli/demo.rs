@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, UpstreamConfig, listen_address};
 use crate::demo::{self, Demo, Sample};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
@@ -29,7 +29,7 @@ Examples:
   refshim demo --listen 127.0.0.1:8080")]
 pub(super) struct DemoArgs {
     /// Address and port on which refshim listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100", value_parser = listen_address)]
     listen: SocketAddr,
 }
 

@@ -33,7 +33,9 @@ impl Reload {
         if let Some(users) = &self.users {
             users.read_again();
         }
-        self.upstreams.iter().for_each(|upstream| upstream.read_credentials_again());
+        self.upstreams
+            .iter()
+            .for_each(|upstream| upstream.read_credentials_again());
         match load(self.source.file.as_deref(), &self.source.overrides) {
             Ok(now) => self.adopt(&now),
             Err(errors) => {

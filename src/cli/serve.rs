@@ -148,7 +148,12 @@ async fn serve(
     ];
     let own: Vec<_> = own.into_iter().flatten().collect();
     loops::refuse(upstreams.iter().map(Arc::as_ref), &own).await?;
-    announce(config, &upstreams, &listener, (&admin_listener, security.admin_tls.is_some()));
+    announce(
+        config,
+        &upstreams,
+        &listener,
+        (&admin_listener, security.admin_tls.is_some()),
+    );
 
     server::open_files::raise_limit(config.limits.connections);
     warming::start(&resolvers, config);

@@ -22,7 +22,9 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
     }
     auth(config, problems);
     if !config.telemetry.is_built_in() {
-        let problem = format!("needs OpenTelemetry, which is not part of this build: use a released one, or build with '{FULL_BUILD}'");
+        let problem = format!(
+            "needs OpenTelemetry, which is not part of this build: use a released one, or build with '{FULL_BUILD}'"
+        );
         problems.push(ConfigError::new("telemetry.otlp_endpoint", problem));
     }
 }
@@ -92,7 +94,10 @@ fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Ve
         report("kind", "must be \"ecr\" if region or endpoint is set");
     }
     if !kind.is_built_in() {
-        report("kind", &format!("\"ecr\" is not part of this build: use a released one, or build with '{FULL_BUILD}'"));
+        report(
+            "kind",
+            &format!("\"ecr\" is not part of this build: use a released one, or build with '{FULL_BUILD}'"),
+        );
     }
 }
 

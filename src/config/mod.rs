@@ -7,6 +7,7 @@
 //! both together). What it requires of other keys goes into `check`, a file that it names into `files`, a flag into `load` and
 //! `cli::serve`. Environment variables need nothing.
 
+mod addresses;
 mod cache;
 mod check;
 mod credentials;
@@ -15,6 +16,7 @@ mod env;
 mod error;
 mod files;
 mod limits;
+mod lines;
 mod links;
 mod listener_security;
 mod load;
@@ -25,11 +27,13 @@ mod server;
 mod tags;
 mod telemetry;
 mod tls;
+mod unknown_key;
 mod upstream;
 mod values;
 
 use serde::Deserialize;
 
+pub use addresses::listen_address;
 pub use cache::CacheConfig;
 pub use credentials::{CredentialsConfig, CredentialsKind};
 pub use egress::{EgressConfig, NamedProxy, UpstreamProxy};
@@ -42,7 +46,7 @@ pub use tags::{HIDDEN_TAGS, TagsConfig, WritingConfig};
 pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
 pub use upstream::{Blobs, ListingKind, UpstreamConfig};
-pub use values::{listen_address, registry_url};
+pub use values::registry_url;
 
 /// Everything that `refshim serve` needs.
 #[derive(Clone, Debug, Default, Deserialize)]

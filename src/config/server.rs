@@ -7,13 +7,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::addresses;
 use super::tls::TlsConfig;
 use super::values;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    #[serde(deserialize_with = "values::socket_address")]
+    #[serde(deserialize_with = "addresses::socket_address")]
     pub listen: SocketAddr,
     /// How long transfers may still take after SIGTERM.
     #[serde(deserialize_with = "values::duration")]
@@ -26,7 +27,7 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
     /// Networks of proxies in front of refshim whose `X-Forwarded-For` is logged. Nobody else's is believed.
-    #[serde(deserialize_with = "values::networks")]
+    #[serde(deserialize_with = "addresses::networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
@@ -61,7 +62,7 @@ pub struct AuthConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
-    #[serde(deserialize_with = "values::socket_address")]
+    #[serde(deserialize_with = "addresses::socket_address")]
     pub listen: SocketAddr,
     /// File with the bearer token that `POST /events` must carry, read at start-up. Without it, everybody may post.
     pub events_token_file: Option<PathBuf>,

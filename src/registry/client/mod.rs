@@ -10,7 +10,7 @@ mod listing_so_far;
 pub(in crate::registry) mod manifest_calls;
 mod page_link;
 mod page_reader;
-mod ping;
+pub(in crate::registry) mod ping;
 mod referrers_api;
 mod refresh;
 pub(in crate::registry) mod registry_page;

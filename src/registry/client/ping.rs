@@ -42,25 +42,30 @@ impl Upstream {
             caller: &nobody,
         };
         match self.reader.ask(&ask, LIMIT).await {
-            Ok(reply) if is_of_registry(&reply) => Ok(()),
-            Ok(reply) => Err(PingFailure::NoRegistry(seen(&reply))),
+            Ok(reply) => no_registry(&reply).map_or(Ok(()), |seen| Err(PingFailure::NoRegistry(seen))),
             Err(UpstreamError::Limited { status, .. }) if status == StatusCode::TOO_MANY_REQUESTS => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// What registries answer: their header, a challenge, an error of theirs, or the 200 of the specification, whose body is empty or JSON.
+/// What an answer to `/v2/` is instead of a registry's, for people. `None` where it is one.
+pub fn no_registry(reply: &RegistryResponse) -> Option<String> {
+    (!is_of_registry(reply)).then(|| seen(reply))
+}
+
+/// What registries answer: the 200 of the specification, with their header, nothing or JSON in it; or a refusal, with their header, a
+/// challenge or an error of theirs. A 404 is the specification's word for no such API.
 fn is_of_registry(reply: &RegistryResponse) -> bool {
     let has = |name: &HeaderName| reply.headers.contains_key(name);
-    if is_redirect(reply.status) {
-        return false;
-    }
     let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok();
-    has(&API_VERSION)
-        || reply.status == StatusCode::UNAUTHORIZED && has(&WWW_AUTHENTICATE)
-        || reply.status.is_client_error() && ErrorBody::parse(&reply.body).is_some()
-        || reply.status == StatusCode::OK && (reply.body.is_empty() || is_json())
+    match reply.status {
+        StatusCode::OK => has(&API_VERSION) || reply.body.is_empty() || is_json(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            has(&API_VERSION) || has(&WWW_AUTHENTICATE) || ErrorBody::parse(&reply.body).is_some()
+        }
+        _ => false,
+    }
 }
 
 /// What answered instead, for people.
@@ -111,9 +116,11 @@ mod tests {
             (401, &[version], ""),
             (401, &[], r#"{"errors":[{"code":"UNAUTHORIZED","message":"x"}]}"#),
             (403, &[], denied),
-            (404, &[version], ""),
         ] {
-            assert!(is_of_registry(&reply(status, headers, body)), "{status} {headers:?} {body}");
+            assert!(
+                is_of_registry(&reply(status, headers, body)),
+                "{status} {headers:?} {body}"
+            );
         }
     }
 
@@ -124,6 +131,10 @@ mod tests {
             (reply(200, &[html], "<html>hello"), "HTTP 200 for /v2/, text/html"),
             (reply(404, &[html], "<html>not found"), "HTTP 404 for /v2/, text/html"),
             (reply(404, &[], r#"{"message":"no Route"}"#), "HTTP 404 for /v2/"),
+            (
+                reply(404, &[("docker-distribution-api-version", "registry/2.0")], ""),
+                "HTTP 404 for /v2/",
+            ),
             (reply(401, &[], ""), "HTTP 401 for /v2/"),
             (
                 reply(301, &[("location", "https://a.example/v2/?token=secret")], ""),

@@ -15,7 +15,10 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let named = std::env::var(VARIABLE).ok().filter(|commit| !commit.is_empty());
     let commit = named.or_else(packaged).or_else(checked_out);
-    println!("cargo::rustc-env=REFSHIM_BUILT_FROM={}", commit.as_deref().unwrap_or("unknown"));
+    println!(
+        "cargo::rustc-env=REFSHIM_BUILT_FROM={}",
+        commit.as_deref().unwrap_or("unknown")
+    );
 }
 
 /// The commit that the package on a registry of crates was made from.
@@ -36,7 +39,13 @@ fn checked_out() -> Option<String> {
         println!("cargo::rerun-if-changed={}", Path::new(&git).join(file).display());
     }
     println!("cargo::rerun-if-changed=src");
-    self::git(&["describe", "--always", "--dirty", "--exclude=*", &format!("--abbrev={SHORT}")])
+    self::git(&[
+        "describe",
+        "--always",
+        "--dirty",
+        "--exclude=*",
+        &format!("--abbrev={SHORT}"),
+    ])
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 pub use family::{CounterFamily, FixedFamily};
 pub(crate) use label::label;
 pub use label::{Label, LabelSet};
-pub use request_notes::{CacheUse, RequestNotes, for_current_request, note_cache_use, note_upstream_request};
+pub use request_notes::{CacheUse, RequestNotes, for_current_request, note_cache_use};
 
 label! {
     /// What a request was about.

@@ -16,7 +16,10 @@ impl Exposition {
     /// What a request prefers, by its `Accept` (RFC 9110, 12.5.1).
     pub(super) fn of(request: &HeaderMap) -> Self {
         let accepted = request.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
-        let ranges: Vec<Range> = accepted.flat_map(|line| line.split(',')).map(Range::parse).collect();
+        let ranges: Vec<MediaRange> = accepted
+            .flat_map(|line| line.split(','))
+            .map(MediaRange::parse)
+            .collect();
         let open_metrics = best(&ranges, "application/openmetrics-text", "1.0.0");
         let text = best(&ranges, "text/plain", "0.0.4");
         // Of two that are as good, the one that was named.
@@ -44,14 +47,14 @@ impl Exposition {
 
 /// One media range of an `Accept`.
 #[derive(Debug)]
-struct Range<'a> {
+struct MediaRange<'a> {
     media_type: &'a str,
     version: Option<&'a str>,
     /// In thousandths.
     quality: u16,
 }
 
-impl<'a> Range<'a> {
+impl<'a> MediaRange<'a> {
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let mut range = Self {
@@ -87,10 +90,12 @@ struct Acceptance {
 }
 
 /// How much a media type is wanted: the most specific range that it is in says so.
-fn best(ranges: &[Range<'_>], media_type: &str, version: &str) -> Acceptance {
-    let is = |range: &&Range<'_>, name: &str| range.media_type.eq_ignore_ascii_case(name);
-    let has_version = |range: &&Range<'_>| range.version.is_none_or(|wanted| wanted == version);
-    let named = ranges.iter().filter(|range| is(range, media_type) && has_version(range));
+fn best(ranges: &[MediaRange<'_>], media_type: &str, version: &str) -> Acceptance {
+    let is = |range: &&MediaRange<'_>, name: &str| range.media_type.eq_ignore_ascii_case(name);
+    let has_version = |range: &&MediaRange<'_>| range.version.is_none_or(|wanted| wanted == version);
+    let named = ranges
+        .iter()
+        .filter(|range| is(range, media_type) && has_version(range));
     if let Some(quality) = named.map(|range| range.quality).max() {
         let is_named = quality > 0;
         return Acceptance { quality, is_named };

@@ -61,7 +61,11 @@ fn registry(watched: AdminSources) -> Registry {
     registry.register("build", "What is running", build);
     register_requests(&mut registry, &watched.metrics);
     let help = "Connections of callers that may be open: limits.connections";
-    registry.register("connections_limit", help, ConstGauge::new(watched.connections_limit as u64));
+    registry.register(
+        "connections_limit",
+        help,
+        ConstGauge::new(watched.connections_limit as u64),
+    );
     register_upstreams(&mut registry, &watched.resolvers);
     let help = "Lookups in the cache, by what was looked up and which tier held it";
     registry.register("cache_lookups", help, watched.cache.lookups().clone());
@@ -202,7 +206,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }
-        let of_others = text.lines().filter(|line| line.contains("endpoint=\"ping\""));
+        let of_others = text
+            .lines()
+            .filter(|line| line.contains("requests_total{endpoint=\"ping\""));
         assert_eq!(
             of_others.count(),
             0,

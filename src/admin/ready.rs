@@ -15,7 +15,8 @@ const HOLDS_FOR: Duration = Duration::from_secs(5);
 /// For each upstream's answer; probes have short timeouts too.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Why a process that has just started gives nothing of what others left in the cache.
-const NO_RIGHTS: &str = "the cache that outlives the process gives nothing before that: who may read it, only the registry can say";
+const NO_RIGHTS: &str =
+    "the cache that outlives the process gives nothing before that: who may read it, only the registry can say";
 
 /// What a probe is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,21 +31,21 @@ pub(super) struct Readiness {
     /// Whether there is a cache that a restarted process finds again.
     cache_outlives: bool,
     /// Held while the upstreams are asked, so that probes at the same time ask once.
-    state: Mutex<State>,
+    state: Mutex<ReadinessState>,
 }
 
-struct State {
-    upstreams: Vec<Watched>,
+struct ReadinessState {
+    upstreams: Vec<WatchedUpstream>,
     last: Option<(Instant, Finding)>,
 }
 
 impl Readiness {
     pub(super) fn new(upstreams: Vec<Arc<Upstream>>, cache: &Cache) -> Self {
-        let upstreams = upstreams.into_iter().map(Watched::new).collect();
+        let upstreams = upstreams.into_iter().map(WatchedUpstream::new).collect();
         Self {
             shutting_down: AtomicBool::new(false),
             cache_outlives: cache.outlives_process(),
-            state: Mutex::new(State { upstreams, last: None }),
+            state: Mutex::new(ReadinessState { upstreams, last: None }),
         }
     }
 
@@ -59,21 +60,21 @@ impl Readiness {
                 text: "shutting down".to_owned(),
             };
         }
-        let State { upstreams, last } = &mut *self.state.lock().await;
+        let ReadinessState { upstreams, last } = &mut *self.state.lock().await;
         if let Some((at, finding)) = last
             && at.elapsed() < HOLDS_FOR
         {
             return finding.clone();
         }
-        futures_util::future::join_all(upstreams.iter_mut().map(Watched::ask)).await;
+        futures_util::future::join_all(upstreams.iter_mut().map(WatchedUpstream::ask)).await;
         let finding = self.finding(upstreams);
         *last = Some((Instant::now(), finding.clone()));
         finding
     }
 
     /// One upstream is enough: requests for the others fail in the same way wherever they go.
-    fn finding(&self, upstreams: &[Watched]) -> Finding {
-        let problems: Vec<String> = upstreams.iter().filter_map(Watched::problem).collect();
+    fn finding(&self, upstreams: &[WatchedUpstream]) -> Finding {
+        let problems: Vec<String> = upstreams.iter().filter_map(WatchedUpstream::problem).collect();
         if problems.is_empty() {
             return Finding {
                 is_ready: true,
@@ -97,14 +98,14 @@ impl Readiness {
 }
 
 /// An upstream, and how it was when it was asked last.
-struct Watched {
+struct WatchedUpstream {
     upstream: Arc<Upstream>,
     /// `None`: not asked yet.
     found: Option<Result<(), String>>,
     has_answered: bool,
 }
 
-impl Watched {
+impl WatchedUpstream {
     fn new(upstream: Arc<Upstream>) -> Self {
         Self {
             upstream,
@@ -151,7 +152,9 @@ impl Watched {
                 "upstream.credentials has none for upstream '{name}', which asks for some: log in with 'docker login' or name another file"
             ),
             Ok(Ok(Some(CredentialCheck::Accepted | CredentialCheck::Unneeded) | None)) => {}
-            Ok(Err(error)) => tracing::warn!("refshim's own credentials could not be tried at upstream '{name}': {error}"),
+            Ok(Err(error)) => {
+                tracing::warn!("refshim's own credentials could not be tried at upstream '{name}': {error}")
+            }
             Err(_) => tracing::warn!(
                 "refshim's own credentials could not be tried at upstream '{name}' within {} s",
                 DEADLINE.as_secs()

@@ -24,13 +24,7 @@ pub enum CacheUse {
 }
 
 impl CacheUse {
-    const ALL: [Self; 5] = [
-        Self::Fresh,
-        Self::Refreshing,
-        Self::Confirmed,
-        Self::Stale,
-        Self::Miss,
-    ];
+    const ALL: [Self; 5] = [Self::Fresh, Self::Refreshing, Self::Confirmed, Self::Stale, Self::Miss];
 
     /// As the log has it.
     pub fn as_str(self) -> &'static str {
@@ -62,6 +56,18 @@ impl RequestNotes {
         CURRENT.scope(self.clone(), work)
     }
 
+    /// Those of the request that this task works for.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// Notes a request to the registry that was answered, or given up, after `time`.
+    pub fn upstream_request(&self, time: Duration) {
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.upstream_requests.fetch_add(1, Ordering::Relaxed);
+        self.0.upstream_microseconds.fetch_add(microseconds, Ordering::Relaxed);
+    }
+
     /// Requests to the registry that were made for this one.
     pub fn upstream_requests(&self) -> u32 {
         self.0.upstream_requests.load(Ordering::Relaxed)
@@ -79,15 +85,6 @@ impl RequestNotes {
     }
 }
 
-/// Notes a request to the registry that was answered, or given up, after `time`.
-pub fn note_upstream_request(time: Duration) {
-    let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let _ = CURRENT.try_with(|RequestNotes(notes)| {
-        notes.upstream_requests.fetch_add(1, Ordering::Relaxed);
-        notes.upstream_microseconds.fetch_add(microseconds, Ordering::Relaxed);
-    });
-}
-
 /// Notes what the cache gave; the last word counts.
 pub fn note_cache_use(how: CacheUse) {
     let _ = CURRENT.try_with(|RequestNotes(notes)| notes.cache.store(how as u8, Ordering::Relaxed));
@@ -95,7 +92,7 @@ pub fn note_cache_use(how: CacheUse) {
 
 /// Work that becomes a task of its own, and still belongs to the request that begins it.
 pub fn for_current_request<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
-    CURRENT.try_with(RequestNotes::clone).unwrap_or_default().scope(work)
+    RequestNotes::current().unwrap_or_default().scope(work)
 }
 
 #[cfg(test)]
@@ -104,24 +101,26 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_done_for_a_request_is_noted_there_also_by_tasks_of_its_own() {
-        let (notes, other) = (RequestNotes::default(), RequestNotes::default());
+        let notes = RequestNotes::default();
+        let asked = |milliseconds| {
+            let current = RequestNotes::current().unwrap();
+            current.upstream_request(Duration::from_millis(milliseconds));
+        };
         notes
             .scope(async {
-                note_upstream_request(Duration::from_millis(2));
+                asked(2);
                 note_cache_use(CacheUse::Miss);
-                let task = tokio::spawn(for_current_request(async {
-                    note_upstream_request(Duration::from_millis(3));
+                let task = tokio::spawn(for_current_request(async move {
+                    asked(3);
                     note_cache_use(CacheUse::Stale);
                 }));
                 task.await.unwrap();
-                tokio::spawn(async { note_upstream_request(Duration::from_secs(9)) })
-                    .await
-                    .unwrap();
+                let other = tokio::spawn(async { RequestNotes::current().is_none() });
+                assert!(other.await.unwrap());
             })
             .await;
         assert_eq!(notes.upstream_requests(), 2);
         assert_eq!(notes.upstream_time(), Duration::from_millis(5));
         assert_eq!(notes.cache(), Some(CacheUse::Stale));
-        assert_eq!((other.upstream_requests(), other.cache()), (0, None));
     }
 }

@@ -88,7 +88,6 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::metrics::note_upstream_request;
     use crate::registry::UpstreamError;
 
     fn reasons(failures: &UpstreamFailures) -> Option<usize> {
@@ -115,7 +114,7 @@ mod tests {
         tokio::time::advance(QUIET).await;
         failures.answered(None, &notes);
         assert_eq!(reasons(&failures), Some(2), "the upstream was not asked");
-        notes.scope(async { note_upstream_request(Duration::ZERO) }).await;
+        notes.upstream_request(Duration::ZERO);
         failures.answered(None, &notes);
         assert_eq!(reasons(&failures), None);
         failed(UpstreamError::Timeout("no answer began"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::metrics::{CounterFamily, FixedFamily, label, latency_histogram, note_upstream_request};
+use crate::metrics::{CounterFamily, FixedFamily, label, latency_histogram};
 
 label! {
     /// What a request is for.
@@ -88,7 +88,6 @@ impl RequestCounts {
     pub(super) fn count(&self, kind: RequestKind, outcome: RequestOutcome, time: Duration) {
         self.ended.get((kind, outcome)).inc();
         self.durations.get(kind).observe(time.as_secs_f64());
-        note_upstream_request(time);
     }
 }
 

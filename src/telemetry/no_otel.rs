@@ -11,7 +11,9 @@ use crate::config::TelemetryConfig;
 /// Warns of variables of the OpenTelemetry standard, which refshim does not even read here.
 pub(super) fn warn_of_vain_variables() {
     for name in collector_variables() {
-        tracing::warn!("{name} has no effect: this build has no OpenTelemetry; use a released one, or build with '{FULL_BUILD}'");
+        tracing::warn!(
+            "{name} has no effect: this build has no OpenTelemetry; use a released one, or build with '{FULL_BUILD}'"
+        );
     }
 }
 

@@ -30,7 +30,10 @@ async fn a_request_that_nobody_waited_for_is_counted_and_logged() {
     caller
         .write("GET /v2/app/manifests/v1 HTTP/1.1\r\nHost: refs.example\r\nUser-Agent: impatient/1\r\n\r\n")
         .await;
-    eventually("the registry is asked", async || (!fake.requests().is_empty()).then_some(())).await;
+    eventually("the registry is asked", async || {
+        (!fake.requests().is_empty()).then_some(())
+    })
+    .await;
     drop(caller);
 
     let line = &refshim.access_log(1).await[0];
@@ -62,14 +65,16 @@ async fn the_reason_of_a_failure_is_in_its_line_and_warned_of_once() {
     let fake = Fake::start(Knobs::default()).await;
     fake.image("app", "v1", "image");
     let refshim = logging_in_front_of(&fake).await;
-    let ask = async || refshim.endpoint().get("/v2/app/manifests/v1").await;
+    let ask = async || refshim.endpoint().manifest("app", "v1").await;
     let before = warnings(&refshim).len();
     fake.trouble(Trouble::Close, |seen| seen.path.contains("/manifests/"));
     for _ in 0..2 {
         ask().await.expect_status(502);
     }
     fake.heal();
-    fake.trouble(Trouble::answer(503, &[], "full"), |seen| seen.path.contains("/manifests/"));
+    fake.trouble(Trouble::answer(503, &[], "full"), |seen| {
+        seen.path.contains("/manifests/")
+    });
     for _ in 0..2 {
         ask().await.expect_status(503);
     }
@@ -78,12 +83,21 @@ async fn the_reason_of_a_failure_is_in_its_line_and_warned_of_once() {
 
     let lines = refshim.access_log(5).await;
     let reasons: Vec<_> = lines.iter().map(|line| line["reason"].as_str()).collect();
-    assert!(reasons[0].is_some_and(|reason| reason.starts_with("the connection to the registry broke")), "{reasons:?}");
+    assert!(
+        reasons[0].is_some_and(|reason| reason.starts_with("the connection to the registry broke")),
+        "{reasons:?}"
+    );
     assert_eq!(reasons[2], Some("the registry answered HTTP 503"));
     assert_eq!(reasons[4], None);
     let warned = &warnings(&refshim)[before..];
-    let warned: Vec<_> = warned.iter().map(|line| (&line["upstream"], line["reason"].as_str())).collect();
-    assert_eq!(warned, [(&json!("default"), reasons[0]), (&json!("default"), reasons[2])]);
+    let warned: Vec<_> = warned
+        .iter()
+        .map(|line| (&line["upstream"], line["reason"].as_str()))
+        .collect();
+    assert_eq!(
+        warned,
+        [(&json!("default"), reasons[0]), (&json!("default"), reasons[2])]
+    );
 }
 
 #[tokio::test]
@@ -95,9 +109,17 @@ async fn a_line_tells_what_memory_and_the_registry_did_for_it() {
         refshim.endpoint().referrers("app", &image.digest).await;
     }
     let lines = refshim.access_log(2).await;
-    assert_eq!((&lines[0]["cache"], &lines[1]["cache"]), (&json!("miss"), &json!("fresh")));
+    assert_eq!(
+        (&lines[0]["cache"], &lines[1]["cache"]),
+        (&json!("miss"), &json!("fresh"))
+    );
     let asked = |line: &Value| line["upstream_requests"].as_u64().unwrap();
-    assert_eq!(asked(&lines[0]), fake.requests().len() as u64, "the search's own requests: {}", lines[0]);
+    assert_eq!(
+        asked(&lines[0]),
+        fake.requests().len() as u64,
+        "the search's own requests: {}",
+        lines[0]
+    );
     assert_eq!(asked(&lines[1]), 0);
 }
 

@@ -18,7 +18,10 @@ async fn readiness_follows_the_upstream_and_is_asked_for_once_in_a_while() {
     }
     let pings = "refshim_upstream_requests_total{upstream=\"default\",kind=\"ping\",outcome=\"answered\"} 1";
     let metrics = admin.get("/metrics").await.text();
-    assert!(metrics.lines().any(|line| line == pings), "one at the start, which holds for a while: {metrics}");
+    assert!(
+        metrics.lines().any(|line| line == pings),
+        "one at the start, which holds for a while: {metrics}"
+    );
     proxy.admin().get("/healthz").await.expect_status(200);
 
     link.fail(Fault::status(500), |_| true);
@@ -49,7 +52,11 @@ async fn metrics_count_callers_and_upstream_requests() {
         .await
         .expect_status(404);
     let open_metrics = [("accept", "application/openmetrics-text")];
-    let reply = proxy.admin().get_with("/metrics", &open_metrics).await.expect_status(200);
+    let reply = proxy
+        .admin()
+        .get_with("/metrics", &open_metrics)
+        .await
+        .expect_status(200);
     let media_type = reply.header("content-type").unwrap();
     assert!(
         media_type.starts_with("application/openmetrics-text; version=1.0.0"),
@@ -70,7 +77,10 @@ async fn metrics_count_callers_and_upstream_requests() {
         "labels hold no repository and no tag: {text}"
     );
     let reply = proxy.admin().get("/metrics").await.expect_status(200);
-    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        reply.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
     let text = reply.text();
     let line = "# TYPE refshim_requests_total counter";
     assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");

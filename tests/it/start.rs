@@ -1,7 +1,7 @@
 //! Promise: at its start refshim says what is wrong with its registries, and goes on; it is ready when one of them is; and SIGHUP has it
 //! read again what it can, and never ends it.
 
-use crate::support::fake::knobs::{Auth, Bearer, Knobs};
+use crate::support::fake::knobs::{Auth, Knobs};
 use crate::support::fake::{Fake, Trouble};
 use crate::support::{Refshim, eventually};
 
@@ -20,9 +20,15 @@ async fn a_dead_registry_is_said_at_once() {
     assert!(refshim.output().contains(said), "{}", refshim.output());
     refshim.admin().get("/healthz").await.expect_status(200);
     let reason = refshim.admin().get("/readyz").await.expect_status(503).text();
-    assert!(reason.starts_with("upstream 'default': the registry cannot be reached"), "{reason}");
+    assert!(
+        reason.starts_with("upstream 'default': the registry cannot be reached"),
+        "{reason}"
+    );
     let why = "the cache that outlives the process gives nothing before that";
-    assert!(reason.contains(why), "what is on disk does not make it ready, and it says why: {reason}");
+    assert!(
+        reason.contains(why),
+        "what is on disk does not make it ready, and it says why: {reason}"
+    );
 }
 
 #[tokio::test]
@@ -39,24 +45,24 @@ async fn what_is_no_registry_is_said_and_not_ready() {
 #[tokio::test]
 async fn credentials_that_are_refused_are_said_at_once() {
     let knobs = |password: &str| Knobs {
-        auth: Auth::Bearer(Bearer {
-            service: "fake",
-            password: Some(password.to_owned()),
-        }),
+        auth: Auth::Aws {
+            password: password.to_owned(),
+            expired: false,
+        },
         ..Knobs::default()
     };
-    for (password, refused) in [("right", false), ("other", true)] {
+    for (password, refused) in [("hush-hush", false), ("other", true)] {
         let fake = Fake::start(knobs(password)).await;
         let refshim = Refshim::builder(&fake.url())
             .env("REFSHIM_UPSTREAM__0__CREDENTIALS__KIND", "static")
             .env("REFSHIM_UPSTREAM__0__CREDENTIALS__USERNAME", "robot")
-            .env("REFSHIM_UPSTREAM__0__CREDENTIALS__PASSWORD", "right")
+            .env("REFSHIM_UPSTREAM__0__CREDENTIALS__PASSWORD", "hush-hush")
             .start()
             .await;
         let output = refshim.output();
         let said = output.contains("upstream 'default' refuses refshim's own credentials");
         assert_eq!(said, refused, "{output}");
-        assert!(!output.contains("right"), "{output}");
+        assert!(!output.contains("hush-hush"), "{output}");
         refshim.admin().get("/readyz").await.expect_status(200);
     }
 }
@@ -72,6 +78,18 @@ async fn one_dead_registry_of_several_is_named_and_blocks_nobody() {
     let told = refshim.admin().get("/readyz").await.expect_status(200).text();
     let beginning = "ready, but not for all:\nupstream 'two': the registry cannot be reached";
     assert!(told.starts_with(beginning), "{told}");
+}
+
+#[cfg(not(feature = "otel"))]
+#[tokio::test]
+async fn a_collector_that_this_build_cannot_reach_is_said() {
+    let fake = Fake::start(Knobs::default()).await;
+    let refshim = Refshim::builder(&fake.url())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+        .start()
+        .await;
+    let said = "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: this build has no OpenTelemetry";
+    assert!(refshim.output().contains(said), "{}", refshim.output());
 }
 
 #[tokio::test]
@@ -106,21 +124,24 @@ async fn a_hangup_reads_credentials_again() {
     let file = folder.path().join("password");
     std::fs::write(&file, "old").unwrap();
     let fake = Fake::start(Knobs {
-        auth: Auth::Bearer(Bearer {
-            service: "fake",
-            password: Some("new".to_owned()),
-        }),
+        auth: Auth::Aws {
+            password: "new".to_owned(),
+            expired: false,
+        },
         ..Knobs::default()
     })
     .await;
     let refshim = Refshim::builder(&fake.url())
         .env("REFSHIM_UPSTREAM__0__CREDENTIALS__KIND", "static")
         .env("REFSHIM_UPSTREAM__0__CREDENTIALS__USERNAME", "robot")
-        .env("REFSHIM_UPSTREAM__0__CREDENTIALS__PASSWORD_FILE", file.to_str().unwrap())
+        .env(
+            "REFSHIM_UPSTREAM__0__CREDENTIALS__PASSWORD_FILE",
+            file.to_str().unwrap(),
+        )
         .start()
         .await;
     fake.image("app", "v1", "image");
-    let ask = async || refshim.endpoint().get("/v2/app/manifests/v1").await.status;
+    let ask = async || refshim.endpoint().manifest("app", "v1").await.status;
     assert_ne!(ask().await, 200);
     std::fs::write(&file, "new").unwrap();
     refshim.hang_up();

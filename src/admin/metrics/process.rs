@@ -38,7 +38,12 @@ impl Collector for Process {
         };
         let seconds = Some(&Unit::Seconds);
         gauge("start_time", "When it started, since 1970", seconds, Some(self.started))?;
-        gauge("resident_memory", "Memory that it holds", Some(&Unit::Bytes), resident_memory())?;
+        gauge(
+            "resident_memory",
+            "Memory that it holds",
+            Some(&Unit::Bytes),
+            resident_memory(),
+        )?;
         gauge("open_fds", "Open file descriptors", None, open_files())?;
         let most = getrlimit(Resource::Nofile).current.map(|most| most as f64);
         gauge("max_fds", "Most file descriptors that it may open", None, most)?;

@@ -44,13 +44,13 @@ pub(super) struct AccessEntry {
     /// What others note of the request.
     notes: RequestNotes,
     /// `None` while there is no answer.
-    answer: Option<Answer>,
+    answer: Option<AnswerProgress>,
     /// Raised until the body has gone out.
     _in_flight: GaugeGuard,
 }
 
 /// An answer on its way.
-struct Answer {
+struct AnswerProgress {
     status: StatusCode,
     /// Why it is a failure.
     reason: Option<FailureReason>,
@@ -62,12 +62,7 @@ struct Answer {
 
 impl AccessEntry {
     /// Begins before the request is routed, so that the log has the target as the caller wrote it.
-    pub(super) fn begin(
-        metrics: &Arc<Metrics>,
-        request: &Parts,
-        peer: Peer,
-        forwarded_for: Option<IpAddr>,
-    ) -> Self {
+    pub(super) fn begin(metrics: &Arc<Metrics>, request: &Parts, peer: Peer, forwarded_for: Option<IpAddr>) -> Self {
         Self {
             metrics: metrics.clone(),
             endpoint: Endpoint::Refused,
@@ -133,7 +128,7 @@ impl AccessEntry {
         if let Some(upstream) = &self.upstream {
             upstream.answered(reason.as_ref(), &self.notes);
         }
-        self.answer = Some(Answer {
+        self.answer = Some(AnswerProgress {
             status,
             reason,
             sent: 0,

@@ -21,6 +21,7 @@ use crate::http::connector::HttpClient;
 use crate::http::redirect_policy::RedirectPolicy;
 use crate::http::trace_context;
 use crate::http::via;
+use crate::metrics::RequestNotes;
 use crate::registry::counts::{RequestCounts, RequestKind, RequestOutcome};
 use crate::registry::error::{SetupError, UpstreamError};
 use crate::registry::origin::Origin;
@@ -33,7 +34,8 @@ pub(in crate::registry) const OWN_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION")));
 
 /// Of those that only find out whether the registry is there, which its operators may want to tell from others.
-const PING_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION"), " (ping)"));
+const PING_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION"), " (ping)"));
 
 /// What a request of refshim's own calls its sender.
 pub(in crate::registry) fn user_agent(kind: RequestKind) -> HeaderValue {
@@ -174,6 +176,7 @@ impl Transport {
             kind,
             outcome: RequestOutcome::Abandoned,
             begun: Instant::now(),
+            notes: RequestNotes::current(),
         };
         let method = request.method().clone();
         let span = tracing::debug_span!(
@@ -219,10 +222,16 @@ struct Counted<'a> {
     kind: RequestKind,
     outcome: RequestOutcome,
     begun: Instant,
+    /// Of the caller's request that it is made for.
+    notes: Option<RequestNotes>,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.counts.count(self.kind, self.outcome, self.begun.elapsed());
+        let time = self.begun.elapsed();
+        self.counts.count(self.kind, self.outcome, time);
+        if let Some(notes) = &self.notes {
+            notes.upstream_request(time);
+        }
     }
 }

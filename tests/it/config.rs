@@ -41,10 +41,10 @@ fn the_example_holds_the_defaults() {
 /// The keys of `section`, as the error about an unknown one lists them.
 fn keys_of(section: &str) -> BTreeSet<String> {
     let file = match section {
-        "" => "no-such-key = 1\n[[upstream]]\nurl = 'http://r'".to_owned(),
-        "upstream" => "[[upstream]]\nurl = 'http://r'\nno-such-key = 1".to_owned(),
-        "upstream.credentials" => "[[upstream]]\nurl = 'http://r'\n[upstream.credentials]\nno-such-key = 1".to_owned(),
-        _ => format!("[{section}]\nno-such-key = 1\n[[upstream]]\nurl = 'http://r'"),
+        "" => "zz = 1\n[[upstream]]\nurl = 'http://r'".to_owned(),
+        "upstream" => "[[upstream]]\nurl = 'http://r'\nzz = 1".to_owned(),
+        "upstream.credentials" => "[[upstream]]\nurl = 'http://r'\n[upstream.credentials]\nzz = 1".to_owned(),
+        _ => format!("[{section}]\nzz = 1\n[[upstream]]\nurl = 'http://r'"),
     };
     let problems = problems(&file, &[]);
     assert_eq!(problems.len(), 1, "{problems:?}");

@@ -5,9 +5,9 @@
 //! ```text
 //! testing   ─► fuzzing demo server proxy render referrers cache registry auth http tls config metrics oci
 //! fuzzing   ─► cli admin proxy render registry auth oci
-//! cli       ─► demo admin server proxy ui referrers cache registry auth tls telemetry config metrics oci
+//! cli       ─► demo admin server proxy ui referrers cache registry auth tls telemetry config metrics oci build_info
 //! demo      ─► http oci
-//! admin     ─► referrers cache registry http tls metrics oci
+//! admin     ─► referrers cache registry http tls metrics oci build_info
 //! server    ─► proxy tls config
 //! proxy     ─► ui render referrers registry auth http config metrics oci
 //! ui        ─► oci
@@ -18,16 +18,18 @@
 //! auth      ─► http
 //! http      ─► tls config
 //! tls       ─► config
-//! telemetry ─► config
-//! config    ─► oci
+//! telemetry ─► config build_info
+//! config    ─► oci build_info
 //! metrics
 //! oci
+//! build_info
 //! ```
 
 #![warn(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod admin;
 mod auth;
+mod build_info;
 mod cache;
 mod cli;
 mod config;

@@ -2,6 +2,7 @@
 
 mod family;
 mod label;
+mod request_notes;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 pub use family::{CounterFamily, FixedFamily};
 pub(crate) use label::label;
 pub use label::{Label, LabelSet};
+pub use request_notes::{CacheUse, RequestNotes, for_current_request, note_cache_use};
 
 label! {
     /// What a request was about.
@@ -72,14 +74,21 @@ impl StatusClass {
     }
 }
 
-/// Upper bounds of the latency histogram, in seconds; the last bucket has none.
+/// Upper bounds of latency histograms, in seconds; the last bucket has none.
 const LATENCY_BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// A histogram of times until an answer began.
+pub fn latency_histogram() -> Histogram {
+    Histogram::new(LATENCY_BOUNDS)
+}
 
 /// What callers asked for.
 #[derive(Debug)]
 pub struct Metrics {
     /// Requests answered.
     pub requests: CounterFamily<(Endpoint, StatusClass)>,
+    /// Requests whose caller was gone before there was an answer.
+    pub abandoned: CounterFamily<Endpoint>,
     /// In seconds, to the head of the answer.
     pub latency: FixedFamily<Endpoint, Histogram>,
     /// Of response bodies.
@@ -96,7 +105,8 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             requests: CounterFamily::default(),
-            latency: FixedFamily::new(|| Histogram::new(LATENCY_BOUNDS)),
+            abandoned: CounterFamily::from_zero(),
+            latency: FixedFamily::new(latency_histogram),
             bytes_sent: CounterFamily::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),

@@ -2,31 +2,70 @@
 
 mod certificates;
 mod disk;
+mod process;
 mod redis;
 
 use std::fmt;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::AdminSources;
+use crate::build_info;
 use crate::metrics::{FixedFamily, LabelSet, Metrics};
 use crate::referrers::Resolver;
 use certificates::Certificates;
 use disk::Disk;
+use process::Process;
 use redis::Redis;
 
 /// Everything that `/metrics` shows.
-pub(super) fn registry(watched: AdminSources) -> Registry {
+pub(super) struct Registries {
+    refshim: Registry,
+    /// Whose names have no prefix.
+    process: Registry,
+}
+
+impl Registries {
+    pub(super) fn new(watched: AdminSources) -> Self {
+        let mut process = Registry::with_prefix("process");
+        process.register_collector(Box::new(Process::starts()));
+        Self {
+            refshim: registry(watched),
+            process,
+        }
+    }
+
+    /// As OpenMetrics.
+    pub(super) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode_registry(&mut text, &self.refshim)?;
+        encode_registry(&mut text, &self.process)?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+fn registry(watched: AdminSources) -> Registry {
     let mut registry = Registry::with_prefix("refshim");
-    let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("build", "What is running", version);
+    let build = Info::new([
+        ("version", build_info::VERSION.to_owned()),
+        ("commit", build_info::COMMIT.to_owned()),
+        ("features", build_info::FEATURES.join(",")),
+    ]);
+    registry.register("build", "What is running", build);
     register_requests(&mut registry, &watched.metrics);
+    let help = "Connections of callers that may be open: limits.connections";
+    registry.register(
+        "connections_limit",
+        help,
+        ConstGauge::new(watched.connections_limit as u64),
+    );
     register_upstreams(&mut registry, &watched.resolvers);
     let help = "Lookups in the cache, by what was looked up and which tier held it";
     registry.register("cache_lookups", help, watched.cache.lookups().clone());
@@ -39,16 +78,12 @@ pub(super) fn registry(watched: AdminSources) -> Registry {
     registry
 }
 
-pub(super) fn text(registry: &Registry) -> Result<String, fmt::Error> {
-    let mut text = String::new();
-    encode(&mut text, registry)?;
-    Ok(text)
-}
-
 /// What callers asked for.
 fn register_requests(registry: &mut Registry, metrics: &Metrics) {
     let help = "Requests answered, by endpoint and class of status";
     registry.register("requests", help, metrics.requests.clone());
+    let help = "Requests whose caller was gone before there was an answer";
+    registry.register("requests_abandoned", help, metrics.abandoned.clone());
     let help = "From a request to the head of its answer";
     registry.register_with_unit("request_duration", help, Unit::Seconds, metrics.latency.clone());
     let help = "Bytes of response bodies sent to callers";
@@ -69,6 +104,9 @@ fn register_upstreams(registry: &mut Registry, resolvers: &[Resolver]) {
     let requests = PerUpstream::of(resolvers, |resolver| resolver.upstream().requests());
     let help = "Requests to upstreams, by what they were for and how they ended";
     registry.register("upstream_requests", help, requests);
+    let durations = PerUpstream::of(resolvers, |resolver| resolver.upstream().request_durations());
+    let help = "From a request to an upstream to the head of its response";
+    registry.register_with_unit("upstream_request_duration", help, Unit::Seconds, durations);
     let held_back = PerUpstream::of(resolvers, |resolver| resolver.upstream().reads().held_back());
     let help = "Reads of scans held back from an upstream that limits requests or fails";
     registry.register("scan_reads_held_back", help, held_back);
@@ -174,7 +212,7 @@ mod tests {
             metrics,
             ..AdminSources::nothing()
         };
-        let text = text(&registry(watched)).unwrap();
+        let text = Registries::new(watched).text().unwrap();
         for line in [
             "refshim_requests_total{endpoint=\"referrers\",status=\"2xx\"} 1",
             "refshim_requests_total{endpoint=\"referrers\",status=\"5xx\"} 1",
@@ -186,12 +224,13 @@ mod tests {
             "refshim_requests_in_flight 0",
             "refshim_connections 0",
             "refshim_panics_total 0",
-            concat!("refshim_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
         }
-        let of_others = text.lines().filter(|line| line.contains("endpoint=\"ping\""));
+        let of_others = text
+            .lines()
+            .filter(|line| line.contains("requests_total{endpoint=\"ping\""));
         assert_eq!(
             of_others.count(),
             0,

@@ -4,13 +4,14 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process runs |
-//! | `/readyz` | 200 while every upstream answers and refshim is not shutting down, otherwise 503 and the reason |
-//! | `/metrics` | counters in Prometheus' OpenMetrics text |
+//! | `/readyz` | 200 while a registry answers and refshim is not shutting down, otherwise 503; the reasons for either |
+//! | `/metrics` | counters as OpenMetrics or as Prometheus' text |
 //! | `POST /events` | takes reports of writes that bypassed refshim |
 //!
 //! Anything else is 404.
 
 mod events;
+mod exposition;
 mod listener;
 mod metrics;
 mod notifications;
@@ -36,17 +37,20 @@ use crate::registry::Upstream;
 use crate::tls::Acceptor;
 
 use events::Events;
+use exposition::Exposition;
 pub use listener::run;
+use metrics::Registries;
 use ready::Readiness;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the endpoints report on.
 pub struct AdminSources {
     pub resolvers: Vec<Resolver>,
     pub metrics: Arc<Metrics>,
     pub cache: Arc<Cache>,
+    /// `limits.connections`
+    pub connections_limit: usize,
     /// Listeners that speak TLS, each by the name of its certificate.
     pub listeners: Vec<(&'static str, Arc<Acceptor>)>,
 }
@@ -63,7 +67,7 @@ impl AdminSources {
 /// Answers requests to the admin listener.
 pub struct Admin {
     readiness: Readiness,
-    registry: prometheus_client::registry::Registry,
+    registries: Registries,
     events: Events,
 }
 
@@ -72,14 +76,19 @@ impl Admin {
     pub fn new(watched: AdminSources, events_token: Option<&str>) -> Self {
         Self {
             events: Events::new(watched.resolvers.clone(), events_token),
-            readiness: Readiness::new(watched.upstreams()),
-            registry: metrics::registry(watched),
+            readiness: Readiness::new(watched.upstreams(), &watched.cache),
+            registries: Registries::new(watched),
         }
     }
 
     /// From now on `/readyz` says 503, so that no new work is sent here.
     pub fn shut_down(&self) {
         self.readiness.shut_down();
+    }
+
+    /// Asks the upstreams ahead of any probe, and logs which of them are no use.
+    pub async fn check_upstreams(&self) {
+        self.readiness.check().await;
     }
 
     /// Answers one request.
@@ -96,18 +105,31 @@ impl Admin {
         }
         match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "ok\n"),
-            "/readyz" => match self.readiness.check().await {
-                Ok(()) => plain(StatusCode::OK, "ready\n"),
-                Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-            },
-            "/metrics" => match metrics::text(&self.registry) {
-                Ok(text) => respond(StatusCode::OK, OPEN_METRICS, text),
-                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-            },
+            "/readyz" => self.ready().await,
+            "/metrics" => self.metrics(&request),
             _ => plain(
                 StatusCode::NOT_FOUND,
                 "not found; there are /healthz, /readyz, /metrics and /events\n",
             ),
+        }
+    }
+}
+
+impl Admin {
+    async fn ready(&self) -> Response<Body> {
+        let found = self.readiness.check().await;
+        let status = match found.is_ready {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        plain(status, format!("{}\n", found.text))
+    }
+
+    fn metrics(&self, request: &Request<Body>) -> Response<Body> {
+        let format = Exposition::of(request.headers());
+        match self.registries.text() {
+            Ok(text) => respond(StatusCode::OK, format.content_type(), format.print(text)),
+            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 }
@@ -138,6 +160,7 @@ mod tests {
                 resolvers: Vec::new(),
                 metrics: Arc::default(),
                 cache: Arc::new(Cache::new(bounds)),
+                connections_limit: 0,
                 listeners: Vec::new(),
             }
         }

@@ -113,6 +113,13 @@ impl<E: Clone + Send + From<AuthProblem> + 'static> Authenticator<E> {
         }
     }
 
+    /// Asks the source again for the next request, and for tokens by what it says then.
+    pub fn read_credentials_again(&self) {
+        self.source.forget();
+        *self.cached_credentials() = None;
+        self.tokens.clear();
+    }
+
     async fn fetch_credentials(&self) -> Result<Option<Credentials>, AuthProblem> {
         let found = self.source.get().await;
         let found = found.map_err(|error| AuthProblem::Credentials(error.to_string()))?;

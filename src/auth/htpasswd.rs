@@ -79,19 +79,28 @@ impl Htpasswd {
     fn users(&self) -> Arc<Users> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
-            current.looked = Instant::now();
-            match self.renewed(&mut current.version) {
-                Ok(None) => {}
-                Ok(Some(users)) => {
-                    tracing::info!(file = %self.file.display(), "the users were read again");
-                    current.users = Arc::new(users);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the users' file has changed and cannot be used; the earlier users stay")
-                }
-            }
+            self.look(&mut current);
         }
         current.users.clone()
+    }
+
+    /// Reads the file again, without waiting for the next caller.
+    pub fn read_again(&self) {
+        self.look(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn look(&self, current: &mut LoadedUsers) {
+        current.looked = Instant::now();
+        match self.renewed(&mut current.version) {
+            Ok(None) => {}
+            Ok(Some(users)) => {
+                tracing::info!(file = %self.file.display(), "the users were read again");
+                current.users = Arc::new(users);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the users' file has changed and cannot be used; the earlier users stay")
+            }
+        }
     }
 
     /// `None` when the file is what it was.

@@ -36,6 +36,11 @@ impl<E: Send + 'static> TokenCache<E> {
         self.0.get_with(key, || Arc::new(TokenSlot::new()))
     }
 
+    /// Drops all tokens.
+    pub(super) fn clear(&self) {
+        self.0.invalidate_all();
+    }
+
     /// Drops the token that a registry just refused.
     pub(super) fn forget(&self, bearer: &Bearer, scopes: &[String]) {
         self.0.invalidate(&(bearer.realm.clone(), scopes.to_vec()));

@@ -75,6 +75,14 @@ pub(super) struct ListenerSecurity {
 }
 
 impl ListenerSecurity {
+    /// Those of listeners that speak TLS, each by the name of its certificate.
+    pub(super) fn acceptors(&self) -> Vec<(&'static str, Arc<Acceptor>)> {
+        let all = [("server", &self.tls), ("admin", &self.admin_tls)];
+        all.into_iter()
+            .filter_map(|(name, tls)| Some((name, tls.clone()?)))
+            .collect()
+    }
+
     /// Reads certificates and users.
     pub(super) fn new(config: &Config) -> Result<Self, CliError> {
         let (server, admin) = (&config.server, &config.admin);

@@ -1,8 +1,10 @@
 //! `refshim check`: whether the configuration is right, and what the registries that it names can do.
 
+mod advice;
 mod probe;
 mod referrers_tags;
 mod report;
+mod verdict;
 
 use std::path::PathBuf;
 
@@ -17,7 +19,7 @@ use report::CheckReport;
 
 /// Check the configuration and what the registry supports.
 ///
-/// Prints whether the registry is reachable, how it authenticates and, with --repository, whether it has a referrers API of its own and
+/// Prints whether the registry is reachable, whether refshim helps there, how it authenticates and, with --repository, whether it has a referrers API of its own and
 /// how it lists tags. It writes nothing to the registry. It uses the credentials of 'docker login' or, if the configuration gives refshim
 /// credentials of its own (upstream.credentials), tries those and says who may use them.
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,7 @@ Examples:
   refshim check --config /etc/refshim.toml --output json")]
 pub(super) struct CheckArgs {
     /// Configuration file (TOML) to check.
-    #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
+    #[arg(short, long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
     config: Option<PathBuf>,
     /// URL of the registry; replaces the first one in the configuration.
     #[arg(long, value_name = "URL")]
@@ -38,7 +40,7 @@ pub(super) struct CheckArgs {
     /// A repository in the registry, preferably with a few tags, to test the referrers API and tag listings with.
     #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
     repository: Option<RepositoryName>,
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, UpstreamConfig, listen_address};
 use crate::demo::{self, Demo, Sample};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
@@ -29,7 +29,7 @@ Examples:
   refshim demo --listen 127.0.0.1:8080")]
 pub(super) struct DemoArgs {
     /// Address and port on which refshim listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5100", value_parser = listen_address)]
     listen: SocketAddr,
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let demo = start_registry().await?;
     let url = Url::parse(&format!("http://{}", demo.address())).map_err(failed)?;
     let config = config(UpstreamConfig::new(url));
-    let traces = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
+    let (traces, _) = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
     let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
     let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));

@@ -66,7 +66,7 @@ pub(super) struct MaterializeArgs {
     /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 }
 

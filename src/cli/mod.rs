@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod put;
 mod referrers;
+mod reload;
 mod serve;
 mod session;
 mod target;
@@ -32,9 +33,10 @@ pub(crate) mod fuzzing {
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::build_info;
 use error::CliError;
 
 /// The configuration file, where the flag does not name one.
@@ -43,7 +45,7 @@ const CONFIG_VARIABLE: &str = "REFSHIM_CONFIG";
 /// Adds the referrers API to registries that lack it: a proxy in front of legacy OCI registries that answers requests for referrers
 /// from the links that it finds in tags, annotations and manifests.
 #[derive(Debug, Parser)]
-#[command(name = "refshim", version, arg_required_else_help = true)]
+#[command(name = "refshim", version = build_info::description(), arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
   refshim demo                                      # see what it does, without a registry
@@ -118,7 +120,34 @@ fn refuse(error: &clap::Error) -> ExitCode {
             let line: Vec<&str> = paragraph.map(str::trim).collect();
             let line = line.join(" ");
             let problem = line.strip_prefix("error: ").unwrap_or(&line);
-            CliError::usage(format!("{problem}; see 'refshim help'")).report()
+            let meant = meant(error)
+                .map(|meant| format!("; did you mean '{meant}'?"))
+                .unwrap_or_default();
+            CliError::usage(format!("{problem}{meant}; see '{}'", help_of(std::env::args().skip(1)))).report()
         }
+    }
+}
+
+/// What clap suggests in place of what it does not know.
+fn meant(error: &clap::Error) -> Option<&str> {
+    let kinds = [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(meant) => Some(meant.as_str()),
+        ContextValue::Strings(all) => all.last().map(String::as_str),
+        _ => None,
+    })
+}
+
+/// The command that explains the subcommand among these arguments.
+fn help_of(mut arguments: impl Iterator<Item = String>) -> String {
+    let command = Cli::command();
+    let subcommand = arguments.find_map(|argument| Some(command.find_subcommand(argument)?.get_name().to_owned()));
+    match subcommand {
+        Some(name) => format!("refshim help {name}"),
+        None => "refshim help".to_owned(),
     }
 }

@@ -36,6 +36,12 @@ pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     }
 }
 
+/// Columns of the terminal; `None` where standard output is none, so that whoever reads it gets everything.
+pub(super) fn terminal_width() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(columns))
+}
+
 /// Text of others without the characters that would move a terminal's cursor or break the line.
 pub(super) fn printable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };

@@ -25,7 +25,7 @@ pub(super) struct ReferrersArgs {
     /// List only this artifact type; may be given more than once.
     #[arg(long, value_name = "TYPE")]
     artifact_type: Vec<String>,
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 }
 
@@ -37,6 +37,9 @@ struct ReferrersReport<'a> {
     reference: String,
     subject: &'a Digest,
     referrers: Vec<ReferrerRow<'a>>,
+    /// How many there are without the filter.
+    #[serde(skip)]
+    total: usize,
 }
 
 /// One referrer, in JSON.
@@ -78,6 +81,11 @@ impl ReferrerRow<'_> {
         self.artifact_type.unwrap_or(self.media_type)
     }
 
+    /// RFC 3339.
+    pub(super) fn created(&self) -> Option<&str> {
+        self.created.as_deref()
+    }
+
     pub(super) fn sources(&self) -> String {
         let names: Vec<&str> = self.sources.iter().map(|source| source.as_str()).collect();
         names.join(", ")
@@ -106,6 +114,7 @@ pub(super) async fn run(args: ReferrersArgs) -> Result<(), CliError> {
         reference: session.target().to_string(),
         subject: &subject,
         referrers: wanted.map(ReferrerRow::from).collect(),
+        total: links.referrers.len(),
     };
     match args.output {
         Format::Json => output::print_json(&listing),
@@ -115,8 +124,12 @@ pub(super) async fn run(args: ReferrersArgs) -> Result<(), CliError> {
 
 fn table(listing: &ReferrersReport<'_>) -> String {
     let count = listing.referrers.len();
-    let noun = if count == 1 { "referrer" } else { "referrers" };
-    let mut text = format!("{} ({}): {count} {noun}\n", listing.reference, listing.subject);
+    let noun = if listing.total == 1 { "referrer" } else { "referrers" };
+    let counted = match listing.total {
+        total if total == count => format!("{total} {noun}"),
+        total => format!("{count} of {total} {noun} after the filter"),
+    };
+    let mut text = format!("{} ({}): {counted}\n", listing.reference, listing.subject);
     if count > 0 {
         let rows: Vec<[String; 5]> = listing.referrers.iter().map(row).collect();
         text.push('\n');
@@ -133,7 +146,7 @@ fn row(entry: &ReferrerRow<'_>) -> [String; 5] {
         entry.digest.to_string(),
         entry.kind().to_owned(),
         entry.size(),
-        entry.created.clone().unwrap_or_else(|| "-".to_owned()),
+        entry.created().unwrap_or("-").to_owned(),
         entry.sources(),
     ]
 }

@@ -1,5 +1,7 @@
 //! `refshim serve`: binds, wires the layers together, and serves until it is told to stop.
 
+mod announce;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,23 +11,24 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin, AdminSources};
-use crate::config::{Config, LogFormat, Overrides, load};
+use crate::config::{Config, LogFormat, Overrides, listen_address, load};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
 use crate::registry::Upstream;
 use crate::server::{self, Listener};
-use crate::telemetry;
+use crate::telemetry::{self, LogLevel};
 
 use super::assembly::{ListenerSecurity, cache, resolvers};
 use super::error::CliError;
 use super::loops;
-use super::users::CredentialUsers;
+use super::reload::{ConfigSource, Reload};
 use super::warming;
+use announce::announce;
 
 /// Run the proxy in front of a registry.
 ///
 /// On SIGTERM or Ctrl-C it accepts no new connections, and running transfers have server.shutdown_grace to finish. A second signal ends
-/// it at once.
+/// it at once. On SIGHUP it reads certificates, users, credentials and the log's level again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,7 +42,7 @@ config.example.toml has every configuration key with its default. Each can also 
 server.listen is REFSHIM_SERVER__LISTEN. Flags take precedence over environment variables, and these over the file.")]
 pub(super) struct ServeArgs {
     /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
+    #[arg(short, long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
     config: Option<PathBuf>,
     /// URL of the registry; replaces the first one in the configuration.
     #[arg(long, value_name = "URL")]
@@ -47,12 +50,15 @@ pub(super) struct ServeArgs {
     /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own; for the first registry.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Address and port for clients [default: 127.0.0.1:5100].
-    #[arg(long, value_name = "ADDR")]
+    /// Address and port for clients; ':5100' is port 5100 of every IPv4 address [default: 127.0.0.1:5100].
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Address and port of /healthz, /readyz, /metrics and /events [default: 127.0.0.1:5101].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     admin_listen: Option<SocketAddr>,
+    /// What is logged: error, warn, info, debug, trace, or directives like info,refshim=debug [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
     /// Format of log lines [default: text].
     #[arg(long, value_enum)]
     log_format: Option<LogFormatFlag>,
@@ -82,18 +88,29 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
         ca_file: args.ca_file,
         listen: args.listen,
         admin_listen: args.admin_listen,
+        log_level: args.log_level,
         log_format: args.log_format.map(LogFormat::from),
         ui: args.ui,
     };
+    let mut hangups = hangups()?;
     let config = load(args.config.as_deref(), &overrides)?;
-    let traces = telemetry::init(&config.log, &config.telemetry);
-    let traces = traces.map_err(|error| CliError::usage(error.to_string()))?;
-    let ended = serve(&config).await;
+    let telemetry = telemetry::init(&config.log, &config.telemetry);
+    let (traces, log_level) = telemetry.map_err(|error| CliError::usage(error.to_string()))?;
+    let source = ConfigSource {
+        file: args.config,
+        overrides,
+    };
+    let ended = serve(&config, source, log_level, &mut hangups).await;
     traces.finish().await;
     ended
 }
 
-async fn serve(config: &Config) -> Result<(), CliError> {
+async fn serve(
+    config: &Config,
+    source: ConfigSource,
+    log_level: LogLevel,
+    hangups: &mut Signal,
+) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let upstreams = upstreams(config)?;
     let metrics = Arc::new(Metrics::default());
@@ -101,17 +118,23 @@ async fn serve(config: &Config) -> Result<(), CliError> {
     let cache = cache(config)?;
     let resolvers = resolvers(&upstreams, &cache, config);
     let security = ListenerSecurity::new(config)?;
+    let listeners = security.acceptors();
+    let mut reload = Reload {
+        source,
+        config: config.clone(),
+        log_level,
+        users: security.users.clone(),
+        acceptors: listeners.iter().map(|(_, tls)| tls.clone()).collect(),
+        upstreams: upstreams.clone(),
+    };
     let gateway = Gateway::new(resolvers.clone(), config, metrics.clone()).with_users(security.users);
     let gateway = Arc::new(gateway);
-    let listeners = [("server", &security.tls), ("admin", &security.admin_tls)];
     let watched = AdminSources {
         resolvers: resolvers.clone(),
         metrics,
         cache: cache.clone(),
-        listeners: listeners
-            .into_iter()
-            .filter_map(|(name, tls)| Some((name, tls.clone()?)))
-            .collect(),
+        connections_limit: config.limits.connections,
+        listeners,
     };
     let admin = Arc::new(Admin::new(watched, token.as_deref()));
     let listener = Listener {
@@ -126,14 +149,20 @@ async fn serve(config: &Config) -> Result<(), CliError> {
     ];
     let own: Vec<_> = own.into_iter().flatten().collect();
     loops::refuse(upstreams.iter().map(Arc::as_ref), &own).await?;
-    announce(&listener, &admin_listener, security.admin_tls.is_some(), &upstreams);
-    announce_connections(config, &upstreams);
-    announce_own_credentials(config);
-    announce_older_spellings(config);
+    announce(
+        config,
+        &upstreams,
+        &listener,
+        (&admin_listener, security.admin_tls.is_some()),
+    );
 
     server::open_files::raise_limit(config.limits.connections);
     warming::start(&resolvers, config);
     let watching = tokio::spawn(admin::run(admin_listener, security.admin_tls, admin.clone()));
+    let checking = tokio::spawn({
+        let admin = admin.clone();
+        async move { admin.check_upstreams().await }
+    });
     let limits = server::Limits::of(config);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server::run(listener, gateway.clone(), limits, async {
@@ -146,15 +175,32 @@ async fn serve(config: &Config) -> Result<(), CliError> {
         drop(stop);
         signals.next().await;
     };
+    let reloading = async {
+        while hangups.recv().await.is_some() {
+            reload.run();
+        }
+        std::future::pending().await
+    };
     tokio::select! {
+        () = reloading => {}
         () = serving => {}
         () = stopping => tracing::warn!("a second signal to stop came: transfers are cut"),
     }
     gateway.finish().await;
     watching.abort();
+    checking.abort();
     cache.finish().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// SIGHUP, which ends a process that does not listen to it.
+fn hangups() -> Result<Signal, CliError> {
+    signal(SignalKind::hangup()).map_err(not_listening)
+}
+
+fn not_listening(error: std::io::Error) -> CliError {
+    CliError::failed(format!("signals cannot be listened to: {error}"))
 }
 
 fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, CliError> {
@@ -189,58 +235,6 @@ pub(super) async fn bind(key: &str, flag: &str, address: SocketAddr) -> Result<T
     })
 }
 
-fn announce(listener: &Listener, admin_listener: &TcpListener, admin_tls: bool, upstreams: &[Arc<Upstream>]) {
-    let registries: Vec<&str> = upstreams.iter().map(|upstream| upstream.url().as_str()).collect();
-    let (url, registries) = (shown(&listener.tcp, listener.tls.is_some()), registries.join(", "));
-    tracing::info!("listening on {url} in front of {registries}");
-    tracing::info!("admin on {}", shown(admin_listener, admin_tls));
-}
-
-/// Logs which proxies lead to the registries, and whose certificates are not checked.
-fn announce_connections(config: &Config, upstreams: &[Arc<Upstream>]) {
-    for (upstream, config) in upstreams.iter().zip(&config.upstreams) {
-        let name = upstream.name();
-        if let Some(proxy) = upstream.proxy() {
-            tracing::info!("upstream '{name}' is reached through the proxy {proxy}");
-        }
-        if config.insecure_skip_verify {
-            tracing::warn!(
-                "upstream '{name}' may be anybody: insecure_skip_verify accepts every certificate for its host; use ca_file instead"
-            );
-        }
-    }
-}
-
-/// Logs who may use the credentials that the configuration gives refshim.
-fn announce_own_credentials(config: &Config) {
-    let users = CredentialUsers::of(&config.server);
-    for upstream in config
-        .upstreams
-        .iter()
-        .filter(|upstream| upstream.credentials.are_own())
-    {
-        let (name, kind) = (&upstream.name, upstream.credentials.kind.as_str());
-        let users = users.at(config.server.listen);
-        tracing::info!("upstream '{name}' is asked on refshim's own credentials ({kind}), usable by {users}");
-    }
-}
-
-/// Logs which keys of the configuration have a newer spelling.
-fn announce_older_spellings(config: &Config) {
-    let advice = match config.writing.maintain_fallback_tag {
-        Some(true) => "is the default: remove it",
-        Some(false) => "is an older spelling: write links = [\"proposal-d\"] instead",
-        None => return,
-    };
-    tracing::warn!("writing.maintain_fallback_tag {advice}");
-}
-
-fn shown(listener: &TcpListener, tls: bool) -> String {
-    let scheme = if tls { "https" } else { "http" };
-    let address = listener.local_addr().map(|address| address.to_string());
-    format!("{scheme}://{}", address.unwrap_or_default())
-}
-
 /// What tells a process to stop.
 pub(super) struct Signals {
     interrupt: Signal,
@@ -249,10 +243,9 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn new() -> Result<Self, CliError> {
-        let failed = |error| CliError::failed(format!("signals cannot be listened to: {error}"));
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(not_listening)?,
+            terminate: signal(SignalKind::terminate()).map_err(not_listening)?,
         })
     }
 

@@ -24,13 +24,16 @@ Examples:
 pub(super) struct TreeArgs {
     #[command(flatten)]
     options: Options,
+    /// Show whole digests, however wide the terminal is.
+    #[arg(long)]
+    long: bool,
     /// Show only branches that end in this artifact type; may be given more than once.
     #[arg(long, value_name = "TYPE")]
     artifact_type: Vec<String>,
     /// Number of levels of referrers to follow.
     #[arg(long, value_name = "N", default_value_t = 8)]
     levels: usize,
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 }
 
@@ -103,7 +106,8 @@ pub(super) async fn run(args: TreeArgs) -> Result<(), CliError> {
         Format::Json => output::print_json(&tree),
         Format::Table => {
             let mut text = format!("{} ({})\n", printable(&tree.reference), tree.subject);
-            draw(&tree.branches, "", &mut text);
+            let width = output::terminal_width().filter(|_| !args.long);
+            draw(&tree.branches, "", &Digests::that_fit(&tree.branches, width), &mut text);
             output::print(&text)
         }
     }
@@ -163,16 +167,54 @@ impl Branches {
     }
 }
 
-fn draw(branches: &Branches, indent: &str, text: &mut String) {
+/// How digests are drawn.
+enum Digests {
+    Whole,
+    /// Their beginnings.
+    Short,
+}
+
+/// Characters of a short digest's hash: what still tells the digests of a repository apart.
+const SHORT: usize = 12;
+
+impl Digests {
+    /// Whole ones, unless a line would be wider than the terminal.
+    fn that_fit(branches: &Branches, width: Option<usize>) -> Self {
+        let mut text = String::new();
+        draw(branches, "", &Self::Whole, &mut text);
+        match width {
+            Some(width) if text.lines().any(|line| line.chars().count() > width) => Self::Short,
+            _ => Self::Whole,
+        }
+    }
+
+    fn print(&self, digest: &Digest) -> String {
+        let whole = digest.to_string();
+        match (self, whole.split_once(':')) {
+            (Self::Short, Some((algorithm, hash))) if hash.len() > SHORT => format!("{algorithm}:{}…", &hash[..SHORT]),
+            _ => whole,
+        }
+    }
+}
+
+fn draw(branches: &Branches, indent: &str, digests: &Digests, text: &mut String) {
     let manifests = branches.manifests.iter().map(|listed| {
-        let label = format!("{}  {} (listed)", listed.digest, printable(&listed.media_type));
+        let label = format!(
+            "{}  {} (listed)",
+            digests.print(&listed.digest),
+            printable(&listed.media_type)
+        );
         (label, &listed.branches)
     });
     let referrers = branches.referrers.iter().map(|node| {
         let entry = ReferrerRow::from(&node.referrer);
+        let created = entry
+            .created()
+            .map(|created| format!("  {created}"))
+            .unwrap_or_default();
         let label = format!(
-            "{}  {}  {}  [{}]",
-            entry.digest,
+            "{}  {}  {}{created}  [{}]",
+            digests.print(entry.digest),
             printable(entry.kind()),
             entry.size(),
             entry.sources()
@@ -187,6 +229,6 @@ fn draw(branches: &Branches, indent: &str, text: &mut String) {
             ("├── ", "│   ")
         };
         text.push_str(&format!("{indent}{branch}{label}\n"));
-        draw(below, &format!("{indent}{trunk}"), text);
+        draw(below, &format!("{indent}{trunk}"), digests, text);
     }
 }

@@ -9,8 +9,17 @@ pub struct ConfigError {
     pub key: String,
     /// What is wrong with it, and how to correct it.
     pub problem: String,
-    /// The environment variable or flag that set the key; `None` if the file did.
-    pub origin: Option<String>,
+    /// `None` where nothing sets the key.
+    pub origin: Option<ConfigOrigin>,
+}
+
+/// What set a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigOrigin {
+    /// An environment variable or a flag.
+    Setting(String),
+    /// The file, in this line.
+    File(String, usize),
 }
 
 impl ConfigError {
@@ -27,7 +36,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.problem)?;
         match &self.origin {
-            Some(origin) => write!(f, " (set by {origin})"),
+            Some(ConfigOrigin::Setting(name)) => write!(f, " (set by {name})"),
+            Some(ConfigOrigin::File(file, line)) => write!(f, " ({file}, line {line})"),
             None => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use super::credentials::{CredentialsConfig, CredentialsKind};
 use super::error::ConfigError;
 use super::tls::TlsConfig;
 use super::{Config, UpstreamConfig};
+use crate::build_info::FULL_BUILD;
 
 pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
     tls("server.tls", &config.server.tls, problems);
@@ -21,8 +22,9 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
     }
     auth(config, problems);
     if !config.telemetry.is_built_in() {
-        let problem =
-            "OpenTelemetry is not part of this build of refshim: use a released one, or build with --features otel";
+        let problem = format!(
+            "needs OpenTelemetry, which is not part of this build: use a released one, or build with '{FULL_BUILD}'"
+        );
         problems.push(ConfigError::new("telemetry.otlp_endpoint", problem));
     }
 }
@@ -92,8 +94,10 @@ fn credentials(section: &str, credentials: &CredentialsConfig, problems: &mut Ve
         report("kind", "must be \"ecr\" if region or endpoint is set");
     }
     if !kind.is_built_in() {
-        let problem = "\"ecr\" is not part of this build of refshim: use a released one, or build with --features ecr";
-        report("kind", problem);
+        report(
+            "kind",
+            &format!("\"ecr\" is not part of this build: use a released one, or build with '{FULL_BUILD}'"),
+        );
     }
 }
 

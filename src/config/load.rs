@@ -10,9 +10,13 @@ use serde_path_to_error::Segment;
 use super::check::check;
 use super::egress::EgressConfig;
 use super::env::{Variable, variable};
-use super::error::{ConfigError, ConfigErrors};
+use super::error::{ConfigError, ConfigErrors, ConfigOrigin};
+use super::lines::line_of;
+use super::unknown_key;
 use super::{Config, LogFormat};
 
+/// The variable with the level of the log that other Rust programs read too.
+const LEVEL_OF_OTHERS: &str = "RUST_LOG";
 /// Most problems that are reported. It also bounds the loop in [`parse`].
 const MAX_PROBLEMS: usize = 100;
 
@@ -27,6 +31,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `admin.listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// `log.level`.
+    pub log_level: Option<String>,
     /// `log.format`.
     pub log_format: Option<LogFormat>,
     /// Serve the web pages.
@@ -50,6 +56,7 @@ impl Overrides {
                 self.admin_listen.map(|a| a.to_string()),
                 "--admin-listen",
             ),
+            ("log.level", self.log_level.clone(), "--log-level"),
             ("log.format", log_format, "--log-format"),
             ("server.ui", self.ui.then(|| "true".to_owned()), "--ui"),
         ]
@@ -79,6 +86,13 @@ pub fn load_with(
     let mut settings = Settings::default();
     let environment: Vec<(String, String)> = environment.into_iter().collect();
     let egress = EgressConfig::of_variables(&environment, &mut problems);
+    // What other Rust programs read: our own variable comes after it.
+    if let Some((name, level)) = environment
+        .iter()
+        .find(|(name, level)| name == LEVEL_OF_OTHERS && !level.is_empty())
+    {
+        settings.set("log.level", level.clone(), name);
+    }
     for (name, value) in environment {
         match variable(&name) {
             Ok(Variable::Key(key)) => settings.set(&key, value, &name),
@@ -89,7 +103,9 @@ pub fn load_with(
     for (key, value, flag) in overrides.entries() {
         settings.set(key, value, flag);
     }
-    let tree = settings.merge_over(file)?;
+    let file = file.map(ConfigFile::read).transpose()?;
+    let mut tree = settings.merge_over(file.as_ref())?;
+    accept_single_upstream(&mut tree, &mut problems);
     let mut config = parse(tree, &mut problems);
     for upstream in &mut config.upstreams {
         upstream.egress = egress.clone().with(&upstream.proxy);
@@ -99,7 +115,8 @@ pub fn load_with(
         return Ok(config);
     }
     for problem in &mut problems {
-        problem.origin = settings.origins.get(&problem.key).cloned();
+        let setting = settings.origins.get(&problem.key).cloned().map(ConfigOrigin::Setting);
+        problem.origin = setting.or_else(|| file.as_ref()?.place_of(&problem.key));
     }
     Err(ConfigErrors(problems))
 }
@@ -118,19 +135,56 @@ impl Settings {
         self.origins.insert(key.to_owned(), origin.to_owned());
     }
 
-    fn merge_over(&self, file: Option<&Path>) -> Result<Value, ConfigErrors> {
-        let place = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
-        let problem = |error: RawError| ConfigErrors::from(ConfigError::new(&place, one_line(&error)));
+    fn merge_over(&self, file: Option<&ConfigFile>) -> Result<Value, ConfigErrors> {
+        let place = file.map_or("configuration", |file| &file.name);
+        let problem = |error: RawError| ConfigErrors::from(ConfigError::new(place, one_line(&error)));
         let mut builder = ::config::Config::builder();
         if let Some(file) = file {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| ConfigError::new(&place, format!("cannot be read: {error}")))?;
-            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+            builder = builder.add_source(File::from_str(&file.text, FileFormat::Toml));
         }
         for (key, value) in &self.values {
             builder = builder.set_override(key, value.as_str()).map_err(problem)?;
         }
         Ok(builder.build().map_err(problem)?.cache)
+    }
+}
+
+/// The configuration file.
+struct ConfigFile {
+    /// As it was named.
+    name: String,
+    text: String,
+}
+
+impl ConfigFile {
+    fn read(file: &Path) -> Result<Self, ConfigErrors> {
+        let name = file.display().to_string();
+        match std::fs::read_to_string(file) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => Err(ConfigError::new(name, format!("cannot be read: {error}")).into()),
+        }
+    }
+
+    /// Where it has `key`, or the table in which that is missing.
+    fn place_of(&self, key: &str) -> Option<ConfigOrigin> {
+        let line = line_of(&self.text, key)?;
+        Some(ConfigOrigin::File(self.name.clone(), line))
+    }
+}
+
+/// Reports `[upstream]`, and reads on as if it were right.
+fn accept_single_upstream(tree: &mut Value, problems: &mut Vec<ConfigError>) {
+    let ValueKind::Table(table) = &mut tree.kind else {
+        return;
+    };
+    let Some(upstream) = table.get_mut("upstream") else {
+        return;
+    };
+    if matches!(upstream.kind, ValueKind::Table(_)) {
+        let single = std::mem::replace(&mut upstream.kind, ValueKind::Nil);
+        upstream.kind = ValueKind::Array(vec![Value::new(None, single)]);
+        let problem = "write [[upstream]] with two brackets instead of [upstream]: there may be several";
+        problems.push(ConfigError::new("upstream", problem));
     }
 }
 
@@ -188,7 +242,7 @@ fn one_line(error: &RawError) -> String {
             unexpected, expected, ..
         } => format!("is {unexpected}, expected {expected}"),
         RawError::FileParse { cause, .. } => flat(&cause.to_string()),
-        other => unknown_key(&flat(&other.to_string())),
+        other => unknown_key::explain(&flat(&other.to_string())),
     }
 }
 
@@ -196,15 +250,4 @@ fn flat(text: &str) -> String {
     let picture = |line: &&str| line.contains('|');
     let lines: Vec<&str> = text.lines().filter(|line| !picture(line)).map(str::trim).collect();
     lines.join(" ").trim().to_owned()
-}
-
-/// serde's "unknown field `x`, expected `a` or `b`", in our words.
-fn unknown_key(message: &str) -> String {
-    let known = message
-        .strip_prefix("unknown field ")
-        .and_then(|rest| rest.split_once(", expected "));
-    match known {
-        Some((_, known)) => format!("unknown key, expected {}", known.replace('`', "")),
-        None => message.to_owned(),
-    }
 }

@@ -7,6 +7,7 @@
 //! both together). What it requires of other keys goes into `check`, a file that it names into `files`, a flag into `load` and
 //! `cli::serve`. Environment variables need nothing.
 
+mod addresses;
 mod cache;
 mod check;
 mod credentials;
@@ -15,6 +16,7 @@ mod env;
 mod error;
 mod files;
 mod limits;
+mod lines;
 mod links;
 mod listener_security;
 mod load;
@@ -25,12 +27,14 @@ mod server;
 mod tags;
 mod telemetry;
 mod tls;
+mod unknown_key;
 mod upstream;
 mod values;
 mod writing;
 
 use serde::Deserialize;
 
+pub use addresses::listen_address;
 pub use cache::CacheConfig;
 pub use credentials::{CredentialsConfig, CredentialsKind};
 pub use egress::{EgressConfig, NamedProxy, UpstreamProxy};

@@ -4,15 +4,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::addresses;
 use super::tls::TlsConfig;
 use super::values;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    #[serde(deserialize_with = "values::socket_address")]
+    #[serde(deserialize_with = "addresses::socket_address")]
     pub listen: SocketAddr,
     /// How long transfers may still take after SIGTERM.
     #[serde(deserialize_with = "values::duration")]
@@ -24,6 +26,9 @@ pub struct ServerConfig {
     /// Origin for absolute links in answers (Proposal A), such as `https://refs.example.org`. Default: from the request's `Host`.
     #[serde(deserialize_with = "values::origin")]
     pub public_url: Option<url::Url>,
+    /// Networks of proxies in front of refshim whose `X-Forwarded-For` is logged. Nobody else's is believed.
+    #[serde(deserialize_with = "addresses::networks")]
+    pub trusted_proxies: Vec<IpNet>,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
     /// Whether everybody who can connect may use refshim's own credentials.
@@ -38,6 +43,7 @@ impl Default for ServerConfig {
             rewrite_realm: false,
             ui: false,
             public_url: None,
+            trusted_proxies: Vec::new(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             allow_anonymous: false,
@@ -56,7 +62,7 @@ pub struct AuthConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
-    #[serde(deserialize_with = "values::socket_address")]
+    #[serde(deserialize_with = "addresses::socket_address")]
     pub listen: SocketAddr,
     /// File with the bearer token that `POST /events` must carry, read at start-up. Without it, everybody may post.
     pub events_token_file: Option<PathBuf>,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::de::{Error, SeqAccess, Visitor};
@@ -86,15 +85,6 @@ pub(super) fn some_at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> R
 pub(super) fn at_least_one_of_32_bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let number = at_least_one(deserializer)?;
     u32::try_from(number).map_err(|_| D::Error::custom(format!("{number} is too large: write at most {}", u32::MAX)))
-}
-
-pub(super) fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = text(deserializer)?;
-    text.parse().map_err(|_| {
-        D::Error::custom(format!(
-            "'{text}' is not an address: write it like 127.0.0.1:5100 or [::]:5100"
-        ))
-    })
 }
 
 pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {

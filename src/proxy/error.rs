@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
+use super::failure::FailureReason;
 use super::respond::without_body;
 use super::route::RouteError;
 use super::write::WriteError;
@@ -108,15 +109,20 @@ impl ProxyError {
 
     /// The answer to a GET: a relayed refusal, or an OCI error body.
     pub(super) fn into_response(self) -> Response<Body> {
-        let error = match self {
+        let (error, upstream) = match self {
             Self::Refused(refusal) if is_relayed(&refusal) => return relay((*refusal).into()),
-            Self::Refused(refusal) => refused_otherwise(&refusal),
-            Self::Upstream(error) => upstream_error(&error),
-            Self::Route(error) => route_error(&error),
-            Self::Query(error) => OciError::bad_request(Code::PaginationNumberInvalid, error.to_string()),
-            Self::Oci(error) => error,
+            Self::Refused(refusal) => (refused_otherwise(&refusal), None),
+            Self::Upstream(error) => (upstream_error(&error), Some(error)),
+            Self::Route(error) => (route_error(&error), None),
+            Self::Query(error) => (
+                OciError::bad_request(Code::PaginationNumberInvalid, error.to_string()),
+                None,
+            ),
+            Self::Oci(error) => (error, None),
         };
-        print(&error)
+        let mut response = print(&error);
+        FailureReason::new(error.status, upstream.as_ref(), error.message).put(&mut response);
+        response
     }
 }
 

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::headers;
 use super::respond::LocalResponse;
 use crate::http::body::Body;
+use crate::metrics::{CacheUse, note_cache_use};
 use crate::oci::{Digest, media_type};
 use crate::referrers::{Known, ServedHeaders};
 use crate::registry::RawManifest;
@@ -87,6 +88,7 @@ pub(super) fn sent_with_content(sent: &HeaderMap, request: &Parts) -> ServedHead
 }
 
 pub(super) fn serve_manifest(known: &KnownManifest, request: &Parts) -> Response<Body> {
+    note_cache_use(CacheUse::Fresh);
     manifest(known).sent_along(known.headers.as_map()).respond(request)
 }
 
@@ -109,6 +111,7 @@ fn manifest(known: &KnownManifest) -> LocalResponse {
 }
 
 pub(super) fn serve_blob(known: &Known<Bytes>, digest: &Digest, request: &Parts) -> Response<Body> {
+    note_cache_use(CacheUse::Fresh);
     blob(known, digest).sent_along(known.headers.as_map()).respond(request)
 }
 
@@ -137,10 +140,12 @@ fn blob(known: &Known<Bytes>, digest: &Digest) -> LocalResponse {
 }
 
 fn same<T>(answer: LocalResponse, known: &Known<T>, now: &HeaderMap) -> LocalResponse {
+    note_cache_use(CacheUse::Confirmed);
     let now = headers::along_with_another_body(now);
     answer.sent_along(&now).sent_along(known.headers.as_map())
 }
 
 fn warn_of_memory<T>(request: &Parts, known: &Known<T>) {
+    note_cache_use(CacheUse::Stale);
     tracing::warn!(path = request.uri.path(), age = ?known.age, "the registry does not answer; given from memory");
 }

@@ -1,18 +1,19 @@
 //! What happens to a request: it is routed, answered from the links that were found, or passed through.
 //!
 //! Each part and those that it imports, all of them below it (a test holds the map to the code). `pipeline` is the way of a request;
-//! `handlers` answer it; `context` is what it carries along; `state` lives as long as the process; `error` makes answers of failures.
+//! `handlers` answer it; `context` is what it carries along; `state` lives as long as the process; `error` makes answers of failures, and
+//! `failure` is why.
 //!
 //! ```text
-//! pipeline         ─► handlers passthrough context state realm upstream_view peer error route ui_page
+//! pipeline         ─► handlers passthrough context state upstream_failures failure realm upstream_view peer forwarded_for error route ui_page
 //! handlers         ─► read_access passthrough memory context response_budget error write route ui_page respond headers
 //! read_access      ─► context
-//! passthrough      ─► context error headers
+//! passthrough      ─► context error failure headers
 //! memory           ─► respond headers
 //! context          ─► state upstream_view peer error headers
-//! state            ─► response_budget realm upload_offsets rewrite write
+//! state            ─► response_budget realm upload_offsets rewrite write upstream_failures
 //! response_budget  ─► error
-//! error            ─► write route respond
+//! error            ─► write route respond failure
 //! write
 //! route            ─► ui_page
 //! ui_page
@@ -23,12 +24,17 @@
 //! headers
 //! upload_offsets
 //! rewrite
+//! upstream_failures ─► failure
+//! failure
+//! forwarded_for
 //! peer
 //! ```
 
 mod content_coding;
 mod context;
 mod error;
+mod failure;
+mod forwarded_for;
 mod handlers;
 mod headers;
 mod memory;
@@ -44,6 +50,7 @@ mod route;
 mod state;
 mod ui_page;
 mod upload_offsets;
+mod upstream_failures;
 mod upstream_view;
 mod write;
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 
 use super::context::RequestContext;
 use super::error::ProxyError;
+use super::failure::FailureReason;
 use super::headers;
 use crate::http::body::Body;
 
@@ -36,6 +37,7 @@ async fn pass(
     headers::clean_request(onward.headers_mut());
     let mut response = context.backend.upstream.forward(onward).await?;
     context.adapt(response.headers_mut());
+    FailureReason::note_registrys_own(&mut response);
     Ok(response)
 }
 

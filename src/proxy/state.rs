@@ -6,6 +6,7 @@ use super::realm::Realms;
 use super::response_budget::ResponseBudget;
 use super::rewrite::SelfView;
 use super::upload_offsets::UploadOffsets;
+use super::upstream_failures::UpstreamFailures;
 use super::write::Writer;
 use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig};
 use crate::http::request_budget::RequestBudget;
@@ -49,6 +50,7 @@ pub(super) struct Backend {
     pub realms: Realms,
     pub writer: Arc<Writer>,
     pub uploads: UploadOffsets,
+    pub failures: Arc<UpstreamFailures>,
     pub shared: Arc<SharedState>,
 }
 
@@ -57,6 +59,7 @@ impl Backend {
         let upstream = resolver.upstream().clone();
         Self {
             self_view: SelfView::new(upstream.url()),
+            failures: Arc::new(UpstreamFailures::new(upstream.name())),
             upstream,
             realms: Realms::default(),
             writer: Arc::new(Writer::new(resolver.clone(), &config.writing)),

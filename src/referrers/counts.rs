@@ -3,7 +3,7 @@
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::metrics::{CounterFamily, Label, label};
+use crate::metrics::{CacheUse, CounterFamily, Label, label, note_cache_use};
 use crate::oci::{LinkSource, ReferrerList};
 
 label! {
@@ -90,6 +90,17 @@ impl Default for ResolveCounts {
 }
 
 impl ResolveCounts {
+    /// Counts a question for referrers.
+    pub(super) fn answered(&self, from: AnsweredFrom) {
+        self.answers.get(from).inc();
+        note_cache_use(match from {
+            AnsweredFrom::Fresh => CacheUse::Fresh,
+            AnsweredFrom::Refreshing => CacheUse::Refreshing,
+            AnsweredFrom::Stale => CacheUse::Stale,
+            AnsweredFrom::Scan | AnsweredFrom::Nothing => CacheUse::Miss,
+        });
+    }
+
     /// Counts a scan and what it found; `None` where it failed.
     pub(super) fn scanned(&self, links: Option<&ReferrerList>) {
         self.scans.inc();

@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use super::context::RepositoryContext;
 use super::error::ResolveError;
 use crate::cache::{Ends, SingleFlight};
+use crate::metrics::for_current_request;
 use crate::registry::{Answer, Credential, Upstream, UpstreamError};
 
 /// How often those who wait for what turns out to be somebody else's have the next of them ask, before each asks alone.
@@ -198,6 +199,7 @@ where
     F: Future<Output = V> + Send + 'static,
 {
     let asked = context.caller.credential();
+    let work = for_current_request(work);
     async move { (asked, work.await) }
 }
 

@@ -1,8 +1,11 @@
-//! How many requests went to the upstream, of what kind and how they ended: what a scan costs is a promise.
+//! How many requests went to the upstream, of what kind, how they ended and how long they took: what a scan costs is a promise.
+
+use std::time::Duration;
 
 use http::StatusCode;
+use prometheus_client::metrics::histogram::Histogram;
 
-use crate::metrics::{CounterFamily, label};
+use crate::metrics::{CounterFamily, FixedFamily, label, latency_histogram};
 
 label! {
     /// What a request is for.
@@ -27,6 +30,8 @@ label! {
         Delete = "delete",
         /// Challenges and tokens, where refshim has credentials of its own.
         Token = "token",
+        /// Whether the registry is there: at the start, and for `/readyz`.
+        Ping = "ping",
         /// Small raw reads: access checks, discovery.
         Other = "other",
     }
@@ -45,6 +50,8 @@ label! {
         Failed = "failed",
         /// No response.
         Broken = "broken",
+        /// Nobody waited for the response any more.
+        Abandoned = "abandoned",
     }
 }
 
@@ -59,8 +66,30 @@ impl RequestOutcome {
     }
 }
 
-/// Requests since start-up.
-pub type RequestCounts = CounterFamily<(RequestKind, RequestOutcome)>;
+/// Requests since start-up. Clones share their metrics.
+#[derive(Clone, Debug)]
+pub(super) struct RequestCounts {
+    pub(super) ended: CounterFamily<(RequestKind, RequestOutcome)>,
+    /// In seconds, until the head of the response came or there was none.
+    pub(super) durations: FixedFamily<RequestKind, Histogram>,
+}
+
+impl Default for RequestCounts {
+    fn default() -> Self {
+        Self {
+            ended: CounterFamily::default(),
+            durations: FixedFamily::new(latency_histogram),
+        }
+    }
+}
+
+impl RequestCounts {
+    /// Counts a request that ended so after `time`.
+    pub(super) fn count(&self, kind: RequestKind, outcome: RequestOutcome, time: Duration) {
+        self.ended.get((kind, outcome)).inc();
+        self.durations.get(kind).observe(time.as_secs_f64());
+    }
+}
 
 label! {
     /// What became of a search's read that had to wait.

@@ -78,6 +78,14 @@ impl UpstreamError {
         matches!(self, Self::Connect(_) | Self::Timeout(CONNECTING))
     }
 
+    /// What the upstream did, also where this is the pause that followed.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Paused { cause, .. } => cause.root(),
+            other => other,
+        }
+    }
+
     /// Whether the registry gave no answer of its own to what was asked, so that what is known may be given instead. Everything
     /// else is an answer, if an odd one.
     pub fn is_outage(&self) -> bool {

@@ -47,6 +47,7 @@ pub use client::Upstream;
 pub use client::credential_calls::CredentialCheck;
 pub use client::manifest_calls::is_encoded;
 pub use client::optimistic_put::{ConditionalReply, OptimisticPut};
+pub use client::ping::no_registry;
 pub use client::registry_page::{PageCursor, RegistryPage};
 pub use client::seek::CalibratedWithin;
 pub use client::tag_listing::Tags;

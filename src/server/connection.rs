@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Limits;
 use super::idle_deadline::IdleDeadline;
 use super::linger::Lingering;
+use super::reset_on_cut::ResetOnCut;
 use super::write_timeout::WriteTimeout;
 use crate::config::LimitsConfig;
 use crate::proxy::{Gateway, Peer};
@@ -42,6 +43,8 @@ pub(super) struct ListenerContext {
     protocols: auto::Builder<TokioExecutor>,
     /// Resolves at shutdown: running requests may finish then, but new ones must not begin.
     stop: CancellationToken,
+    /// Resolves when those that are still running are cut.
+    cut: CancellationToken,
 }
 
 impl ListenerContext {
@@ -50,6 +53,7 @@ impl ListenerContext {
         tls: Option<Arc<Acceptor>>,
         limits: Limits,
         stop: CancellationToken,
+        cut: CancellationToken,
     ) -> Self {
         Self {
             gateway,
@@ -57,6 +61,7 @@ impl ListenerContext {
             limits,
             protocols: protocols(&limits.callers),
             stop,
+            cut,
         }
     }
 }
@@ -84,6 +89,7 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
+        let stream = ResetOnCut::new(stream, listener.cut.clone());
         let Some(tls) = &listener.tls else {
             return self.speak(stream).await;
         };

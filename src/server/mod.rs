@@ -5,6 +5,7 @@ mod connection_limits;
 mod idle_deadline;
 mod linger;
 pub mod open_files;
+mod reset_on_cut;
 mod write_timeout;
 
 use std::io;
@@ -65,8 +66,8 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// Serves until `shutdown` is ready. Then it accepts no more connections, waits for running requests at most for the grace period, and closes
-/// the connections that are left.
+/// Serves until `shutdown` is ready. Then it accepts no more connections, waits for running requests at most for the grace period, and resets
+/// the connections that are left, as it does with all of them when it is dropped.
 pub async fn run(
     listener: impl Into<Listener>,
     gateway: Arc<Gateway>,
@@ -76,9 +77,11 @@ pub async fn run(
     let Listener { tcp, tls } = listener.into();
     let room = Arc::new(Semaphore::new(limits.callers.connections.min(Semaphore::MAX_PERMITS)));
     let addresses = ConnectionLimits::new(limits.callers.connections_per_address);
-    let stop = CancellationToken::new();
-    let listener = Arc::new(ListenerContext::new(gateway, tls, limits, stop.clone()));
+    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+    let listener = Arc::new(ListenerContext::new(gateway, tls, limits, stop.clone(), cut.clone()));
     let mut connections = JoinSet::new();
+    // Goes before the connections.
+    let cut = cut.drop_guard();
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -111,9 +114,10 @@ pub async fn run(
     if tokio::time::timeout(limits.grace, ended).await.is_err() {
         tracing::warn!(
             connections = connections.len(),
-            "the grace period is over: closing connections with running transfers"
+            "the grace period is over: resetting connections with running transfers"
         );
     }
+    drop(cut);
     connections.shutdown().await;
 }
 

@@ -4,8 +4,18 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Identity;
 
-use super::TelemetryError;
+use super::{TelemetryError, collector_variables};
+use crate::build_info::FULL_BUILD;
 use crate::config::TelemetryConfig;
+
+/// Warns of variables of the OpenTelemetry standard, which refshim does not even read here.
+pub(super) fn warn_of_vain_variables() {
+    for name in collector_variables() {
+        tracing::warn!(
+            "{name} has no effect: this build has no OpenTelemetry; use a released one, or build with '{FULL_BUILD}'"
+        );
+    }
+}
 
 #[derive(Default)]
 pub struct Traces;

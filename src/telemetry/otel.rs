@@ -21,7 +21,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::TelemetryError;
+use super::{TelemetryError, collector_variables};
 use crate::config::TelemetryConfig;
 
 /// For the collector's answer to one export.
@@ -30,8 +30,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_secs(5);
 /// The largest answer of a collector that is read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
-/// Variables of the OpenTelemetry standard that name a collector.
-const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const NAME_VARIABLE: &str = "OTEL_SERVICE_NAME";
 
 /// Spans on their way to a collector.
@@ -43,10 +41,7 @@ pub struct Traces {
 impl Traces {
     /// Exports nothing where no collector is configured. Called inside the tokio runtime that sends the spans.
     pub fn start(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
-        let named = VARIABLES
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-        if config.otlp_endpoint.is_none() && !named {
+        if config.otlp_endpoint.is_none() && collector_variables().next().is_none() {
             return Ok(Self::default());
         }
         let builder = SpanExporter::builder()
@@ -92,6 +87,9 @@ impl Traces {
         }
     }
 }
+
+/// In builds without OpenTelemetry, variables that name a collector are in vain; here none is.
+pub(super) fn warn_of_vain_variables() {}
 
 /// Sends inside the tokio runtime: the SDK calls it on a thread of its own, outside.
 #[derive(Debug)]

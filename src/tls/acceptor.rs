@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -71,8 +71,8 @@ struct ServerIdentity {
 }
 
 /// A connection after its handshake.
-pub struct TlsConnection {
-    pub stream: TlsStream<TcpStream>,
+pub struct TlsConnection<S> {
+    pub stream: TlsStream<S>,
     /// Whether the caller presented a certificate of a trusted authority.
     pub certified: bool,
 }
@@ -97,7 +97,7 @@ impl Acceptor {
     }
 
     /// Performs the handshake.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsConnection> {
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsConnection<S>> {
         let handshake = TlsAcceptor::from(self.current().server).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
         // rustls has already verified the certificate.
@@ -115,17 +115,26 @@ impl Acceptor {
     fn current(&self) -> ServerIdentity {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_AGAIN {
-            current.looked = Instant::now();
-            match self.renewed(&mut current.hash) {
-                Ok(None) => {}
-                Ok(Some(server_identity)) => {
-                    tracing::info!("using renewed certificates");
-                    current.server_identity = server_identity;
-                }
-                Err(error) => tracing::warn!(%error, "renewed certificates cannot be used; keeping the old ones"),
-            }
+            self.look(&mut current);
         }
         current.server_identity.clone()
+    }
+
+    /// Reads the files again, without waiting for the next connection.
+    pub fn read_again(&self) {
+        self.look(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn look(&self, current: &mut LoadedIdentity) {
+        current.looked = Instant::now();
+        match self.renewed(&mut current.hash) {
+            Ok(None) => {}
+            Ok(Some(server_identity)) => {
+                tracing::info!("using renewed certificates");
+                current.server_identity = server_identity;
+            }
+            Err(error) => tracing::warn!(%error, "renewed certificates cannot be used; keeping the old ones"),
+        }
     }
 
     /// `None` if the files have not changed.

@@ -16,7 +16,12 @@ async fn readiness_follows_the_upstream_and_is_asked_for_once_in_a_while() {
     for ready in probes {
         assert_eq!(ready.expect_status(200).text(), "ready\n");
     }
-    assert_eq!(link.count(|seen| seen.path == "/v2/"), 1);
+    let pings = "refshim_upstream_requests_total{upstream=\"default\",kind=\"ping\",outcome=\"answered\"} 1";
+    let metrics = admin.get("/metrics").await.text();
+    assert!(
+        metrics.lines().any(|line| line == pings),
+        "one at the start, which holds for a while: {metrics}"
+    );
     proxy.admin().get("/healthz").await.expect_status(200);
 
     link.fail(Fault::status(500), |_| true);
@@ -46,7 +51,12 @@ async fn metrics_count_callers_and_upstream_requests() {
         .get("/v2/app/manifests/nothing")
         .await
         .expect_status(404);
-    let reply = proxy.admin().get("/metrics").await.expect_status(200);
+    let open_metrics = [("accept", "application/openmetrics-text")];
+    let reply = proxy
+        .admin()
+        .get_with("/metrics", &open_metrics)
+        .await
+        .expect_status(200);
     let media_type = reply.header("content-type").unwrap();
     assert!(
         media_type.starts_with("application/openmetrics-text; version=1.0.0"),
@@ -66,6 +76,15 @@ async fn metrics_count_callers_and_upstream_requests() {
         !text.contains("app") && !text.contains("v1"),
         "labels hold no repository and no tag: {text}"
     );
+    let reply = proxy.admin().get("/metrics").await.expect_status(200);
+    assert_eq!(
+        reply.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let text = reply.text();
+    let line = "# TYPE refshim_requests_total counter";
+    assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
+    assert!(!text.contains("# EOF"), "{text}");
 }
 
 #[tokio::test]
@@ -180,21 +199,6 @@ const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TRACESTATE: &str = "vendor=value";
 
-/// The lines of the access log, once there are as many.
-async fn access_log(proxy: &Refshim, count: usize) -> Vec<serde_json::Value> {
-    eventually("the requests are logged", async || {
-        let output = proxy.output();
-        let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok());
-        let lines: Vec<serde_json::Value> = lines.collect();
-        let lines: Vec<_> = lines
-            .into_iter()
-            .filter(|line| line["target"] == "refshim::access")
-            .collect();
-        (lines.len() >= count).then_some(lines)
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_trace_goes_on_with_every_request_that_is_made_for_it() {
     let registry = Registry::v3().await;
@@ -242,7 +246,7 @@ async fn a_trace_goes_on_with_every_request_that_is_made_for_it() {
         assert_eq!(request.headers["traceparent"], TRACEPARENT, "{request:?}");
         assert_eq!(request.headers["tracestate"], TRACESTATE, "{request:?}");
     }
-    let lines = access_log(&proxy, logged).await;
+    let lines = proxy.access_log(logged).await;
     assert!(lines.iter().all(|line| line["trace_id"] == TRACE_ID), "{lines:?}");
 
     link.take();
@@ -252,7 +256,7 @@ async fn a_trace_goes_on_with_every_request_that_is_made_for_it() {
             .iter()
             .all(|request| !request.headers.contains_key("traceparent"))
     );
-    assert!(access_log(&proxy, logged + 1).await[logged]["trace_id"].is_null());
+    assert!(proxy.access_log(logged + 1).await[logged]["trace_id"].is_null());
 }
 
 #[tokio::test]
@@ -276,7 +280,7 @@ async fn answers_and_log_name_a_request_alike() {
         assert_eq!(sent == Some(id.as_str()), taken, "{id}");
         ids.push(id);
     }
-    let lines = access_log(&proxy, ids.len()).await;
+    let lines = proxy.access_log(ids.len()).await;
     let logged: Vec<_> = lines
         .iter()
         .map(|line| line["id"].as_str().unwrap_or_default())

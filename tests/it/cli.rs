@@ -46,6 +46,16 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn help_fits_the_terminal() {
+    for subcommand in ["serve", "check", "gc"] {
+        let output = refshim(&["help", subcommand], &[("COLUMNS", "72")]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 72).collect();
+        assert!(wide.is_empty(), "{subcommand}: {wide:#?}");
+    }
+}
+
+#[test]
 fn no_subcommand_shows_help_and_is_wrong_usage() {
     let output = refshim(&[], &[]);
     assert_eq!(output.status.code(), Some(2));
@@ -79,6 +89,58 @@ fn wrong_usage_is_one_line() {
 }
 
 #[test]
+fn what_was_probably_meant_is_said_with_where_to_read_on() {
+    for (arguments, end) in [
+        (&["chekc"][..], "; did you mean 'check'?; see 'refshim help'"),
+        (
+            &["check", "--upstrem", "x"],
+            "; did you mean '--upstream'?; see 'refshim help check'",
+        ),
+        (&["tree"], "; see 'refshim help tree'"),
+    ] {
+        let output = refshim(arguments, &[]);
+        let errors = errors(&output);
+        assert!(errors[0].ends_with(end), "{errors:?}");
+    }
+}
+
+#[test]
+fn the_version_says_what_was_built() {
+    let output = refshim(&["--version"], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = concat!("refshim ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(
+        text.starts_with(expected) && text.contains("features)") || text.contains("features "),
+        "{text}"
+    );
+}
+
+#[test]
+fn problems_in_a_file_have_their_line() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    file.write_all(b"[cache]\n\nfresh_for = 'soon'\n[upstream]\nurl = 'ftp://x'\n")
+        .unwrap();
+    let output = refshim(&["check", "-c", &path, "-o", "json"], &[]);
+    let mut errors = errors(&output);
+    errors.sort();
+    let expected = [
+        format!("refshim: cache.fresh_for: 'soon' is not a duration: write it like 30s, 10m or 1h ({path}, line 3)"),
+        format!(
+            "refshim: upstream: write [[upstream]] with two brackets instead of [upstream]: there may be several ({path}, line 4)"
+        ),
+        "refshim: upstream[0].url: 'ftp://x' must start with http:// or https://".to_owned(),
+    ];
+    assert_eq!(errors.len(), expected.len(), "{errors:?}");
+    for (error, beginning) in errors.iter().zip(&expected) {
+        assert!(error.starts_with(beginning.as_str()), "{errors:?}");
+    }
+    file.write_all(b"[server\n").unwrap();
+    let output = refshim(&["check", "-c", &path], &[]);
+    assert_refused(&output, 2, &format!("refshim: {path}: TOML parse error at line 6"));
+}
+
+#[test]
 fn a_wrong_key_value_or_url_is_named() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"[server]\nlisen = 1\n[cache]\nfresh_for = 'soon'\n[[upstream]]\nurl = 'ftp://x'\n")
@@ -89,7 +151,7 @@ fn a_wrong_key_value_or_url_is_named() {
     errors.sort();
     let beginnings = [
         "refshim: cache.fresh_for: 'soon' is not a duration: write it like 30s, 10m or 1h",
-        "refshim: server.lisen: unknown key, expected one of listen",
+        "refshim: server.lisen: unknown key: did you mean 'listen'? Known are listen",
         "refshim: upstream[0].url: 'ftp://x' must start with http:// or https://",
     ];
     assert_eq!(errors.len(), beginnings.len(), "{errors:?}");

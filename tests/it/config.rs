@@ -41,14 +41,15 @@ fn the_example_holds_the_defaults() {
 /// The keys of `section`, as the error about an unknown one lists them.
 fn keys_of(section: &str) -> BTreeSet<String> {
     let file = match section {
-        "" => "no-such-key = 1\n[[upstream]]\nurl = 'http://r'".to_owned(),
-        "upstream" => "[[upstream]]\nurl = 'http://r'\nno-such-key = 1".to_owned(),
-        "upstream.credentials" => "[[upstream]]\nurl = 'http://r'\n[upstream.credentials]\nno-such-key = 1".to_owned(),
-        _ => format!("[{section}]\nno-such-key = 1\n[[upstream]]\nurl = 'http://r'"),
+        "" => "zz = 1\n[[upstream]]\nurl = 'http://r'".to_owned(),
+        "upstream" => "[[upstream]]\nurl = 'http://r'\nzz = 1".to_owned(),
+        "upstream.credentials" => "[[upstream]]\nurl = 'http://r'\n[upstream.credentials]\nzz = 1".to_owned(),
+        _ => format!("[{section}]\nzz = 1\n[[upstream]]\nurl = 'http://r'"),
     };
     let problems = problems(&file, &[]);
     assert_eq!(problems.len(), 1, "{problems:?}");
     let (_, list) = problems[0].split_once("expected ").unwrap();
+    let list = list.split(" (").next().unwrap_or_default();
     let list = list.trim_start_matches("one of ").replace(" or ", ", ");
     list.split(", ").map(str::to_owned).collect()
 }
@@ -190,7 +191,7 @@ fn everything_wrong_is_said_at_once_and_names_its_key() {
     for expected in [
         "unknown: unknown key, expected one of server, admin",
         "server.listen: 'nowhere' is not an address: write it like 127.0.0.1:5100",
-        "server.lisen: unknown key, expected one of listen",
+        "server.lisen: unknown key: did you mean 'listen'? Known are listen",
         "server.rewrite_realm: ",
         "log.format: 'xml' is not one of text, json",
         "log.level: 'loud' is not a log level",
@@ -205,7 +206,7 @@ fn everything_wrong_is_said_at_once_and_names_its_key() {
         "links.sources: 'psychic', 'telepathic' not among subject, ",
         "tags.hide: 'none' must be the only entry",
         "REFSHIM_ADMIN_LISTEN: is no known variable",
-        "admin.listen: 'nowhere' is not an address: write it like 127.0.0.1:5100 or [::]:5100 (set by REFSHIM_ADMIN__LISTEN)",
+        "admin.listen: 'nowhere' is not an address: write it like 127.0.0.1:5100, localhost:5100, :5100 or [::]:5100 (set by REFSHIM_ADMIN__LISTEN)",
     ] {
         assert!(
             found.iter().any(|line| line.starts_with(expected)),
@@ -260,6 +261,24 @@ fn upstreams_need_names_of_their_own_and_listeners_addresses() {
 }
 
 #[test]
+fn the_level_of_other_programs_counts_where_ours_is_not_set() {
+    let file = "[log]\nlevel = 'error'\n[[upstream]]\nurl = 'http://r'\n";
+    let level = |environment: &[(&str, &str)], flag: Option<&str>| {
+        let overrides = Overrides {
+            log_level: flag.map(str::to_owned),
+            ..Overrides::default()
+        };
+        load(file, environment, &overrides).unwrap().log.level
+    };
+    let (rust, own) = (("RUST_LOG", "debug"), ("REFSHIM_LOG__LEVEL", "warn"));
+    assert_eq!(level(&[], None), "error");
+    assert_eq!(level(&[("RUST_LOG", "")], None), "error");
+    assert_eq!(level(&[rust], None), "debug");
+    assert_eq!(level(&[own, rust], None), "warn");
+    assert_eq!(level(&[own, rust], Some("trace")), "trace");
+}
+
+#[test]
 fn half_of_a_key_pair_is_refused() {
     let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let file = |table: &str, key: &str| format!("[{table}]\n{key} = '{there}'\n[[upstream]]\nurl = 'http://r'");
@@ -287,7 +306,10 @@ fn what_this_build_lacks_is_said_in_one_line() {
         problems[0].starts_with("upstream[0].credentials.kind: "),
         "{problems:?}"
     );
-    assert!(problems[0].contains("--features ecr"), "{problems:?}");
+    assert!(
+        problems[0].contains("'cargo build --release --features ecr,otel'"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -305,7 +327,10 @@ fn a_collector_needs_a_build_that_can_send_to_it() {
         &[],
     );
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(problems[0].contains("--features otel"), "{problems:?}");
+    assert!(
+        problems[0].contains("'cargo build --release --features ecr,otel'"),
+        "{problems:?}"
+    );
 }
 
 #[test]

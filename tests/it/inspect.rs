@@ -99,6 +99,8 @@ async fn referrers_are_listed_with_their_dialects() {
     let by_digest = format!("{}/app@{}", registry.authority(), sample.signature.digest);
     let table = said(&tools, &["referrers", &by_digest]).await;
     assert!(table.ends_with(": 0 referrers\n"), "{table}");
+    let table = said(&tools, &["referrers", &image, "--artifact-type", "application/nothing"]).await;
+    assert!(table.ends_with(": 0 of 2 referrers after the filter\n"), "{table}");
 }
 
 #[tokio::test]
@@ -255,12 +257,18 @@ async fn check_finds_out_what_a_registry_can_do() {
         assert_eq!(report["reachable"], true);
         assert_eq!(report["authentication"]["scheme"], "none");
         assert_eq!(report["nativeReferrers"], false);
+        assert_eq!(report["verdict"]["helps"], true);
         assert_eq!(report["tags"]["count"], 4);
         assert_eq!(report["tags"]["pages"], pages, "{report}");
         assert_eq!(report["tags"]["seeks"], seeks, "{report}");
     }
     let text = said(&tools, &["check", "--upstream", &v2.url()]).await;
     assert!(text.contains("advice: give --repository NAME"), "{text}");
+    let verdict = text.lines().last().unwrap();
+    assert!(
+        verdict.starts_with("  verdict: the registry answers; whether refshim helps here"),
+        "{text}"
+    );
     let (code, error) = refused(&tools, &["check", "--upstream", &v2.url(), "--repository", "nothing"]).await;
     assert_eq!(code, Some(1));
     assert!(error.contains("does not know the repository"), "{error}");
@@ -285,5 +293,8 @@ async fn check_names_the_realm_and_what_is_no_registry() {
     )
     .await;
     assert_eq!(code, Some(1));
-    assert!(error.contains("as no registry does: check the URL"), "{error}");
+    assert!(
+        error.contains("what answers there is no registry (HTTP 404 for /v2/"),
+        "{error}"
+    );
 }

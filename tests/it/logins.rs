@@ -139,6 +139,7 @@ impl Scene {
         let url = format!("http://{}", self.authority);
         let arguments = ["check", "--upstream", &url, "--repository", APP, "--output", "json"];
         let report = refshim_of(&self.tools, &arguments).await.json();
+        assert_eq!(report["upstreams"][0]["loginOutcome"], "accepted", "{report}");
         assert_eq!(
             report["upstreams"][0]["tags"]["count"],
             tags(&self.robot).await.len(),

@@ -3,6 +3,7 @@
 //! One program, so that what the tests stand on (`support`) is compiled once. Nothing here may change the process: no variables of the
 //! environment, no working folder, no limits.
 
+mod access_log;
 mod admin;
 mod authorisation;
 mod blob_redirects;
@@ -58,6 +59,7 @@ mod registry_client;
 mod render_golden;
 mod replicas;
 mod soak;
+mod start;
 mod support;
 mod support_works;
 mod synthesised_tag;

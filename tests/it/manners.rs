@@ -68,6 +68,9 @@ async fn the_manual_has_a_page_for_every_subcommand() {
     for subcommand in SUBCOMMANDS {
         let page = std::fs::read_to_string(folder.path().join(format!("refshim-{subcommand}.1"))).unwrap();
         assert!(page.contains(".SH SYNOPSIS") && page.contains("xamples:"), "{page}");
+        for section in ["\"EXIT STATUS\"", "FILES", "ENVIRONMENT", "\"SEE ALSO\""] {
+            assert!(page.contains(&format!(".SH {section}\n")), "{section} in {page}");
+        }
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), SUBCOMMANDS.len() + 1);
     let missing = folder.path().join("no/such");

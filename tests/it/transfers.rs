@@ -5,6 +5,8 @@
 use crate::support::wire::{Listener, Wire};
 use crate::support::{CountingProxy, Fault, Local, Refshim, Registry, eventually, within};
 use http::Method;
+use http_body_util::BodyExt as _;
+use std::io::ErrorKind;
 
 const ASK: &str = "GET /v2/a/blobs/sha256:0 HTTP/1.1\r\nHost: proxy.example\r\n\r\n";
 
@@ -68,7 +70,15 @@ async fn a_caller_who_leaves_in_the_middle_of_an_upload_cancels_it() {
 async fn blobs_of_any_size_pass_in_constant_memory() {
     const BLOB: u64 = 1 << 30;
     let upstream = Listener::bind().await;
-    let proxy = Refshim::in_front_of(&upstream.url()).await;
+    let ping = async {
+        let mut asked = upstream.accept().await;
+        asked.head().await;
+        asked
+            .write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .await;
+    };
+    let url = upstream.url();
+    let (proxy, ()) = tokio::join!(Refshim::in_front_of(&url), ping);
     let endpoint = proxy.endpoint();
 
     let mut caller = Wire::connect(endpoint.authority()).await;
@@ -226,10 +236,33 @@ async fn a_shutdown_ends_though_a_transfer_does_not() {
     caller.write(ASK).await;
     let mut asked = upstream.accept().await;
     asked.head().await;
+    asked.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+    caller.head().await;
+    assert_eq!(caller.read(4).await, b"half");
+
+    let path = "/v2/a/blobs/sha256:1";
+    let endpoint = proxy.endpoint().h2c();
+    let (opened, mut other) = tokio::join!(endpoint.open(path), async {
+        let mut other = upstream.accept().await;
+        other.head().await;
+        other.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+        other
+    });
+    let mut body = opened.unwrap().into_body();
+    assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+
     proxy.stop();
     proxy.ended().await;
-    assert_eq!(caller.rest().await, "");
-    assert_eq!(asked.rest().await, "");
+    assert_eq!(caller.end().await, Some(ErrorKind::ConnectionReset), "over HTTP/1.1");
+    let broken = within("the body ends", body.frame())
+        .await
+        .expect("an end")
+        .unwrap_err();
+    assert!(
+        format!("{broken:?}").contains("ConnectionReset"),
+        "over HTTP/2: {broken:?}"
+    );
+    assert_eq!((asked.rest().await, other.rest().await), (String::new(), String::new()));
 }
 
 #[tokio::test]

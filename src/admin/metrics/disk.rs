@@ -30,6 +30,9 @@ impl Collector for Disk {
         let used = ConstGauge::new(health.used);
         let help = "Bytes that the entries of the cache on disk take";
         used.encode(encoder.encode_descriptor("disk_used", help, Some(&Unit::Bytes), used.metric_type())?)?;
+        let limit = ConstGauge::new(health.limit);
+        let help = "Bytes that they may take: cache.disk_bytes";
+        limit.encode(encoder.encode_descriptor("disk_limit", help, Some(&Unit::Bytes), limit.metric_type())?)?;
         let dropped = ConstCounter::new(health.dropped);
         let help = "Writes to the cache on disk that were dropped";
         dropped.encode(encoder.encode_descriptor("disk_dropped", help, None, dropped.metric_type())?)?;

@@ -58,6 +58,8 @@ pub struct DiskHealth {
     pub open: bool,
     /// Bytes that its entries take.
     pub used: u64,
+    /// Bytes that they may take.
+    pub limit: u64,
     /// Number of writes that were dropped.
     pub dropped: u64,
     /// Number of times that the disk failed.
@@ -70,6 +72,7 @@ pub(super) struct DiskStore {
     queue: WriteQueue,
     reads: Arc<Semaphore>,
     dropped: Arc<AtomicU64>,
+    bytes: u64,
 }
 
 impl DiskStore {
@@ -98,6 +101,7 @@ impl DiskStore {
             queue,
             reads: Arc::new(Semaphore::new(READS)),
             dropped,
+            bytes: options.bytes,
         })
     }
 
@@ -121,6 +125,7 @@ impl DiskStore {
         DiskHealth {
             open: file.is_some(),
             used: file.map_or(0, |file| file.used()),
+            limit: self.bytes,
             dropped: self.dropped.load(Ordering::Relaxed),
             failures: self.file.failures(),
         }

@@ -1,6 +1,5 @@
 //! Finding out what a registry can do. Nothing is written to it.
 
-use http::StatusCode;
 use http::header::LINK;
 
 use crate::auth::{Challenge, challenges};
@@ -9,16 +8,15 @@ use crate::cli::users::CredentialUsers;
 use crate::config::{Config, CredentialsConfig, NamedProxy, UpstreamConfig};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::registry::{
-    Answer, Caller, CredentialCheck, Native, Refusal, SetupError, TagNames, Upstream, UpstreamError,
+    Answer, Caller, CredentialCheck, Native, Refusal, SetupError, TagNames, Upstream, UpstreamError, no_registry,
 };
 
+use super::advice::advise;
 use super::referrers_tags;
 use super::report::{
     Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, ProxyReport, TagListReport,
 };
-
-/// From this many tags on, the report says what reading all of them costs.
-const MANY_TAGS: usize = 1000;
+use super::verdict::CheckVerdict;
 
 /// Of what `/v2/` says, in bytes.
 const MAX_REPLY: usize = 1 << 20;
@@ -74,6 +72,7 @@ pub(super) async fn probe(
         report.problem = Some(problem);
     }
     advise(&mut report, config, upstream_config);
+    report.verdict = CheckVerdict::of(&report);
     Ok(report)
 }
 
@@ -148,10 +147,9 @@ impl UpstreamProbe<'_> {
     async fn log_in(&self, report: &mut CheckReport, repository: Option<&RepositoryName>) -> Result<(), Problem> {
         let reply = self.bare.get("/v2/", &Caller::anonymous(), MAX_REPLY).await?;
         report.reachable = true;
-        if !reply.status.is_success() && reply.status != StatusCode::UNAUTHORIZED {
-            let status = reply.status.as_u16();
+        if let Some(seen) = no_registry(&reply) {
             return Err(Problem(format!(
-                "/v2/ answers HTTP {status}, as no registry does: check the URL"
+                "what answers there is no registry ({seen}): check the URL"
             )));
         }
         report.authentication = Some(self.authentication(&challenges(&reply.headers)));
@@ -161,7 +159,26 @@ impl UpstreamProbe<'_> {
         }
         report.has_credentials = self.upstream.has_credentials().await?;
         let login = log_in(&self.upstream, self.host, repository).await;
-        login.map_err(|error| Problem(error.to_string()))
+        login.map_err(|error| Problem(error.to_string()))?;
+        if report.has_credentials {
+            report.login_outcome = Some(self.try_login(repository).await?);
+        }
+        Ok(())
+    }
+
+    /// Tries the login that was found on this machine. Fails where the registry refuses it.
+    async fn try_login(&self, repository: Option<&RepositoryName>) -> Result<CredentialCheckResult, Problem> {
+        match self.upstream.try_own_credentials(repository).await? {
+            Some(CredentialCheck::Accepted) => Ok(CredentialCheckResult::Accepted),
+            None | Some(CredentialCheck::Unneeded | CredentialCheck::Missing) => Ok(CredentialCheckResult::Unneeded),
+            Some(CredentialCheck::Refused) => {
+                let at = repository.map_or_else(String::new, |repository| format!(" at {repository}"));
+                Err(Problem(format!(
+                    "the registry refuses the login found on this machine{at}: run 'docker login {}' again, or as another user",
+                    self.host
+                )))
+            }
+        }
     }
 
     fn authentication(&self, challenges: &[Challenge]) -> Authentication {
@@ -245,51 +262,4 @@ fn configured_proxy(upstream: &UpstreamConfig) -> Option<&NamedProxy> {
         &egress.http
     };
     named.as_ref()
-}
-
-/// Adds what the operator should know or change.
-fn advise(report: &mut CheckReport, config: &Config, upstream: &UpstreamConfig) {
-    let mut advice = Vec::new();
-    if report.reachable && report.repository.is_none() {
-        advice.push("give --repository NAME to learn about referrers, tag pages and seeking".to_owned());
-    }
-    if upstream.url.scheme() == "http" && matches!(&report.authentication, Some(a) if *a != Authentication::None) {
-        advice.push(
-            "credentials are sent unencrypted to an http:// upstream: use https:// unless it is on this machine"
-                .to_owned(),
-        );
-    }
-    if upstream.insecure_skip_verify {
-        advice.push(
-            "insecure_skip_verify accepts every certificate for the registry's host, so that anybody on the way can read credentials and \
-             answer in its place: use ca_file instead"
-                .to_owned(),
-        );
-    }
-    if config.upstreams.len() > 1 && matches!(report.authentication, Some(Authentication::Bearer { .. })) {
-        advice.push(
-            "give each upstream a host name of its own: several clients take the challenge from /v2/ alone".to_owned(),
-        );
-    }
-    if let Some(tags) = &report.tags
-        && tags.seeks == Some(false)
-        && tags.count >= MANY_TAGS
-    {
-        advice.push(format!(
-            "each refresh reads all {} tags, as this registry cannot seek: a longer cache.fresh_for makes that rarer",
-            tags.count
-        ));
-    }
-    advice.extend(report.referrers_tags.advice());
-    if let Some(maintained) = config.writing.maintain_fallback_tag {
-        advice.push(format!(
-            "writing.maintain_fallback_tag = {maintained} is an older spelling: remove it, or write writing.links instead"
-        ));
-    }
-    if report.native_referrers == Some(true) {
-        advice.push(
-            "the registry has a referrers API of its own: refshim adds the links that it does not list".to_owned(),
-        );
-    }
-    report.advice = advice;
 }

@@ -9,6 +9,8 @@ use crate::cli::output::printable;
 use crate::cli::users::CredentialUsers;
 use crate::config::NamedProxy;
 
+use super::verdict::CheckVerdict;
+
 /// Also what `--output json` prints for each upstream. What was not found out is `null`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +28,8 @@ pub(super) struct CheckReport {
     pub(super) authentication: Option<Authentication>,
     /// Whether there are credentials for the registry: in `ownCredentials`, else of the user's login on this machine.
     pub(super) has_credentials: bool,
+    /// What became of that login when it was tried. `null`: there is none, or it was not tried.
+    pub(super) login_outcome: Option<CredentialCheckResult>,
     /// Those that `serve` would use instead of its callers'. `null` where it uses callers'.
     pub(super) own_credentials: Option<OwnCredentials>,
     pub(super) repository: Option<String>,
@@ -34,6 +38,7 @@ pub(super) struct CheckReport {
     #[serde(skip)]
     pub(super) referrers_tags: IncompleteTags,
     pub(super) advice: Vec<String>,
+    pub(super) verdict: CheckVerdict,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -129,6 +134,7 @@ impl CheckReport {
         for advice in &self.advice {
             text.push_str(&format!("  advice: {}\n", printable(advice)));
         }
+        text.push_str(&format!("  verdict: {}\n", printable(&self.verdict.because)));
         text
     }
 
@@ -147,10 +153,14 @@ impl CheckReport {
             lines.push(("own credentials", own.text()));
             lines.push(("usable by", own.usable_by.at(own.listen)));
         } else if self.reachable {
-            let held = if self.has_credentials {
-                "found on this machine"
-            } else {
-                "none on this machine"
+            let held = match (self.has_credentials, self.login_outcome) {
+                (false, _) => "none on this machine",
+                (true, None | Some(CredentialCheckResult::Missing)) => "found on this machine",
+                (true, Some(CredentialCheckResult::Accepted)) => "found on this machine: the registry accepts them",
+                (true, Some(CredentialCheckResult::Unneeded)) => {
+                    "found on this machine: the registry asks for none, so they were not tried"
+                }
+                (true, Some(CredentialCheckResult::Refused)) => "found on this machine: the registry refuses them",
             };
             lines.push(("credentials", held.to_owned()));
         }
@@ -259,6 +269,10 @@ mod tests {
                 seeks: Some(false),
             }),
             advice: vec!["raise cache.fresh_for".into()],
+            verdict: CheckVerdict {
+                helps: Some(true),
+                because: "refshim helps here".into(),
+            },
             ..CheckReport::default()
         };
         assert_eq!(
@@ -274,7 +288,8 @@ mod tests {
              \x20 tags               169\n\
              \x20 tag pages          yes, next page linked by path\n\
              \x20 seeking            no: 'last' does not lead to exactly the names past it\n\
-             \x20 advice: raise cache.fresh_for\n"
+             \x20 advice: raise cache.fresh_for\n\
+             \x20 verdict: refshim helps here\n"
         );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["authentication"]["scheme"], "bearer");

@@ -1,63 +1,97 @@
-//! The access log: every answer is counted and logged once, when its body has gone out or the caller has hung up.
+//! The access log: every request is counted and logged once, when the body of its answer has gone out, or the caller has hung up.
 //!
-//! Neither queries nor headers are logged: upload states and credentials travel in them.
+//! Of what the caller sends, method, path, host and user agent are logged. Upload states and credentials travel in the query and in
+//! other headers, which are not.
 
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::http::body::{Body, BoxError};
+use super::logged_body::LoggedBody;
+use super::request_id::{REQUEST_ID, RequestId};
+use crate::http::body::Body;
 use crate::http::trace_context::{self, TraceContext};
-use crate::metrics::{Endpoint, GaugeGuard, Metrics};
+use crate::metrics::{CacheUse, Endpoint, GaugeGuard, Metrics, RequestNotes};
+use crate::proxy::failure::FailureReason;
 use crate::proxy::peer::Peer;
+use crate::proxy::upstream_failures::UpstreamFailures;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longer request IDs of callers (in bytes) are replaced.
-const LONGEST_ID: usize = 64;
+/// Longer hosts and user agents (in bytes) are cut.
+const LONGEST_TEXT: usize = 200;
 
-/// What the access log says of a request, from its beginning on.
+/// What the access log says of a request, from its beginning on. The line is written when this is dropped.
 pub(super) struct AccessEntry {
     metrics: Arc<Metrics>,
     endpoint: Endpoint,
-    method: Method,
+    method: http::Method,
     target: Option<PathAndQuery>,
     peer: Peer,
+    /// The caller, as a trusted proxy in front of refshim names it.
+    forwarded_for: Option<IpAddr>,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
     id: RequestId,
     trace: Option<TraceContext>,
     /// Ends with the body.
     span: tracing::Span,
     started: Instant,
+    upstream: Option<Arc<UpstreamFailures>>,
+    /// What others note of the request.
+    notes: RequestNotes,
+    /// `None` while there is no answer.
+    answer: Option<AnswerProgress>,
     /// Raised until the body has gone out.
     _in_flight: GaugeGuard,
 }
 
+/// An answer on its way.
+struct AnswerProgress {
+    status: StatusCode,
+    /// Why it is a failure.
+    reason: Option<FailureReason>,
+    /// Bytes of its body so far.
+    sent: u64,
+    /// Whether all of them went out.
+    complete: bool,
+}
+
 impl AccessEntry {
     /// Begins before the request is routed, so that the log has the target as the caller wrote it.
-    pub(super) fn begin(metrics: &Arc<Metrics>, request: &Parts, peer: Peer) -> Self {
+    pub(super) fn begin(metrics: &Arc<Metrics>, request: &Parts, peer: Peer, forwarded_for: Option<IpAddr>) -> Self {
         Self {
             metrics: metrics.clone(),
             endpoint: Endpoint::Refused,
             method: request.method.clone(),
             target: request.uri.path_and_query().cloned(),
             peer,
+            forwarded_for,
+            host: host(request),
+            user_agent: request.headers.get(USER_AGENT).cloned(),
             id: RequestId::of(request),
             trace: None,
             span: tracing::Span::none(),
             started: Instant::now(),
+            upstream: None,
+            notes: RequestNotes::default(),
+            answer: None,
             _in_flight: metrics.request(),
         }
     }
 
-    /// Begins the work on the request, which asks for `endpoint`: all that is done within the span is part of its trace.
-    pub(super) fn begin_trace(&mut self, endpoint: Endpoint, request: &mut Parts) -> tracing::Span {
+    /// Begins the work on the request, which asks `upstream` for `endpoint`: all that is done within the span is part of its trace.
+    pub(super) fn begin_trace(
+        &mut self,
+        endpoint: Endpoint,
+        upstream: Option<Arc<UpstreamFailures>>,
+        request: &mut Parts,
+    ) -> tracing::Span {
         self.endpoint = endpoint;
+        self.upstream = upstream;
         let span = self.span();
         trace_context::adopt(&span, &mut request.headers);
         self.trace = TraceContext::of(&request.headers);
@@ -68,6 +102,11 @@ impl AccessEntry {
     /// The trace that the request is part of, once that has begun.
     pub(super) fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
+    }
+
+    /// What the work on the request notes of itself.
+    pub(super) fn notes(&self) -> &RequestNotes {
+        &self.notes
     }
 
     /// Names the request in all that is logged while it is answered.
@@ -81,108 +120,101 @@ impl AccessEntry {
     }
 
     /// Counts the answer, and follows its body to the end.
-    pub(super) fn finish(self, mut response: Response<Body>) -> Response<LoggedBody> {
-        self.metrics
-            .answered(self.endpoint, response.status(), self.started.elapsed());
-        trace_context::answered(&self.span, response.status());
+    pub(super) fn finish(mut self, mut response: Response<Body>) -> Response<LoggedBody> {
+        let status = response.status();
+        self.metrics.answered(self.endpoint, status, self.started.elapsed());
+        trace_context::answered(&self.span, status);
+        let reason = FailureReason::of(&mut response);
+        if let Some(upstream) = &self.upstream {
+            upstream.answered(reason.as_ref(), &self.notes);
+        }
+        self.answer = Some(AnswerProgress {
+            status,
+            reason,
+            sent: 0,
+            complete: false,
+        });
         response
             .headers_mut()
             .entry(REQUEST_ID)
-            .or_insert_with(|| self.id.0.clone());
-        let status = response.status();
-        response.map(|inner| LoggedBody {
-            sent: 0,
-            whole: inner.is_end_stream(),
-            inner,
-            status,
-            entry: self,
-        })
-    }
-}
-
-/// Names a request in the log and in the answer. Its characters are those of a text and of a header value.
-struct RequestId(HeaderValue);
-
-impl RequestId {
-    /// What the caller calls the request, where that can be logged as it is; otherwise 64 random bits in hexadecimal.
-    fn of(request: &Parts) -> Self {
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let is_id = |id: &&HeaderValue| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_plain);
-        let given = request.headers.get(REQUEST_ID).filter(is_id);
-        given.map_or_else(Self::random, |id| Self(id.clone()))
+            .or_insert_with(|| self.id.value().clone());
+        response.map(|inner| LoggedBody::new(inner, self))
     }
 
-    fn random() -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let bits: u64 = rand::random();
-        let text: [u8; 16] = std::array::from_fn(|place| DIGITS[(bits >> (60 - 4 * place)) as usize & 15]);
-        Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("")))
-    }
-
-    fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
-
-/// An answer's body, which writes the line of the access log when it is dropped.
-pub struct LoggedBody {
-    inner: Body,
-    /// Bytes so far.
-    sent: u64,
-    /// Whether all of it went out.
-    whole: bool,
-    status: StatusCode,
-    entry: AccessEntry,
-}
-
-impl HttpBody for LoggedBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.whole = this.inner.is_end_stream();
-            }
-            Poll::Ready(None) => this.whole = true,
-            Poll::Ready(Some(Err(error))) => {
-                tracing::info!(id = this.entry.id.as_str(), %error, "the answer's body broke off")
-            }
-            Poll::Pending => {}
+    /// So many bytes of the answer's body went out.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        if let Some(answer) = &mut self.answer {
+            answer.sent += bytes;
         }
-        polled
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+    /// Whether all of the answer's body went out, as far as is known.
+    pub(super) fn is_complete(&mut self, complete: bool) {
+        if let Some(answer) = &mut self.answer {
+            answer.complete = complete;
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+    /// The answer's body broke off.
+    pub(super) fn broke_off(&self, error: &dyn std::fmt::Display) {
+        tracing::info!(id = self.id.as_str(), %error, "the answer's body broke off");
     }
 }
 
-impl Drop for LoggedBody {
+impl Drop for AccessEntry {
     fn drop(&mut self) {
-        let entry = &self.entry;
-        entry.metrics.sent(entry.endpoint, self.sent);
-        let milliseconds = u64::try_from(entry.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let message = match &self.answer {
+            Some(answer) => {
+                self.metrics.sent(self.endpoint, answer.sent);
+                "answered"
+            }
+            None => {
+                self.metrics.abandoned.get(self.endpoint).inc();
+                "abandoned by its caller before there was an answer"
+            }
+        };
+        let answer = self.answer.as_ref();
         tracing::info!(
             target: "refshim::access",
-            id = entry.id.as_str(),
-            trace_id = entry.trace.as_ref().map(TraceContext::trace_id),
-            peer = tracing::field::display(entry.peer.address),
-            method = entry.method.as_str(),
-            path = entry.target.as_ref().map_or("", PathAndQuery::path),
-            endpoint = entry.endpoint.as_str(),
-            status = self.status.as_u16(),
-            milliseconds,
-            bytes = self.sent,
-            complete = self.whole,
-            "answered"
+            id = self.id.as_str(),
+            trace_id = self.trace.as_ref().map(TraceContext::trace_id),
+            peer = tracing::field::display(self.peer.address),
+            forwarded_for = self.forwarded_for.map(tracing::field::display),
+            host = self.host.as_ref().map(logged),
+            user_agent = self.user_agent.as_ref().map(logged),
+            upstream = self.upstream.as_ref().map(|upstream| upstream.name()),
+            method = self.method.as_str(),
+            path = self.target.as_ref().map_or("", PathAndQuery::path),
+            endpoint = self.endpoint.as_str(),
+            status = answer.map(|answer| answer.status.as_u16()),
+            reason = answer.and_then(|answer| Some(answer.reason.as_ref()?.message())),
+            cache = self.notes.cache().map(CacheUse::as_str),
+            milliseconds = milliseconds(self.started.elapsed()),
+            upstream_requests = self.notes.upstream_requests(),
+            upstream_milliseconds = milliseconds(self.notes.upstream_time()),
+            bytes = answer.map(|answer| answer.sent),
+            complete = answer.map(|answer| answer.complete),
+            "{message}"
         );
     }
+}
+
+/// The name by which the caller addressed refshim.
+fn host(request: &Parts) -> Option<HeaderValue> {
+    match request.headers.get(HOST) {
+        Some(host) => Some(host.clone()),
+        // HTTP/2 has it in the target.
+        None => HeaderValue::from_str(request.uri.authority()?.as_str()).ok(),
+    }
+}
+
+/// A header as text of bounded length. One that is no text is left empty.
+fn logged(value: &HeaderValue) -> &str {
+    // All of it is ASCII.
+    let text = value.to_str().unwrap_or_default();
+    &text[..text.len().min(LONGEST_TEXT)]
+}
+
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

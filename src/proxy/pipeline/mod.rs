@@ -4,6 +4,8 @@ mod access_log;
 mod auth;
 mod dispatch;
 mod head;
+mod logged_body;
+mod request_id;
 mod routing;
 mod upstream_selector;
 
@@ -19,6 +21,7 @@ use tracing::Instrument as _;
 
 use super::context::RequestContext;
 use super::error::ProxyError;
+use super::forwarded_for::forwarded_for;
 use super::handlers::ui;
 use super::peer::Peer;
 use super::state::{Backend, SharedState};
@@ -27,9 +30,10 @@ use crate::config::Config;
 use crate::http::body::Body;
 use crate::metrics::{Endpoint, Metrics};
 use crate::referrers::Resolver;
-use access_log::{AccessEntry, LoggedBody};
+use access_log::AccessEntry;
 use auth::ProxyAuth;
 use dispatch::{dispatch, within};
+use logged_body::LoggedBody;
 use routing::RoutedRequest;
 use upstream_selector::UpstreamSelector;
 
@@ -78,9 +82,11 @@ impl Gateway {
     /// Answers a request, whatever happens. It is counted and logged when the body of its answer has gone out.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<LoggedBody> {
         let (head, body) = request.into_parts();
-        let mut entry = AccessEntry::begin(&self.metrics, &head, peer);
+        let forwarded_for = forwarded_for(&head.headers, peer.address, &self.shared.server.trusted_proxies);
+        let mut entry = AccessEntry::begin(&self.metrics, &head, peer, forwarded_for);
+        let notes = entry.notes().clone();
         // Pinned where it is made, as its handler is: to move a future of this size costs more than all stages.
-        let answer = AssertUnwindSafe(pin!(self.answer(head, body, peer, &mut entry)))
+        let answer = AssertUnwindSafe(notes.scope(pin!(self.answer(head, body, peer, &mut entry))))
             .catch_unwind()
             .await;
         let response = answer.unwrap_or_else(|_| {
@@ -98,7 +104,8 @@ impl Gateway {
         let routed = self.route(&mut head).await;
         // 2. Its trace, of which all that follows is a part.
         let endpoint = routed.as_ref().map(|routed| routed.route.endpoint());
-        let span = entry.begin_trace(endpoint.unwrap_or(Endpoint::Refused), &mut head);
+        let upstream = routed.as_ref().map(|routed| routed.backend.failures.clone()).ok();
+        let span = entry.begin_trace(endpoint.unwrap_or(Endpoint::Refused), upstream, &mut head);
         let trace = entry.trace().cloned();
         let stages = async {
             let RoutedRequest { backend, view, route } = routed?;

@@ -42,7 +42,7 @@ impl Resolver {
     ) -> Result<Lookup, ResolveError> {
         let resolved = self.find(repository, subject, caller).await;
         let from = resolved.as_ref().map(|resolved| resolved.from);
-        self.counts().answers.get(from.unwrap_or(AnsweredFrom::Nothing)).inc();
+        self.counts().answered(from.unwrap_or(AnsweredFrom::Nothing));
         resolved
     }
 

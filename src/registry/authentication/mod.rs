@@ -57,6 +57,12 @@ impl AuthenticatedTransport {
         self.login.as_ref()
     }
 
+    /// Every login of refshim's asks its source again for the next request.
+    pub(in crate::registry) fn read_credentials_again(&self) {
+        let logins = self.login.iter().chain(&self.listing_account);
+        logins.for_each(|login| login.authenticator.read_credentials_again());
+    }
+
     pub(in crate::registry) fn has_listing_account(&self) -> bool {
         self.listing_account.is_some()
     }

@@ -31,6 +31,11 @@ impl Upstream {
         self.reader.transport().login().is_some()
     }
 
+    /// Reads the credentials of refshim's own again for the next request.
+    pub fn read_credentials_again(&self) {
+        self.reader.transport().read_credentials_again();
+    }
+
     /// Whether an account of refshim's lists tags on behalf of callers ([`Caller::listing_account`]).
     pub fn has_listing_account(&self) -> bool {
         self.reader.transport().has_listing_account()

@@ -11,6 +11,7 @@ pub(in crate::registry) mod manifest_calls;
 pub(in crate::registry) mod optimistic_put;
 mod page_link;
 mod page_reader;
+pub(in crate::registry) mod ping;
 mod referrers_api;
 mod refresh;
 pub(in crate::registry) mod registry_page;
@@ -29,10 +30,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::Method;
+use prometheus_client::metrics::histogram::Histogram;
 use url::Url;
 
 use crate::auth::CredentialsSource;
 use crate::config::{Blobs, LimitsConfig, ListingKind, NamedProxy, UpstreamConfig};
+use crate::metrics::{CounterFamily, FixedFamily};
 use crate::oci::RepositoryName;
 use crate::registry::answer::RegistryResponse;
 use crate::registry::authentication::AuthenticatedTransport;
@@ -41,7 +44,7 @@ use crate::registry::caller::Caller;
 use crate::registry::capabilities::Capabilities;
 use crate::registry::capabilities::native_support::NativeKnowledge;
 use crate::registry::capabilities::paging::RepositoryPaging;
-use crate::registry::counts::{RequestCounts, RequestKind};
+use crate::registry::counts::{RequestKind, RequestOutcome};
 use crate::registry::error::{SetupError, UpstreamError};
 use crate::registry::origin::Origin;
 use crate::registry::reader::Reader;
@@ -134,8 +137,13 @@ impl Upstream {
     }
 
     /// What was asked of it since start-up.
-    pub fn requests(&self) -> &RequestCounts {
-        self.reader.transport().transport().counts()
+    pub fn requests(&self) -> &CounterFamily<(RequestKind, RequestOutcome)> {
+        &self.reader.transport().transport().counts().ended
+    }
+
+    /// How long those requests took, in seconds.
+    pub fn request_durations(&self) -> &FixedFamily<RequestKind, Histogram> {
+        &self.reader.transport().transport().counts().durations
     }
 
     /// How refshim's own reads of it are queued and held back.

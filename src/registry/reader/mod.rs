@@ -25,7 +25,7 @@ use crate::registry::error::UpstreamError;
 use crate::registry::origin::Origin;
 use crate::registry::retry::{ReadFailure, Retry};
 use crate::registry::transport::idle_timeout::IdleBody;
-use crate::registry::transport::{OWN_USER_AGENT, collect};
+use crate::registry::transport::{collect, user_agent};
 use asker::Asker;
 use background_rate::BackgroundRate;
 use backoff::Backoff;
@@ -214,7 +214,7 @@ impl Reader {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(USER_AGENT, OWN_USER_AGENT);
+        headers.insert(USER_AGENT, user_agent(ask.kind));
         if !own {
             return self.transport.transport().send_elsewhere(ask.kind, request).await;
         }

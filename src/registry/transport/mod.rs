@@ -21,6 +21,7 @@ use crate::http::connector::HttpClient;
 use crate::http::redirect_policy::RedirectPolicy;
 use crate::http::trace_context;
 use crate::http::via;
+use crate::metrics::RequestNotes;
 use crate::registry::counts::{RequestCounts, RequestKind, RequestOutcome};
 use crate::registry::error::{SetupError, UpstreamError};
 use crate::registry::origin::Origin;
@@ -31,6 +32,18 @@ use idle_timeout::IdleBody;
 /// Of requests that are refshim's own.
 pub(in crate::registry) const OWN_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION")));
+
+/// Of those that only find out whether the registry is there, which its operators may want to tell from others.
+const PING_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("refshim/", env!("CARGO_PKG_VERSION"), " (ping)"));
+
+/// What a request of refshim's own calls its sender.
+pub(in crate::registry) fn user_agent(kind: RequestKind) -> HeaderValue {
+    match kind {
+        RequestKind::Ping => PING_USER_AGENT,
+        _ => OWN_USER_AGENT,
+    }
+}
 
 /// Requests that are sent again because the pool's connection was closed under them, one after the other.
 const MOST_STALE: usize = 5;
@@ -161,9 +174,11 @@ impl Transport {
         let mut counted = Counted {
             counts: &self.counts,
             kind,
-            outcome: RequestOutcome::Broken,
+            outcome: RequestOutcome::Abandoned,
+            begun: Instant::now(),
+            notes: RequestNotes::current(),
         };
-        let (method, begun) = (request.method().clone(), Instant::now());
+        let method = request.method().clone();
         let span = tracing::debug_span!(
             "ask",
             upstream = self.name,
@@ -172,7 +187,7 @@ impl Transport {
         );
         trace_context::follow(&span, &mut request);
         let result = exchange(client, request, self.timeouts).instrument(span).await;
-        let elapsed = begun.elapsed();
+        let elapsed = counted.begun.elapsed();
         match &result {
             Ok(response) => {
                 let status = response.status();
@@ -180,6 +195,7 @@ impl Transport {
                 tracing::debug!(upstream = self.name, kind = kind.as_str(), %method, %status, ?elapsed, "asked");
             }
             Err(Unanswered { error, .. }) => {
+                counted.outcome = RequestOutcome::Broken;
                 tracing::debug!(upstream = self.name, kind = kind.as_str(), %method, %error, ?elapsed, "no response");
             }
         }
@@ -205,10 +221,17 @@ struct Counted<'a> {
     counts: &'a RequestCounts,
     kind: RequestKind,
     outcome: RequestOutcome,
+    begun: Instant,
+    /// Of the caller's request that it is made for.
+    notes: Option<RequestNotes>,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.counts.get((self.kind, self.outcome)).inc();
+        let time = self.begun.elapsed();
+        self.counts.count(self.kind, self.outcome, time);
+        if let Some(notes) = &self.notes {
+            notes.upstream_request(time);
+        }
     }
 }

@@ -83,6 +83,7 @@ fn the_smallest_set_of_values_gives_two_replicas() {
 fn numbers_and_lists_in_the_configuration_arrive() {
     let documents = rendered(&format!("{CHART}/ci/everything-values.yaml"));
     let config = assert_configured(&documents, pod(of_kind(&documents, "Deployment")));
+    assert_eq!(config.server.trusted_proxies.len(), 2);
     assert_eq!(config.limits.connections, 1000);
     assert_eq!(config.links.deep_limit, 1000);
     assert_eq!(

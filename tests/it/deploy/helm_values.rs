@@ -243,6 +243,27 @@ fn alerts_and_dashboard_are_those_of_the_project() {
 }
 
 #[test]
+fn alerts_link_to_where_the_documentation_is() {
+    let documents = with("prometheusRule.enabled=true,prometheusRule.docsUrl=https://git.example.org/refshim/");
+    let rules = &of_kind(&documents, "PrometheusRule")["spec"]["groups"][0]["rules"];
+    assert_eq!(
+        rules[0]["annotations"]["runbook_url"],
+        "https://git.example.org/refshim/docs/alerts.md#refshimdown"
+    );
+}
+
+/// A pod that starts in an outage waits for its end: to kill it would only let its back-off grow.
+#[test]
+fn a_pod_that_starts_in_an_outage_is_not_killed() {
+    let probe = refshim(pod(workload(&rendered(&minimal()))))["startupProbe"].clone();
+    let number = |field: &str| probe[field].as_u64().expect("a number");
+    assert!(
+        number("periodSeconds") * number("failureThreshold") >= 24 * 3600,
+        "{probe}"
+    );
+}
+
+#[test]
 fn the_readme_lists_every_value_with_its_default() {
     let mut defaults = BTreeMap::new();
     leaves(&yaml(&read(&format!("{CHART}/values.yaml")))[0], "", &mut defaults);

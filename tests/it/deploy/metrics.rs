@@ -16,7 +16,9 @@ const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 #[tokio::test]
 async fn the_documentation_names_every_metric_and_label() {
     let scraped = scrape().await.0;
-    let documented: BTreeMap<String, (String, BTreeSet<String>)> = rows("| `refshim_")
+    let documented: BTreeMap<String, (String, BTreeSet<String>)> = ["| `refshim_", "| `process_"]
+        .into_iter()
+        .flat_map(rows)
         .map(|cells| {
             (
                 code(&cells[0]).remove(0),
@@ -33,8 +35,7 @@ async fn the_documentation_names_every_metric_and_label() {
 
 #[test]
 fn the_documentation_names_every_value_of_a_label() {
-    let documented: BTreeMap<String, BTreeSet<String>> = rows("| `")
-        .filter(|cells| cells.len() == 2)
+    let documented: BTreeMap<String, BTreeSet<String>> = rows_of(labels(), "| `")
         .map(|cells| (code(&cells[0]).remove(0), code(&cells[1]).into_iter().collect()))
         .collect();
     for (label, values) in known_values() {
@@ -94,6 +95,7 @@ fn the_dashboard_s_queries_are_promql_and_its_panels_do_not_overlap() {
                 ("$__range", "1h"),
                 ("$job", ".*"),
                 ("$instance", ".*"),
+                ("$upstream", ".*"),
             ]
             .iter()
             .fold(expression.to_owned(), |text, (variable, value)| {
@@ -114,6 +116,41 @@ fn the_dashboard_s_queries_are_promql_and_its_panels_do_not_overlap() {
     );
 }
 
+#[tokio::test]
+async fn every_metric_is_on_a_panel_of_the_dashboard() {
+    let families = scrape().await;
+    let mut queries = String::new();
+    texts(&dashboard()["panels"], &mut |text| queries.push_str(text));
+    let is_shown = |series: &String| {
+        queries
+            .match_indices(series.as_str())
+            .any(|(at, _)| !queries[at + series.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+    };
+    let missing = families
+        .0
+        .iter()
+        .filter(|(_, family)| !family.series.iter().any(is_shown));
+    let missing: Vec<_> = missing.map(|(name, _)| name).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_alert_links_to_what_to_do() {
+    let headings: BTreeSet<String> = read("docs/alerts.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(str::to_lowercase)
+        .collect();
+    let rules = yaml(&read("deploy/prometheus/alerts.yml"));
+    let rules = rules[0]["groups"][0]["rules"].as_array().expect("rules").clone();
+    for rule in &rules {
+        let name = rule["alert"].as_str().expect("a name").to_lowercase();
+        assert_eq!(rule["annotations"]["runbook_url"], format!("docs/alerts.md#{name}"));
+        assert!(headings.contains(&name), "docs/alerts.md has no section {name}");
+    }
+    assert_eq!(headings.len(), rules.len(), "a section without an alert: {headings:?}");
+}
+
 fn dashboard() -> Value {
     let file = std::fs::File::open(path("deploy/grafana/refshim.json")).expect("the dashboard");
     serde_json::from_reader(file).expect("JSON")
@@ -121,7 +158,17 @@ fn dashboard() -> Value {
 
 /// The cells of the documentation's table rows that begin like this.
 fn rows(beginning: &str) -> impl Iterator<Item = Vec<String>> {
+    rows_of(read("docs/metrics.md"), beginning)
+}
+
+/// The section of the documentation about labels.
+fn labels() -> String {
     let text = read("docs/metrics.md");
+    let (_, rest) = text.split_once("## Labels").expect("a section");
+    rest.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+fn rows_of(text: String, beginning: &str) -> impl Iterator<Item = Vec<String>> {
     let rows: Vec<Vec<String>> = text
         .lines()
         .filter(|line| line.starts_with(beginning))
@@ -167,7 +214,10 @@ fn texts(value: &Value, see: &mut impl FnMut(&str)) {
 /// Checks series, label names and label values in a query. Returns how many series it named.
 fn check_query(families: &Families, text: &str) -> usize {
     let mut named = 0;
-    for (start, _) in text.match_indices("refshim_") {
+    let starts = ["refshim_", "process_"]
+        .into_iter()
+        .flat_map(|prefix| text.match_indices(prefix));
+    for (start, _) in starts {
         named += 1;
         let rest = &text[start..];
         let end = rest

@@ -19,7 +19,9 @@ pub async fn scrape() -> Families {
         .start()
         .await;
     proxy.endpoint().referrers("app", &image.digest).await;
-    let text = proxy.admin().get("/metrics").await.expect_status(200).text();
+    let open_metrics = [("accept", "application/openmetrics-text")];
+    let scraped = proxy.admin().get_with("/metrics", &open_metrics).await;
+    let text = scraped.expect_status(200).text();
     Families::parse(&text)
 }
 

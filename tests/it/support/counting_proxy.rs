@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::fault::{Fault, Gate};
+use super::refshim::is_ping;
 use super::wait::eventually;
 
 /// A request as it came.
@@ -101,7 +102,7 @@ impl CountingProxy {
         &self.url
     }
 
-    /// All requests so far, in the order of their arrival.
+    /// All requests so far but pings, in the order of their arrival.
     pub fn requests(&self) -> Vec<Seen> {
         self.state(|state| state.seen.clone())
     }
@@ -177,8 +178,8 @@ impl Shared {
         change(&mut self.state.lock().expect("no test panics in here"))
     }
 
-    /// Writes the request down; its number and the fault that it meets.
-    fn arrived(&self, request: &Request<Incoming>) -> (usize, Option<Fault>) {
+    /// Writes the request down; its number and the fault that it meets. Pings have no number: refshim makes them for nobody.
+    fn arrived(&self, request: &Request<Incoming>) -> (Option<usize>, Option<Fault>) {
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
         let seen = Seen {
             method: request.method().clone(),
@@ -195,8 +196,11 @@ impl Shared {
                 rule.left = rule.left.map(|n| n - 1);
                 rule.fault.clone()
             });
+            if is_ping(&seen.headers) {
+                return (None, fault);
+            }
             state.seen.push(seen);
-            (state.seen.len() - 1, fault)
+            (Some(state.seen.len() - 1), fault)
         })
     }
 
@@ -223,7 +227,9 @@ impl Shared {
         };
         // `take` may have emptied the list meanwhile.
         let status = response.status().as_u16();
-        self.change(|state| state.seen.get_mut(number).map(|seen| seen.status = Some(status)));
+        if let Some(number) = number {
+            self.change(|state| state.seen.get_mut(number).map(|seen| seen.status = Some(status)));
+        }
         Ok(response)
     }
 

@@ -113,6 +113,31 @@ impl Refshim {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// The lines of the access log, once there are as many. For `--log-format json`.
+    pub async fn access_log(&self, count: usize) -> Vec<serde_json::Value> {
+        eventually("the requests are logged", async || {
+            let output = self.output();
+            let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok());
+            let lines: Vec<serde_json::Value> = lines.collect();
+            let lines: Vec<_> = lines
+                .into_iter()
+                .filter(|line| line["target"] == "refshim::access")
+                .collect();
+            (lines.len() >= count).then_some(lines)
+        })
+        .await
+    }
+
+    /// Writes the configuration file anew; see [`hang_up`](Self::hang_up).
+    pub fn rewrite_config(&self, toml: &str) {
+        std::fs::write(self.folder.path().join("refshim.toml"), toml).expect("config is written");
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.as_ref().expect("refshim runs").signal("HUP");
+    }
+
     /// SIGKILL, as the kernel would when memory is short.
     pub fn kill(&mut self) {
         self.process = None;
@@ -149,7 +174,12 @@ impl Refshim {
         })
         .await;
         (self.listen, self.admin) = (listen, admin);
+        let is_plain = process.output()[before..].contains("admin on http://");
         self.process = Some(process);
+        // Waits for the check at the start: what is counted or broken from here on is not it.
+        if is_plain {
+            self.admin().get("/readyz").await;
+        }
     }
 
     fn command(&self) -> Command {
@@ -165,6 +195,12 @@ impl Refshim {
         command.current_dir(self.folder.path());
         command
     }
+}
+
+/// Whether refshim only finds out whether its registry is there: at its start, and for `/readyz`.
+pub fn is_ping(headers: &http::HeaderMap) -> bool {
+    let agent = headers.get("user-agent").and_then(|agent| agent.to_str().ok());
+    agent.is_some_and(|agent| agent.starts_with("refshim/") && agent.ends_with(" (ping)"))
 }
 
 /// The `host:port` of the URL that follows `marker` in what was printed.

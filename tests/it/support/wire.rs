@@ -148,6 +148,13 @@ impl Wire {
         within("the connection ends", all(&mut self.stream)).await
     }
 
+    /// Reads until the other end closes. `None` where that is orderly, else how it broke.
+    pub async fn end(&mut self) -> Option<std::io::ErrorKind> {
+        let sink = &mut tokio::io::sink();
+        let read = within("the connection ends", tokio::io::copy(&mut self.stream, sink)).await;
+        read.err().map(|error| error.kind())
+    }
+
     /// Writes `length` bytes of nothing in particular.
     pub async fn pour(&mut self, length: u64) {
         let source = &mut tokio::io::repeat(b'x').take(length);

@@ -8,6 +8,7 @@ use http_body::Body as _;
 
 use crate::http::body::Body;
 use crate::http::tee::Tee;
+use crate::metrics::{CacheUse, note_cache_use};
 use crate::oci::{Digest, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
@@ -25,6 +26,7 @@ pub(super) async fn known(
     if !is_plain_get(&context.head) {
         return None;
     }
+    note_cache_use(CacheUse::Miss);
     let caller = context.caller();
     context.backend.resolver.known_blob(repository, digest, &caller).await
 }

@@ -8,6 +8,7 @@ use super::request::{ManifestRequest, instead_of};
 use super::stored_list;
 use super::synthesised;
 use crate::http::body::Body;
+use crate::metrics::{CacheUse, note_cache_use};
 use crate::oci::Reference;
 use crate::oci::media_type::{self, ManifestKind};
 use crate::proxy::error::ProxyError;
@@ -43,6 +44,7 @@ async fn known(asked: &ManifestRequest<'_>) -> Option<KnownManifest> {
     if asked.context.head.method != Method::GET {
         return None;
     }
+    note_cache_use(CacheUse::Miss);
     let resolver = asked.resolver();
     resolver.known_manifest(asked.repository, digest, &asked.caller).await
 }

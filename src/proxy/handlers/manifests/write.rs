@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::request::ManifestRequest;
 use crate::http::body::Body;
 use crate::http::request_budget::{ReadBody, ReadError, RequestBudget};
+use crate::metrics::for_current_request;
 use crate::oci::{Code, OciError, Reference};
 use crate::proxy::error::{ProxyError, relay};
 use crate::proxy::headers;
@@ -67,7 +68,7 @@ async fn delete_to_the_end(asked: &ManifestRequest<'_>) -> Result<RegistryRespon
     let (repository, reference) = (asked.repository.clone(), asked.reference.clone());
     let (headers, caller) = (write_headers(asked), asked.caller.clone());
     let deleting = async move { writer.delete(&repository, &reference, headers, &caller).await };
-    match tokio::spawn(deleting.in_current_span()).await {
+    match tokio::spawn(for_current_request(deleting).in_current_span()).await {
         Ok(reply) => Ok(reply?),
         Err(lost) => Err(UpstreamError::Broken(lost.to_string()).into()),
     }

@@ -89,5 +89,8 @@ fn error_page(context: &RequestContext<'_>, address: &Address, failure: ProxyErr
         message: &message,
         advice,
     };
-    with_status(status, told.headers(), page.print())
+    let mut response = with_status(status, told.headers(), page.print());
+    // Why it failed.
+    *response.extensions_mut() = told.extensions().clone();
+    response
 }

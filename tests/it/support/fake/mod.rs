@@ -28,6 +28,7 @@ use refshim::testing::demo;
 use refshim::testing::demo::{DemoRegistry, Serving};
 use tokio::net::TcpListener;
 
+use super::refshim::is_ping;
 use super::{Endpoint, Seen};
 pub use knobs::Knobs;
 use motion::{Motion, Motions};
@@ -226,7 +227,9 @@ impl Shared {
             if let Some((name, tag)) = asked_for(&seen) {
                 state.asked.insert((name.to_owned(), tag.to_owned()));
             }
-            state.seen.push(seen);
+            if !is_ping(&seen.headers) {
+                state.seen.push(seen);
+            }
             (state.knobs.clone(), trouble)
         })
     }

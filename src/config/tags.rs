@@ -85,11 +85,23 @@ fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Hidden>, 
 }
 
 /// What refshim writes and answers besides what clients pushed.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WritingConfig {
     /// Update the OCI 1.1 referrers tag on a push with a subject, for clients that bypass refshim.
     pub maintain_fallback_tag: bool,
     /// Answer requests for a referrers tag with all referrers found, even if the registry holds that tag.
     pub merge_referrers_tag: bool,
+    /// Store manifests that the registry refuses in envelopes.
+    pub envelopes: bool,
+}
+
+impl Default for WritingConfig {
+    fn default() -> Self {
+        Self {
+            maintain_fallback_tag: false,
+            merge_referrers_tag: false,
+            envelopes: true,
+        }
+    }
 }

@@ -529,3 +529,32 @@ async fn what_was_sealed_is_there_as_long_as_its_envelope() {
         assert!(matches!(reply.status, 404 | 500), "{api}: {reply:?}");
     }
 }
+
+/// For clients that fall back to a form of their own: they see the registry's refusal, and nothing is stored in the manifest's place.
+#[tokio::test]
+async fn without_envelopes_the_registrys_refusal_is_relayed() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let refshim = Refshim::builder(&registry.url())
+            .env("REFSHIM_WRITING__ENVELOPES", "false")
+            .start()
+            .await;
+        let (through, straight) = (refshim.endpoint(), registry.endpoint());
+        through.push_blob("app", CONTENT).await;
+        let image = through.push_image("app", "v1", "image").await;
+        let mut refusals = 0;
+        for (kind, pushed) in kinds(&image, "artifact") {
+            let own = straight.put_bytes("app", "", &pushed).await;
+            let relayed = through.put_bytes("app", "", &pushed).await;
+            assert_eq!(relayed.status, own.status, "{kind}: {relayed:?}");
+            if own.status != 201 {
+                refusals += 1;
+                assert_eq!(relayed.error_code(), own.error_code(), "{kind}");
+                through.manifest("app", &pushed.digest).await.expect_status(404);
+            }
+        }
+        assert!(refusals > 0);
+        let tags = straight.get("/v2/app/tags/list").await.text();
+        assert!(!tags.contains("envelope"), "{tags}");
+    }
+}

@@ -42,6 +42,8 @@ pub struct Writer {
     /// Held alone by whoever writes a referrers tag.
     referrers_tags: KeyedLocks<(RepositoryName, Tag)>,
     maintain_fallback_tag: bool,
+    /// Whether what the registry refuses is stored in envelopes.
+    seals: bool,
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
@@ -67,6 +69,7 @@ impl Writer {
             deletions: KeyedLocks::default(),
             referrers_tags: KeyedLocks::default(),
             maintain_fallback_tag: config.maintain_fallback_tag,
+            seals: config.envelopes,
         }
     }
 }

@@ -90,7 +90,7 @@ async fn live(upstream: &str, login: impl Fn(Endpoint) -> Endpoint) {
             reads(&through, kind, &pushed, &case).await;
             let listed = through.referrers("app", &image.digest).await;
             assert_eq!(listed.len(), 1, "{case}: {listed:?}");
-            let entry = pushed.descriptor();
+            let entry = pushed.listed(&image, None).descriptor();
             for key in ["mediaType", "digest", "size"] {
                 assert_eq!(listed[0][key], entry[key], "{case}");
             }
@@ -178,7 +178,7 @@ async fn on_a_registry_that_knows_them_there_is_none() {
             (&pushed.bytes, Some(&*pushed.media_type))
         );
         reads(&through, &pushed.digest, &pushed, kind).await;
-        expected.push(pushed.digest);
+        expected.push(pushed.listed(&image, None).digest);
     }
     expected.sort();
     assert_eq!(through.referrer_digests("app", &image.digest).await, expected);
@@ -310,7 +310,7 @@ async fn the_registrys_own_garbage_collection_takes_nothing() {
         let mut expected = Vec::new();
         for manifest in &pushed {
             reads(&through, &manifest.digest, manifest, &format!("{program:?}")).await;
-            expected.push(manifest.digest.clone());
+            expected.push(manifest.listed(&image, None).digest);
         }
         let listed = content();
         for digest in [listed["digest"].as_str(), empty_descriptor()["digest"].as_str()] {
@@ -366,7 +366,7 @@ async fn manifests_named_by_sha512() {
                 )
                 .await;
             }
-            let mut expected: Vec<String> = referrers.iter().map(|p| p.digest.clone()).collect();
+            let mut expected: Vec<String> = referrers.iter().map(|p| p.listed(&image, None).digest).collect();
             expected.sort();
             assert_eq!(
                 through.referrer_digests("app", &image.digest).await,

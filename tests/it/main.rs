@@ -4,6 +4,7 @@
 //! environment, no working folder, no limits.
 
 mod admin;
+mod adopted;
 mod authorisation;
 mod blob_redirects;
 mod budget;

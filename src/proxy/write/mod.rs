@@ -3,6 +3,7 @@
 //! A push is forwarded, then its links are made durable as Proposal D tags, and only then acknowledged (docs/architecture.md, "Push with a subject").
 //! Each link tag is unique per artifact, so there is no read-modify-write and no lost update.
 
+mod adopted;
 mod clean_up;
 mod delete;
 mod enveloped;

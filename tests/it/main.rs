@@ -14,6 +14,7 @@ mod clients_write;
 mod conditional_writes;
 mod config;
 mod conformance;
+mod copying;
 mod credentials;
 mod deletes;
 mod demo;

@@ -101,6 +101,7 @@ fn links(count: usize) -> ReferrerList {
         created: (!n.is_multiple_of(3)).then_some(n as i128),
         sources: BTreeSet::new(),
         objects: None,
+        adopted: None,
     };
     let mut referrers: Vec<_> = (0..count).map(referrer).collect();
     referrers.sort_by(Referrer::order);

@@ -12,7 +12,7 @@ pub mod cache {
 pub mod config {
     pub use crate::config::{
         Blobs, Config, CredentialsConfig, CredentialsKind, Depth, LimitsConfig, ListingKind, LogFormat, Overrides,
-        TlsVersion, UpstreamConfig, UpstreamProxy, load_with,
+        TlsVersion, UpstreamConfig, UpstreamProxy, WithoutSubject, load_with,
     };
 }
 /// See the module of the same name.

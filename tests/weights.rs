@@ -38,6 +38,7 @@ fn referrer(name: &str) -> Referrer {
         created: Some(0),
         sources: [LinkSource::ProposalDTag, LinkSource::Subject].into(),
         objects: None,
+        adopted: None,
     }
 }
 

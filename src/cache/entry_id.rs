@@ -63,6 +63,8 @@ label! {
         Answer = "answer",
         /// An index that refshim made itself, by its digest.
         Synthesised = "synthesised",
+        /// What an adopted form is made of, by its digest.
+        Adopted = "adopted",
         /// That a repository has many ordinary tags.
         Large = "large",
         /// That the registry's own referrers API has answered in a repository.

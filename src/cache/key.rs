@@ -46,6 +46,21 @@ impl Key {
         Self::lasting(Kind::Synthesised, repository_key, digest)
     }
 
+    /// What an adopted form is made of, by its digest.
+    pub fn adopted(repository_key: &RepositoryKey, digest: impl Into<Arc<str>>) -> Self {
+        Self::lasting(Kind::Adopted, repository_key, digest)
+    }
+
+    /// The subject of adopted forms, as the registry serves it.
+    pub fn adoption_subject(repository_key: &RepositoryKey, subject: &str) -> Self {
+        Self::lasting(Kind::Adopted, repository_key, format!("subject {subject}"))
+    }
+
+    /// That the adopted forms of a repository were made, as far as one listing led to them. `listing` identifies it.
+    pub fn adopted_all(repository_key: &RepositoryKey, epoch: &Epoch, listing: &str) -> Self {
+        Self::of_epoch(Kind::Adopted, repository_key, epoch, format!("all {listing}"))
+    }
+
     /// That the repository has many ordinary tags.
     pub fn large(repository_key: &RepositoryKey) -> Self {
         Self::lasting(Kind::Large, repository_key, "")

@@ -13,6 +13,7 @@ pub(super) fn stored_name(id: &EntryId, view: &str) -> String {
         Kind::Observed => "learned",
         Kind::Answer => "answer",
         Kind::Synthesised => "made-index",
+        Kind::Adopted => "adopted",
         Kind::Large => "large",
         Kind::NativeApi => "native",
         Kind::Partial => "partial",

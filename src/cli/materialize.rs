@@ -28,7 +28,10 @@ use report::{MaterializeOutcomes, MaterializeReport};
 /// referrers tags. It deletes nothing without --prune, and a second run finds nothing to do. It is a dry run unless --apply is given. If anything
 /// cannot be read, it writes nothing.
 ///
-/// proposal-d: a tag <alg>-<ref>.<hash>.<type> on each referrer. Digests do not change, so signatures stay valid. refshim itself writes
+/// A referrer that does not name its subject (cosign's tags, BuildKit) is stored once more in the form in which refshim lists it, which does.
+/// What was signed does not change, so signatures stay valid.
+///
+/// proposal-d: a tag <alg>-<ref>.<hash>.<type> on each referrer. refshim itself writes
 /// these tags on a push; clients find them by name, and they protect the referrers from the registry's garbage collection.
 ///
 /// referrers-tag: one index of all referrers under the tag <alg>-<hex>, which OCI 1.1 clients read from a registry that has no referrers

@@ -47,6 +47,9 @@ struct ReferrersReport<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReferrerRow<'a> {
     pub(super) digest: &'a Digest,
+    /// The manifest without `subject` that the registry has, where this is made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) original: Option<&'a Digest>,
     media_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact_type: Option<&'a str>,
@@ -65,6 +68,7 @@ impl<'a> From<&'a Referrer> for ReferrerRow<'a> {
         let descriptor = &referrer.descriptor;
         Self {
             digest: &descriptor.digest,
+            original: referrer.adopted.as_ref().map(|original| &original.digest),
             media_type: &descriptor.media_type,
             artifact_type: descriptor.artifact_type.as_deref(),
             size: descriptor.size,

@@ -186,6 +186,13 @@ impl Session {
         Ok(raw.and_then(|raw| raw.parse().ok()))
     }
 
+    /// What is listed under this digest, whatever the registry keeps it as.
+    pub(super) async fn made(&self, digest: &Digest) -> Result<Option<RawManifest>, CliError> {
+        let reference = Reference::Digest(digest.clone());
+        let answer = self.resolver.manifest(self.repository(), &reference, &self.caller);
+        Ok(self.found(answer.await)?.map(|raw| RawManifest::clone(&raw)))
+    }
+
     pub(super) fn resolver(&self) -> &Resolver {
         &self.resolver
     }

@@ -129,6 +129,9 @@ impl Walk<'_> {
         let links = self.session.referrers(digest).await?;
         let manifest = self.session.manifest(digest).await?;
         for referrer in &links.referrers {
+            // An index may list what is shown here as a referrer.
+            self.seen
+                .extend(referrer.adopted.iter().map(|original| original.digest.clone()));
             // An async function that calls itself needs a box.
             let below = Box::pin(self.below(&referrer.descriptor.digest, levels - 1)).await?;
             if is_wanted(referrer, self.artifact_types) || !below.is_empty() {
@@ -212,13 +215,16 @@ fn draw(branches: &Branches, indent: &str, digests: &Digests, text: &mut String)
             .created()
             .map(|created| format!("  {created}"))
             .unwrap_or_default();
-        let label = format!(
+        let mut label = format!(
             "{}  {}  {}{created}  [{}]",
             digests.print(entry.digest),
             printable(entry.kind()),
             entry.size(),
             entry.sources()
         );
+        if let Some(original) = entry.original {
+            label.push_str(&format!("  stored as {}", digests.print(original)));
+        }
         (label, &node.branches)
     });
     let all: Vec<_> = referrers.chain(manifests).collect();

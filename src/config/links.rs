@@ -28,6 +28,21 @@ impl Depth {
     ];
 }
 
+/// How artifacts are listed that are linked to a subject without naming it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutSubject {
+    /// In a form that names it, which refshim makes of them.
+    Adopt,
+    /// As they are.
+    List,
+    /// Not at all.
+    Omit,
+}
+
+impl WithoutSubject {
+    const NAMES: [(&'static str, Self); 3] = [("adopt", Self::Adopt), ("list", Self::List), ("omit", Self::Omit)];
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinksConfig {
@@ -44,6 +59,9 @@ pub struct LinksConfig {
     /// The dialects that are read.
     #[serde(deserialize_with = "sources")]
     pub sources: BTreeSet<LinkSource>,
+    /// How artifacts without `subject` are listed: cosign's tags, BuildKit's attestations.
+    #[serde(deserialize_with = "without_subject")]
+    pub without_subject: WithoutSubject,
     /// Accounts that list tags for callers who may not, by the name of the upstream.
     pub credentials: BTreeMap<String, CredentialsConfig>,
 }
@@ -56,6 +74,7 @@ impl Default for LinksConfig {
             deep_refresh: Duration::from_secs(600),
             patience: Duration::from_secs(8),
             sources: LinkSource::ALL.into(),
+            without_subject: WithoutSubject::Adopt,
             credentials: BTreeMap::new(),
         }
     }
@@ -63,6 +82,10 @@ impl Default for LinksConfig {
 
 fn depth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Depth, D::Error> {
     values::choice(deserializer, &Depth::NAMES)
+}
+
+fn without_subject<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WithoutSubject, D::Error> {
+    values::choice(deserializer, &WithoutSubject::NAMES)
 }
 
 fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<LinkSource>, D::Error> {

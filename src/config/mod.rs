@@ -40,7 +40,7 @@ pub use credentials::{CredentialsConfig, CredentialsKind};
 pub use egress::{EgressConfig, NamedProxy, UpstreamProxy};
 pub use error::ConfigErrors;
 pub use limits::LimitsConfig;
-pub use links::{Depth, LinksConfig};
+pub use links::{Depth, LinksConfig, WithoutSubject};
 pub use load::{Overrides, load, load_with};
 pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig};
 pub use tags::{HIDDEN_TAGS, TagsConfig};

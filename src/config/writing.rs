@@ -13,6 +13,8 @@ pub struct WritingConfig {
     pub links: WrittenLinks,
     /// Answer requests for a referrers tag with all referrers found, where the registry's own index lacks some.
     pub merge_referrers_tag: bool,
+    /// Store manifests that the registry refuses in envelopes.
+    pub envelopes: bool,
     /// The value of `maintain_fallback_tag`, an older spelling of `links`, where it is given.
     pub maintain_fallback_tag: Option<bool>,
 }
@@ -22,6 +24,7 @@ impl Default for WritingConfig {
         Self {
             links: WrittenLinks::default(),
             merge_referrers_tag: true,
+            envelopes: true,
             maintain_fallback_tag: None,
         }
     }
@@ -71,6 +74,7 @@ struct RawWriting {
     #[serde(deserialize_with = "forms")]
     links: Option<BTreeSet<WrittenForm>>,
     merge_referrers_tag: Option<bool>,
+    envelopes: Option<bool>,
     maintain_fallback_tag: Option<bool>,
 }
 
@@ -96,6 +100,7 @@ impl TryFrom<RawWriting> for WritingConfig {
         Ok(Self {
             links,
             merge_referrers_tag: raw.merge_referrers_tag.unwrap_or(defaults.merge_referrers_tag),
+            envelopes: raw.envelopes.unwrap_or(defaults.envelopes),
             maintain_fallback_tag: raw.maintain_fallback_tag,
         })
     }

@@ -27,6 +27,7 @@ pub(super) fn referrers_answer(bytes: &[u8]) {
             descriptor: descriptor.clone(),
             sources: BTreeSet::new(),
             objects: None,
+            adopted: None,
         })
         .collect();
     referrers.sort_by(Referrer::order);

@@ -28,7 +28,7 @@ pub const ACCEPT_MANIFESTS: &str = concat!(
 );
 
 /// The kind of a [`super::Manifest`], by its media type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ManifestKind {
     /// An image manifest, OCI's or Docker's.
     Image,

@@ -3,6 +3,7 @@
 //! This module uses no I/O, no clock and no other module of this crate. It knows how to *read* links ([`Manifest::links`],
 //! [`tag_scheme::parse`]); `referrers` *searches* a registry for them, and `render` *prints* them.
 
+pub mod adoption;
 pub mod descriptor;
 pub mod digest;
 pub mod envelope;
@@ -28,7 +29,7 @@ pub use error_body::ErrorBody;
 pub use link::{LinkSource, LinkTarget};
 pub use manifest::Manifest;
 pub use name::{InvalidName, Reference, RepositoryName, Tag};
-pub use referrer::{Referrer, ReferrerList};
+pub use referrer::{AdoptedOriginal, Referrer, ReferrerList};
 pub use referrers_tag_index::ReferrersTagIndex;
 pub use subject_key::SubjectKey;
 pub use tag_scheme::{LinkTag, LinkTagKind};

@@ -23,9 +23,29 @@ pub struct Referrer {
     pub sources: BTreeSet<LinkSource>,
     /// The objects of a node manifest, which Proposal C lists in the node's place.
     pub objects: Option<Vec<Descriptor>>,
+    /// What the registry keeps, where this is the adopted form of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<AdoptedOriginal>,
+}
+
+/// The manifest that an adopted form was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptedOriginal {
+    pub digest: Digest,
+    /// Whether an index lists it, which would lose it.
+    pub is_in_index: bool,
 }
 
 impl Referrer {
+    /// The digest under which the registry itself has it.
+    pub fn stored_digest(&self) -> &Digest {
+        match &self.adopted {
+            Some(original) => &original.digest,
+            None => &self.descriptor.digest,
+        }
+    }
+
     /// Newest creation date first, as in Proposal A, undated last, then by digest. It is the order of every dialect.
     pub fn order(&self, other: &Self) -> Ordering {
         self.position().cmp(&other.position())

@@ -16,6 +16,13 @@ pub struct LinkTag {
     pub kind: LinkTagKind,
 }
 
+impl LinkTag {
+    /// Whether it keeps an envelope of the manifest that it names, instead of linking something to it.
+    pub fn is_envelope(&self) -> bool {
+        matches!(&self.kind, LinkTagKind::ProposalD { kind, .. } if kind == ENVELOPE_KIND)
+    }
+}
+
 /// Which scheme a link tag follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkTagKind {
@@ -33,7 +40,7 @@ pub enum LinkTagKind {
 }
 
 /// cosign's three suffixes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CosignKind {
     Signature,
     Attestation,

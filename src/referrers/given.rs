@@ -82,6 +82,11 @@ impl Scan {
         answer.await.copied()
     }
 
+    /// The media type and size of the subject, where the registry said both when it was asked.
+    pub fn subject_head(&self) -> Option<(String, u64)> {
+        self.subject_head.get().cloned()
+    }
+
     pub async fn subject_is_given(&self) -> Result<bool, UpstreamError> {
         Ok(self.subject_answer().await? == DigestAnswer::Given)
     }
@@ -101,18 +106,25 @@ impl Scan {
         let began = self.stores.manifests.access.now();
         let reference = Reference::Digest(digest.clone());
         let head = upstream.head_manifest(&context.repository, &reference, &context.caller);
-        let asked = match head.await.and_then(|answer| answer.try_map(|_| Ok(()))) {
+        let asked = match head
+            .await
+            .and_then(|answer| answer.try_map(|head| Ok((head.media_type, head.size))))
+        {
             // Some fail at HEADs alone.
             Err(UpstreamError::Failed(StatusCode::INTERNAL_SERVER_ERROR)) => {
                 let get = upstream.manifest(&context.repository, &reference, &context.caller);
-                get.await.and_then(|answer| answer.try_map(|_| Ok(())))
+                get.await
+                    .and_then(|answer| answer.try_map(|raw| Ok((raw.media_type, Some(raw.bytes.len() as u64)))))
             }
             asked => asked,
         };
         match asked {
             Ok(answer) => {
-                if matches!(answer, Answer::Found(())) {
+                if let Answer::Found((media_type, size)) = &answer {
                     self.prove_reading(began);
+                    if let Some(size) = size.filter(|_| *digest == self.subject) {
+                        self.subject_head.get_or_init(|| (media_type.clone(), size));
+                    }
                 }
                 Ok(DigestAnswer::of(&answer))
             }

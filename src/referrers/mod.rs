@@ -9,6 +9,7 @@
 //! - `shared_work`: what callers who wait for somebody else's work do with its answer.
 //! - `access`, `proof`, `basis`: what a credential is known to be given, what proves it, and what a list rests on that only some are told.
 //! - `manifest_store` with `manifest_memory`, `tag_reads`, `envelopes`, `blob_proof`: manifests through the cache.
+//! - `adopted_form`, `scan::adopted`, `resolver::adopted`: artifacts without `subject`, in a form that has it.
 //! - `tag_listings`, `names` and what they import: which tags there are, where the registry's listing may lack some.
 //! - `scan`: its context, its run, candidates, entries, and `sources`, a file each. `own_api` and `given` ask the registry itself.
 //!
@@ -17,6 +18,7 @@
 //! `resolver::lookup` (a remembered one only while it is fresh). Every failure is a [`ResolveError`], never a shorter list.
 
 mod access;
+mod adopted_form;
 mod basis;
 mod blob_proof;
 mod context;
@@ -54,5 +56,5 @@ mod written_tags;
 pub use counts::{AnsweredFrom, ResolveCounts, TagEntryOutcome};
 pub use error::ResolveError;
 pub use remembered::{Given, Known, RememberedManifest, ServedHeaders};
-pub use resolver::{CallersTags, Lookup, Resolver};
+pub use resolver::{CallersTags, Lookup, Recency, Resolver, UnknownForm};
 pub use subjects::Subjects;

@@ -96,8 +96,8 @@ pub struct Known<T> {
     pub age: Duration,
     /// Whether it may be given without asking: the registry itself gave it by this digest a moment ago.
     pub is_current: bool,
-    /// Whether the registry has it in an envelope, and may fail at its digest.
-    pub is_sealed: bool,
+    /// Whether the registry keeps it under another digest, an envelope's or an original's, and may fail at its own.
+    pub is_kept_elsewhere: bool,
 }
 
 /// How the registry came to give a manifest.

@@ -26,6 +26,8 @@ use super::tag_listings::{ListingTimes, TagListings};
 use super::tombstones::Tombstones;
 use super::warm;
 
+mod adopted;
+mod adopted_search;
 mod blobs;
 mod cached_values;
 mod lookup;
@@ -35,6 +37,8 @@ mod searches;
 mod tags;
 mod writes;
 
+pub use adopted::{Recency, UnknownForm};
+use adopted_search::AllFormsWork;
 pub use lookup::Lookup;
 use searches::ScanResult;
 pub use tags::CallersTags;
@@ -60,6 +64,7 @@ struct Inner {
     tombstones: Tombstones,
     unfinished: UnfinishedSearches,
     scans: SharedWork<(RepositoryKey, Epoch, Digest), ScanResult>,
+    adopted_forms: AllFormsWork,
     freshness: CacheConfig,
 }
 
@@ -111,6 +116,7 @@ impl Resolver {
             tombstones: Tombstones::default(),
             unfinished: UnfinishedSearches::default(),
             scans: SharedWork::new(SCAN_DEADLINE, || Err(ResolveError::lost())),
+            adopted_forms: SharedWork::new(SCAN_DEADLINE, || Err(ResolveError::lost())),
             freshness: freshness.clone(),
         };
         Self { inner: Arc::new(inner) }

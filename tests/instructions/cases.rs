@@ -88,6 +88,7 @@ fn links(subject: &Digest, count: u64) -> ReferrerList {
         created: Some(n.into()),
         sources: Default::default(),
         objects: None,
+        adopted: None,
     };
     ReferrerList::new(subject.clone(), (0..count).map(referrer).collect())
 }

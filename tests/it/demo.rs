@@ -58,8 +58,8 @@ async fn it_shows_what_the_registry_cannot_and_ends_when_told() {
     assert_eq!(
         types,
         [
-            "application/spdx+json",
             "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "application/spdx+json",
             "application/vnd.dev.cosign.artifact.sig.v1+json"
         ]
     );

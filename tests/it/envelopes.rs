@@ -90,7 +90,7 @@ async fn live(upstream: &str, login: impl Fn(Endpoint) -> Endpoint) {
             reads(&through, kind, &pushed, &case).await;
             let listed = through.referrers("app", &image.digest).await;
             assert_eq!(listed.len(), 1, "{case}: {listed:?}");
-            let entry = pushed.descriptor();
+            let entry = pushed.listed(&image, None).descriptor();
             for key in ["mediaType", "digest", "size"] {
                 assert_eq!(listed[0][key], entry[key], "{case}");
             }
@@ -180,7 +180,7 @@ async fn on_a_registry_that_knows_them_there_is_none() {
             (&pushed.bytes, Some(&*pushed.media_type))
         );
         reads(&through, &pushed.digest, &pushed, kind).await;
-        expected.push(pushed.digest);
+        expected.push(pushed.listed(&image, None).digest);
     }
     expected.sort();
     assert_eq!(through.referrer_digests("app", &image.digest).await, expected);
@@ -312,7 +312,7 @@ async fn the_registrys_own_garbage_collection_takes_nothing() {
         let mut expected = Vec::new();
         for manifest in &pushed {
             reads(&through, &manifest.digest, manifest, &format!("{program:?}")).await;
-            expected.push(manifest.digest.clone());
+            expected.push(manifest.listed(&image, None).digest);
         }
         let listed = content();
         for digest in [listed["digest"].as_str(), empty_descriptor()["digest"].as_str()] {
@@ -368,7 +368,7 @@ async fn manifests_named_by_sha512() {
                 )
                 .await;
             }
-            let mut expected: Vec<String> = referrers.iter().map(|p| p.digest.clone()).collect();
+            let mut expected: Vec<String> = referrers.iter().map(|p| p.listed(&image, None).digest).collect();
             expected.sort();
             assert_eq!(
                 through.referrer_digests("app", &image.digest).await,
@@ -529,5 +529,34 @@ async fn what_was_sealed_is_there_as_long_as_its_envelope() {
     for api in [path, format!("/v3/app/objects/{}", sealed.digest)] {
         let reply = through.get_with(&api, &[("accept", &*sealed.media_type)]).await;
         assert!(matches!(reply.status, 404 | 500), "{api}: {reply:?}");
+    }
+}
+
+/// For clients that fall back to a form of their own: they see the registry's refusal, and nothing is stored in the manifest's place.
+#[tokio::test]
+async fn without_envelopes_the_registrys_refusal_is_relayed() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let refshim = Refshim::builder(&registry.url())
+            .env("REFSHIM_WRITING__ENVELOPES", "false")
+            .start()
+            .await;
+        let (through, straight) = (refshim.endpoint(), registry.endpoint());
+        through.push_blob("app", CONTENT).await;
+        let image = through.push_image("app", "v1", "image").await;
+        let mut refusals = 0;
+        for (kind, pushed) in kinds(&image, "artifact") {
+            let own = straight.put_bytes("app", "", &pushed).await;
+            let relayed = through.put_bytes("app", "", &pushed).await;
+            assert_eq!(relayed.status, own.status, "{kind}: {relayed:?}");
+            if own.status != 201 {
+                refusals += 1;
+                assert_eq!(relayed.error_code(), own.error_code(), "{kind}");
+                through.manifest("app", &pushed.digest).await.expect_status(404);
+            }
+        }
+        assert!(refusals > 0);
+        let tags = straight.get("/v2/app/tags/list").await.text();
+        assert!(!tags.contains("envelope"), "{tags}");
     }
 }

@@ -46,7 +46,8 @@ async fn push_sample(registry: &Endpoint) -> Sample {
         .await;
     let cosign = registry
         .push_image("app", &format!("sha256-{}.sig", image.hex()), "cosign")
-        .await;
+        .await
+        .adopted_by_suffix(&image, ".sig");
     Sample {
         image,
         sbom,
@@ -128,6 +129,12 @@ async fn a_tree_goes_down_and_ends() {
     assert_eq!(sbom["referrers"][0]["digest"], json!(sample.signature.digest));
     let drawn = said(&tools, &["tree", &image]).await;
     assert!(drawn.contains(&format!("─ {}", sample.sbom.digest)), "{drawn}");
+    // An adopted form, and what the registry stores.
+    let tag = format!("sha256-{}.sig", sample.image.hex());
+    let stored = endpoint.manifest("app", &tag).await.expect_status(200);
+    let stored = refshim::testing::oci::Digest::sha256(&stored.body);
+    let line = drawn.lines().find(|line| line.contains(&sample.cosign.digest)).unwrap();
+    assert!(line.ends_with(&format!("stored as {stored}")), "{line}");
 
     let shallow = json_of(&tools, &["tree", &image, "--levels", "1"]).await;
     assert!(

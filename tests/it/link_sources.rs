@@ -1,6 +1,8 @@
 //! Every way in which a link was ever written down is read: one test each, on both registries.
 
-use crate::support::content::{IMAGE, INDEX, artifact, bare_image, empty_descriptor, index};
+use crate::support::content::{
+    ATTESTATION, BUILDKIT, IMAGE, INDEX, SBOM, SIGNATURE, artifact, bare_image, empty_descriptor, index,
+};
 use crate::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry};
 use bytes::Bytes;
 use refshim::testing::oci::media_type::{OCI_ARTIFACT_MANIFEST, OCI_NODE, ORAS_ARTIFACT_MANIFEST};
@@ -17,10 +19,10 @@ async fn exactly(write: impl AsyncFn(&Endpoint, &Pushed) -> Vec<Pushed>) {
         let refshim = Refshim::in_front_of(&registry.url()).await;
         let image = registry.endpoint().push_image("app", "v1", "image").await;
         let other = registry.endpoint().push_image("app", "v2", "other").await;
-        let mut expected = write(&registry.endpoint(), &image).await;
-        expected.sort_by(|a, b| a.digest.cmp(&b.digest));
-
+        let written = write(&registry.endpoint(), &image).await;
         let mut listed = refshim.endpoint().referrers("app", &image.digest).await;
+        let mut expected: Vec<Pushed> = written.iter().map(|referrer| form(referrer, &image, &listed)).collect();
+        expected.sort_by(|a, b| a.digest.cmp(&b.digest));
         listed.sort_by_key(|d| d["digest"].to_string());
         let what_is_it = |d: &Value| json!([d["mediaType"], d["digest"], d["size"]]);
         let listed: Vec<Value> = listed.iter().map(what_is_it).collect();
@@ -29,6 +31,16 @@ async fn exactly(write: impl AsyncFn(&Endpoint, &Pushed) -> Vec<Pushed>) {
         let beside = refshim.endpoint().referrers("app", &other.digest).await;
         assert_eq!(beside, [] as [Value; 0], "{program:?}");
     }
+}
+
+/// The form in which `referrer` is listed: with a subject, and of whatever type its link gives it.
+fn form(referrer: &Pushed, image: &Pushed, listed: &[Value]) -> Pushed {
+    let types = [None, Some(SIGNATURE), Some(ATTESTATION), Some(SBOM), Some(BUILDKIT)];
+    let mut forms = types.map(|named| referrer.listed(image, named)).into_iter();
+    let is_listed = |form: &Pushed| listed.iter().any(|entry| entry["digest"] == *form.digest);
+    forms
+        .find(is_listed)
+        .unwrap_or_else(|| panic!("{referrer:?} in {listed:?}"))
 }
 
 /// A manifest that names no subject.

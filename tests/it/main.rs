@@ -5,6 +5,7 @@
 
 mod access_log;
 mod admin;
+mod adopted;
 mod authorisation;
 mod blob_redirects;
 mod budget;
@@ -15,6 +16,7 @@ mod concurrent_attach;
 mod conditional_writes;
 mod config;
 mod conformance;
+mod copying;
 mod credentials;
 mod deletes;
 mod demo;

@@ -12,7 +12,7 @@ use crate::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, R
 const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 
-/// Pushes an image and, under cosign's tag, a signature that names no subject.
+/// Pushes an image and, under cosign's tag, a signature that names no subject. Returned is its adopted form, which is written.
 async fn signed(endpoint: &Endpoint, repository: &str, tag: &str) -> (Pushed, Pushed) {
     let image = endpoint.push_image(repository, tag, tag).await;
     let mut signature = content::bare_image(&format!("signature of {tag}"));
@@ -20,7 +20,8 @@ async fn signed(endpoint: &Endpoint, repository: &str, tag: &str) -> (Pushed, Pu
     signature["config"]["mediaType"] = "application/vnd.oci.image.config.v1+json".into();
     let cosign_tag = format!("{}.sig", image.referrers_tag());
     let signature = endpoint.put_manifest(repository, &cosign_tag, IMAGE, &signature).await;
-    (image, signature)
+    let listed = signature.adopted_by_suffix(&image, ".sig");
+    (image, listed)
 }
 
 async fn tags(endpoint: &Endpoint, repository: &str) -> Vec<String> {
@@ -51,7 +52,7 @@ fn writes(report: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn cosign_tags_become_proposal_d_tags_with_the_same_bytes() {
+async fn cosign_tags_become_proposal_d_tags_of_their_adopted_forms() {
     for program in Program::ALL {
         let registry = Registry::start(program).await;
         let endpoint = registry.endpoint();
@@ -230,6 +231,25 @@ async fn through_refshim_it_works_the_same() {
         let mut wanted = [json!(signature.digest), json!(sbom.digest)];
         wanted.sort_by_key(|digest| digest.to_string());
         assert_eq!(digests, wanted.iter().collect::<Vec<_>>(), "{program:?}");
+    }
+}
+
+/// Behind refshim, nothing tells an adopted form from what the registry has, until that refuses to list it.
+#[tokio::test]
+async fn through_refshim_a_referrers_tag_lists_what_is_stored_with_it() {
+    for program in Program::ALL {
+        let registry = Registry::start(program).await;
+        let proxy = Refshim::in_front_of(&registry.url()).await;
+        let (image, signature) = signed(&registry.endpoint(), "app", "v1").await;
+        apply(&format!("{}/app", proxy.endpoint().authority()), "referrers-tag").await;
+        let straight = registry.endpoint();
+        let index = straight
+            .manifest("app", &image.referrers_tag())
+            .await
+            .expect_status(200)
+            .json();
+        assert_eq!(index["manifests"][0]["digest"], *signature.digest);
+        straight.manifest("app", &signature.digest).await.expect_status(200);
     }
 }
 

@@ -27,6 +27,7 @@ fn referrer(index: usize, created: Option<i8>, artifact_type: &str) -> Referrer 
         created: created.map(i128::from),
         sources: BTreeSet::new(),
         objects: None,
+        adopted: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn referrer(found: &Value) -> Referrer {
         descriptor,
         sources: BTreeSet::new(),
         objects: objects.map(|list| list.iter().filter_map(Descriptor::from_json).collect()),
+        adopted: None,
     }
 }
 

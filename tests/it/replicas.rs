@@ -188,7 +188,7 @@ async fn a_tag_that_moved_behind_refshim_has_moved_for_all_once_one_is_told() {
         told.expect_status(200);
         assert_eq!(
             b.endpoint().referrer_digests("app", &image.digest).await,
-            [other.digest]
+            [other.adopted(&image, None).digest]
         );
     }
 }

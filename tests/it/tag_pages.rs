@@ -65,6 +65,7 @@ fn refer(fake: &Fake, subject: &Pushed, number: usize) -> Vec<String> {
     );
     let listed = index([bundle.annotated(json!({}))]);
     fake.put(REPOSITORY, &subject.referrers_tag(), INDEX, &listed);
+    let signature = signature.adopted_by_suffix(subject, ".sig");
     let mut digests = vec![sbom.digest, signature.digest, bundle.digest];
     digests.sort();
     digests

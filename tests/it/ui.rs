@@ -72,6 +72,7 @@ async fn tags_show_what_refers_to_them_without_the_tags_that_only_link() {
     at.attach("o/app", &image, "application/vnd.in-toto+json", "att").await;
     let tag = format!("{}.sig", image.referrers_tag());
     let signature = at.put_manifest("o/app", &tag, IMAGE, &bare_image("sig")).await;
+    let signature = signature.adopted_by_suffix(&image, ".sig");
     at.push_image("o/app", "v0", "bare").await;
     let refshim = with_ui(&registry.url()).await;
     let html = page(&refshim.endpoint(), "/ui/r/o/app").await;

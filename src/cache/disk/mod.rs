@@ -108,7 +108,7 @@ impl DiskStore {
     /// What is worth its room after a restart, and true for everybody then.
     pub fn keeps(kind: Kind) -> bool {
         match kind {
-            Kind::Manifest | Kind::Blob | Kind::TagList | Kind::Written => true,
+            Kind::Manifest | Kind::Blob | Kind::TagList | Kind::Written | Kind::Adopted => true,
             Kind::Tag
             | Kind::OrdinaryTags
             | Kind::Observed

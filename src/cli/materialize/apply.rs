@@ -9,7 +9,7 @@ use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Digest, Reference};
 use crate::registry::RawManifest;
 
-use super::plan::{Content, Plan, PlannedWrite};
+use super::plan::{Content, Plan, PlannedLink, PlannedWrite};
 
 /// Tags written at the same time. No two plans name the same tag.
 const PARALLEL: usize = 8;
@@ -31,10 +31,11 @@ async fn apply_one(session: &Session, write: &PlannedWrite) -> Result<WriteResul
     let reference = Reference::Tag(write.tag.clone());
     let raw = match &write.content {
         Content::Same(same) => {
-            let Some(raw) = session.raw_manifest(&Reference::Digest(same.digest.clone())).await? else {
-                return Ok(Err(format!("{} was deleted meanwhile", same.digest)));
-            };
-            raw
+            let is_adopted = write.links.iter().any(|link| link.is_adopted);
+            match content(session, &same.digest, is_adopted).await? {
+                Some(raw) => raw,
+                None => return Ok(Err(format!("{} was deleted meanwhile", same.digest))),
+            }
         }
         Content::Index { bytes, .. } => RawManifest {
             digest: Digest::sha256(bytes),
@@ -42,6 +43,11 @@ async fn apply_one(session: &Session, write: &PlannedWrite) -> Result<WriteResul
             bytes: bytes.clone(),
         },
     };
+    if matches!(write.content, Content::Index { .. })
+        && let Err(problem) = store(session, write.links.iter().filter(|link| link.is_adopted)).await?
+    {
+        return Ok(Err(problem));
+    }
     let etag = match &write.content {
         Content::Same(_) => None,
         Content::Index { replaces, .. } => match unchanged(session, &write.tag, replaces.as_ref()).await? {
@@ -49,5 +55,35 @@ async fn apply_one(session: &Session, write: &PlannedWrite) -> Result<WriteResul
             None => return Ok(Err("somebody else wrote it meanwhile: run it again".to_owned())),
         },
     };
-    put(session, &reference, raw, etag.as_ref()).await
+    let written = put(session, &reference, raw.clone(), etag.as_ref()).await?;
+    match (&write.content, written) {
+        // A refshim in front of the registry gives what the registry itself does not have.
+        (Content::Index { .. }, Err(_)) => match store(session, &write.links).await? {
+            Ok(()) => put(session, &reference, raw, etag.as_ref()).await,
+            Err(problem) => Ok(Err(problem)),
+        },
+        (_, written) => Ok(written),
+    }
+}
+
+/// What the registry has under this digest, or what is made of an original that it has.
+async fn content(session: &Session, digest: &Digest, is_adopted: bool) -> Result<Option<RawManifest>, CliError> {
+    match is_adopted {
+        true => session.made(digest).await,
+        false => session.raw_manifest(&Reference::Digest(digest.clone())).await,
+    }
+}
+
+/// Stores what an index is to list: registries refuse one whose entries they do not have.
+async fn store(session: &Session, links: impl IntoIterator<Item = &PlannedLink>) -> Result<WriteResult, CliError> {
+    for link in links {
+        let Some(raw) = session.made(&link.referrer).await? else {
+            return Ok(Err(format!("{} was deleted meanwhile", link.referrer)));
+        };
+        let reference = Reference::Digest(link.referrer.clone());
+        if let Err(problem) = put(session, &reference, raw, None).await? {
+            return Ok(Err(problem));
+        }
+    }
+    Ok(Ok(()))
 }

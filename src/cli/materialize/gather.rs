@@ -108,7 +108,7 @@ impl<'a> Gather<'a> {
         if self.form == As::ProposalD && is_there {
             return Ok(found);
         }
-        found.carrier = self.carrier(&referrer.descriptor).await?;
+        found.carrier = self.carrier(referrer).await?;
         if self.form == As::ProposalD && found.carrier != Carrier::Elsewhere {
             found.tag = self.proposal_d_tag(subject, referrer).await?;
             if let Some(tag) = &found.tag {
@@ -119,7 +119,8 @@ impl<'a> Gather<'a> {
     }
 
     /// How the registry keeps the referrer.
-    async fn carrier(&self, referrer: &Descriptor) -> Result<Carrier, CliError> {
+    async fn carrier(&self, found: &Referrer) -> Result<Carrier, CliError> {
+        let referrer = &found.descriptor;
         if ManifestKind::of(&referrer.media_type).is_none() {
             return Ok(Carrier::Elsewhere);
         }
@@ -130,6 +131,7 @@ impl<'a> Gather<'a> {
         let reference = Reference::Digest(referrer.digest.clone());
         Ok(match self.session.digest_of(&reference).await? {
             Some(_) => Carrier::Itself,
+            None if found.adopted.is_some() => Carrier::Original,
             None => Carrier::Elsewhere,
         })
     }

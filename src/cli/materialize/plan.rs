@@ -22,6 +22,8 @@ pub(super) struct FoundReferrer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
     Itself,
+    /// As the original of this adopted form, which is to be stored, too.
+    Original,
     Envelope(Descriptor),
     /// It is inlined in an index, or a blob.
     Elsewhere,
@@ -91,6 +93,9 @@ pub(super) struct PlannedLink {
     pub(super) referrer: Digest,
     #[serde(rename = "dialects")]
     pub(super) sources: BTreeSet<LinkSource>,
+    /// Whether the registry does not have the referrer in the form in which it is listed, so that this is stored first.
+    #[serde(skip)]
+    pub(super) is_adopted: bool,
 }
 
 /// A link that cannot be written down so.
@@ -134,6 +139,7 @@ impl FoundReferrer {
         PlannedLink {
             referrer: self.digest().clone(),
             sources: self.referrer.sources.clone(),
+            is_adopted: self.carrier == Carrier::Original,
         }
     }
 }
@@ -148,7 +154,9 @@ pub(super) fn proposal_d(subject: &Digest, found: &[FoundReferrer]) -> Plan {
                 plan.there.insert(own.digest.clone());
                 continue;
             }
-            Carrier::Itself => Descriptor::new(own.media_type.clone(), own.digest.clone(), own.size),
+            Carrier::Itself | Carrier::Original => {
+                Descriptor::new(own.media_type.clone(), own.digest.clone(), own.size)
+            }
             Carrier::Envelope(envelope) => envelope.clone(),
             Carrier::Elsewhere => {
                 plan.skip(
@@ -198,7 +206,7 @@ pub(super) fn referrers_tag(subject: &Digest, tag: &Tag, found: &[FoundReferrer]
     let mut links = Vec::new();
     for each in found {
         match &each.carrier {
-            Carrier::Itself => {
+            Carrier::Itself | Carrier::Original => {
                 let before = wanted.clone();
                 wanted.add(&each.referrer.descriptor);
                 if wanted == before {

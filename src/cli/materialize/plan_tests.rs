@@ -28,6 +28,7 @@ fn found(n: u8, source: LinkSource) -> FoundReferrer {
             created: None,
             sources: [source].into(),
             objects: None,
+            adopted: None,
         },
         carrier: Carrier::Itself,
         tag: tag_scheme::proposal_d_tag(&subject(), &digest(n), "sig"),

@@ -31,7 +31,7 @@ impl Writer {
             Reference::Tag(_) => Ok(self
                 .delete_one(repository, reference, None, Some(&headers), caller)
                 .await?),
-            Reference::Digest(own) => self.delete_digest(repository, own, headers, caller).await,
+            Reference::Digest(own) => self.delete_with_original(repository, own, headers, caller).await,
         }
     }
 
@@ -66,7 +66,7 @@ impl Writer {
         deleted
     }
 
-    async fn delete_digest(
+    pub(super) async fn delete_digest(
         self: &Arc<Self>,
         repository: &RepositoryName,
         own: &Digest,

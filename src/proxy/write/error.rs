@@ -3,7 +3,7 @@
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use crate::oci::{Code, OciError, Tag};
+use crate::oci::{Code, Digest, OciError, Tag};
 use crate::registry::{Refusal, UpstreamError};
 
 use super::tag_parameters::joined;
@@ -38,6 +38,15 @@ impl WriteError {
     pub(super) fn envelope_has_no_conditions() -> Self {
         let message = "the registry takes this manifest only in an envelope of refshim's, so that a condition on it (If-Match and the \
                        like) cannot be checked; repeat the request without conditions";
+        Self::Oci(OciError::bad_request(Code::Unsupported, message)).untouched()
+    }
+
+    /// 400: what would be deleted is the original of the adopted form that the caller knows, and has another ETag.
+    pub(super) fn adopted_form_has_no_conditions(original: &Digest) -> Self {
+        let message = format!(
+            "the registry has this manifest as {original} only, so that a condition on it (If-Match and the like) cannot be checked; \
+             repeat the request without conditions"
+        );
         Self::Oci(OciError::bad_request(Code::Unsupported, message)).untouched()
     }
 

@@ -4,6 +4,7 @@
 //! a subject"). Each Proposal D tag is unique per artifact, so there is no read-modify-write and no lost update. The referrers tag, which other
 //! clients read, is one for all writers: `referrers_tag_update` and `watched_entries` say how it is kept.
 
+mod adopted;
 mod clean_up;
 mod client_list;
 mod delete;
@@ -50,6 +51,8 @@ pub struct Writer {
     referrers_tags: Arc<ReferrersTags>,
     watched: Arc<WatchedEntries>,
     links: WrittenLinks,
+    /// Whether what the registry refuses is stored in envelopes.
+    seals: bool,
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
@@ -82,6 +85,7 @@ impl Writer {
             referrers_tags,
             watched: Arc::new(WatchedEntries::new(check)),
             links: config.links,
+            seals: config.envelopes,
         }
     }
 

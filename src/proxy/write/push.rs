@@ -91,7 +91,7 @@ impl Writer {
         let _pushing = self.manifests.shared(key).await;
         let reply = self.put(push, &push.reference).await?;
         let is_to_be_sealed =
-            self.links.proposal_d && enveloped::is_not_understood(&pushed.manifest, &pushed.own, &reply);
+            self.seals && self.links.proposal_d && enveloped::is_not_understood(&pushed.manifest, &pushed.own, &reply);
         let mut reply = if is_to_be_sealed {
             if push.headers.is_conditional() {
                 return Err(WriteError::envelope_has_no_conditions());

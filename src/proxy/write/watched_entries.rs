@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::referrers::TagEntryOutcome;
-use crate::registry::CredentialHash;
+use crate::registry::{BackgroundWork, CredentialHash};
 
 use super::entry_check::{EntryCheck, LookOutcome};
 use super::referrers_tag_update::TagToUpdate;
@@ -160,7 +160,7 @@ impl WatchedEntries {
     async fn look(&self, due: Vec<WatchedEntry>) {
         let groups = by_tag(due).into_iter().map(|(tag, entries)| async move {
             let tag = TagToUpdate {
-                caller: tag.caller.searching().in_background(),
+                caller: tag.caller.searching().in_background(BackgroundWork::default()),
                 ..tag
             };
             let found = self.check.look(&tag, digests(&entries)).await;

@@ -40,7 +40,7 @@ impl Resolver {
             headers: found.value.headers.clone(),
             age: found.age,
             is_current: is_allowed && found.age < fresh_for,
-            is_sealed: false,
+            is_kept_elsewhere: false,
         })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::cache::{Cached, from_json, to_json};
-use crate::oci::weight::{allocated, tree};
+use crate::oci::weight::{allocated, shared_text, tree};
 use crate::oci::{Descriptor, LinkSource, Referrer, ReferrerList};
 
 /// A printed list without its entries: what stands around them, its digest, and what shares it. Every list that is asked for is
@@ -18,7 +18,14 @@ impl Cached for ReferrerList {
                 let held: usize = objects.iter().map(Descriptor::held).sum();
                 held + allocated(objects.capacity() * size_of::<Descriptor>())
             });
-            referrer.descriptor.held() + objects.sum::<usize>() + tree(referrer.sources.len(), size_of::<LinkSource>())
+            let adopted = referrer
+                .adopted
+                .iter()
+                .map(|original| shared_text(original.digest.as_str()));
+            referrer.descriptor.held()
+                + objects.sum::<usize>()
+                + adopted.sum::<usize>()
+                + tree(referrer.sources.len(), size_of::<LinkSource>())
         };
         let printed: usize = self
             .referrers

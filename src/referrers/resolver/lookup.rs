@@ -40,13 +40,16 @@ impl Resolver {
         subject: &Digest,
         caller: &Caller,
     ) -> Result<Lookup, ResolveError> {
-        let resolved = self.find(repository, subject, caller).await;
+        let resolved = match self.find(repository, subject, caller).await {
+            Ok(found) => self.with_originals(repository, subject, caller, found).await,
+            Err(error) => Err(error),
+        };
         let from = resolved.as_ref().map(|resolved| resolved.from);
         self.counts().answered(from.unwrap_or(AnsweredFrom::Nothing));
         resolved
     }
 
-    async fn find(
+    pub(super) async fn find(
         &self,
         repository: &RepositoryName,
         subject: &Digest,

@@ -7,7 +7,7 @@ use crate::cache::Key;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use crate::registry::{Answer, Caller, RawManifest, UpstreamError};
 
-use super::Resolver;
+use super::{Recency, Resolver};
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::error::ResolveError;
 use crate::referrers::remembered::{Given, Known, ServedHeaders};
@@ -31,6 +31,11 @@ impl Resolver {
             true => self.inner.freshness.fresh_for,
             false => Duration::ZERO,
         };
+        if let Some(form) = self.known_form(&context, digest).await
+            && let Ok(Answer::Found(made)) = Box::pin(self.make(&context, digest, &form, Recency::Fresh)).await
+        {
+            return Ok(Answer::Found(made));
+        }
         match self.inner.stores.manifests.still_there(&context, digest, recheck).await {
             Err(error) if error.is_outage() => match self.known_manifest(repository, digest, caller).await {
                 Some(known) => {
@@ -137,11 +142,23 @@ impl Resolver {
         caller: &Caller,
     ) -> Option<Known<Arc<RawManifest>>> {
         let context = self.context(repository, caller).await;
-        let is_allowed = self.inner.access.is_allowed(&context);
-        if !self.may_be_given_stale(&context) {
+        match self.known_as_such(&context, digest).await {
+            None => Box::pin(self.known_adopted(&context, digest)).await,
+            known => known,
+        }
+    }
+
+    /// The same of what the registry itself keeps under this digest, or in an envelope.
+    pub(super) async fn known_as_such(
+        &self,
+        context: &RepositoryContext,
+        digest: &Digest,
+    ) -> Option<Known<Arc<RawManifest>>> {
+        let is_allowed = self.inner.access.is_allowed(context);
+        if !self.may_be_given_stale(context) {
             return None;
         }
-        let found = self.inner.stores.manifests.find(&context, digest).await?;
+        let found = self.inner.stores.manifests.find(context, digest).await?;
         if found.age >= self.inner.freshness.stale_if_error.max(self.inner.freshness.fresh_for) {
             return None;
         }
@@ -152,7 +169,7 @@ impl Resolver {
             headers: known.headers.clone(),
             age: found.age,
             is_current: is_allowed && found.verified && is_given,
-            is_sealed: known.is_sealed,
+            is_kept_elsewhere: known.is_sealed,
         })
     }
 

@@ -193,7 +193,7 @@ impl Resolver {
 /// Up to three entries of a list: whoever is given one of them may read.
 fn some_entries(links: &ReferrerList) -> impl Iterator<Item = Reference> {
     let entries = &links.referrers;
-    spread(entries.len()).filter_map(|at| Some(entries.get(at)?.descriptor.digest.clone().into()))
+    spread(entries.len()).filter_map(|at| Some(entries.get(at)?.stored_digest().clone().into()))
 }
 
 /// To this caller the repository does not exist, so nothing in it refers to anything.

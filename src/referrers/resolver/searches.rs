@@ -77,7 +77,7 @@ impl Resolver {
 
     /// The scan as work that waits for its permit, or why there is no place in the queue for it. Until it has its permit it
     /// takes little memory.
-    fn queue_scan(
+    pub(super) fn queue_scan(
         &self,
         context: &RepositoryContext,
         subject: &Digest,

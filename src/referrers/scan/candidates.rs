@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::oci::adoption::ArtifactHint;
 use crate::oci::tag_scheme::CosignKind;
 use crate::oci::{Descriptor, Digest, LinkSource, LinkTarget};
 use crate::registry::RawManifest;
@@ -12,8 +13,11 @@ use crate::registry::RawManifest;
 pub(in crate::referrers) struct Candidate {
     pub what: CandidateContent,
     pub sources: BTreeSet<LinkSource>,
-    /// The cosign tag that named it: its config claims to be a runnable image's.
+    /// The cosign tag that named it: its config claims to be a runnable image's. Of several the first in their order, so that every
+    /// process names it alike.
     pub cosign: Option<CosignKind>,
+    /// Whether an index that was read lists it.
+    pub is_in_index: bool,
     /// Something that was just read at the upstream names it, rather than memory alone.
     pub verified: bool,
     /// Whether the registry just said that it is there: by its own API, or by a tag. What a stored index says proves nothing.
@@ -33,6 +37,14 @@ pub(in crate::referrers) enum CandidateContent {
 impl Candidate {
     pub fn digest(&self) -> &Digest {
         self.what.digest()
+    }
+
+    /// What its links say of it.
+    pub fn hint(&self) -> ArtifactHint {
+        ArtifactHint {
+            cosign: self.cosign,
+            is_attestation: self.sources.contains(&LinkSource::Buildkit),
+        }
     }
 }
 
@@ -75,13 +87,14 @@ impl Candidates {
             what: what.clone(),
             sources: BTreeSet::new(),
             cosign,
+            is_in_index: false,
             verified,
             is_expected: false,
         });
         candidate.verified |= verified;
         candidate.is_expected |= verified && source == LinkSource::Native;
         candidate.sources.insert(source);
-        candidate.cosign = candidate.cosign.or(cosign);
+        candidate.cosign = candidate.cosign.into_iter().chain(cosign).min();
         if what.says_more_than(&candidate.what) {
             candidate.what = what;
         }
@@ -95,6 +108,16 @@ impl Candidates {
             LinkTarget::Blob(descriptor) => CandidateContent::Blob(descriptor.clone()),
         };
         self.add(what, source, None);
+        if let LinkTarget::Manifest(descriptor) = target {
+            self.listed_by_index(&descriptor.digest);
+        }
+    }
+
+    /// An index that was read lists this candidate.
+    pub fn listed_by_index(&mut self, digest: &Digest) {
+        if let Some(candidate) = self.0.get_mut(digest) {
+            candidate.is_in_index = true;
+        }
     }
 
     pub fn merge(&mut self, other: Self) {
@@ -104,6 +127,9 @@ impl Candidates {
             }
             if candidate.is_expected {
                 self.expect(candidate.digest());
+            }
+            if candidate.is_in_index {
+                self.listed_by_index(candidate.digest());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What one scan needs, and what it learns of its caller while it goes on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -42,6 +42,8 @@ pub(in crate::referrers) struct Scan {
     pub begun: Instant,
     /// What the registry answered to this caller for the subject, once it was asked.
     pub subject_answer: Arc<OnceCell<DigestAnswer>>,
+    /// The media type and size of the subject, where the registry gave it.
+    pub subject_head: Arc<OnceLock<(String, u64)>>,
     /// Whether something that should be there was not, a moment ago: perhaps the registry lags.
     pub is_unsettled: Arc<AtomicBool>,
     /// Whether the registry withheld something behind an ordinary tag from this caller: another credential perhaps gets more.
@@ -62,6 +64,7 @@ impl Scan {
             since,
             begun: Instant::now(),
             subject_answer: Arc::default(),
+            subject_head: Arc::default(),
             is_unsettled: Arc::default(),
             is_withheld: Arc::default(),
             missing: Arc::default(),

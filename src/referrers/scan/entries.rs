@@ -1,14 +1,15 @@
 //! From candidates to entries: each is built from its own bytes, because stored indexes and tags lie.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::oci::media_type::{self, ManifestKind};
+use crate::oci::adoption::{self, ArtifactContent};
+use crate::oci::media_type::ManifestKind;
 use crate::oci::{Descriptor, Digest, Manifest, Reference, Referrer, ReferrerList, timestamp};
 use crate::registry::{Answer, HeadOutcome, RawManifest};
 
+use super::adopted::{self, EntryManifest, KnownReferences, Unnamed, VerifiedEntry};
 use super::candidates::{Candidate, CandidateContent, Candidates};
 use super::lag::LAG;
 use super::unverified::{self, UnverifiedEntry};
@@ -16,13 +17,6 @@ use super::{PARALLEL, context::Scan};
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::{FoundOrSkipped, ManifestResult};
 use crate::referrers::remembered::Given;
-
-/// Config media types that say "runnable image": no artifact type of a cosign entry.
-const IMAGE_CONFIGS: [&str; 3] = [
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-    media_type::OCI_EMPTY,
-];
 
 /// The finished list, and what else the candidates turned out to be.
 pub(in crate::referrers) struct VerifiedEntries {
@@ -35,7 +29,7 @@ pub(in crate::referrers) struct VerifiedEntries {
 
 /// What became of a candidate.
 enum VerifiedCandidate {
-    Entry(Referrer),
+    Entry(Box<VerifiedEntry>),
     /// The upstream does not have it.
     Missing(MissingCandidate),
     /// It is broken, or refers to something else.
@@ -59,9 +53,10 @@ fn is_lately_missing(missing: &MissingCandidate) -> bool {
 pub(in crate::referrers) async fn verified_entries(
     scan: &Scan,
     candidates: Candidates,
+    references: &KnownReferences<'_>,
 ) -> Result<VerifiedEntries, ResolveError> {
     let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
-    let mut entries = BTreeMap::new();
+    let mut entries = Vec::new();
     let (mut gone, mut age) = (Vec::new(), Duration::ZERO);
     let missing = verify_all(scan, candidates, &mut entries).await?;
     let (again, mut missing): (Vec<MissingCandidate>, Vec<_>) = missing.into_iter().partition(is_lately_missing);
@@ -85,6 +80,7 @@ pub(in crate::referrers) async fn verified_entries(
             false => gone.push(candidate.digest().clone()),
         }
     }
+    let entries = adopted::listed(scan, entries, references).await?;
     let mut referrers: Vec<Referrer> = entries.into_values().collect();
     referrers.sort_unstable_by(Referrer::order);
     Ok(VerifiedEntries {
@@ -98,7 +94,7 @@ pub(in crate::referrers) async fn verified_entries(
 async fn verify_all(
     scan: &Scan,
     candidates: Vec<Candidate>,
-    entries: &mut BTreeMap<Digest, Referrer>,
+    entries: &mut Vec<VerifiedEntry>,
 ) -> Result<Vec<MissingCandidate>, ResolveError> {
     let mut missing = Vec::new();
     let mut outcomes = stream::iter(candidates)
@@ -106,22 +102,12 @@ async fn verify_all(
         .buffer_unordered(PARALLEL);
     while let Some(outcome) = outcomes.try_next().await? {
         match outcome {
-            VerifiedCandidate::Entry(entry) => merge(entries, entry),
+            VerifiedCandidate::Entry(entry) => entries.push(*entry),
             VerifiedCandidate::Missing(candidate) => missing.push(candidate),
             VerifiedCandidate::Skipped => {}
         }
     }
     Ok(missing)
-}
-
-/// An envelope and its original can both be candidates; they are one entry.
-fn merge(entries: &mut BTreeMap<Digest, Referrer>, entry: Referrer) {
-    match entries.get_mut(&entry.descriptor.digest) {
-        Some(known) => known.sources.extend(entry.sources),
-        None => {
-            entries.insert(entry.descriptor.digest.clone(), entry);
-        }
-    }
 }
 
 async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, ResolveError> {
@@ -131,11 +117,11 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
         return Ok(missing(scan, candidate, ago));
     }
     let raw = match &candidate.what {
-        CandidateContent::Blob(descriptor) => return Ok(VerifiedCandidate::Entry(blob_entry(&candidate, descriptor))),
+        CandidateContent::Blob(descriptor) => return Ok(blob_entry(&candidate, descriptor)),
         CandidateContent::Read(raw) => raw.clone(),
         CandidateContent::Named(descriptor) if !descriptor.digest.is_computable() => {
             return Ok(match unverified::entry(scan, &candidate, descriptor).await? {
-                UnverifiedEntry::Listed(entry) => VerifiedCandidate::Entry(*entry),
+                UnverifiedEntry::Listed(entry) => entry_of(*entry, EntryManifest::Unread),
                 UnverifiedEntry::Absent => missing_now(scan, candidate),
                 UnverifiedEntry::Unsupported => VerifiedCandidate::Skipped,
             });
@@ -168,7 +154,7 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
     if !stated.is_empty() && !stated.iter().any(|(subject, _)| *subject == scan.subject) {
         return Ok(VerifiedCandidate::Skipped);
     }
-    Ok(VerifiedCandidate::Entry(manifest_entry(candidate, &raw, &manifest)))
+    Ok(manifest_entry(candidate, raw, &manifest))
 }
 
 /// How long ago the upstream said that it has no such manifest, where it need not be asked again.
@@ -241,33 +227,47 @@ async fn inlined(scan: &Scan, descriptor: &Descriptor) -> Option<Arc<RawManifest
     }
 }
 
-fn manifest_entry(candidate: Candidate, raw: &RawManifest, manifest: &Manifest) -> Referrer {
+fn entry_of(referrer: Referrer, manifest: EntryManifest) -> VerifiedCandidate {
+    VerifiedCandidate::Entry(Box::new(VerifiedEntry { referrer, manifest }))
+}
+
+fn manifest_entry(candidate: Candidate, raw: Arc<RawManifest>, manifest: &Manifest) -> VerifiedCandidate {
     let mut descriptor = manifest.descriptor(raw.digest.clone(), raw.bytes.len() as u64);
-    if let Some(kind) = candidate.cosign {
-        let stated = descriptor.artifact_type.as_deref().unwrap_or_default();
-        if stated.is_empty() || IMAGE_CONFIGS.contains(&stated) {
-            descriptor.artifact_type = Some(kind.artifact_type().to_owned());
-        }
-    }
-    Referrer {
+    let hint = candidate.hint();
+    adoption::describe(&mut descriptor, hint.names(manifest));
+    let referrer = Referrer {
         created: timestamp::created(&descriptor.annotations),
         descriptor,
         sources: candidate.sources,
         objects: (manifest.kind == ManifestKind::Node).then(|| manifest.objects.clone()),
-    }
+        adopted: None,
+    };
+    let content = ArtifactContent::of(manifest);
+    let stated = match manifest.subject {
+        Some(_) => EntryManifest::WithSubject(content),
+        None => EntryManifest::WithoutSubject(Box::new(Unnamed {
+            raw,
+            content,
+            hint,
+            is_in_index: candidate.is_in_index,
+        })),
+    };
+    entry_of(referrer, stated)
 }
 
 /// Proposal B on a layer or config: the holder's descriptor is all there is.
-fn blob_entry(candidate: &Candidate, descriptor: &Descriptor) -> Referrer {
+fn blob_entry(candidate: &Candidate, descriptor: &Descriptor) -> VerifiedCandidate {
     let descriptor = Descriptor {
         data: None,
         reference: None,
         ..descriptor.clone()
     };
-    Referrer {
+    let referrer = Referrer {
         created: timestamp::created(&descriptor.annotations),
         descriptor,
         sources: candidate.sources.clone(),
         objects: None,
-    }
+        adopted: None,
+    };
+    entry_of(referrer, EntryManifest::None)
 }

@@ -41,6 +41,9 @@ impl HeldLink {
             }
             false => found.add_remembered(what, self.source),
         }
+        if let LinkTarget::Manifest(listed) = &self.target {
+            found.listed_by_index(&listed.digest);
+        }
     }
 }
 

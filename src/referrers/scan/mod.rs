@@ -1,6 +1,7 @@
 //! One search for everything that refers to a subject: from the sources' candidates to verified entries.
 
 pub(crate) mod absences;
+mod adopted;
 pub(crate) mod candidates;
 pub(crate) mod context;
 pub(crate) mod entries;

@@ -9,13 +9,14 @@ use crate::config::Depth;
 use crate::oci::{Digest, ReferrerList, tag_scheme};
 use crate::registry::{Answer, NativeSupport};
 
+use super::adopted::KnownReferences;
 use super::candidates::Candidates;
 use super::context::Scan;
 use super::entries::verified_entries;
 use super::sources::link_tags;
 use super::sources::observed;
 use super::sources::ordinary_tags;
-use super::sources::ordinary_tags::links::OrdinaryTagCandidates;
+use super::sources::ordinary_tags::links::{OrdinaryTagCandidates, ReferredTo};
 use super::sources::tags_with_links;
 use crate::referrers::basis::{self, Basis};
 use crate::referrers::error::ResolveError;
@@ -77,7 +78,12 @@ impl Scan {
         for found in [own_api.found, ordinary_tags.candidates, tagged] {
             candidates.merge(found);
         }
-        let pulled = verified_entries(self, candidates).await?;
+        let references = KnownReferences {
+            names: &names,
+            behind_tags: &ordinary_tags.referred_to,
+            observed: is_seen,
+        };
+        let pulled = verified_entries(self, candidates, &references).await?;
         gone.extend(pulled.gone);
         if !ordinary_tags.is_whole {
             self.read_by_names(&pulled.links);
@@ -156,10 +162,22 @@ impl Scan {
         }
     }
 
+    /// What is referred to from behind the ordinary tags of a listing, as far as the depth goes.
+    pub async fn referred_to(&self, listing: AgedTagNames) -> Result<ReferredTo, ResolveError> {
+        let names = ScannedNames {
+            began: listing.began,
+            listed: ListingAnswer::All(listing),
+            written: Vec::new(),
+            computed: Vec::new(),
+        };
+        Ok(self.ordinary_tags(&names).await?.referred_to)
+    }
+
     /// The candidates behind ordinary tags, as far as the depth goes.
     async fn ordinary_tags(&self, names: &ScannedNames) -> Result<OrdinaryTagCandidates, ResolveError> {
         let nothing = OrdinaryTagCandidates {
             candidates: Candidates::default(),
+            referred_to: ReferredTo::default(),
             age: Duration::ZERO,
             is_whole: false,
         };

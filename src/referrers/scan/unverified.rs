@@ -63,6 +63,7 @@ pub(in crate::referrers) async fn entry(
         descriptor: listed,
         sources: candidate.sources.clone(),
         objects: None,
+        adopted: None,
     })))
 }
 

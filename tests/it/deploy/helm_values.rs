@@ -50,6 +50,44 @@ fn each_pod_has_a_cache_on_disk_with_enough_room() {
     assert!(own.contains("config.cache.dir and diskCache.enabled"), "{own}");
 }
 
+/// What one replica lists in an adopted form, another without a Redis would have to find first.
+#[test]
+fn replicas_without_a_redis_list_what_is_stored() {
+    for (settings, listed) in [
+        ("replicaCount=2", Some("list")),
+        ("kind=DaemonSet", Some("list")),
+        (
+            "replicaCount=1,autoscaling.enabled=true,autoscaling.maxReplicas=3",
+            Some("list"),
+        ),
+        ("replicaCount=1", None),
+        ("config.cache.redis.url=redis://redis.example.org", None),
+        (
+            "env[0].name=REFSHIM_CACHE__REDIS__URL,env[0].value=redis://redis.example.org",
+            None,
+        ),
+        ("config.links.without_subject=omit", Some("omit")),
+        ("config.links.deep_limit=7", Some("list")),
+    ] {
+        let documents = with(settings);
+        let text = configuration(&documents)["data"]["refshim.toml"].as_str().unwrap();
+        let found = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("without_subject = "));
+        assert_eq!(
+            found.map(|value| value.trim_matches(['"', '\''])),
+            listed,
+            "{settings}: {text}"
+        );
+        assert_eq!(
+            text.contains("deep_limit = 7"),
+            settings.contains("deep_limit"),
+            "{text}"
+        );
+        assert_configured(&documents, pod(workload(&documents)));
+    }
+}
+
 #[test]
 fn each_rollout_is_spread_by_itself() {
     let documents = rendered(&minimal());

@@ -196,7 +196,7 @@ impl<'a> Play<'a> {
 
     async fn ask(&mut self, repository: Repository) -> Result<(), Broken> {
         let reply = self.get(Method::GET, &self.question(repository)).await?;
-        self.judge(repository, &reply)
+        self.judge(repository, &reply).await
     }
 
     async fn ask_at_once(&mut self) -> Result<(), Broken> {
@@ -209,16 +209,44 @@ impl<'a> Play<'a> {
             self.get(Method::GET, again),
         );
         for (repository, reply) in repositories.into_iter().zip([one, other, again]) {
-            self.judge(repository, &reply?)?;
+            self.judge(repository, &reply?).await?;
         }
         Ok(())
     }
 
-    fn judge(&mut self, repository: Repository, reply: &Reply) -> Result<(), Broken> {
-        match self.answered(reply)? {
-            true => self.none_is_missing(repository, reply, |_| true),
-            false => Ok(()),
+    async fn judge(&mut self, repository: Repository, reply: &Reply) -> Result<(), Broken> {
+        if !self.answered(reply)? {
+            return Ok(());
         }
+        self.none_is_missing(repository, reply, |_| true)?;
+        self.entries_are_given(repository, reply).await
+    }
+
+    /// In health, what is listed can be read, by its digest, and names its subject unless it is listed as it is stored.
+    async fn entries_are_given(&self, repository: Repository, list: &Reply) -> Result<(), Broken> {
+        if !self.draw.is_healthy() || self.draw.knobs.pull_limit.is_some() {
+            return Ok(());
+        }
+        let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();
+        let shelf = self.shelf(repository);
+        for entry in list["manifests"].as_array().into_iter().flatten() {
+            let digest = entry["digest"].as_str().unwrap_or_default();
+            let path = format!("/v2/{}/manifests/{digest}", repository.name());
+            let reply = self.get(Method::GET, &path).await?;
+            let manifest: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            let is_it = refshim::testing::oci::Digest::sha256(&reply.body).as_str() == digest;
+            let is_stored = shelf.referrers.iter().any(|referrer| referrer.digest == digest);
+            // What is stored may be read elsewhere.
+            if is_stored && reply.status == 307 {
+                continue;
+            }
+            let names_it = manifest["subject"]["digest"] == *shelf.image.digest;
+            if reply.status != 200 || !is_it || !(is_stored || names_it) {
+                let how = format!("{digest} in {repository:?} is listed and not given: {reply:?}");
+                return Err(Promise::NoFewerEntries.broken(how));
+            }
+        }
+        Ok(())
     }
 
     /// A referrers tag that is not there means that there are no referrers; cosign's own tags are left to those who know them.

@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::counted;
-use crate::support::content::{ANY, IMAGE, INDEX, artifact, bare_image, empty_descriptor, index};
+use crate::support::content::{ANY, BUILDKIT, IMAGE, INDEX, artifact, bare_image, empty_descriptor, index};
 use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
 use crate::support::{CountingProxy, Endpoint, Pushed, Refshim, Registry, Reply, Seen};
@@ -25,7 +25,7 @@ pub(super) async fn refreshing(upstream: &str, more: &[(&str, &str)]) -> Refshim
     builder.start().await
 }
 
-/// BuildKit's attestation of `image`, in an index with it.
+/// BuildKit's attestation of an image, in an index with it, as it is listed.
 fn attested(fake: &Fake, tag: &str, name: &str) -> (Pushed, Pushed) {
     let image = fake.image("app", "", &format!("image {name}"));
     let attestation = fake.image("app", "", &format!("attestation {name}"));
@@ -33,7 +33,8 @@ fn attested(fake: &Fake, tag: &str, name: &str) -> (Pushed, Pushed) {
         "vnd.docker.reference.digest": image.digest});
     let both = index([image.descriptor(), attestation.annotated(annotations)]);
     fake.put("app", tag, INDEX, &both);
-    (image, attestation)
+    let adopted = attestation.adopted(&image, Some(BUILDKIT));
+    (image, adopted)
 }
 
 async fn head(endpoint: &Endpoint, tag: &str) -> Reply {

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 
 use super::SPDX;
-use crate::support::content::{IMAGE, INDEX, bare_image, index};
+use crate::support::content::{IMAGE, INDEX, SIGNATURE, bare_image, index};
 use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
 use crate::support::{Pushed, Refshim, eventually};
@@ -23,7 +23,8 @@ fn by_proposal_d(fake: &Fake, image: &Pushed) -> (Pushed, String) {
 
 fn by_cosigns_tag(fake: &Fake, image: &Pushed) -> (Pushed, String) {
     let tag = format!("{}.sig", image.referrers_tag());
-    (fake.put("app", &tag, IMAGE, &bare_image("signature")), tag)
+    let signature = fake.put("app", &tag, IMAGE, &bare_image("signature"));
+    (signature.adopted(image, Some(SIGNATURE)), tag)
 }
 
 fn behind_an_ordinary_tag(fake: &Fake, image: &Pushed) -> (Pushed, String) {

@@ -18,7 +18,8 @@ fn lists_tags(seen: &Seen) -> bool {
 
 fn signature(fake: &Fake, image: &Pushed, suffix: &str) -> Pushed {
     let tag = format!("sha256-{}{suffix}", image.hex());
-    fake.put("app", &tag, IMAGE, &bare_image(suffix))
+    let stored = fake.put("app", &tag, IMAGE, &bare_image(suffix));
+    stored.adopted_by_suffix(image, suffix)
 }
 
 /// What refshim acknowledged is found, though the registry's listing does not have it yet, or not even the repository.

@@ -134,7 +134,8 @@ async fn a_blob_that_is_listed_as_a_signature_breaks_no_list() {
         seen.path == path
     });
     let refshim = front(&fake).await;
-    let mut expected = [sbom.digest, signature.digest];
+    let adopted = signature.adopted_by_suffix(&image, ".sig");
+    let mut expected = [sbom.digest, adopted.digest];
     expected.sort();
     assert_eq!(
         refshim.endpoint().referrer_digests("app", &image.digest).await,

@@ -34,7 +34,8 @@ async fn cache_with_a_signature() -> (Fake, Refshim, Pushed, Pushed) {
     fake.trouble(unknown, |seen| seen.path.contains("/tags/list"));
     fake.trouble(Trouble::oci(404, "UNKNOWN", "not cached"), is_head);
     let refshim = Refshim::builder(&fake.url()).env("REFSHIM_CACHE__ACCESS_FOR", "0s");
-    (fake, refshim.start().await, image, signature)
+    let adopted = signature.adopted_by_suffix(&image, ".sig");
+    (fake, refshim.start().await, image, adopted)
 }
 
 #[tokio::test]

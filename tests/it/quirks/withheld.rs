@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::counted;
 use super::depth::{SBOM, refreshing};
-use crate::support::content::{INDEX, index};
+use crate::support::content::{BUILDKIT, INDEX, index};
 use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
 use crate::support::{Pushed, Refshim, Seen};
@@ -141,6 +141,7 @@ async fn links_are_kept_however_short_rights_are_remembered() {
         "vnd.docker.reference.digest": image.digest});
     let both = index([image.descriptor(), attestation.annotated(annotations)]);
     fake.put("app", "latest", INDEX, &both);
+    let attestation = attestation.adopted(&image, Some(BUILDKIT));
     let settings = [
         ("REFSHIM_CACHE__ACCESS_FOR", "0s"),
         ("REFSHIM_LINKS__DEEP_LIMIT", "2"),

@@ -9,6 +9,11 @@ use super::endpoint::Endpoint;
 
 pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// What entries of cosign's tags are called, and BuildKit's attestations.
+pub const SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+pub const ATTESTATION: &str = "application/vnd.dev.cosign.artifact.att.v1+json";
+pub const SBOM: &str = "application/vnd.dev.cosign.artifact.sbom.v1+json";
+pub const BUILDKIT: &str = "application/vnd.docker.attestation.manifest.v1+json";
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub const ANY: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, */*";
@@ -56,6 +61,40 @@ impl Pushed {
     /// The referrers tag of this subject (OCI 1.1).
     pub fn referrers_tag(&self) -> String {
         format!("sha256-{}", self.hex())
+    }
+
+    /// The adopted form that names `subject` (docs/adopted-forms.md), with this artifact type where one is added.
+    pub fn adopted(&self, subject: &Pushed, artifact_type: Option<&str>) -> Self {
+        let text = std::str::from_utf8(&self.bytes).expect("a manifest is text").trim_end();
+        let begin = text.strip_suffix('}').expect("a manifest is an object");
+        let named = artifact_type
+            .map(|named| format!(",\"artifactType\":\"{named}\""))
+            .unwrap_or_default();
+        let Pushed { media_type, digest, .. } = subject;
+        let size = subject.size();
+        let subject = format!(r#","subject":{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}}}"#);
+        let bytes = Bytes::from(format!("{begin}{named}{subject}"));
+        Self {
+            digest: Digest::sha256(&bytes).to_string(),
+            media_type: self.media_type.clone(),
+            bytes,
+        }
+    }
+
+    /// The same of what cosign's tag with this suffix names.
+    pub fn adopted_by_suffix(&self, subject: &Pushed, suffix: &str) -> Self {
+        let artifact_type = format!("application/vnd.dev.cosign.artifact{suffix}.v1+json");
+        self.adopted(subject, Some(&artifact_type))
+    }
+
+    /// How it is listed: as it is where it has a subject or cannot be adopted, otherwise in its adopted form.
+    pub fn listed(&self, subject: &Pushed, artifact_type: Option<&str>) -> Self {
+        let json: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
+        let is_oci = [IMAGE, INDEX].contains(&self.media_type.as_str());
+        match is_oci && json.get("subject").is_none() {
+            true => self.adopted(subject, artifact_type),
+            false => self.clone(),
+        }
     }
 
     /// The tag of Proposal D by which `self` refers to `subject`.

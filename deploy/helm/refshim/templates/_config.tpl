@@ -9,7 +9,22 @@
 {{- $_ := set $config.admin "tls" (merge (deepCopy $files) (default dict $config.admin.tls)) }}
 {{- end }}
 {{- end }}
+{{- if and (include "refshim.mayDiffer" .) (not (hasKey (default dict $config.links) "without_subject")) }}
+{{- $_ := set $config "links" (merge (dict "without_subject" "list") (default dict $config.links)) }}
+{{- end }}
 {{- toToml $config }}
+{{- end }}
+
+{{/* Not empty where several replicas may run without a Redis. What one of them lists in an adopted form, another would have to find first. */}}
+{{- define "refshim.mayDiffer" -}}
+{{- $replicas := ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled | int }}
+{{- $redis := dig "redis" "url" "" (default dict .Values.config.cache) }}
+{{- range .Values.env }}
+{{- if eq .name "REFSHIM_CACHE__REDIS__URL" }}
+{{- $redis = .name }}
+{{- end }}
+{{- end }}
+{{- if and (not $redis) (or (gt $replicas 1) (eq .Values.kind "DaemonSet")) }}true{{ end }}
 {{- end }}
 
 {{/* Fails for a password anywhere in the configuration: everybody who may read ConfigMaps could read it. */}}

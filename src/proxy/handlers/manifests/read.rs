@@ -9,11 +9,12 @@ use super::stored_list;
 use super::synthesised;
 use crate::http::body::Body;
 use crate::metrics::{CacheUse, note_cache_use};
-use crate::oci::Reference;
 use crate::oci::media_type::{self, ManifestKind};
+use crate::oci::{Digest, Reference};
 use crate::proxy::error::ProxyError;
 use crate::proxy::memory::{self, KnownManifest};
 use crate::proxy::{passthrough, read_access};
+use crate::referrers::{Recency, UnknownForm};
 use crate::registry::Answer;
 
 pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
@@ -23,6 +24,9 @@ pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
         && memory::is_enough(known, head)
     {
         return Ok(memory::serve_manifest(known, head));
+    }
+    if let Some(adopted) = adopted(asked, known.as_ref()).await {
+        return Ok(adopted);
     }
     let question = memory::unencoded(head, known.as_ref());
     let request = stored_list::unconditional(asked, question.request);
@@ -71,7 +75,7 @@ async fn answered(
         }
         StatusCode::NOT_FOUND => match (Box::pin(not_found(asked)).await, known) {
             (Ok(Some(found)), _) => Ok(instead_of(response.headers(), found)),
-            (Err(failure), Some(known)) if known.is_sealed && failure.is_outage() => {
+            (Err(failure), Some(known)) if known.is_kept_elsewhere && failure.is_outage() => {
                 Ok(memory::serve_stale_manifest(known, &asked.context.head))
             }
             (Err(failure), _) => Err(failure),
@@ -86,7 +90,7 @@ async fn answered(
         StatusCode::INTERNAL_SERVER_ERROR => match (Box::pin(in_envelope(asked)).await, known) {
             (Ok(Some(original)), _) => Ok(instead_of(response.headers(), original)),
             // The envelope is gone, and the blob that was in it is no manifest.
-            (Ok(None), Some(known)) if known.is_sealed => Ok(response),
+            (Ok(None), Some(known)) if known.is_kept_elsewhere => Ok(response),
             (_, Some(known)) => Ok(memory::serve_stale_manifest(known, &asked.context.head)),
             (_, None) => Ok(response),
         },
@@ -136,8 +140,42 @@ async fn not_found(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>
     };
     match (synthesised, asked.reference) {
         (Some(index), _) => Ok(Some(index)),
-        (None, Reference::Digest(_)) => in_envelope(asked).await,
+        (None, Reference::Digest(digest)) => kept_elsewhere(asked, digest).await,
         (None, Reference::Tag(_)) => behind_tag(asked).await,
+    }
+}
+
+/// An adopted form that was listed. The registry is asked for the original: it does not have the form, and may send whoever asks for that
+/// elsewhere. Where it does not give the original, its word about the digest itself is next.
+async fn adopted(asked: &ManifestRequest<'_>, known: Option<&KnownManifest>) -> Option<Response<Body>> {
+    let Reference::Digest(digest) = asked.reference else {
+        return None;
+    };
+    if known.is_some_and(|known| !known.is_kept_elsewhere) {
+        return None;
+    }
+    let recency = match asked.context.head.method == Method::GET {
+        true => Recency::Fresh,
+        false => Recency::Now,
+    };
+    let listed = (UnknownForm::Leave, recency);
+    let resolver = asked.resolver();
+    let adopted = Box::pin(resolver.adopted(asked.repository, digest, &asked.caller, listed)).await;
+    Some(asked.serve(&*adopted.ok()??))
+}
+
+/// What the registry keeps under another digest: in an envelope, or as the original of an adopted form. By a HEAD, clients ask whether they
+/// must push: no adopted form is searched for then.
+async fn kept_elsewhere(asked: &ManifestRequest<'_>, digest: &Digest) -> Result<Option<Response<Body>>, ProxyError> {
+    match in_envelope(asked).await? {
+        None if asked.context.head.method == Method::GET => {
+            let (resolver, searched) = (asked.resolver(), (UnknownForm::Search, Recency::Fresh));
+            let adopted = resolver
+                .adopted(asked.repository, digest, &asked.caller, searched)
+                .await?;
+            Ok(adopted.map(|adopted| asked.serve(&adopted)))
+        }
+        original => Ok(original),
     }
 }
 

@@ -202,6 +202,7 @@ fn cosign(kind: CosignKind, raw: &Arc<RawManifest>, manifest: &Manifest, found: 
             LinkSource::CosignTag,
             Some(kind),
         );
+        found.listed_by_index(&listed.digest);
     }
 }
 
@@ -223,6 +224,7 @@ fn referrers_tag(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, 
         if subjects.contains(&subject) || (subjects.is_empty() && !is_originators) {
             let kind = listed.artifact_type.as_deref().and_then(CosignKind::of_artifact_type);
             found.add(CandidateContent::Named(listed.clone()), LinkSource::ReferrersTag, kind);
+            found.listed_by_index(&listed.digest);
         }
     }
 }

@@ -113,6 +113,13 @@ pub(in crate::referrers) async fn find(scan: &Scan) -> Result<(Candidates, HashS
     Ok((found, gone.collect()))
 }
 
+/// Whether something passed through that refers to this manifest.
+pub(in crate::referrers) async fn knows_of(scan: &Scan, digest: &Digest) -> bool {
+    let key = Key::observed(&scan.context.repository_key, digest);
+    let observed = scan.stores.manifests.cache.get::<ObservedLinks>(&key).await;
+    observed.is_some_and(|observed| observed.value.there().next().is_some())
+}
+
 /// What the upstream says of a manifest that holds links to others.
 #[derive(PartialEq)]
 enum HolderState {

@@ -11,7 +11,7 @@ use crate::cache::{Ends, Key};
 use crate::registry::{Fingerprint, UpstreamError};
 
 use self::collect::{Collected, read_tags, read_unlisted};
-use self::links::{OrdinaryTagCandidates, OrdinaryTagLinks, OrdinaryTagResult, scope_of};
+use self::links::{OrdinaryTagCandidates, OrdinaryTagLinks, OrdinaryTagResult, ReferredTo, scope_of};
 use super::tags_with_links;
 use crate::referrers::basis;
 use crate::referrers::error::ResolveError;
@@ -56,6 +56,7 @@ pub(in crate::referrers) async fn find(
     }
     Ok(OrdinaryTagCandidates {
         candidates,
+        referred_to: ReferredTo::All(links),
         age,
         is_whole: true,
     })

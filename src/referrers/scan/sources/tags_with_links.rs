@@ -15,7 +15,7 @@ use crate::oci::{Digest, Tag};
 use crate::registry::{Answer, TagNames, UpstreamError};
 
 use super::manifest_links::{self, TaggedManifest};
-use super::ordinary_tags::links::OrdinaryTagCandidates;
+use super::ordinary_tags::links::{OrdinaryTagCandidates, ReferredTo};
 use super::ordinary_tags::one_tag::TagRead;
 use crate::referrers::error::ResolveError;
 use crate::referrers::manifest_store::ManifestResult;
@@ -124,12 +124,12 @@ pub(in crate::referrers) async fn find(
     let before = LinkedTags::known(scan).await;
     let tags = before.0.iter();
     let tags = tags.filter_map(|(name, root)| Some((Tag::parse(name).ok()?, root.clone())));
-    let (candidates, left, gone) = stream::iter(tags.collect::<Vec<_>>())
+    let (candidates, referred_to, left, gone) = stream::iter(tags.collect::<Vec<_>>())
         .map(|(tag, root)| verify_tag(scan, listing, tag, root))
         .buffer_unordered(PARALLEL)
         .try_fold(
-            (Candidates::default(), LinkedTags::default(), Vec::new()),
-            |(mut candidates, mut left, mut gone), (tag, found)| async move {
+            (Candidates::default(), HashSet::new(), LinkedTags::default(), Vec::new()),
+            |(mut candidates, mut referred_to, mut left, mut gone), (tag, found)| async move {
                 if let LinkedTag::Known(known) = found {
                     if known.behind.as_ref().is_some_and(|behind| behind.is_unsettled) {
                         scan.unsettle();
@@ -141,6 +141,7 @@ pub(in crate::referrers) async fn find(
                         scan.lacks(missing);
                     }
                     let links = known.behind.iter().flat_map(|behind| &behind.links);
+                    referred_to.extend(links.clone().map(|found| found.subject.clone()));
                     for found in links.filter(|found| found.subject == scan.subject) {
                         found.link.add_to(&mut candidates, known.verified);
                     }
@@ -148,13 +149,14 @@ pub(in crate::referrers) async fn find(
                 } else if let LinkedTag::Gone = found {
                     gone.push(tag);
                 }
-                Ok((candidates, left, gone))
+                Ok((candidates, referred_to, left, gone))
             },
         )
         .await?;
     LinkedTags::remember_changes(&before, left, &gone, scan).await;
     Ok(OrdinaryTagCandidates {
         candidates,
+        referred_to: ReferredTo::Some(referred_to),
         age: Duration::ZERO,
         is_whole: false,
     })

@@ -90,9 +90,39 @@ pub(in crate::referrers) fn lost() -> OrdinaryTagOutcome {
 pub(in crate::referrers) type OrdinaryTagWork =
     SharedWork<(RepositoryKey, Epoch, Fingerprint, bool), OrdinaryTagOutcome>;
 
+/// What is referred to from behind ordinary tags.
+pub(in crate::referrers) enum ReferredTo {
+    All(Arc<OrdinaryTagLinks>),
+    /// From behind those tags that are still known.
+    Some(HashSet<Digest>),
+}
+
+impl Default for ReferredTo {
+    fn default() -> Self {
+        Self::Some(HashSet::new())
+    }
+}
+
+impl ReferredTo {
+    pub fn contains(&self, digest: &Digest) -> bool {
+        match self {
+            Self::All(links) => links.links.contains_key(digest),
+            Self::Some(digests) => digests.contains(digest),
+        }
+    }
+
+    pub fn digests(&self) -> Vec<&Digest> {
+        match self {
+            Self::All(links) => links.links.keys().collect(),
+            Self::Some(digests) => digests.iter().collect(),
+        }
+    }
+}
+
 /// What stands behind ordinary tags, as far as it was read.
 pub(in crate::referrers) struct OrdinaryTagCandidates {
     pub candidates: Candidates,
+    pub referred_to: ReferredTo,
     /// How long ago it was there.
     pub age: Duration,
     /// Whether everything was read, rather than only what was known before.

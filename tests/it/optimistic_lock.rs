@@ -35,7 +35,7 @@ async fn set(conditions: Conditions) -> Set {
 impl Set {
     async fn refshim(&self) -> Refshim {
         Refshim::builder(&self.fake.url())
-            .env("REFSHIM_WRITING__MAINTAIN_FALLBACK_TAG", "true")
+            .env("REFSHIM_WRITING__LINKS", "referrers-tag")
             .start()
             .await
     }

@@ -65,7 +65,10 @@ impl TagPage<'_> {
             p.lead { (self.counts()) }
             (self.filter())
             @if self.choice.kind != KindFilter::Any {
-                p.note { (counted(shown.len(), "tag", "tags")) " of the " (self.rows.len()) " on this page. The others are on pages of their own, and not looked at here." }
+                p.note {
+                    (shown.len()) " of the " (counted(self.rows.len(), "tag", "tags")) " on this page."
+                    @if self.rows.len() < self.matching { " Those on other pages are not looked at here." }
+                }
             }
             @if shown.is_empty() {
                 p { @if hidden.is_empty() { "No tag is like that." } @else { "No tag on this page is like that." } }

@@ -32,6 +32,7 @@ impl VersionKey {
             let (piece, after) = rest.split_at(end);
             pieces.push(match digits {
                 true => number(piece),
+                false if pieces.is_empty() => TagPiece::Text(piece.to_ascii_lowercase()),
                 false => text(piece),
             });
             rest = after;
@@ -91,6 +92,7 @@ mod tests {
             "1.10.1",
             "2",
             "latest",
+            "nightly-1",
             "v1.9",
             "v1.10",
         ];

@@ -77,12 +77,12 @@ struct EarlyProvenance {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Invocation {
-    config_source: Option<ConfigSource>,
+    config_source: Option<BuildSource>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ConfigSource {
+struct BuildSource {
     uri: Option<String>,
     entry_point: Option<String>,
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! testing   ─► fuzzing demo server proxy render referrers cache registry auth http tls config metrics oci
-//! fuzzing   ─► cli admin proxy render registry auth oci
+//! fuzzing   ─► cli admin proxy ui render registry auth oci
 //! cli       ─► demo admin server proxy ui referrers cache registry auth tls telemetry config metrics oci build_info
 //! demo      ─► http oci
 //! admin     ─► referrers cache registry http tls metrics oci build_info

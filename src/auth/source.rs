@@ -48,6 +48,8 @@ impl EcrOptions {
 
 /// What is asked for credentials, again whenever they may have changed.
 pub enum CredentialsSource {
+    /// There are none: token endpoints give tokens to anybody, too.
+    Nobody,
     /// The configuration itself.
     Password {
         /// The account's name.
@@ -100,6 +102,7 @@ impl CredentialsSource {
     /// The credentials as they are now; `None` where the source has none for the registry.
     pub async fn get(&self) -> Result<Option<Credentials>, CredentialsError> {
         match self {
+            Self::Nobody => Ok(None),
             Self::Password { user, password } => Ok(Some(Credentials::Password {
                 user: user.clone(),
                 password: password.clone(),

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, reason = "a broken promise is a crash")]
 
 mod answers;
+mod contents;
 mod language;
 mod local;
 mod requests;
@@ -15,9 +16,10 @@ mod responses;
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All of them; `fuzz/fuzz_targets` has a file for each.
-pub const TARGETS: [FuzzTarget; 19] = [
+pub const TARGETS: [FuzzTarget; 20] = [
     ("answer", answers::referrers_answer),
     ("challenge", responses::challenge),
+    ("contents", contents::contents),
     ("digest", language::digest),
     ("docker_config", local::docker_config),
     ("envelope", language::envelope),

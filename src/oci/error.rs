@@ -6,6 +6,7 @@ use http::StatusCode;
 /// The error codes that refshim uses in its own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
+    BlobUnknown,
     BlobUploadInvalid,
     DigestInvalid,
     ManifestInvalid,
@@ -29,6 +30,7 @@ pub enum Code {
 impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BlobUnknown => "BLOB_UNKNOWN",
             Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
             Self::DigestInvalid => "DIGEST_INVALID",
             Self::ManifestInvalid => "MANIFEST_INVALID",

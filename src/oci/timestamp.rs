@@ -15,11 +15,13 @@ const CREATED: [&str; 4] = [
 
 /// The date in the first valid creation annotation, in nanoseconds since 1970.
 pub fn created(annotations: &Annotations) -> Option<i128> {
-    CREATED.iter().find_map(|key| {
-        OffsetDateTime::parse(annotations.get(*key)?, &Rfc3339)
-            .ok()
-            .map(OffsetDateTime::unix_timestamp_nanos)
-    })
+    CREATED.iter().find_map(|key| parse(annotations.get(*key)?))
+}
+
+/// A date in RFC 3339, in nanoseconds since 1970.
+pub fn parse(text: &str) -> Option<i128> {
+    let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    Some(date.unix_timestamp_nanos())
 }
 
 /// Formats `nanoseconds` since 1970 as RFC 3339. `None` outside the years 0 to 9999.

@@ -36,6 +36,17 @@ impl RequestContext<'_> {
         Caller::of(&self.head.headers, self.trace.clone())
     }
 
+    /// The same request with another head.
+    pub fn with_head(&self, head: Parts) -> RequestContext<'_> {
+        RequestContext {
+            head,
+            peer: self.peer,
+            trace: self.trace.clone(),
+            view: self.view.clone(),
+            backend: self.backend,
+        }
+    }
+
     /// The origin by which the caller reaches refshim, such as `http://127.0.0.1:5100`; `None` where the request does not tell.
     pub fn origin(&self) -> Option<String> {
         let public_url = self.backend.shared.server.public_url.as_ref();

@@ -6,12 +6,12 @@
 //!
 //! ```text
 //! pipeline         ─► handlers passthrough context state upstream_failures failure realm upstream_view peer forwarded_for error route ui_page
-//! handlers         ─► read_access passthrough memory context response_budget error write route ui_page respond headers
+//! handlers         ─► read_access passthrough memory context response_budget error write route ui_page ui_sessions upstream_view respond headers
 //! read_access      ─► context
 //! passthrough      ─► context error failure headers
 //! memory           ─► respond headers
 //! context          ─► state upstream_view peer error headers
-//! state            ─► response_budget realm upload_offsets rewrite write upstream_failures
+//! state            ─► response_budget realm upload_offsets ui_sessions rewrite write upstream_failures
 //! response_budget  ─► error
 //! error            ─► write route respond failure
 //! write
@@ -23,6 +23,7 @@
 //! upstream_view    ─► headers
 //! headers
 //! upload_offsets
+//! ui_sessions
 //! rewrite
 //! upstream_failures ─► failure
 //! failure
@@ -49,6 +50,7 @@ mod rewrite;
 mod route;
 mod state;
 mod ui_page;
+mod ui_sessions;
 mod upload_offsets;
 mod upstream_failures;
 mod upstream_view;

@@ -1,17 +1,20 @@
 //! What lives as long as the process: one [`Backend`] for each upstream, and what all of them share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::realm::Realms;
 use super::response_budget::ResponseBudget;
 use super::rewrite::SelfView;
+use super::ui_sessions::UiSessions;
 use super::upload_offsets::UploadOffsets;
 use super::upstream_failures::UpstreamFailures;
 use super::write::Writer;
-use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig};
+use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig, UpstreamConfig};
 use crate::http::request_budget::RequestBudget;
 use crate::referrers::Resolver;
 use crate::registry::Upstream;
+use crate::ui::RegistryLink;
 
 /// What all upstreams have in common.
 pub(super) struct SharedState {
@@ -25,6 +28,34 @@ pub(super) struct SharedState {
     pub merge_referrers_tag: bool,
     /// Largest blob that is remembered, in bytes.
     pub small_blob: u64,
+    /// All upstreams, as the pages for people name them.
+    pub registries: Vec<KnownRegistry>,
+}
+
+/// An upstream, by everything that it is called.
+pub(super) struct KnownRegistry {
+    pub link: RegistryLink,
+    /// Its namespaces and host names, in lower case.
+    pub names: BTreeSet<String>,
+}
+
+impl KnownRegistry {
+    fn of(config: &UpstreamConfig) -> Self {
+        let host = config.url.authority().to_ascii_lowercase();
+        let namespaces = config.namespaces();
+        Self {
+            link: RegistryLink {
+                namespace: namespaces.first().unwrap_or(&host).clone(),
+                prefix: config.prefix.as_ref().map(ToString::to_string),
+                host: host.clone(),
+            },
+            names: namespaces
+                .into_iter()
+                .chain(config.hosts.clone())
+                .chain([host])
+                .collect(),
+        }
+    }
 }
 
 impl SharedState {
@@ -37,6 +68,7 @@ impl SharedState {
             request_budget: RequestBudget::new(config.limits.held_bytes, config.limits.manifest_bytes),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
+            registries: config.upstreams.iter().map(KnownRegistry::of).collect(),
         }
     }
 }
@@ -51,6 +83,8 @@ pub(super) struct Backend {
     pub writer: Arc<Writer>,
     pub uploads: UploadOffsets,
     pub failures: Arc<UpstreamFailures>,
+    /// Who is logged in by the pages for people.
+    pub sessions: UiSessions,
     pub shared: Arc<SharedState>,
 }
 
@@ -60,10 +94,11 @@ impl Backend {
         Self {
             self_view: SelfView::new(upstream.url()),
             failures: Arc::new(UpstreamFailures::new(upstream.name())),
-            upstream,
             realms: Realms::default(),
             writer: Arc::new(Writer::new(resolver.clone(), &config.writing)),
             uploads: UploadOffsets::default(),
+            sessions: UiSessions::new(&upstream),
+            upstream,
             resolver,
             shared,
         }

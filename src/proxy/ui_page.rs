@@ -14,11 +14,31 @@ pub enum UiPage {
     Details(RepositoryName, Reference),
     /// A manifest's bytes.
     Manifest(RepositoryName, Digest),
+    /// A blob's bytes.
+    Blob(RepositoryName, Digest),
+    Login,
+    Logout,
     /// Below `/ui/`, but nothing.
     Unknown,
 }
 
 impl UiPage {
+    /// Whether it takes what people type.
+    pub(super) fn is_form(&self) -> bool {
+        matches!(self, Self::Login | Self::Logout)
+    }
+
+    /// The repository that it shows.
+    pub(super) fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Tags(repository)
+            | Self::Details(repository, _)
+            | Self::Manifest(repository, _)
+            | Self::Blob(repository, _) => Some(repository),
+            Self::Home | Self::Style | Self::Icon | Self::Login | Self::Logout | Self::Unknown => None,
+        }
+    }
+
     /// `None` for what is not below `/ui/`.
     pub(super) fn route(path: &str) -> Option<Self> {
         let below = path.strip_prefix("/ui")?;
@@ -29,6 +49,8 @@ impl UiPage {
             "/ui" | Address::HOME => Some(Self::Home),
             Address::STYLE => Some(Self::Style),
             Address::ICON => Some(Self::Icon),
+            Address::LOGIN => Some(Self::Login),
+            Address::LOGOUT => Some(Self::Logout),
             _ => repository_page(path),
         };
         Some(found.unwrap_or(Self::Unknown))
@@ -37,17 +59,24 @@ impl UiPage {
 
 fn repository_page(path: &str) -> Option<UiPage> {
     if let Some(rest) = path.strip_prefix(Address::MANIFEST) {
-        let (name, digest) = rest.split_once('@')?;
-        return Some(UiPage::Manifest(
-            RepositoryName::parse(name).ok()?,
-            Digest::parse(digest).ok()?,
-        ));
+        let (name, digest) = content(rest)?;
+        return Some(UiPage::Manifest(name, digest));
+    }
+    if let Some(rest) = path.strip_prefix(Address::BLOB) {
+        let (name, digest) = content(rest)?;
+        return Some(UiPage::Blob(name, digest));
     }
     let (name, reference) = image(path.strip_prefix(Address::REPOSITORY)?)?;
     Some(match reference {
         Some(reference) => UiPage::Details(name, reference),
         None => UiPage::Tags(name),
     })
+}
+
+/// `name@digest`
+fn content(text: &str) -> Option<(RepositoryName, Digest)> {
+    let (name, digest) = text.split_once('@')?;
+    Some((RepositoryName::parse(name).ok()?, Digest::parse(digest).ok()?))
 }
 
 /// `name`, `name:tag`, `name@digest` or `name:tag@digest`, where the digest decides.
@@ -91,7 +120,10 @@ mod tests {
                 &format!("/ui/m/o/app@{digest}"),
                 UiPage::Manifest(name(), digest.clone()),
             ),
+            (&format!("/ui/b/o/app@{digest}"), UiPage::Blob(name(), digest.clone())),
+            ("/ui/login", UiPage::Login),
             ("/ui/m/o/app:v1", UiPage::Unknown),
+            ("/ui/b/o/app", UiPage::Unknown),
             ("/ui/r/../x", UiPage::Unknown),
             ("/ui/r/", UiPage::Unknown),
             ("/ui/x", UiPage::Unknown),

@@ -19,12 +19,13 @@ const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 /// The repository that a blob is mounted from.
 const FROM: &str = "from";
 /// What stands in front of a repository's name, here and in the pages for people, the longest first where one begins with another.
-const API_ROOTS: [&str; 5] = [
+const API_ROOTS: [&str; 6] = [
     "/v2/",
     "/v3/",
     "/oras/artifacts/v1/",
     Address::REPOSITORY,
     Address::MANIFEST,
+    Address::BLOB,
 ];
 
 /// In a query's value everything is encoded but what no parser takes for anything else.
@@ -93,9 +94,9 @@ impl UpstreamView {
                 namespace: Some(namespace.clone()),
                 prefix: None,
             },
-            Self::Prefix { prefix, .. } => Address {
+            Self::Prefix { prefix, namespace } => Address {
                 prefix: Some(prefix.clone()),
-                namespace: None,
+                namespace: Some(namespace.clone()),
             },
         }
     }

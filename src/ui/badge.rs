@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::oci::{Descriptor, LinkSource, Referrer, reference_type};
+use crate::oci::descriptor::Annotations;
+use crate::oci::{Descriptor, Digest, LinkSource, Manifest, Referrer, reference_type};
 
 /// Annotations with a statement's type: of sigstore bundles, and of in-toto layers by buildx and attest-build-provenance.
 const PREDICATE_TYPES: [&str; 2] = ["dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type"];
@@ -25,9 +26,17 @@ impl Badge {
         }
     }
 
+    /// Of a manifest that states to be an artifact, or refers to something; `None` for an image.
+    pub fn of_manifest(manifest: &Manifest, own: &Digest) -> Option<Self> {
+        let config = manifest.config.as_ref().map(|config| config.media_type.as_str());
+        let states_type = manifest.artifact_type.as_deref() != config;
+        let badge = Self::of_descriptor(&manifest.descriptor(own.clone(), 0));
+        (badge != Self::Other || states_type || manifest.parent().is_some()).then_some(badge)
+    }
+
     fn of_descriptor(descriptor: &Descriptor) -> Self {
         let annotations = &descriptor.annotations;
-        if let Some(predicate) = PREDICATE_TYPES.iter().find_map(|key| annotations.get(*key)) {
+        if let Some(predicate) = predicate_type(annotations) {
             return Self::of_predicate(&predicate.to_ascii_lowercase());
         }
         let artifact_type = descriptor.artifact_type.as_deref().unwrap_or_default();
@@ -100,10 +109,16 @@ impl Badge {
     }
 }
 
+/// The type of the statement that a manifest holds, from its annotations.
+pub(super) fn predicate_type(annotations: &Annotations) -> Option<&str> {
+    PREDICATE_TYPES
+        .iter()
+        .find_map(|key| annotations.get(*key).map(String::as_str))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Digest;
 
     fn badge(artifact_type: &str, annotations: &[(&str, &str)]) -> Badge {
         let mut descriptor = Descriptor::new("application/x", Digest::sha256(b"x"), 1);

@@ -2,12 +2,12 @@
 
 use maud::html;
 
-use super::address::Address;
 use super::frame;
+use super::site::{Account, Site};
 use super::text::foreign;
 
 pub struct ErrorPage<'a> {
-    pub address: &'a Address,
+    pub site: &'a Site<'a>,
     pub title: &'a str,
     /// What happened, in refshim's or the registry's words.
     pub message: &'a str,
@@ -22,9 +22,12 @@ impl ErrorPage<'_> {
             p.note.bad role="alert" { (foreign(self.message)) }
             @if let Some(advice) = self.advice {
                 p { (advice) }
+                @if let Account::LoggedOut { here } = &self.site.account {
+                    p { a.button href=(self.site.address.login(here)) { "Log in" } }
+                }
             }
-            (frame::search(self.address, ""))
+            (frame::search(self.site, ""))
         };
-        frame::page(self.address, self.title, &[], &content)
+        frame::page(self.site, self.title, &[], &content)
     }
 }

@@ -1,13 +1,16 @@
 //! The frame of all pages: header, footer and the path from the home page.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::address::Address;
+use super::policy::SCRIPT;
+use super::site::{Account, Site};
+use super::text::foreign;
 
 /// A step on the path from the home page: its name and its address.
 pub(super) type Breadcrumb = (String, String);
 
-pub(super) fn page(address: &Address, title: &str, steps: &[Breadcrumb], content: &Markup) -> String {
+pub(super) fn page(site: &Site<'_>, title: &str, steps: &[Breadcrumb], content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -24,12 +27,13 @@ pub(super) fn page(address: &Address, title: &str, steps: &[Breadcrumb], content
                 header {
                     nav aria-label="Breadcrumb" {
                         ol {
-                            li { a.brand href=(address.home()) { "refshim" } }
+                            li { a.brand href=(site.address.home(&[])) { "refshim" } }
                             @for (name, target) in steps {
                                 li { a href=(target) { (name) } }
                             }
                         }
                     }
+                    (account(site))
                 }
                 main #content tabindex="-1" { (content) }
                 footer {
@@ -38,21 +42,35 @@ pub(super) fn page(address: &Address, title: &str, steps: &[Breadcrumb], content
                          such as cosign or notation."
                     }
                 }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     };
     page.into_string()
 }
 
-/// The input field for a repository name.
-pub(super) fn search(address: &Address, value: &str) -> Markup {
+fn account(site: &Site<'_>) -> Markup {
+    html! {
+        @match &site.account {
+            Account::Fixed => {},
+            Account::LoggedOut { here } => p.account { a href=(site.address.login(here)) { "Log in" } },
+            Account::LoggedIn { user } => form.account method="post" action=(site.address.logout()) {
+                span { (foreign(user)) }
+                button.plain type="submit" { "Log out" }
+            },
+        }
+    }
+}
+
+/// The input field for a reference, or a part of one.
+pub(super) fn search(site: &Site<'_>, value: &str) -> Markup {
     html! {
         form.search action=(Address::HOME) method="get" role="search" {
-            label for="repository" { "Repository" }
+            label for="repository" { "Image, repository, or part of its name" }
             div {
                 input #repository type="text" name="repository" value=(value) required autocomplete="off" autocapitalize="none"
                     spellcheck="false" placeholder="org/app or org/app:tag" maxlength="400";
-                @if let Some(namespace) = &address.namespace {
+                @if let Some(namespace) = &site.address.namespace {
                     input type="hidden" name="ns" value=(namespace);
                 }
                 button type="submit" { "Show" }

@@ -4,27 +4,40 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::address::Address;
 use super::badge::Badge;
+use super::badge_filter::KindFilter;
 use super::frame;
-use super::text::{foreign, short};
+use super::site::Site;
+use super::text::{counted, foreign, short_name, tag_name};
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 
 pub struct TagPage<'a> {
-    pub address: &'a Address,
+    pub site: &'a Site<'a>,
     pub repository: &'a RepositoryName,
-    /// Shows only tags whose name contains this.
-    pub search: &'a str,
+    pub choice: TagChoice<'a>,
+    /// The tags of this page, whatever refers to them.
     pub rows: Vec<Row>,
     /// Number of tags without link tags.
     pub total: usize,
+    /// Number of those whose name contains what is searched for.
+    pub matching: usize,
     /// Number of link tags.
     pub links: usize,
     /// Whether this is not the first page.
     pub continued: bool,
     /// The last tag on this page, if there are further ones.
     pub next: Option<Tag>,
+}
+
+/// Which tags are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TagChoice<'a> {
+    /// Only tags whose name contains this, in upper or lower case.
+    pub search: &'a str,
+    pub kind: KindFilter,
+    /// The highest version first.
+    pub newest_first: bool,
 }
 
 pub struct Row {
@@ -37,49 +50,103 @@ pub struct Row {
 pub struct TagSummary {
     pub digest: Digest,
     pub kind: Option<ManifestKind>,
+    /// Referrers of the image, and if it is an index, of its platforms.
     pub badges: BTreeMap<Badge, usize>,
+    /// Number of platforms whose referrers are not counted.
+    pub uncounted: usize,
 }
 
 impl TagPage<'_> {
     pub fn print(&self) -> String {
-        let name = self.address.name(self.repository);
+        let name = self.site.address.name(self.repository);
+        let (shown, hidden): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| self.shows(row));
         let content = html! {
             h1 { (name) }
             p.lead { (self.counts()) }
             (self.filter())
-            @if self.rows.is_empty() {
-                p { "No tag is like that." }
+            @if self.choice.kind != KindFilter::Any {
+                p.note {
+                    (shown.len()) " of the " (counted(self.rows.len(), "tag", "tags")) " on this page."
+                    @if self.rows.len() < self.matching { " Those on other pages are not looked at here." }
+                }
+            }
+            @if shown.is_empty() {
+                p { @if hidden.is_empty() { "No tag is like that." } @else { "No tag on this page is like that." } }
             } @else {
                 div.scroll {
                     table {
                         caption.hidden { "Tags of " (name) " and what refers to them" }
-                        thead { tr { th scope="col" { "Tag" } th scope="col" { "Referred to by" } th scope="col" { "What" } th scope="col" { "Digest" } } }
-                        tbody { @for row in &self.rows { (self.row(row)) } }
+                        thead { tr { th scope="col" { "Tag" } th scope="col" { "Referred to by" } th scope="col" { "Image" } } }
+                        tbody { @for row in shown { (self.row(row)) } }
                     }
                 }
             }
             (self.pages())
         };
-        let steps = [(name.clone(), self.address.tags(self.repository, "", None))];
-        frame::page(self.address, &name, &steps, &content)
+        let steps = [(name.clone(), self.site.address.tags(self.repository, &[]))];
+        frame::page(self.site, &name, &steps, &content)
+    }
+
+    /// What cannot be told is always shown.
+    fn shows(&self, row: &Row) -> bool {
+        match &row.tagged {
+            Ok(tagged) if tagged.uncounted > 0 && self.choice.kind != KindFilter::Any => true,
+            Ok(tagged) => self.choice.kind.shows_counts(&tagged.badges),
+            Err(_) => true,
+        }
     }
 
     fn counts(&self) -> String {
-        let tags = |count: usize| format!("{count} {}", if count == 1 { "tag" } else { "tags" });
+        let tags = match self.matching == self.total {
+            true => counted(self.total, "tag", "tags"),
+            false => format!("{} of {}", self.matching, counted(self.total, "tag", "tags")),
+        };
+        let page = match self.rows.len() < self.matching {
+            true => format!(" ({} on this page)", self.rows.len()),
+            false => String::new(),
+        };
         match self.links {
-            0 => tags(self.total),
-            1 => format!("{}, and one link tag that is not shown", tags(self.total)),
-            links => format!("{}, and {links} link tags that are not shown", tags(self.total)),
+            0 => format!("{tags}{page}"),
+            1 => format!("{tags}{page}, and one link tag that is not shown"),
+            links => format!("{tags}{page}, and {links} link tags that are not shown"),
         }
     }
 
     fn filter(&self) -> Markup {
+        let TagChoice {
+            search,
+            kind,
+            newest_first,
+        } = self.choice;
         html! {
-            form.filter method="get" action=(self.address.tags(self.repository, "", None)) role="search" {
-                label for="q" { "Tags that contain" }
-                div {
-                    input #q type="text" name="q" value=(self.search) autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="128";
-                    @if let Some(namespace) = &self.address.namespace {
+            form.filter method="get" action=(self.site.address.tags(self.repository, &[])) role="search" {
+                div.fields {
+                    div.field {
+                        label for="q" { "Tags that contain" }
+                        input #q type="text" name="q" value=(search) autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="128";
+                    }
+                    div.field {
+                        label for="kind" { "Referred to by" }
+                        select #kind name="kind" {
+                            @for choice in KindFilter::ALL {
+                                option value=(choice.value()) selected[choice == kind] {
+                                    @match choice {
+                                        KindFilter::Any => "anything or nothing",
+                                        KindFilter::Only(badge) => (badge.label()),
+                                        KindFilter::Nothing => "nothing",
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    div.field {
+                        label for="order" { "Order" }
+                        select #order name="order" {
+                            option value="" { "oldest version first" }
+                            option value=(NEWEST_FIRST) selected[newest_first] { "newest version first" }
+                        }
+                    }
+                    @if let Some(namespace) = self.site.address.repeated() {
                         input type="hidden" name="ns" value=(namespace);
                     }
                     button type="submit" { "Filter" }
@@ -92,28 +159,31 @@ impl TagPage<'_> {
         let reference = Reference::Tag(row.tag.clone());
         html! {
             tr {
-                th scope="row" { a href=(self.address.details(self.repository, &reference)) { (row.tag) } }
+                th.tag scope="row" { a href=(self.site.address.details(self.repository, &reference, &[])) { (tag_name(&row.tag)) } }
                 @match &row.tagged {
                     Ok(tagged) => {
-                        td { (badges(&tagged.badges)) }
-                        td { (what(tagged.kind)) }
-                        td { code title=(tagged.digest) { (short(&tagged.digest)) } }
+                        td { (badges(tagged)) }
+                        td { (what(tagged.kind)) " " code.short title=(tagged.digest) { (short_name(&tagged.digest)) } }
                     },
-                    Err(reason) => td colspan="3" { span.bad { "cannot be told: " (foreign(reason)) } },
+                    Err(reason) => td colspan="2" { span.bad { "cannot be told: " (foreign(reason)) } },
                 }
             }
         }
     }
 
     fn pages(&self) -> Markup {
+        let TagChoice { search, kind, .. } = self.choice;
+        let order = if self.choice.newest_first { NEWEST_FIRST } else { "" };
+        let chosen = [("q", search), ("kind", kind.value()), ("order", order)];
+        let mut parameters: Vec<_> = chosen.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let first = self.site.address.tags(self.repository, &parameters);
         html! {
             @if self.continued || self.next.is_some() {
                 nav.pages aria-label="Pages" {
-                    @if self.continued {
-                        a href=(self.address.tags(self.repository, self.search, None)) { "First tags" }
-                    }
+                    @if self.continued { a href=(first) { "First tags" } }
                     @if let Some(next) = &self.next {
-                        a rel="next" href=(self.address.tags(self.repository, self.search, Some(next.as_str()))) { "More tags" }
+                        @let () = parameters.push(("after", next.as_str()));
+                        a rel="next" href=(self.site.address.tags(self.repository, &parameters)) { "More tags" }
                     }
                 }
             }
@@ -121,12 +191,18 @@ impl TagPage<'_> {
     }
 }
 
-fn badges(counts: &BTreeMap<Badge, usize>) -> Markup {
+/// The value of the parameter `order`.
+pub const NEWEST_FIRST: &str = "newest";
+
+fn badges(tagged: &TagSummary) -> Markup {
     html! {
-        @if counts.is_empty() {
+        @if tagged.badges.is_empty() && tagged.uncounted == 0 {
             span.quiet { "nothing" }
         } @else {
-            span.badges { @for (badge, count) in counts { (badge.print(*count)) } }
+            span.badges { @for (badge, count) in &tagged.badges { (badge.print(*count)) } }
+        }
+        @if tagged.uncounted > 0 {
+            span.quiet { " without those of " (counted(tagged.uncounted, "platform", "platforms")) ": open the tag to see them" }
         }
     }
 }

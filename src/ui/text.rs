@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag, timestamp};
 
 /// Number of characters of a foreign text that are shown.
 const MAX_SHOWN: usize = 300;
@@ -29,6 +29,38 @@ fn visible(c: char) -> char {
 pub(super) fn short(digest: &Digest) -> String {
     let digits: String = digest.encoded().chars().take(SHORT).collect();
     format!("{}:{digits}", digest.algorithm())
+}
+
+/// The same, which may break before the digits.
+pub(super) fn short_name(digest: &Digest) -> Markup {
+    let digits: String = digest.encoded().chars().take(SHORT).collect();
+    html! { (digest.algorithm()) ":" wbr; (digits) }
+}
+
+/// A tag, which may break after a separator that browsers do not break after, and nowhere within a word.
+pub(super) fn tag_name(tag: &Tag) -> Markup {
+    let pieces = tag.as_str().split_inclusive('_');
+    html! { @for (place, piece) in pieces.enumerate() { @if place > 0 { wbr; } (piece) } }
+}
+
+/// `2 tags`
+pub(super) fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
+/// A date to the second, in UTC.
+pub(super) fn date(created: i128) -> Markup {
+    let text = timestamp::to_rfc3339(created).unwrap_or_default();
+    let shown = match (text.get(..10), text.get(11..19)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        _ => text.clone(),
+    };
+    html! { time datetime=(text) { (shown) } }
+}
+
+/// The same of seconds since 1970.
+pub(super) fn date_of_seconds(seconds: i64) -> Markup {
+    date(i128::from(seconds) * 1_000_000_000)
 }
 
 /// `532 B`, `1.5 KiB`, `20.0 MiB`

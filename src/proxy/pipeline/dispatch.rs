@@ -63,7 +63,7 @@ pub(super) async fn dispatch(
         Route::Manifest { repository, reference } => {
             manifests::handle_manifest(context, body.into(), &repository, &reference).await
         }
-        Route::Ui(page) => Ok(Box::pin(ui::show_page(context, page)).await),
+        Route::Ui(page) => Ok(Box::pin(ui::show_page(context, page, body.into())).await),
         Route::Passthrough {
             endpoint: Endpoint::Blob | Endpoint::Upload,
             repository,

@@ -1,5 +1,6 @@
 //! Which upstream a request is for, and what it asks of that.
 
+use http::Method;
 use http::request::Parts;
 
 use super::{Gateway, head};
@@ -39,7 +40,7 @@ impl Gateway {
         if self.shared.server.ui
             && let Some(page) = UiPage::route(request.uri.path())
         {
-            return match is_read(&request.method) {
+            return match is_read(&request.method) || page.is_form() && request.method == Method::POST {
                 true => Ok(Route::Ui(page)),
                 false => Err(RouteError::ReadOnly),
             };

@@ -150,14 +150,19 @@ impl AuthenticatedTransport {
     /// Gets the authorization of requests for `scopes` before any is made. Nothing is needed without a login.
     pub(in crate::registry) async fn log_in(&self, scopes: &[String]) -> Result<Authorization, UpstreamError> {
         match &self.login {
-            Some(login) => {
-                login
-                    .authenticator
-                    .authorization(scopes, &self.asking(login.owner))
-                    .await
-            }
+            Some(login) => self.log_in_as(login, scopes).await,
             None => Ok(Authorization::Unneeded),
         }
+    }
+
+    /// The same with a login that is not this transport's own.
+    pub(in crate::registry) async fn log_in_as(
+        &self,
+        login: &Login,
+        scopes: &[String],
+    ) -> Result<Authorization, UpstreamError> {
+        let ask = self.asking(login.owner);
+        login.authenticator.authorization(scopes, &ask).await
     }
 
     /// How an authenticator asks the registry and its token endpoints.

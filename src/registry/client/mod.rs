@@ -3,6 +3,7 @@
 
 mod blob_calls;
 mod by_last;
+pub(in crate::registry) mod caller_login;
 pub(in crate::registry) mod credential_calls;
 mod forward;
 mod listing_end;

@@ -1,118 +1,105 @@
-//! One manifest and the tree of what refers to it.
+//! One manifest: what it is, what it says, and the tree of what refers to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::Response;
 
+use super::artifact::{claims_of, config_of, platforms_of, role_of};
 use super::html::html;
+use super::walk::walk;
 use crate::http::body::Body;
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::handlers::subject_lookup;
-use crate::proxy::respond::LocalResponse;
-use crate::referrers::AnsweredFrom;
-use crate::registry::Caller;
-use crate::ui::{Address, Details, ReferrerTree};
+use crate::proxy::upstream_view::UpstreamView;
+use crate::render::Query;
+use crate::ui::{ClientAddress, DetailChoice, Details, FIRST_SHOWN, KindFilter, MOST_SHOWN, Site, platform_names};
 
-/// Levels of referrers of referrers.
-const LEVELS: usize = 5;
-/// Manifests of which it is asked what refers to them.
-const MANIFESTS: usize = 100;
-/// Of them, at once.
-const AT_ONCE: usize = 8;
+/// Questions of one page that are asked at once.
+pub(super) const AT_ONCE: usize = 8;
 
 pub(super) async fn show_details(
     context: &RequestContext<'_>,
-    address: &Address,
+    site: &Site<'_>,
     repository: &RepositoryName,
     reference: &Reference,
 ) -> Result<Response<Body>, ProxyError> {
     let caller = context.caller();
+    let choice = choice(context);
     let raw = subject_lookup::manifest(context, repository, reference, &caller).await?;
     let manifest = raw.parse().ok();
     let listed = manifest.iter().flat_map(|manifest| &manifest.manifests);
     let listed = listed.filter(|one| ManifestKind::of(&one.media_type).is_some());
     let mut tops = vec![raw.digest.clone()];
-    tops.extend(listed.map(|one| one.digest.clone()));
-    let below = walk(context, repository, tops, &caller).await?;
+    tops.extend(listed.take(choice.shown).map(|one| one.digest.clone()));
+    let below = walk(context, repository, tops, (choice.shown, &caller)).await?;
+    let own = (&raw.digest, manifest.as_ref());
+    let role = role_of(context, repository, own, (choice.subject.as_ref(), &caller)).await;
+    let (mut config, mut claims, mut platforms) = (None, Vec::new(), BTreeMap::new());
+    if let Some(manifest) = &manifest {
+        platforms = platforms_of(context, repository, (manifest, choice.shown), &caller).await?;
+        match role.kind {
+            Some(_) => claims = claims_of(context, repository, manifest).await,
+            None => config = config_of(context, repository, manifest).await,
+        }
+    }
+    let is_index = manifest.as_ref().is_some_and(|manifest| !manifest.manifests.is_empty());
+    let client = client_address(context);
     let page = Details {
-        address,
+        site,
         repository,
         reference,
+        choice: &choice,
         digest: &raw.digest,
         media_type: &raw.media_type,
         size: raw.bytes.len() as u64,
         manifest: manifest.as_ref(),
+        kind: role.kind,
+        subject: role.subject.as_ref(),
+        config: config.as_ref(),
+        platform_names: &if is_index {
+            platform_names(&raw.bytes)
+        } else {
+            BTreeMap::new()
+        },
+        platforms: &platforms,
+        claims: &claims,
         below: &below,
+        client: client.as_ref(),
     };
     Ok(html(page.print(), &context.head))
 }
 
-/// What refers to `tops`, what refers to that, and so on, level by level.
-async fn walk(
-    context: &RequestContext<'_>,
-    repository: &RepositoryName,
-    tops: Vec<Digest>,
-    caller: &Caller,
-) -> Result<BTreeMap<Digest, ReferrerTree>, ProxyError> {
-    let mut known: BTreeMap<Digest, ReferrerTree> = BTreeMap::new();
-    let mut level: BTreeSet<Digest> = BTreeSet::new();
-    let mut next = tops;
-    for _ in 0..LEVELS {
-        level.clear();
-        let room = MANIFESTS - known.len();
-        level.extend(next.drain(..).filter(|digest| !known.contains_key(digest)).take(room));
-        let asked = stream::iter(level.iter().cloned()).map(|digest| ask(context, repository, digest, caller));
-        let answers: Vec<(Digest, ReferrerTree)> = asked.buffered(AT_ONCE).try_collect().await?;
-        for (_, below) in &answers {
-            if let ReferrerTree::Links { links, .. } = below {
-                next.extend(
-                    links
-                        .referrers
-                        .iter()
-                        .map(|referrer| referrer.descriptor.digest.clone()),
-                );
+fn choice(context: &RequestContext<'_>) -> DetailChoice {
+    let query = Query::parse(context.head.uri.query());
+    let shown = query.first("show").and_then(|shown| shown.parse().ok());
+    DetailChoice {
+        shown: shown.unwrap_or(FIRST_SHOWN).clamp(1, MOST_SHOWN),
+        kind: KindFilter::parse(query.first("kind").unwrap_or_default()),
+        subject: query.first("of").and_then(|digest| Digest::parse(digest).ok()),
+    }
+}
+
+/// How clients reach this upstream: as the browser did, or where only a parameter led there, which clients cannot send, by the upstream's
+/// prefix, else without refshim.
+fn client_address(context: &RequestContext<'_>) -> Option<ClientAddress> {
+    let upstream = context.backend.upstream.url();
+    let registries = &context.backend.shared.registries;
+    let prefix = match &context.view {
+        UpstreamView::Plain => None,
+        UpstreamView::Prefix { prefix, .. } => Some(prefix.clone()),
+        UpstreamView::Namespace(namespace) => {
+            let known = registries.iter().find(|registry| registry.names.contains(namespace));
+            match known.and_then(|registry| registry.link.prefix.clone()) {
+                Some(prefix) => Some(prefix),
+                None => return ClientAddress::new(upstream.authority(), None, upstream.scheme() == "http"),
             }
         }
-        known.extend(answers);
-        if next.is_empty() {
-            break;
-        }
-    }
-    Ok(known)
-}
-
-/// A refusal is about the whole page; anything else fails this manifest alone.
-async fn ask(
-    context: &RequestContext<'_>,
-    repository: &RepositoryName,
-    digest: Digest,
-    caller: &Caller,
-) -> Result<(Digest, ReferrerTree), ProxyError> {
-    let resolved = context.backend.resolver.resolve(repository, &digest, caller).await;
-    let below = match resolved.map_err(ProxyError::from) {
-        Ok(resolved) => ReferrerTree::Links {
-            links: resolved.links,
-            stale: resolved.age.filter(|_| resolved.from == AnsweredFrom::Stale),
-        },
-        Err(refused @ ProxyError::Refused(_)) => return Err(refused),
-        Err(failure) => ReferrerTree::Unknown(failure.to_string()),
     };
-    Ok((digest, below))
-}
-
-/// A manifest's bytes, as a file.
-pub(super) async fn show_manifest(
-    context: &RequestContext<'_>,
-    repository: &RepositoryName,
-    digest: Digest,
-) -> Result<Response<Body>, ProxyError> {
-    let reference = Reference::Digest(digest);
-    let raw = subject_lookup::manifest(context, repository, &reference, &context.caller()).await?;
-    let file = LocalResponse::new("application/json", raw.bytes.clone());
-    let file = file.header("content-disposition", "attachment; filename=\"manifest.json\"");
-    Ok(file.respond(&context.head))
+    let origin = context.origin()?;
+    let plain_http = origin.starts_with("http://");
+    let host = origin.split_once("://").map(|(_, host)| host)?;
+    ClientAddress::new(host, prefix.as_deref(), plain_http)
 }

@@ -44,6 +44,7 @@ mod networks;
 mod none_is_proof;
 mod optimistic_lock;
 mod outage;
+mod packaging;
 mod paging;
 mod passthrough;
 mod properties;

@@ -39,6 +39,7 @@ mod logins;
 mod manners;
 mod materialize;
 mod matrix;
+mod mended_faults;
 mod names;
 mod networks;
 mod none_is_proof;

@@ -1,7 +1,11 @@
-//! Promise: the tests that documents name exist, and `tests/README.md` lists every module of tests.
+//! Promise: the tests, files and messages that documents name exist, what they give to paste can be pasted into bash and zsh, and
+//! `tests/README.md` lists every module of tests.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::layering::source_files;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -94,4 +98,87 @@ fn the_index_lists_every_module_of_tests() {
         gone.is_empty(),
         "tests/README.md lists {gone:?}, which are no modules of tests"
     );
+}
+
+/// GitHub's name for a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().trim().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_to_files_and_headings() {
+    let mut followed = 0;
+    for (document, text) in documents() {
+        let prose: String = text.split("```").step_by(2).collect();
+        let links = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => root().join(&document),
+                file => root().join(&document).parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{document}: {link}");
+            followed += 1;
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor(line.trim_start_matches('#')) == heading),
+                    "{document}: {link}"
+                );
+            }
+        }
+    }
+    assert!(followed > 50, "{followed}");
+}
+
+/// An interactive zsh takes `#` for a command and `?` for a pattern that must match a file.
+#[test]
+fn what_is_there_to_paste_can_be_pasted_into_bash_and_zsh() {
+    for document in [
+        "README.md",
+        "docs/install.md",
+        "docs/mended-faults.md",
+        "docs/releasing.md",
+    ] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let blocks: Vec<&str> = text
+            .split("```sh\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
+        assert!(!blocks.is_empty(), "{document}");
+        for line in blocks.iter().flat_map(|block| block.lines()) {
+            // What stands in quotes is as it is for every shell.
+            let bare: String = line.split(['\'', '"']).step_by(2).collect();
+            assert!(!bare.contains(['#', '?', '*', '…']), "{document}: {line}");
+        }
+        let parsed = Command::new("bash").args(["-n", "-c", &blocks.concat()]).status();
+        assert!(parsed.is_ok_and(|status| status.success()), "{document}");
+    }
+}
+
+#[test]
+fn messages_that_troubleshooting_explains_are_refshims() {
+    let mut files = Vec::new();
+    source_files(&root().join("src"), &mut files);
+    let sources: String = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    // Long texts go on in the next line.
+    let sources: String = sources.split("\\\n").map(str::trim_start).collect();
+    let document = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let cells = document
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split(" | ").next());
+    let messages: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(messages.len() > 20, "{messages:?}");
+    for message in messages {
+        assert!(sources.contains(message), "{message}");
+    }
 }

@@ -9,8 +9,9 @@ use crate::support::{Endpoint, Program, Pushed, Refshim, Registry, eventually};
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
 const REFERRERS: usize = 200;
 const CLIENTS: usize = 32;
-/// Acknowledgements between one kill and the next, so that the work comes to an end.
-const PROGRESS: usize = 8;
+/// Acknowledgements between one kill and the next, so that the work comes to an end: entries of one subject's referrers tag are written together,
+/// and acknowledged together.
+const PROGRESS: usize = 16;
 
 #[derive(Default)]
 struct Work {

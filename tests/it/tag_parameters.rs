@@ -59,10 +59,12 @@ async fn registries_that_do_not_know_the_parameter_tag_through_refshim() {
             let stored = straight.manifest(REPOSITORY, tag).await.expect_status(200);
             assert_eq!(stored.body, sbom.bytes, "{program:?} {tag}");
         }
-        let mut listed = through.get(&format!("/v2/{REPOSITORY}/tags/list")).await.json();
-        let tags = listed["tags"].as_array_mut().unwrap();
-        tags.retain(|tag| *tag != image.referrers_tag());
-        assert_eq!(listed["tags"], json!(["sbom-1", "sbom-latest", "v1"]), "{program:?}");
+        let listed = through.get(&format!("/v2/{REPOSITORY}/tags/list")).await.json();
+        assert_eq!(
+            listed["tags"],
+            json!(["sbom-1", "sbom-latest", image.referrers_tag(), "v1"]),
+            "{program:?}"
+        );
         assert_eq!(
             through.referrer_digests(REPOSITORY, &image.digest).await,
             [&*sbom.digest]

@@ -109,7 +109,10 @@ impl EntryCheck {
 
 /// Whether to try again is of no use: the registry has understood, and does not want to.
 fn is_final(refusal: &Refusal) -> bool {
-    matches!(refusal.status.as_u16(), 400 | 401 | 403 | 404 | 405 | 409 | 413 | 422)
+    matches!(
+        refusal.status.as_u16(),
+        400 | 401 | 403 | 404 | 405 | 409 | 412 | 413 | 422
+    )
 }
 
 pub(super) fn warn_taken(tag: &TagToUpdate) {

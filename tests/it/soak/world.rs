@@ -96,7 +96,7 @@ impl World {
     pub fn pushed(&self) {
         let mut counts = self.counts.lock().unwrap();
         counts.pushed += 1;
-        if counts.pushed % (COLLECT_EVERY * self.subjects.len()) == 0
+        if counts.pushed.is_multiple_of(COLLECT_EVERY * self.subjects.len())
             && let Some(collect) = &*self.collect.lock().unwrap()
         {
             // One that was asked for and did not begin yet is enough.

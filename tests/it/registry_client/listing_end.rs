@@ -431,11 +431,11 @@ async fn pages_elsewhere_lead_nowhere_else() {
     }
 }
 
-/// Only 400 and 422 say that `last` is of no use; what else refuses the question may be of one moment.
+/// Whatever is said of it, a question that is refused says nothing of what follows.
 #[tokio::test]
 async fn a_refusal_of_the_question_after_the_last_name_is_no_end() {
     for (honours_n, cap) in [(false, 100), (true, 1000)] {
-        for status in [402, 404, 408, 409, 412, 418, 421, 423, 425] {
+        for status in [400, 402, 404, 408, 409, 412, 418, 421, 422, 423, 425] {
             let form = Form {
                 honours_n,
                 cap,

@@ -46,6 +46,11 @@ impl CliError {
         ))
     }
 
+    /// All of it in one line.
+    pub(super) fn message(&self) -> String {
+        self.lines.join("; ")
+    }
+
     /// Prints the lines and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
         for line in &self.lines {

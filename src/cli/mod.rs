@@ -6,6 +6,7 @@
 mod assembly;
 mod check;
 mod completions;
+mod copy;
 mod demo;
 mod error;
 mod gc;
@@ -64,6 +65,7 @@ enum Command {
     Check(check::CheckArgs),
     Referrers(referrers::ReferrersArgs),
     Tree(tree::TreeArgs),
+    Copy(Box<copy::CopyArgs>),
     Materialize(materialize::MaterializeArgs),
     Gc(gc::GcArgs),
     Demo(demo::DemoArgs),
@@ -94,6 +96,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Check(args) => check::run(args).await,
         Command::Referrers(args) => referrers::run(args).await,
         Command::Tree(args) => tree::run(args).await,
+        Command::Copy(args) => copy::run(*args).await,
         Command::Materialize(args) => materialize::run(args).await,
         Command::Gc(args) => gc::run(args).await,
         Command::Demo(args) => demo::run(args).await,

@@ -12,3 +12,14 @@ pub(super) fn bar(what: &'static str, steps: usize) -> ProgressBar {
     bar.set_message(what);
     bar
 }
+
+/// The same for so many bytes.
+pub(super) fn byte_bar(what: &'static str, bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes).with_finish(ProgressFinish::AndClear);
+    if let Ok(style) = ProgressStyle::with_template("{msg}: {bytes} of {total_bytes} {wide_bar} {bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}

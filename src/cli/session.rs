@@ -1,5 +1,6 @@
 //! Asking one registry what refers to something: directly, without a running refshim, on the login of the user.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::cache::{Bounds, Cache};
-use crate::config::{CacheConfig, Depth, EgressConfig, LimitsConfig, LinksConfig, UpstreamConfig};
+use crate::config::{CacheConfig, Depth, EgressConfig, LimitsConfig, LinksConfig, UpstreamConfig, WithoutSubject};
 use crate::oci::{Digest, Manifest, Reference, ReferrerList, RepositoryName};
 use crate::referrers::{ResolveError, Resolver};
 use crate::registry::{Answer, Caller, RawManifest, Upstream, UpstreamError};
@@ -36,7 +37,7 @@ pub(super) struct Options {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum DepthFlag {
+pub(super) enum DepthFlag {
     /// As manifests if the repository has at most 200 ordinary tags, otherwise as names.
     Auto,
     Names,
@@ -62,7 +63,16 @@ pub(super) struct Purpose {
     pub(super) depth: Depth,
     /// How long what was read is used again without asking.
     pub(super) freshness: CacheConfig,
+    /// How long the registry may take from the end of a request to the head of its response.
+    pub(super) first_byte_timeout: Duration,
+    /// Hosts on private addresses to which redirects are followed.
+    pub(super) redirect_hosts: BTreeSet<String>,
+    /// How artifacts are listed that name no subject.
+    pub(super) without_subject: WithoutSubject,
 }
+
+/// As in a proxy.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Purpose {
     /// For work on all that a repository holds, which reads everything once.
@@ -81,6 +91,9 @@ impl Purpose {
                 stale_if_error: Duration::ZERO,
                 ..CacheConfig::default()
             },
+            first_byte_timeout: FIRST_BYTE_TIMEOUT,
+            redirect_hosts: BTreeSet::new(),
+            without_subject: LinksConfig::default().without_subject,
         }
     }
 }
@@ -93,6 +106,9 @@ impl From<Options> for Purpose {
             ca_file: options.ca_file,
             depth: options.depth.into(),
             freshness: CacheConfig::default(),
+            first_byte_timeout: FIRST_BYTE_TIMEOUT,
+            redirect_hosts: BTreeSet::new(),
+            without_subject: LinksConfig::default().without_subject,
         }
     }
 }
@@ -115,9 +131,14 @@ impl Session {
             ca_file,
             depth,
             freshness,
+            first_byte_timeout,
+            redirect_hosts,
+            without_subject,
         } = purpose.into();
         let config = UpstreamConfig {
             ca_file,
+            first_byte_timeout,
+            redirect_hosts,
             egress: EgressConfig::of_process()?,
             ..UpstreamConfig::new(target.registry.clone())
         };
@@ -135,6 +156,7 @@ impl Session {
             deep_refresh: freshness.fresh_for.max(LinksConfig::default().deep_refresh),
             // Whoever runs a command waits for it.
             patience: Duration::MAX,
+            without_subject,
             ..LinksConfig::default()
         };
         Ok(Self {
@@ -168,12 +190,18 @@ impl Session {
 
     /// Everything that refers to `subject`.
     pub(super) async fn referrers(&self, subject: &Digest) -> Result<Arc<ReferrerList>, CliError> {
+        let resolved = self.resolved(subject).await;
+        resolved.map_err(|error| self.not_resolved(&error))
+    }
+
+    /// The same, or why that cannot be said.
+    pub(super) async fn resolved(&self, subject: &Digest) -> Result<Arc<ReferrerList>, ResolveError> {
         loop {
             match self.resolver.resolve(self.repository(), subject, &self.caller).await {
                 Ok(resolved) => return Ok(resolved.links),
                 // The next question goes on where this one stopped.
                 Err(ResolveError::Upstream(UpstreamError::Unfinished { .. })) => {}
-                Err(error) => return Err(self.not_resolved(&error)),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -197,7 +225,7 @@ impl Session {
         &self.resolver
     }
 
-    pub(super) fn upstream(&self) -> &Upstream {
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
         self.resolver.upstream()
     }
 

@@ -6,6 +6,7 @@
 pub mod adoption;
 pub mod descriptor;
 pub mod digest;
+pub mod digest_hasher;
 pub mod envelope;
 pub mod error;
 pub mod error_body;
@@ -24,6 +25,7 @@ pub mod weight;
 
 pub use descriptor::Descriptor;
 pub use digest::Digest;
+pub use digest_hasher::DigestHasher;
 pub use error::{Code, OciError};
 pub use error_body::ErrorBody;
 pub use link::{LinkSource, LinkTarget};

@@ -48,7 +48,17 @@ pub enum CosignKind {
 }
 
 impl CosignKind {
-    const ALL: [Self; 3] = [Self::Signature, Self::Attestation, Self::Sbom];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Signature, Self::Attestation, Self::Sbom];
+
+    /// What a tag of this kind ends in.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Signature => "sig",
+            Self::Attestation => "att",
+            Self::Sbom => "sbom",
+        }
+    }
 
     /// Parses a suffix such as `sig`, which is also the `<type>` of such an artifact's Proposal D tag.
     pub fn parse(suffix: &str) -> Option<Self> {

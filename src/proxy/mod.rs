@@ -59,6 +59,7 @@ mod write;
 pub use peer::Peer;
 pub use pipeline::Gateway;
 pub use route::route;
+pub use write::{Push, PushQuery, WriteError, Writer};
 
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]

@@ -44,6 +44,8 @@ pub use background_work::BackgroundWork;
 pub use caller::{Caller, Credential, CredentialHash, STORED_ONLY};
 pub use capabilities::native_support::{NativeAbsence, NativeSupport};
 pub use client::Upstream;
+pub use client::blob_download::BlobDownload;
+pub use client::blob_transfer::BlobWritten;
 pub use client::caller_login::CallerLogin;
 pub use client::credential_calls::CredentialCheck;
 pub use client::manifest_calls::is_encoded;

@@ -16,6 +16,7 @@ mod concurrent_attach;
 mod conditional_writes;
 mod config;
 mod conformance;
+mod copy;
 mod copying;
 mod credentials;
 mod deletes;

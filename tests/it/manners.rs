@@ -12,11 +12,12 @@ use crate::support::content::{IMAGE, INDEX, Pushed};
 use crate::support::process::Process;
 use crate::support::{Endpoint, eventually, within};
 
-const SUBCOMMANDS: [&str; 9] = [
+const SUBCOMMANDS: [&str; 10] = [
     "serve",
     "check",
     "referrers",
     "tree",
+    "copy",
     "materialize",
     "gc",
     "demo",
@@ -190,6 +191,10 @@ async fn json_has_the_fields_that_are_documented() {
         let printed = refshim(&[arguments, &json].concat()).await.json();
         is_documented(heading, &printed);
     }
+    let folder = tempfile::tempdir().unwrap();
+    let layout = format!("oci:{}", folder.path().join("app").display());
+    let copied = refshim(&[&["copy", &image, &layout], &json[..]].concat()).await.json();
+    is_documented("refshim copy", &copied);
     demo.add_a_dead_tag().await;
     let ended = refshim(&[&["gc", &repository, "--delete"], &json[..]].concat()).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");

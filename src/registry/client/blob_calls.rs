@@ -7,6 +7,7 @@ use http::{Method, Uri};
 use super::Upstream;
 use super::manifest_calls::check;
 use super::write::WriteRequest;
+use crate::http::body::Body;
 use crate::oci::{Digest, RepositoryName};
 use crate::registry::answer::{Answer, RegistryResponse};
 use crate::registry::caller::Caller;
@@ -18,6 +19,14 @@ use crate::registry::reader::request::{ReadRequest, Redirects};
 use crate::registry::retry::ReadFailure;
 
 const OCTETS: &str = "application/octet-stream";
+
+/// What the registry answers to whoever wants to upload a blob.
+pub(super) enum BlobUpload {
+    /// It has the blob now: mounted from another repository.
+    Unneeded,
+    /// Where the blob is to be sent, its digest included.
+    Begun(Uri),
+}
 
 impl Upstream {
     /// A blob of at most `limit` bytes, checked against its digest.
@@ -87,7 +96,7 @@ impl Upstream {
         Ok(reply.status == http::StatusCode::OK && same_size)
     }
 
-    fn ask_blob<'a>(
+    pub(super) fn ask_blob<'a>(
         &self,
         method: Method,
         redirects: Redirects,
@@ -113,30 +122,52 @@ impl Upstream {
         bytes: Bytes,
         caller: &Caller,
     ) -> Result<Answer<()>, ReadFailure> {
-        let kind = RequestKind::BlobWrite;
-        let begin = self.origin().uri(&format!("/v2/{repository}/blobs/uploads/"))?;
-        let begun = self
-            .write(WriteRequest::empty(kind, Method::POST, begin.clone()), caller)
-            .await?;
-        match begun.status.as_u16() {
-            202 => {}
-            201 => return Ok(Answer::Found(())),
-            _ => return unwritten(begun, &begin),
+        match self.begin(repository, digest, None, caller).await? {
+            Answer::Found(BlobUpload::Unneeded) => Ok(Answer::Found(())),
+            Answer::Found(BlobUpload::Begun(session)) => {
+                let length = bytes.len() as u64;
+                self.finish(&session, (Body::from(bytes), length), caller).await
+            }
+            Answer::Absent => Ok(Answer::Absent),
+            Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
         }
-        let session = self.session(&begun, &begin, digest)?;
-        let put = self
-            .write(
-                WriteRequest {
-                    media_type: OCTETS,
-                    bytes,
-                    ..WriteRequest::empty(kind, Method::PUT, session.clone())
-                },
-                caller,
-            )
-            .await?;
+    }
+
+    /// Opens an upload, unless the registry can mount the blob `from` another repository.
+    pub(super) async fn begin(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+        caller: &Caller,
+    ) -> Result<Answer<BlobUpload>, ReadFailure> {
+        let mount = from.map(|from| format!("?mount={}&from={from}", in_query(digest)));
+        let path = format!("/v2/{repository}/blobs/uploads/{}", mount.unwrap_or_default());
+        let asked = self.origin().uri(&path)?;
+        let post = WriteRequest::empty(RequestKind::BlobWrite, Method::POST, asked.clone());
+        let begun = self.write(post, caller).await?;
+        match begun.status.as_u16() {
+            202 => Ok(Answer::Found(BlobUpload::Begun(self.session(&begun, &asked, digest)?))),
+            201 => Ok(Answer::Found(BlobUpload::Unneeded)),
+            _ => Ok(unwritten(begun, &asked)?),
+        }
+    }
+
+    /// Sends the whole blob, `body` of this many bytes, to an upload that was begun for it.
+    pub(super) async fn finish(
+        &self,
+        session: &Uri,
+        body: (Body, u64),
+        caller: &Caller,
+    ) -> Result<Answer<()>, ReadFailure> {
+        let put = WriteRequest {
+            media_type: OCTETS,
+            ..WriteRequest::empty(RequestKind::BlobWrite, Method::PUT, session.clone())
+        };
+        let put = self.write_body(put, body, caller).await?;
         match put.status.as_u16() {
             201 | 204 => Ok(Answer::Found(())),
-            _ => unwritten(put, &session),
+            _ => unwritten(put, session),
         }
     }
 
@@ -147,16 +178,19 @@ impl Upstream {
         let session =
             session.ok_or_else(|| UpstreamError::Invalid("an upload without a Location of its own".into()))?;
         let separator = if session.query().is_some() { '&' } else { '?' };
-        // Of a digest's characters only `+`, in an algorithm's name, means something else in a query.
-        let digest = digest.as_str().replace('+', "%2B");
-        let finished = format!("{session}{separator}digest={digest}");
+        let finished = format!("{session}{separator}digest={}", in_query(digest));
         finished
             .parse()
             .map_err(|e| UpstreamError::Invalid(format!("an upload's Location: {e}")))
     }
 }
 
-fn unwritten(reply: RegistryResponse, asked: &Uri) -> Result<Answer<()>, ReadFailure> {
+/// Of a digest's characters only `+`, in an algorithm's name, means something else in a query.
+fn in_query(digest: &Digest) -> String {
+    digest.as_str().replace('+', "%2B")
+}
+
+fn unwritten<T>(reply: RegistryResponse, asked: &Uri) -> Result<Answer<T>, ReadFailure> {
     if reply.status == http::StatusCode::TOO_MANY_REQUESTS || reply.status.is_server_error() {
         return Err(failure_of(&reply));
     }

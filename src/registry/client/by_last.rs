@@ -1,7 +1,5 @@
 //! Reading a listing on by `last`, the last name that is known, where pages have no `Link`.
 
-use http::Uri;
-
 use super::Upstream;
 use super::listing_so_far::{PAGE_SIZE, PartialListing, UNSTEADY, vanished};
 use super::page_reader::{Beginning, Extent, PageNames, ReadTagPage, append, beginning_of};

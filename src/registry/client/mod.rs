@@ -2,6 +2,8 @@
 //! through.
 
 mod blob_calls;
+pub(in crate::registry) mod blob_download;
+pub(in crate::registry) mod blob_transfer;
 mod by_last;
 pub(in crate::registry) mod caller_login;
 pub(in crate::registry) mod credential_calls;

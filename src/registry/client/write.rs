@@ -49,12 +49,23 @@ impl WriteRequest<'_> {
 impl Upstream {
     pub(in crate::registry) async fn write(
         &self,
+        mut write: WriteRequest<'_>,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, UpstreamError> {
+        let bytes = std::mem::take(&mut write.bytes);
+        let length = bytes.len() as u64;
+        self.write_body(write, (Body::from(bytes), length), caller).await
+    }
+
+    /// The same with a body of this many bytes in the place of `write.bytes`.
+    pub(in crate::registry) async fn write_body(
+        &self,
         write: WriteRequest<'_>,
+        (body, length): (Body, u64),
         caller: &Caller,
     ) -> Result<RegistryResponse, UpstreamError> {
         let (kind, content_type) = (write.kind, write.media_type);
-        let length = write.bytes.len();
-        let mut request = Request::new(Body::from(write.bytes));
+        let mut request = Request::new(body);
         *request.method_mut() = write.method;
         *request.uri_mut() = write.uri;
         let headers = request.headers_mut();

@@ -10,7 +10,7 @@ pub(in crate::registry) mod search_queue;
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, RANGE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use crate::auth::token_scopes;
@@ -180,11 +180,20 @@ impl Reader {
 
     /// Asks once, following redirects. 429 and 5xx are failures.
     pub(in crate::registry) async fn attempt(&self, ask: &ReadRequest<'_>) -> Result<OpenResponse, ReadFailure> {
+        self.attempt_from(ask, 0).await
+    }
+
+    /// The same for what follows the first `offset` bytes. Who knows no ranges answers 200 with everything.
+    pub(in crate::registry) async fn attempt_from(
+        &self,
+        ask: &ReadRequest<'_>,
+        offset: u64,
+    ) -> Result<OpenResponse, ReadFailure> {
         let permit = self.permit(ask).await?;
         let mut uri = ask.uri.clone();
         for _ in 0..=MOST_HOPS {
             let own = self.origin().holds(&uri);
-            let response = self.step(ask, &uri, own).await?;
+            let response = self.step(ask, offset, &uri, own).await?;
             if let Some(next) = ask.redirect(&response, &uri, self.origin()) {
                 // Its few bytes are read so that the connection can be used again.
                 let _ = collect::refusal(response).await;
@@ -207,7 +216,13 @@ impl Reader {
     }
 
     /// Sends the read to `uri`, with credentials only where that is the registry's `own`.
-    async fn step(&self, ask: &ReadRequest<'_>, uri: &Uri, own: bool) -> Result<Response<IdleBody>, UpstreamError> {
+    async fn step(
+        &self,
+        ask: &ReadRequest<'_>,
+        offset: u64,
+        uri: &Uri,
+        own: bool,
+    ) -> Result<Response<IdleBody>, UpstreamError> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = uri.clone();
@@ -215,6 +230,9 @@ impl Reader {
         headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, user_agent(ask.kind));
+        if let Some(range) = range_from(offset) {
+            headers.insert(RANGE, range);
+        }
         if !own {
             return self.transport.transport().send_elsewhere(ask.kind, request).await;
         }
@@ -227,6 +245,12 @@ impl Reader {
         let is_pull = *method == Method::GET && response.status() == StatusCode::OK;
         self.capabilities.pull_limit.saw(response.headers(), is_pull);
     }
+}
+
+/// `None` for all of it.
+fn range_from(offset: u64) -> Option<HeaderValue> {
+    let range = (offset > 0).then(|| format!("bytes={offset}-"))?;
+    HeaderValue::try_from(range).ok()
 }
 
 /// Turns 429 and 5xx into failures.

@@ -1,9 +1,11 @@
 //! Reading a listing on by `last`, the last name that is known, where pages have no `Link`.
 
+use http::Uri;
+
 use super::Upstream;
 use super::listing_so_far::{PAGE_SIZE, PartialListing, UNSTEADY, vanished};
 use super::page_reader::{Beginning, Extent, PageNames, ReadTagPage, append, beginning_of};
-use crate::oci::RepositoryName;
+use crate::oci::{ErrorBody, RepositoryName};
 use crate::registry::answer::{Answer, Refusal, Stop};
 use crate::registry::caller::Caller;
 use crate::registry::classify::not_understood;
@@ -14,22 +16,19 @@ enum After {
     More(ReadTagPage),
     /// An empty page.
     Nothing,
-    /// The listing from its beginning: `last` is of no use.
+    /// The listing from its beginning, or that no such question is understood: `last` is of no use.
     NoNews,
-    /// The registry understands no such question, as it says.
-    Refused(Stop),
 }
 
 /// How going on by `last` ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::registry) enum Ended {
     /// On an empty page, after names that were new.
     Continued,
     /// On an empty page at once.
     Empty,
-    /// `last` is of no use: the listing begins anew.
+    /// `last` is of no use.
     NoNews,
-    /// The registry refused the question, and that proves no end. What to say of it.
-    Refused(Stop),
 }
 
 /// A `Link` may lead to more names whatever its relation says (some clients follow it), and `last` cannot tell.
@@ -59,9 +58,7 @@ impl Upstream {
                     ended = Ended::Continued;
                 }
                 After::Nothing => return Ok(ended),
-                After::NoNews if matches!(ended, Ended::Empty) => return Ok(Ended::NoNews),
-                After::Refused(stop) if matches!(ended, Ended::Empty) => return Ok(Ended::Refused(stop)),
-                After::Refused(stop) => return Err(stop),
+                After::NoNews if ended == Ended::Empty => return Ok(Ended::NoNews),
                 After::NoNews if self.starts_over(repository, listing, caller).await? => return Ok(ended),
                 After::NoNews => return Err(repeats_names()),
             }
@@ -102,18 +99,8 @@ impl Upstream {
         listing.check_new(&uri)?;
         let mut read = PageNames::default();
         let extent = Extent::After(listing.names());
-        let page = match self.read_page(uri.clone(), extent, &mut read, caller).await? {
-            Answer::Found(page) => page,
-            Answer::Absent => return Err(vanished()),
-            Answer::Refused(refusal) if refusal.is_about_access() => return Err(refusal.into()),
-            Answer::Refused(refusal) => {
-                let stop = Stop::invalid(not_understood(&refusal, &uri));
-                return match is_about_the_question(&refusal) {
-                    true => Ok(After::Refused(stop)),
-                    // It says nothing of `last`, and the next question may go well.
-                    false => Err(stop),
-                };
-            }
+        let Some(page) = self.page_by_last(&uri, extent, &mut read, caller).await? else {
+            return Ok(After::NoNews);
         };
         let ends = page.next.is_none() && !page.links_otherwise;
         let known = match page.count {
@@ -141,6 +128,24 @@ impl Upstream {
         listing.begins_page(uri, true, start);
         listing.count(&page)?;
         Ok(After::More(page))
+    }
+
+    /// A page that is asked for by `last`. `None` where the registry understands no such question.
+    async fn page_by_last(
+        &self,
+        uri: &Uri,
+        extent: Extent<'_>,
+        read: &mut PageNames,
+        caller: &Caller,
+    ) -> Result<Option<ReadTagPage>, Stop> {
+        match self.read_page(uri.clone(), extent, read, caller).await? {
+            Answer::Found(page) => Ok(Some(page)),
+            Answer::Absent => Err(vanished()),
+            Answer::Refused(refusal) if refusal.is_about_access() => Err(refusal.into()),
+            Answer::Refused(refusal) if is_about_the_question(&refusal) => Ok(None),
+            // It says nothing of `last`, and the next question may go well.
+            Answer::Refused(refusal) => Err(Stop::invalid(not_understood(&refusal, uri))),
+        }
     }
 
     /// Going on by `last` is going on only if `last` is a name, and names are listed in the order that it goes by. Where names
@@ -202,16 +207,16 @@ impl Upstream {
         };
         let uri = self.tags_uri(repository, Some(names.get(before)), 1)?;
         let mut read = PageNames::default();
-        match self.read_page(uri.clone(), Extent::Names(1), &mut read, caller).await? {
-            Answer::Found(page) => Ok(page.count > 0 && read.names.get(0) == names.get(before + 1)),
-            Answer::Absent => Err(vanished()),
-            Answer::Refused(refusal) if refusal.is_about_access() => Err(refusal.into()),
-            Answer::Refused(refusal) => Err(Stop::invalid(not_understood(&refusal, &uri))),
-        }
+        let page = self.page_by_last(&uri, Extent::Names(1), &mut read, caller).await?;
+        Ok(page.is_some_and(|page| page.count > 0 && read.names.get(0) == names.get(before + 1)))
     }
 }
 
-/// 400 and 422 may be of a registry that knows no `last`, or no such token. Any other refusal may be of this one moment.
+/// Codes by which a registry says that it knows no `last`, or no such token.
+const NO_SUCH_QUESTION: [&str; 2] = ["UNSUPPORTED", "PAGINATION_NUMBER_INVALID"];
+
+/// Whether a registry states that it answers no such question. Any other refusal may be of this one moment.
 fn is_about_the_question(refusal: &Refusal) -> bool {
-    matches!(refusal.status.as_u16(), 400 | 422)
+    let states = |error: ErrorBody| NO_SUCH_QUESTION.iter().any(|code| error.has(code));
+    matches!(refusal.status.as_u16(), 400 | 422) && refusal.error().is_some_and(states)
 }

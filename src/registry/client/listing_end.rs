@@ -88,7 +88,6 @@ impl Upstream {
         let paging = match self.go_on(repository, listing, caller).await? {
             Ended::NoNews if last.links_otherwise => return Err(links_elsewhere()),
             Ended::NoNews => Paging::AllAtOnce,
-            Ended::Refused(stop) => return Err(stop),
             Ended::Continued => {
                 self.must_keep_its_order(repository, listing, caller).await?;
                 self.must_keep_its_last(repository, listing, caller).await?;
@@ -134,14 +133,8 @@ impl Upstream {
                 self.paging(repository).learn_paging(Paging::ByLast);
                 self.must_keep_its_order(repository, listing, caller).await
             }
-            Ended::NoNews | Ended::Refused(_) if last.links_otherwise => Err(links_elsewhere()),
+            Ended::NoNews if last.links_otherwise => Err(links_elsewhere()),
             Ended::Empty | Ended::NoNews => Ok(()),
-            // Where pages are seen to link, one without a link is the last, and `last` may be a token (ECR).
-            Ended::Refused(stop) => match self.paging(repository).paging() {
-                Some(Paging::Links) => Ok(()),
-                _ if listing.followed_links => Ok(()),
-                Some(Paging::AllAtOnce | Paging::ByLast) | None => Err(stop),
-            },
         }
     }
 
@@ -158,10 +151,6 @@ impl Upstream {
                 self.must_keep_its_order(repository, listing, caller).await
             }
             Ended::NoNews if self.starts_over(repository, listing, caller).await? => Ok(()),
-            Ended::Refused(stop) => {
-                self.paging(repository).forget_paging();
-                Err(stop)
-            }
             Ended::NoNews => {
                 self.paging(repository).forget_paging();
                 let reason = "its tag listing has pages without Link, and cannot be continued by 'last'";

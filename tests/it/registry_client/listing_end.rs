@@ -431,7 +431,7 @@ async fn pages_elsewhere_lead_nowhere_else() {
     }
 }
 
-/// Whatever is said of it, a question that is refused says nothing of what follows.
+/// Only who states that there is no such question says that `last` is of no use; what else refuses it may be of one moment.
 #[tokio::test]
 async fn a_refusal_of_the_question_after_the_last_name_is_no_end() {
     for (honours_n, cap) in [(false, 100), (true, 1000)] {

@@ -23,7 +23,8 @@ pub enum Credential {
     Authorization(Option<HeaderValue>),
 }
 
-/// Request header to a refshim on the way: a referrers tag is wanted as the registry has it, without what refshim would add.
+/// Request header to a refshim on the way: a referrers tag is read as the registry has it, without what refshim would add, and written as it
+/// is sent.
 pub const STORED_ONLY: HeaderName = HeaderName::from_static("refshim-stored-only");
 
 /// With whose rights the registry is asked, as it is remembered: see [`Caller::credential_hash`].

@@ -130,9 +130,14 @@ async fn attach_straight(tools: &Tools, straight: &Endpoint) -> Attached {
             .manifest("app", &format!("sha256-{}.{suffix}", image.hex()))
             .await
             .expect_status(200);
-        let digest = refshim::testing::oci::Digest::sha256(&stored.body).to_string();
+        let stored = Pushed {
+            digest: refshim::testing::oci::Digest::sha256(&stored.body).to_string(),
+            media_type: IMAGE.to_owned(),
+            bytes: stored.body,
+        };
+        let listed = stored.adopted_by_suffix(&image, &format!(".{suffix}"));
         let artifact_type = format!("application/vnd.dev.cosign.artifact.{kind}.v1+json");
-        expected.insert((digest, artifact_type, stored.body.len() as u64));
+        expected.insert((listed.digest.clone(), artifact_type, listed.size() as u64));
     }
 
     // Proposal D.

@@ -205,7 +205,10 @@ async fn a_users_own_tag_is_never_overwritten() {
 async fn through_refshim_it_works_the_same() {
     for program in Program::ALL {
         let registry = Registry::start(program).await;
-        let proxy = Refshim::in_front_of(&registry.url()).await;
+        let proxy = Refshim::builder(&registry.url())
+            .env("REFSHIM_WRITING__LINKS", "proposal-d")
+            .start()
+            .await;
         let through = proxy.endpoint();
         let (image, signature) = signed(&registry.endpoint(), "app", "v1").await;
         // Pushed through refshim, so its link is a tag that listings hide.

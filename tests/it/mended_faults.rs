@@ -92,6 +92,7 @@ async fn attestations_of_buildkit_are_found_at_the_image_that_they_are_about() {
         .put_manifest("app", "v1", INDEX, &index([image.descriptor(), entry]))
         .await;
 
+    let listed = attestation.adopted(&image, Some("application/vnd.docker.attestation.manifest.v1+json"));
     let tools = Tools::new();
     let discover = async |endpoint: &Endpoint| {
         let name = endpoint.image("app", &image.digest);
@@ -99,7 +100,7 @@ async fn attestations_of_buildkit_are_found_at_the_image_that_they_are_about() {
             .oras(&["discover", "--plain-http", "--format", "json", &name])
             .await
             .ok();
-        said.contains(&attestation.digest)
+        said.contains(&listed.digest)
     };
     assert!(!discover(&endpoint).await, "the fault does not show");
     let refshim = Refshim::in_front_of(&registry.url()).await;

@@ -238,8 +238,10 @@ async fn a_manifest_may_name_several_subjects() {
         let holder = Pushed::of(INDEX, &manifest);
         let reply = set.push(&holder).await.expect_status(201);
         assert_eq!(reply.header("oci-subject"), Some(&*set.image.digest));
-        assert_eq!(set.listed().await, sorted([&holder, &sbom]), "{program:?}");
-        assert_eq!(through.referrer_digests("app", &other.digest).await, [scan.digest]);
+        let listed = sbom.listed(&set.image, None);
+        assert_eq!(set.listed().await, sorted([&holder, &listed]), "{program:?}");
+        let listed = scan.listed(&other, None);
+        assert_eq!(through.referrer_digests("app", &other.digest).await, [listed.digest]);
         let links = [&set.image, &other].map(|subject| holder.proposal_d_tag(subject, "artifact"));
         for link in &links {
             let stored = set.registry.endpoint().manifest("app", link).await.expect_status(200);

@@ -276,7 +276,7 @@ async fn a_listed_manifest_that_is_gone_is_dropped_and_a_broken_one_hides_no_oth
         .put_tag("app", &plain.proposal_d_tag(&image, "x"), &plain)
         .await;
 
-    let mut expected = [kept.digest, plain.digest];
+    let mut expected = [kept.digest, plain.listed(&image, None).digest];
     expected.sort();
     assert_eq!(
         refshim.endpoint().referrer_digests("app", &image.digest).await,

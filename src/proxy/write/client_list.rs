@@ -54,7 +54,7 @@ impl Writer {
         push: &Push,
         pushed: &PushedManifest,
     ) -> Result<Option<RegistryResponse>, WriteError> {
-        let Some(pushed_list) = &pushed.list else {
+        let Some(pushed_list) = pushed.list.as_ref().filter(|_| !push.headers.is_exact()) else {
             return Ok(None);
         };
         let theirs = &pushed_list.index;

@@ -9,6 +9,7 @@ use http::header::{
 };
 
 use super::forward;
+use crate::registry::caller::STORED_ONLY;
 
 const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
 
@@ -32,6 +33,11 @@ impl WriteHeaders {
     /// Whether the registry may write only under a condition (RFC 9110, 13.1).
     pub fn is_conditional(&self) -> bool {
         CONDITIONS.iter().any(|name| self.0.contains_key(name))
+    }
+
+    /// Whether the caller wants its bytes stored as they are, whatever they lack ([`STORED_ONLY`]).
+    pub fn is_exact(&self) -> bool {
+        self.0.contains_key(STORED_ONLY)
     }
 
     pub(super) fn as_map(&self) -> &HeaderMap {

@@ -152,7 +152,7 @@ async fn manifests_of_proposals_go_into_envelopes_and_out_of_them() {
     .await;
     let other = crate::support::Refshim::in_front_of(&destination.url()).await;
     let listed = other.endpoint().referrer_digests("app", &image.digest).await;
-    assert_eq!(listed, [artifact.digest.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&artifact.digest));
     let stored = other
         .endpoint()
         .manifest("app", &artifact.digest)

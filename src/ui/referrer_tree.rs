@@ -130,6 +130,9 @@ impl<'a> TreePrinter<'a> {
         let descriptor = &referrer.descriptor;
         let kind = descriptor.artifact_type.as_deref().unwrap_or(&descriptor.media_type);
         let sources: Vec<&str> = referrer.sources.iter().map(|source| source.as_str()).collect();
+        // An index lists an attestation by the digest under which it is stored.
+        let original = referrer.adopted.iter().map(|original| original.digest.clone());
+        self.drawn.borrow_mut().extend(original);
         let reference = Reference::Digest(descriptor.digest.clone());
         // Its page leads back to the subject, which need not be in the manifest.
         let target = site

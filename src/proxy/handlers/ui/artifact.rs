@@ -50,7 +50,10 @@ pub(super) async fn role_of(
     let resolved = context.backend.resolver.resolve(repository, found, caller).await;
     let referrers = resolved.map(|resolved| resolved.links);
     let listed = referrers.iter().flat_map(|links| &links.referrers);
-    let entry = listed.into_iter().find(|referrer| referrer.descriptor.digest == *own);
+    // By either digest, where the list shows an adopted form.
+    let entry = listed
+        .into_iter()
+        .find(|referrer| [&referrer.descriptor.digest, referrer.stored_digest()].contains(&own));
     ArtifactRole {
         kind: entry.map(Badge::of).or(kind),
         subject: entry.map(|_| found.clone()),

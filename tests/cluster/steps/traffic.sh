@@ -9,7 +9,7 @@ nodes=$(kubectl -n refshim get pods -l app.kubernetes.io/name=refshim --field-se
 import json, sys
 print(len({pod["spec"]["nodeName"] for pod in json.load(sys.stdin)["items"] if "deletionTimestamp" not in pod["metadata"]}))')
 [ "$nodes" = 2 ] || fail "after the rollout both replicas are on one node"
-kubectl drain node2 --pod-selector=app.kubernetes.io/name=refshim --timeout=60s >"$state/log/drain.log" 2>&1 || fail "drain: $(cat "$state/log/drain.log")"
+kubectl drain node2 --pod-selector=app.kubernetes.io/name=refshim --delete-emptydir-data --timeout=60s >"$state/log/drain.log" 2>&1 || fail "drain: $(cat "$state/log/drain.log")"
 kubectl uncordon node2 >/dev/null
 wait $load || fail "requests were lost: $(cat "$state/log/load.log")"
 say "$(head -1 "$state/log/load.log")"

@@ -17,7 +17,16 @@ enum After {
     /// An empty page.
     Nothing,
     /// The listing from its beginning, or that no such question is understood: `last` is of no use.
-    NoNews,
+    NoNews(LastName),
+}
+
+/// What became of the last name, where the listing began anew after it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::registry) enum LastName {
+    /// It is on the page that begins anew, or the registry states that it answers no such question.
+    Holds,
+    /// It is not: the page was cut before it, or the name moved or went just then and nothing is known of what followed it.
+    Missing,
 }
 
 /// How going on by `last` ended.
@@ -28,7 +37,7 @@ pub(in crate::registry) enum Ended {
     /// On an empty page at once.
     Empty,
     /// `last` is of no use.
-    NoNews,
+    NoNews(LastName),
 }
 
 /// A `Link` may lead to more names whatever its relation says (some clients follow it), and `last` cannot tell.
@@ -58,9 +67,9 @@ impl Upstream {
                     ended = Ended::Continued;
                 }
                 After::Nothing => return Ok(ended),
-                After::NoNews if ended == Ended::Empty => return Ok(Ended::NoNews),
-                After::NoNews if self.starts_over(repository, listing, caller).await? => return Ok(ended),
-                After::NoNews => return Err(repeats_names()),
+                After::NoNews(last) if ended == Ended::Empty => return Ok(Ended::NoNews(last)),
+                After::NoNews(_) if self.starts_over(repository, listing, caller).await? => return Ok(ended),
+                After::NoNews(_) => return Err(repeats_names()),
             }
         }
     }
@@ -100,7 +109,7 @@ impl Upstream {
         let mut read = PageNames::default();
         let extent = Extent::After(listing.names());
         let Some(page) = self.page_by_last(&uri, extent, &mut read, caller).await? else {
-            return Ok(After::NoNews);
+            return Ok(After::NoNews(LastName::Holds));
         };
         let ends = page.next.is_none() && !page.links_otherwise;
         let known = match page.count {
@@ -109,7 +118,14 @@ impl Upstream {
             0 => 0,
             count => match beginning_of(listing.names(), read.names.get(0)) {
                 Beginning::New => 0,
-                Beginning::Anew => return Ok(After::NoNews),
+                Beginning::Anew => {
+                    let holds =
+                        (0..read.names.len()).any(|index| Some(read.names.get(index)) == listing.names().last());
+                    return Ok(After::NoNews(match holds {
+                        true => LastName::Holds,
+                        false => LastName::Missing,
+                    }));
+                }
                 // Where pages hold one name alone, it may have been cut behind it.
                 Beginning::Last if count == 1 && ends && listing.has_long_pages() => {
                     return Ok(After::Nothing);

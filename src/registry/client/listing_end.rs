@@ -2,8 +2,8 @@
 //! and registries cut pages without saying so. A wrong end is a wrong "no signatures".
 
 use super::Upstream;
-use super::by_last::{Ended, links_elsewhere};
-use super::listing_so_far::{PAGE_SIZE, PartialListing, vanished};
+use super::by_last::{Ended, LastName, links_elsewhere};
+use super::listing_so_far::{PAGE_SIZE, PartialListing, UNSTEADY, vanished};
 use super::page_reader::{Extent, PageNames, ReadTagPage};
 use crate::oci::RepositoryName;
 use crate::registry::answer::{Answer, Stop};
@@ -86,8 +86,9 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<(), Stop> {
         let paging = match self.go_on(repository, listing, caller).await? {
-            Ended::NoNews if last.links_otherwise => return Err(links_elsewhere()),
-            Ended::NoNews => Paging::AllAtOnce,
+            Ended::NoNews(_) if last.links_otherwise => return Err(links_elsewhere()),
+            Ended::NoNews(LastName::Holds) => Paging::AllAtOnce,
+            Ended::NoNews(LastName::Missing) => return Err(Stop::invalid(UNSTEADY)),
             Ended::Continued => {
                 self.must_keep_its_order(repository, listing, caller).await?;
                 self.must_keep_its_last(repository, listing, caller).await?;
@@ -133,8 +134,8 @@ impl Upstream {
                 self.paging(repository).learn_paging(Paging::ByLast);
                 self.must_keep_its_order(repository, listing, caller).await
             }
-            Ended::NoNews if last.links_otherwise => Err(links_elsewhere()),
-            Ended::Empty | Ended::NoNews => Ok(()),
+            Ended::NoNews(_) if last.links_otherwise => Err(links_elsewhere()),
+            Ended::Empty | Ended::NoNews(_) => Ok(()),
         }
     }
 
@@ -150,8 +151,8 @@ impl Upstream {
                 self.must_keep_its_last(repository, listing, caller).await?;
                 self.must_keep_its_order(repository, listing, caller).await
             }
-            Ended::NoNews if self.starts_over(repository, listing, caller).await? => Ok(()),
-            Ended::NoNews => {
+            Ended::NoNews(_) if self.starts_over(repository, listing, caller).await? => Ok(()),
+            Ended::NoNews(_) => {
                 self.paging(repository).forget_paging();
                 let reason = "its tag listing has pages without Link, and cannot be continued by 'last'";
                 Err(Stop::invalid(reason))

@@ -28,7 +28,7 @@ pub(in crate::registry) enum Extent<'a> {
     Whole,
     /// Until this many names are there: a registry that ignores `n` need not send its whole listing again.
     Names(usize),
-    /// Whole, unless it begins with a name that is no news after these.
+    /// Whole, unless it begins amidst these. One that begins anew is read to see whether it holds the last of them.
     After(&'a TagNamesBuilder),
 }
 
@@ -38,10 +38,7 @@ impl Extent<'_> {
         match self {
             Self::Whole => false,
             Self::Names(count) => beginning.len() >= count,
-            Self::After(known) => {
-                let is_known = |name| matches!(beginning_of(known, name), Beginning::Anew | Beginning::Known);
-                !beginning.is_empty() && is_known(beginning.get(0))
-            }
+            Self::After(known) => !beginning.is_empty() && beginning_of(known, beginning.get(0)) == Beginning::Known,
         }
     }
 

@@ -291,18 +291,28 @@ fn endless(beginning: &'static str) -> Response<Body> {
     )))
 }
 
+/// What begins anew after the last name is read to its end: only a page that holds that name again is the whole listing.
 #[tokio::test]
-async fn a_listing_that_is_sent_again_is_not_read_again() {
-    let server = Scripted::start(|request| {
-        let is_first = parameter(&request, "n") == Some("1000") && parameter(&request, "last").is_none();
-        match is_first {
-            true => reply(200, &[], r#"{"tags":["b","a","c"]}"#),
-            false => endless(r#"{"name":"team/app","tags":["b","a","#),
-        }
+async fn a_listing_that_is_sent_again_for_one_name_is_not_read_again() {
+    let server = Scripted::start(|request| match parameter(&request, "n") {
+        Some("1") => endless(r#"{"name":"team/app","tags":["b","a","#),
+        _ => reply(200, &[], r#"{"tags":["b","a","c"]}"#),
     })
     .await;
     assert_eq!(names(&found(listed(&server).await)), ["a", "b", "c"]);
     assert_eq!(server.lines().len(), 3);
+}
+
+/// A registry that ignores `n` and cuts pages begins anew, too, where the last name moved just then.
+#[tokio::test]
+async fn a_page_that_begins_anew_without_the_last_name_is_no_end() {
+    let server = Scripted::start(|request| match parameter(&request, "last") {
+        None => reply(200, &[], r#"{"tags":["b","a","c"]}"#),
+        Some(_) => reply(200, &[], r#"{"tags":["b","a","d"]}"#),
+    })
+    .await;
+    let reason = invalid(listed(&server).await);
+    assert!(reason.contains("faster than it can be read"), "{reason}");
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 //! fails a push only where nothing else keeps the link; and an entry that another writer drops is put back.
 
 use crate::support::content::{IMAGE, INDEX, artifact, index};
-use crate::support::fake::knobs::{Knobs, Native, Pushes, Referrers};
+use crate::support::fake::knobs::{Knobs, Pushes};
 use crate::support::fake::{Fake, profiles};
-use crate::support::{CountingProxy, Fault, Pushed, Refshim, Registry, Reply, Seen, eventually};
+use crate::support::{CountingProxy, Fault, Program, Pushed, Refshim, Registry, Reply, Seen, behind_link, eventually};
 use serde_json::json;
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
@@ -19,17 +19,12 @@ struct Set {
 
 impl Set {
     async fn new(environment: &[(&str, &str)]) -> Self {
-        let registry = Registry::v2().await;
-        let link = CountingProxy::in_front_of(&registry.url()).await;
-        let mut builder = Refshim::builder(link.url());
-        for (name, value) in environment {
-            builder = builder.env(name, value);
-        }
+        let (registry, link, refshim, image) = behind_link(Program::V2, environment).await;
         Self {
-            image: registry.endpoint().push_image("app", "v1", "image").await,
-            refshim: builder.start().await,
             registry,
             link,
+            refshim,
+            image,
         }
     }
 
@@ -175,14 +170,7 @@ async fn what_another_writer_drops_meanwhile_does_not_keep_the_caller_waiting() 
 /// The registry's own API keeps the link: nothing is written besides, and nothing asked.
 #[tokio::test]
 async fn where_the_registry_keeps_links_itself_a_push_costs_what_it_costs_there() {
-    let knobs = Knobs {
-        referrers: Referrers::Native(Native::default()),
-        pushes: Pushes {
-            says_subject: true,
-            ..Pushes::default()
-        },
-        ..Knobs::default()
-    };
+    let knobs = profiles::keeping_links();
     let fake = Fake::start(knobs).await;
     let image = fake.image("app", "v1", "image");
     let refshim = Refshim::in_front_of(&fake.url()).await;

@@ -2,7 +2,7 @@
 
 use crate::support;
 use crate::support::content::{IMAGE, INDEX, artifact, bare_image, empty_descriptor, index};
-use crate::support::fake::knobs::{Knobs, Native, Pushes, Referrers};
+use crate::support::fake::knobs::{Knobs, Pushes};
 use crate::support::fake::{Fake, profiles};
 use crate::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply, Seen, Tools};
 use refshim::testing::oci::media_type::OCI_ARTIFACT_MANIFEST;
@@ -416,14 +416,7 @@ async fn a_locked_link_tag_is_no_obstacle_unless_it_holds_something_else() {
 /// A list of the registry's own that works needs no link tags beside it; one that was never seen to work does.
 #[tokio::test]
 async fn where_the_registry_lists_by_itself_nothing_is_added() {
-    let knobs = Knobs {
-        referrers: Referrers::Native(Native::default()),
-        pushes: Pushes {
-            says_subject: true,
-            ..Pushes::default()
-        },
-        ..Knobs::default()
-    };
+    let knobs = profiles::keeping_links();
     let fake = Fake::start(knobs).await;
     let image = fake.image("app", "v1", "image");
     let refshim = Refshim::in_front_of(&fake.url()).await;

@@ -1,7 +1,7 @@
 //! Promise: a referrers tag that the registry does not have can be read all the same: some clients ask for nothing else.
 
 use crate::support::content::{IMAGE, INDEX, artifact, bare_image, index};
-use crate::support::{CountingProxy, Fault, Program, Pushed, Refshim, Registry};
+use crate::support::{CountingProxy, Fault, Program, Pushed, Refshim, Registry, behind_link};
 use refshim::testing::oci::Digest;
 use serde_json::Value;
 
@@ -16,17 +16,12 @@ struct Set {
 
 impl Set {
     async fn new(program: Program, environment: &[(&str, &str)]) -> Self {
-        let registry = Registry::start(program).await;
-        let link = CountingProxy::in_front_of(&registry.url()).await;
-        let mut builder = Refshim::builder(link.url());
-        for (name, value) in environment {
-            builder = builder.env(name, value);
-        }
+        let (registry, link, refshim, image) = behind_link(program, environment).await;
         Self {
-            image: registry.endpoint().push_image("app", "v1", "image").await,
-            refshim: builder.start().await,
             registry,
             link,
+            refshim,
+            image,
         }
     }
 

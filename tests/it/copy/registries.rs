@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{SPDX, SignedImage, copy, tags};
 use crate::support::cli::refshim;
 use crate::support::content::{self, IMAGE};
-use crate::support::fake::knobs::{Native, Pushes, Referrers};
+use crate::support::fake::knobs::Pushes;
 use crate::support::fake::{Fake, Knobs, profiles};
 use crate::support::{CountingProxy, Program, Registry};
 
@@ -61,15 +61,7 @@ async fn what_is_there_is_skipped_and_costs_no_write() {
 async fn a_registry_with_the_api_gets_no_tags_for_what_it_lists() {
     let source = Registry::v2().await;
     let image = SignedImage::push(&source.endpoint(), "app", "v1").await;
-    let fake = Fake::start(Knobs {
-        referrers: Referrers::Native(Native::default()),
-        pushes: Pushes {
-            says_subject: true,
-            ..Pushes::default()
-        },
-        ..Knobs::default()
-    })
-    .await;
+    let fake = Fake::start(profiles::keeping_links()).await;
     for form in [&[][..], &["--as", "api"]] {
         let from = format!("{}/app:v1", source.authority());
         let repository = format!("app{}", form.len());

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::none_is_proof::content::{Shelf, Since, TYPE};
-use crate::none_is_proof::draw::{BYSTANDER, Class, Draw, Repository, Step, Way};
+use crate::none_is_proof::draw::{BYSTANDER, Class, Draw, Repository, Step, Way, What};
 use crate::none_is_proof::oracle::{History, Oracle};
 use crate::support::cli;
 use crate::support::content::{ANY, IMAGE, INDEX, artifact};
@@ -157,12 +157,9 @@ impl<'a> Play<'a> {
             .try_send(method, path, &[("accept", ANY)], "")
             .await;
         match reply {
-            // A body that breaks off says that it does.
-            Err(HttpError::Body { .. }) => Ok(Reply {
-                status: 0,
-                headers: http::HeaderMap::new(),
-                body: bytes::Bytes::new(),
-            }),
+            // A body that breaks off says that it does. Where the registry's own breaks off at once, the head may not have gone out yet.
+            Err(HttpError::Body { .. }) => Ok(broken_off()),
+            Err(_) if self.draw.errors.iter().any(|error| error.what == What::Cut) => Ok(broken_off()),
             other => other.map_err(|error| Promise::Answers.broken(format!("{path}: {error}"))),
         }
     }
@@ -482,4 +479,12 @@ pub async fn play(draw: &Draw) -> Outcome {
         }
     }
     play.outcome
+}
+
+fn broken_off() -> Reply {
+    Reply {
+        status: 0,
+        headers: http::HeaderMap::new(),
+        body: bytes::Bytes::new(),
+    }
 }

@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod behind_link;
 pub mod certificate;
 pub mod cli;
 pub mod containerd;
@@ -32,6 +33,7 @@ pub mod wait;
 pub mod wire;
 
 pub use self::redis::Redis;
+pub use behind_link::behind_link;
 pub use content::Pushed;
 pub use counting_proxy::{CountingProxy, Seen};
 pub use egress_proxy::EgressProxy;

@@ -4,6 +4,18 @@ use super::knobs::{
     Auth, Bearer, Delete, Knobs, Last, Link, Native, Order, Pushes, Redirect, Referrers, TagPages, TooMany, Uploads,
 };
 
+/// A registry with the API, which says of a push that it keeps the link.
+pub fn keeping_links() -> Knobs {
+    Knobs {
+        referrers: Referrers::Native(Native::default()),
+        pushes: Pushes {
+            says_subject: true,
+            ..Pushes::default()
+        },
+        ..Knobs::default()
+    }
+}
+
 /// GitHub's: tokens, tags oldest first in pages, no list of referrers, no deletes, blobs elsewhere.
 pub fn ghcr() -> Knobs {
     let bearer = Bearer {

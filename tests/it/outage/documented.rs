@@ -134,16 +134,17 @@ impl Case {
         };
         let through = self.refshim.endpoint();
         let blob = format!("/v2/app/blobs/{}", self.blob);
+        // A pull tells refshim where its tag leads, so the searches come before it.
+        let asked = async { tokio::join!(referrers(&through, &self.known), referrers(&through, &self.unknown)) };
+        let (known, unknown) = within("the questions are answered", asked).await;
         let asked = async {
             tokio::join!(
-                referrers(&through, &self.known),
-                referrers(&through, &self.unknown),
                 pull(&through, "/v2/app/tags/list"),
                 pull(&through, "/v2/app/manifests/v2"),
                 pull(&through, &blob),
             )
         };
-        let (known, unknown, tags, manifest, blob) = within("everything is answered", asked).await;
+        let (tags, manifest, blob) = within("the pulls are answered", asked).await;
         // A push that may have done something ends what is known, so it comes last.
         let pushed = Pushed::of(IMAGE, &artifact(&self.known.0, TYPE, "pushed"));
         let to = format!("/v2/app/manifests/{}", pushed.digest);

@@ -172,7 +172,7 @@ fn upstream_error(error: &UpstreamError) -> OciError {
             retry_after: Some(BUSY_FOR),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
         },
-        UpstreamError::StillListing { seconds, .. } => OciError {
+        UpstreamError::StillListing { seconds, .. } | UpstreamError::StillSearching { seconds } => OciError {
             retry_after: Some(*seconds),
             ..OciError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
         },

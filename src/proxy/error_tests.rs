@@ -47,6 +47,12 @@ fn every_upstream_error_has_its_status() {
             Some("5".to_owned()),
         ),
         (
+            UpstreamError::StillSearching { seconds: 4 },
+            503,
+            "UNAVAILABLE",
+            Some("4".to_owned()),
+        ),
+        (
             UpstreamError::Unfinished { requests: 9 },
             503,
             "UNAVAILABLE",

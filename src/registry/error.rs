@@ -49,6 +49,12 @@ pub enum UpstreamError {
         /// In how many seconds to ask again.
         seconds: u64,
     },
+    /// Whoever asks has waited for a search through the whole repository as long as anybody is to wait. It goes on.
+    #[error("what refers to the images of the repository is still being looked through; ask again in {seconds} s")]
+    StillSearching {
+        /// In how many seconds to ask again.
+        seconds: u64,
+    },
     /// Refused before anything was asked: too much waits for this upstream already.
     #[error("too many questions wait for the registry already")]
     Busy,
@@ -99,12 +105,21 @@ impl UpstreamError {
             | Self::Credentials(_) => true,
             Self::Busy
             | Self::StillListing { .. }
+            | Self::StillSearching { .. }
             | Self::Unfinished { .. }
             | Self::CallersBody(_)
             | Self::Content(_)
             | Self::Invalid(_)
             | Self::ReferrersApiGone(_) => false,
         }
+    }
+
+    /// Whether refshim is still at it, so that whoever asks again gets an answer.
+    pub fn is_under_way(&self) -> bool {
+        matches!(
+            self,
+            Self::StillListing { .. } | Self::StillSearching { .. } | Self::Unfinished { .. }
+        )
     }
 }
 

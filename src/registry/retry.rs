@@ -88,6 +88,7 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         | UpstreamError::Unfinished { .. }
         | UpstreamError::Busy
         | UpstreamError::StillListing { .. }
+        | UpstreamError::StillSearching { .. }
         | UpstreamError::Paused { .. }
         | UpstreamError::Credentials(_)
         | UpstreamError::Content(_)

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use super::Writer;
 use super::error::WriteError;
 use crate::oci::{AdoptedOriginal, Code, Digest, OciError, RepositoryName};
-use crate::referrers::UnknownForm;
+use crate::referrers::{ResolveError, UnknownForm};
 use crate::registry::{Caller, RegistryResponse, WriteHeaders};
 
 impl Writer {
@@ -37,6 +37,9 @@ impl Writer {
             (Ok(Some(original)), _) => {
                 let headers = WriteHeaders::of(HeaderMap::new());
                 self.delete_digest(repository, &original.digest, headers, caller).await
+            }
+            (Err(ResolveError::Upstream(under_way)), StatusCode::NOT_FOUND) if under_way.is_under_way() => {
+                Err(WriteError::from(under_way).untouched())
             }
             // The registry's own answer stands.
             (Err(error), _) => {

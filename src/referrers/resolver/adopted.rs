@@ -73,9 +73,11 @@ impl Resolver {
         if known.is_some() || unknown == UnknownForm::Leave || !adopts || digest.is_zero() {
             return Ok(known);
         }
-        if let Err(error) = Box::pin(self.make_all(&context)).await {
+        match Box::pin(self.make_all(&context)).await {
+            Ok(()) => {}
+            Err(ResolveError::Upstream(under_way)) if under_way.is_under_way() => return Err(under_way.into()),
             // The registry's own word about this digest stands.
-            tracing::debug!(%repository, %digest, %error, "not looked for among adopted forms");
+            Err(error) => tracing::debug!(%repository, %digest, %error, "not looked for among adopted forms"),
         }
         self.make_known(&context, digest, recency).await
     }

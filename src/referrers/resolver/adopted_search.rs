@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, future, stream};
+use tokio::time::timeout;
 
 use super::Resolver;
 use super::searches::ScanAnswer;
@@ -18,21 +19,27 @@ use crate::referrers::error::ResolveError;
 use crate::referrers::scan::context::Scan;
 use crate::referrers::shared_work::{AnswerScope, SharedWork};
 use crate::referrers::tag_listings::AgedTagNames;
-use crate::registry::{Caller, Fingerprint};
+use crate::registry::{Caller, Fingerprint, UpstreamError};
 
 /// Subjects of one repository whose adopted forms are made for a digest that nobody here was told of.
 const MOST_SUBJECTS: usize = 256;
 /// Of those, searched at once.
 const SEARCHED_AT_ONCE: usize = 4;
 
+/// Seconds after which whoever waited in vain should ask again.
+const ASK_AGAIN_AFTER: u64 = 5;
+
 /// Whether all that was found was given to whoever searched.
 type AllFormsResult = Result<bool, ResolveError>;
 
 /// Searches for all adopted forms of a repository.
-pub(super) type AllFormsWork = SharedWork<(RepositoryKey, Epoch, Fingerprint), AllFormsResult>;
+pub(super) type AllFormsWork = SharedWork<AllFormsKey, AllFormsResult>;
+
+type AllFormsKey = (RepositoryKey, Epoch, Fingerprint);
 
 impl Resolver {
-    /// Makes every adopted form of the repository that can be found, unless that was done since its tags were listed.
+    /// Makes every adopted form of the repository that can be found, unless that was done since its tags were listed. Nobody waits longer
+    /// than `links.patience`.
     pub(super) async fn make_all(&self, asked: &RepositoryContext) -> Result<(), ResolveError> {
         let context = asked.clone().searching();
         let listings = &self.inner.stores.listings;
@@ -64,17 +71,31 @@ impl Resolver {
                 return Ok(());
             }
         }
-        let flight = (
-            context.repository_key.clone(),
-            context.epoch.clone(),
-            listing.fingerprint,
-        );
-        let begin = || {
-            let (resolver, context, listing) = (self.clone(), context.clone(), listing.clone());
-            Ok(async move { resolver.search_all(&context, listing).await })
-        };
+        let mut searching = Box::pin(self.search_together(&context, &listing));
+        if let Ok(made) = timeout(self.inner.stores.config.patience, &mut searching).await {
+            return made;
+        }
+        // It goes on, so that whoever asks again need not wait. A search that those who hang up have begun ends with them.
+        let begin = || Ok(self.search_of(&context, &listing));
+        let flight = flight(&context, &listing);
+        if let Err(error) = self.inner.adopted_forms.start(flight, &context, begin) {
+            tracing::debug!(repository = %context.repository, %error, "a search for adopted forms does not go on");
+        }
+        Err(UpstreamError::StillSearching {
+            seconds: ASK_AGAIN_AFTER,
+        }
+        .into())
+    }
+
+    async fn search_together(&self, context: &RepositoryContext, listing: &AgedTagNames) -> Result<(), ResolveError> {
+        let begin = || Ok(self.search_of(context, listing));
         let is_told_no_more = |_| future::ready(Ok(true)).boxed();
-        let asked = (flight, &*self.inner.upstream, &context, Ends::WithLastWaiter);
+        let asked = (
+            flight(context, listing),
+            &*self.inner.upstream,
+            context,
+            Ends::WithLastWaiter,
+        );
         let shared = self
             .inner
             .adopted_forms
@@ -82,8 +103,17 @@ impl Resolver {
             .await?;
         match shared {
             Some(made) => made.map(|_| ()),
-            None => Box::pin(self.search_all(&context, listing)).await.map(|_| ()),
+            None => Box::pin(self.search_all(context, listing.clone())).await.map(|_| ()),
         }
+    }
+
+    fn search_of(
+        &self,
+        context: &RepositoryContext,
+        listing: &AgedTagNames,
+    ) -> impl Future<Output = AllFormsResult> + Send + 'static + use<> {
+        let (resolver, context, listing) = (self.clone(), context.clone(), listing.clone());
+        async move { resolver.search_all(&context, listing).await }
     }
 
     async fn search_all(&self, context: &RepositoryContext, listing: AgedTagNames) -> AllFormsResult {
@@ -135,6 +165,14 @@ impl Resolver {
         let all = first.iter().chain(others.difference(&first));
         Ok(all.take(MOST_SUBJECTS).cloned().collect())
     }
+}
+
+fn flight(context: &RepositoryContext, listing: &AgedTagNames) -> AllFormsKey {
+    (
+        context.repository_key.clone(),
+        context.epoch.clone(),
+        listing.fingerprint,
+    )
 }
 
 /// Says that all forms were made, for everybody or for a caller who was not given all of them.

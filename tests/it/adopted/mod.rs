@@ -5,6 +5,7 @@ mod deleting;
 mod limits;
 mod replicas;
 mod rights;
+mod searching;
 
 use serde_json::{Value, json};
 

@@ -44,7 +44,7 @@ pub(super) enum Recheck<'a> {
     Always,
     /// When it was last asked longer ago than this.
     After(Duration),
-    /// Never, once its manifest's digest begins with this hash: the tag is immutable (Proposal D).
+    /// Not while it is certain that its manifest, whose digest begins with this hash, is there: the tag is immutable (Proposal D).
     UnlessHash(&'a str),
 }
 
@@ -114,7 +114,9 @@ impl ManifestStore {
         let trusted = match recheck {
             Recheck::Always => false,
             Recheck::After(age) => record.within(age),
-            Recheck::UnlessHash(hash) => known.own.encoded().starts_with(hash),
+            Recheck::UnlessHash(hash) => {
+                known.own.encoded().starts_with(hash) && !self.may_be_gone(context, &known.digest).await
+            }
         };
         if trusted {
             return Ok(Some(known.digest.clone()));
@@ -128,10 +130,25 @@ impl ManifestStore {
             HeadOutcome::Found(head) if head.digest == known.digest => {
                 self.access.allow(context);
                 self.record(context, tag, TagRecord::clone(known)).await;
+                self.is_still_there(context, &head.digest).await;
                 Ok(Some(head.digest))
             }
             // Moved, gone or refused: the GET that follows says it with a body.
             _ => Ok(None),
+        }
+    }
+
+    /// Whether the manifest is remembered from before a write that may have deleted it. A registry may list its tag even so.
+    async fn may_be_gone(&self, context: &RepositoryContext, digest: &Digest) -> bool {
+        let found = self.find(context, digest).await;
+        found.is_some_and(|found| !found.verified)
+    }
+
+    /// A tag was just seen to point at it: no write up to now has deleted it.
+    async fn is_still_there(&self, context: &RepositoryContext, digest: &Digest) {
+        if let Some(found) = self.find(context, digest).await.filter(|found| !found.verified) {
+            // A tag is no word for its digest.
+            self.confirm_as_of(context, digest, found.value, None).await;
         }
     }
 

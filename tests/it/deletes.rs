@@ -4,11 +4,12 @@ use crate::support;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::content::{IMAGE, INDEX, artifact, bare_image, empty_descriptor, index, is_referrers_tag};
-use crate::support::fake::Fake;
 use crate::support::fake::knobs::{Delete, Knobs};
+use crate::support::fake::{Fake, Trouble};
 use crate::support::{CountingProxy, Endpoint, Fault, Program, Pushed, Refshim, Registry, Reply, Seen};
 use refshim::testing::oci::media_type::OCI_ARTIFACT_MANIFEST;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const SBOM: &str = "application/vnd.acme.sbom.v1+json";
 const SCAN: &str = "application/vnd.acme.scan.v1+json";
@@ -443,6 +444,41 @@ async fn link_tags_that_outlive_their_manifest_go() {
     through.delete(&path).await.expect_status(202);
     assert_eq!(tags(&set.fake.endpoint()).await, ["v1"]);
     assert_eq!(set.listed_afresh().await, [] as [String; 0]);
+}
+
+/// The registry lists a link tag on, and gives nothing by it. What is remembered of the artifact (on disk, or from before more writes than
+/// are remembered) does not bring it back.
+#[tokio::test]
+async fn a_link_tag_that_is_listed_on_brings_nothing_back() {
+    const WRITES: usize = 130;
+    let folder = TempDir::new().unwrap();
+    for (dir, writes) in [(Some(folder.path().display().to_string()), 0), (None, WRITES)] {
+        let fake = Fake::start(Knobs {
+            delete: Delete::DigestAlone,
+            ..Knobs::default()
+        })
+        .await;
+        let builder = Refshim::builder(&fake.url()).env("REFSHIM_LINKS__DEPTH", "names");
+        let builder = dir
+            .iter()
+            .fold(builder, |builder, dir| builder.env("REFSHIM_CACHE__DIR", dir));
+        let (refshim, image) = (builder.start().await, fake.image("app", "v1", "image"));
+        let through = refshim.endpoint();
+        let sbom = through.push_artifact("app", &image, SBOM, "sbom").await;
+        assert_eq!(through.referrer_digests("app", &image.digest).await, sorted([&sbom]));
+        let tag = sbom.proposal_d_tag(&image, "acme.sbom");
+        let gone = Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown");
+        let at = tag.clone();
+        fake.trouble(gone, move |seen| seen.path.ends_with(&at));
+        let path = format!("/v2/app/manifests/{}", sbom.digest);
+        through.delete(&path).await.expect_status(202);
+        for number in 0..writes {
+            through.push_image("app", &format!("t{number}"), "image").await;
+        }
+        assert!(tags(&fake.endpoint()).await.contains(&tag));
+        let listed = through.referrer_digests("app", &image.digest).await;
+        assert_eq!(listed, [] as [&str; 0], "{dir:?}, {writes} writes");
+    }
 }
 
 /// Pushed again while the clean-up is at work, acknowledged by the same process or another: its link stays.

@@ -353,6 +353,26 @@ async fn what_the_upstreams_own_list_makes_up_is_left_out() {
     case.recovers(&refshim.endpoint()).await;
 }
 
+/// Whoever answers for the registry from a store of its own may have taken one question for another.
+#[tokio::test]
+async fn a_list_of_what_refers_to_something_else_is_an_error() {
+    let fake = Fake::start(Knobs::default()).await;
+    let refshim = front(&fake).await;
+    let case = case(&fake, "another subject");
+    let other = fake.image(&case.repository, "v2", "other");
+    let foreign = fake.artifact(&case.repository, "", &other, SPDX, "foreign");
+    let list = |entries: &[&Pushed]| {
+        let entries = entries.iter().map(|entry| entry.descriptor());
+        Trouble::answer(200, &[("content-type", INDEX)], index(entries).to_string())
+    };
+    fake.trouble(list(&[&foreign]), |seen| seen.path.contains("/referrers/"));
+    case.ask(&refshim.endpoint()).await.expect_status(502);
+    // One that lists too much lists what it should as well.
+    fake.heal();
+    fake.trouble(list(&[&foreign, &case.hurt]), |seen| seen.path.contains("/referrers/"));
+    case.recovers(&refshim.endpoint()).await;
+}
+
 /// It may be a signature's.
 #[tokio::test]
 async fn an_entry_of_the_upstreams_own_list_that_cannot_be_read_is_an_error() {

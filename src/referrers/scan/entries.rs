@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::oci::adoption::{self, ArtifactContent};
 use crate::oci::media_type::ManifestKind;
-use crate::oci::{Descriptor, Digest, Manifest, Reference, Referrer, ReferrerList, timestamp};
+use crate::oci::{Descriptor, Digest, LinkSource, Manifest, Reference, Referrer, ReferrerList, timestamp};
 use crate::registry::{Answer, HeadOutcome, RawManifest};
 
 use super::adopted::{self, EntryManifest, KnownReferences, Unnamed, VerifiedEntry};
 use super::candidates::{Candidate, CandidateContent, Candidates};
 use super::lag::LAG;
+use super::read_candidates::ReadCandidates;
 use super::unverified::{self, UnverifiedEntry};
 use super::{PARALLEL, context::Scan};
 use crate::referrers::error::ResolveError;
@@ -32,6 +33,8 @@ enum VerifiedCandidate {
     Entry(Box<VerifiedEntry>),
     /// The upstream does not have it.
     Missing(MissingCandidate),
+    /// It refers to something else, although the registry's own API listed it.
+    OfAnotherSubject(Digest),
     /// It is broken, or refers to something else.
     Skipped,
 }
@@ -56,15 +59,16 @@ pub(in crate::referrers) async fn verified_entries(
     references: &KnownReferences<'_>,
 ) -> Result<VerifiedEntries, ResolveError> {
     let candidates: Vec<Candidate> = candidates.without(&scan.subject).collect();
-    let mut entries = Vec::new();
+    let mut read = ReadCandidates::default();
     let (mut gone, mut age) = (Vec::new(), Duration::ZERO);
-    let missing = verify_all(scan, candidates, &mut entries).await?;
+    let missing = verify_all(scan, candidates, &mut read).await?;
     let (again, mut missing): (Vec<MissingCandidate>, Vec<_>) = missing.into_iter().partition(is_lately_missing);
     if !again.is_empty() {
         tokio::time::sleep(LAG).await;
         let again = again.into_iter().map(|missing| missing.candidate);
-        missing.extend(verify_all(scan, again.collect(), &mut entries).await?);
+        missing.extend(verify_all(scan, again.collect(), &mut read).await?);
     }
+    read.check_own_list()?;
     for MissingCandidate {
         candidate,
         ago,
@@ -80,7 +84,7 @@ pub(in crate::referrers) async fn verified_entries(
             false => gone.push(candidate.digest().clone()),
         }
     }
-    let entries = adopted::listed(scan, entries, references).await?;
+    let entries = adopted::listed(scan, read.entries, references).await?;
     let mut referrers: Vec<Referrer> = entries.into_values().collect();
     referrers.sort_unstable_by(Referrer::order);
     Ok(VerifiedEntries {
@@ -90,11 +94,11 @@ pub(in crate::referrers) async fn verified_entries(
     })
 }
 
-/// Puts the entries of these into `entries`; returned are those that are missing.
+/// Reads these into `read`; returned are those that are missing.
 async fn verify_all(
     scan: &Scan,
     candidates: Vec<Candidate>,
-    entries: &mut Vec<VerifiedEntry>,
+    read: &mut ReadCandidates,
 ) -> Result<Vec<MissingCandidate>, ResolveError> {
     let mut missing = Vec::new();
     let mut outcomes = stream::iter(candidates)
@@ -102,7 +106,8 @@ async fn verify_all(
         .buffer_unordered(PARALLEL);
     while let Some(outcome) = outcomes.try_next().await? {
         match outcome {
-            VerifiedCandidate::Entry(entry) => entries.push(*entry),
+            VerifiedCandidate::Entry(entry) => read.entries.push(*entry),
+            VerifiedCandidate::OfAnotherSubject(digest) => read.of_another_subject = Some(digest),
             VerifiedCandidate::Missing(candidate) => missing.push(candidate),
             VerifiedCandidate::Skipped => {}
         }
@@ -151,10 +156,17 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
         }
     };
     let stated = manifest.own_subjects();
-    if !stated.is_empty() && !stated.iter().any(|(subject, _)| *subject == scan.subject) {
-        return Ok(VerifiedCandidate::Skipped);
+    if stated.is_empty() || stated.iter().any(|(subject, _)| *subject == scan.subject) {
+        return Ok(manifest_entry(candidate, raw, &manifest));
     }
-    Ok(manifest_entry(candidate, raw, &manifest))
+    // By another algorithm, it may be the same.
+    let names_another = stated
+        .iter()
+        .all(|(subject, _)| subject.algorithm() == scan.subject.algorithm());
+    Ok(match candidate.sources.contains(&LinkSource::Native) && names_another {
+        true => VerifiedCandidate::OfAnotherSubject(raw.digest.clone()),
+        false => VerifiedCandidate::Skipped,
+    })
 }
 
 /// How long ago the upstream said that it has no such manifest, where it need not be asked again.

@@ -7,6 +7,7 @@ pub(crate) mod context;
 pub(crate) mod entries;
 pub(crate) mod held_links;
 pub(crate) mod lag;
+mod read_candidates;
 pub(crate) mod run;
 pub(crate) mod sources;
 pub(crate) mod unfinished;

@@ -5,7 +5,7 @@ use http::header::{CONTENT_LENGTH, LOCATION};
 use http::{Method, Uri};
 
 use super::Upstream;
-use super::manifest_calls::check;
+use super::content_check::check;
 use super::write::WriteRequest;
 use crate::http::body::Body;
 use crate::oci::{Digest, RepositoryName};
@@ -40,7 +40,7 @@ impl Upstream {
         let ask = self.ask_blob(Method::GET, Redirects::Elsewhere, repository, digest, caller)?;
         let reply = self.reader.ask(&ask, limit).await?;
         classify(reply, &ask.uri)?.try_map(|reply| {
-            check(digest, &reply.body)?;
+            check(digest, &reply.headers, &reply.body)?;
             Ok(reply.body)
         })
     }

@@ -5,6 +5,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::Upstream;
+use super::content_check::check;
 use super::write::WriteRequest;
 use super::write_condition::WriteCondition;
 use super::write_headers::WriteHeaders;
@@ -220,7 +221,7 @@ fn raw_manifest(reply: RegistryResponse, reference: &Reference) -> Result<RawMan
     let bytes = reply.body;
     let digest = match reference {
         Reference::Digest(digest) => {
-            check(digest, &bytes)?;
+            check(digest, &reply.headers, &bytes)?;
             digest.clone()
         }
         Reference::Tag(_) => match digest_header(&reply.headers) {
@@ -247,18 +248,6 @@ fn raw_manifest(reply: RegistryResponse, reference: &Reference) -> Result<RawMan
         media_type,
         bytes,
     })
-}
-
-/// Fails unless `bytes` are what `digest` promises.
-pub(in crate::registry) fn check(digest: &Digest, bytes: &[u8]) -> Result<(), UpstreamError> {
-    match digest.matches(bytes) {
-        Some(true) => Ok(()),
-        Some(false) => Err(UpstreamError::Content(format!("other bytes than {digest}"))),
-        None => {
-            let reason = format!("the digest algorithm '{}' is not supported", digest.algorithm());
-            Err(UpstreamError::Content(reason))
-        }
-    }
 }
 
 /// `None` when the digest is missing.

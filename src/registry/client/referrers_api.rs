@@ -1,13 +1,13 @@
 //! The upstream's own referrers API, asked once and judged by what is understood: whatever else it answers is a failure.
 
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 use super::Upstream;
 use crate::http::link_header;
 use crate::oci::media_type::{OCI_IMAGE_INDEX, essence};
-use crate::oci::{Descriptor, Digest, RepositoryName};
+use crate::oci::{Descriptor, Digest, ErrorBody, RepositoryName};
 use crate::registry::answer::{Native, Refusal, RegistryResponse};
 use crate::registry::caller::Caller;
 use crate::registry::classify::{is_redirect, not_understood};
@@ -29,6 +29,13 @@ const NO_SUCH_ALGORITHM: &[&str] = &["DIGEST_INVALID", "UNSUPPORTED"];
 const NO_SUCH_API: &[&str] = &["METHOD_UNKNOWN", "UNSUPPORTED"];
 /// Codes of a 400 that is a refusal: ECR Public answers an expired token this way.
 const REFUSALS: &[&str] = &["DENIED", "UNAUTHORIZED"];
+
+/// Where an answer says that it was filtered.
+const FILTERS_APPLIED_HEADER: &str = "oci-filters-applied";
+const FILTERS_APPLIED_ANNOTATIONS: [&str; 2] = [
+    "org.opencontainers.referrers.filtersApplied",
+    "org.opencontainers.references.filtersApplied",
+];
 
 /// One answer.
 enum ReferrersApiPage {
@@ -127,7 +134,11 @@ impl Upstream {
         let no_route = || Ok(ReferrersApiPage::NoRoute(not_understood(&reply, asked)));
         match reply.status.as_u16() {
             200 => {
-                let manifests = manifests(&reply.body).ok_or_else(|| not_an_answer(&reply, asked))?;
+                let index = image_index(&reply.body).ok_or_else(|| not_an_answer(&reply, asked))?;
+                if let Some(filters) = filters_applied(&reply.headers, &index) {
+                    return Err(filtered(asked, filters));
+                }
+                let manifests = manifests(index).ok_or_else(|| not_an_answer(&reply, asked))?;
                 let listed = entries(&manifests).ok_or_else(|| unreadable(asked))?;
                 let next = link_header::next(&reply.headers);
                 let next = next.map_err(|error| UpstreamError::Invalid(error.to_string()))?;
@@ -201,13 +212,35 @@ fn leads_nowhere(asked: &Uri) -> UpstreamError {
     ))
 }
 
-/// What an image index lists; `null` is Go's empty list. `None` when the body is something else, or calls itself something else.
-fn manifests(body: &[u8]) -> Option<Vec<Value>> {
-    let mut index: Value = serde_json::from_slice(body).ok()?;
+/// The registry says that it left entries out.
+fn filtered(asked: &Uri, filters: &str) -> UpstreamError {
+    let filters: String = filters.chars().take(80).collect();
+    UpstreamError::Invalid(format!(
+        "its referrers API has filtered its list by '{filters}', which nobody asked for, for {}",
+        asked.path()
+    ))
+}
+
+/// The filters that an answer says to have applied (distribution-spec 1.1; the annotations are those of its release candidates).
+fn filters_applied<'a>(headers: &'a HeaderMap, index: &'a Value) -> Option<&'a str> {
+    let annotations = FILTERS_APPLIED_ANNOTATIONS.iter();
+    let annotated = annotations.filter_map(|name| index.get("annotations")?.get(name)?.as_str());
+    let headers = headers.get_all(FILTERS_APPLIED_HEADER).iter();
+    let stated = headers.map(|value| value.to_str().unwrap_or("?"));
+    stated.chain(annotated).find(|filters| !filters.trim().is_empty())
+}
+
+/// An image index; `None` when the body is something else, calls itself something else, or tells of errors.
+fn image_index(body: &[u8]) -> Option<Value> {
+    let index: Value = serde_json::from_slice(body).ok()?;
     let is_index = index.get("mediaType").is_none_or(|stated| stated == OCI_IMAGE_INDEX);
     let is_second = index.get("schemaVersion").is_none_or(|stated| stated == 2);
+    (is_index && is_second && ErrorBody::parse(body).is_none()).then_some(index)
+}
+
+/// What an image index lists; `null` is Go's empty list.
+fn manifests(mut index: Value) -> Option<Vec<Value>> {
     match index.get_mut("manifests")?.take() {
-        _ if !is_index || !is_second => None,
         Value::Array(manifests) => Some(manifests),
         Value::Null => Some(Vec::new()),
         _ => None,
@@ -227,7 +260,7 @@ mod tests {
     fn entries_are_read_from_an_image_index_only() {
         let digest = Digest::sha256(b"x");
         let list = format!(r#""manifests":[{{"digest":"{digest}","size":1}}]"#);
-        let read = |body: &str| entries(&manifests(body.as_bytes())?);
+        let read = |body: &str| entries(&manifests(image_index(body.as_bytes())?)?);
         for stated in ["", r#""schemaVersion":2,"#] {
             assert_eq!(read(&format!("{{{stated}{list}}}")).unwrap().len(), 1);
         }

@@ -149,7 +149,7 @@ async fn nothing_is_told_by_its_code() {
 
 #[tokio::test]
 async fn whatever_else_comes_is_a_failure_that_says_what() {
-    let answers: [(Answer, &str); 23] = [
+    let answers: [(Answer, &str); 27] = [
         (|| oci_error(404, "DENIED"), "DENIED"),
         (|| oci_error(404, "BLOB_UNKNOWN"), "BLOB_UNKNOWN"),
         (|| oci_error(404, "UNAVAILABLE"), "UNAVAILABLE"),
@@ -188,6 +188,29 @@ async fn whatever_else_comes_is_a_failure_that_says_what() {
         (|| reply(200, &[], r#"{"manifests":[{"digest":"x:"}]}"#), "digest"),
         (|| reply(200, &[("content-type", OCI_IMAGE_INDEX)], ""), "200"),
         (|| reply(500, &[], ""), "500"),
+        (
+            || reply(200, &[], r#"{"manifests":[],"errors":[{"code":"UNAVAILABLE"}]}"#),
+            "UNAVAILABLE",
+        ),
+        // What is left out was not asked to be.
+        (
+            || index(&["a"], &[("oci-filters-applied", "artifactType")]),
+            "artifactType",
+        ),
+        (
+            || {
+                let filtered = r#"{"org.opencontainers.referrers.filtersApplied":"artifactType"}"#;
+                reply(200, &[], format!(r#"{{"manifests":[],"annotations":{filtered}}}"#))
+            },
+            "artifactType",
+        ),
+        (
+            || {
+                let filtered = r#"{"org.opencontainers.references.filtersApplied":"artifactType"}"#;
+                reply(200, &[], format!(r#"{{"manifests":[],"annotations":{filtered}}}"#))
+            },
+            "artifactType",
+        ),
     ];
     for (number, (answer, said)) in answers.into_iter().enumerate() {
         match judged(answer, &digest("subject")).await {

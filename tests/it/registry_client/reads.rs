@@ -277,3 +277,23 @@ async fn an_error_page_with_200_is_no_content_of_a_tag() {
         .await;
     assert_eq!(found(read).bytes, "garbage");
 }
+
+/// Bytes that are another artifact's are content that somebody keeps wrongly. These are no content: who answered is not the registry, or
+/// it failed.
+#[tokio::test]
+async fn an_error_with_200_is_no_wrong_content() {
+    const ERRORS: &str = r#"{"errors":[{"code":"UNKNOWN"}]}"#;
+    for (media_type, body) in [
+        (Some("application/json"), ERRORS),
+        (Some(OCI_IMAGE_MANIFEST), ERRORS),
+        (Some("text/plain; charset=utf-8"), "upstream connect error"),
+        (None, ""),
+    ] {
+        let headers: Vec<_> = media_type.map(|value| ("content-type", value)).into_iter().collect();
+        let server = Scripted::start(move |_| reply(200, &headers, body)).await;
+        let upstream = upstream(&server.url());
+        let (repository, caller) = (repository(), anyone());
+        invalid(upstream.manifest(&repository, &digest("x").into(), &caller).await);
+        invalid(upstream.blob(&repository, &digest("x"), 99, &caller).await);
+    }
+}

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::error::UpstreamError;
+use crate::http::retry_after;
 
 /// No attempt begins later than this after the first.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -100,10 +101,7 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
 /// How long a 429 or 503 asks to wait: `Retry-After` as seconds or as an HTTP date, or, GHCR's way, a Go duration in the
 /// message (`retry-after: 880.092µs, allowed: 44000/minute`).
 pub(crate) fn retry_after(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
-    let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    header
-        .and_then(|text| seconds_or_date(text.trim(), now))
-        .or_else(|| in_message(body))
+    retry_after::stated(headers, now).or_else(|| in_message(body))
 }
 
 /// Says in `Retry-After` what a 429 says in its message alone, so that clients understand it.
@@ -114,14 +112,6 @@ pub(super) fn state_wait(status: StatusCode, headers: &mut HeaderMap, body: &[u8
     if let Some(wait) = in_message(body) {
         headers.insert(RETRY_AFTER, whole_seconds(wait).into());
     }
-}
-
-fn seconds_or_date(text: &str, now: SystemTime) -> Option<Duration> {
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 fn in_message(body: &[u8]) -> Option<Duration> {

@@ -6,7 +6,7 @@ use http::uri::Scheme;
 use http::{StatusCode, Uri};
 use rustls::{CertificateError, Error as TlsError};
 
-use super::error_chain::find;
+use crate::http::error_chain::find;
 use crate::registry::error::UpstreamError;
 
 /// What servers of TLS answer to a request without TLS, with HTTP 400: Go's, nginx, Apache, Tomcat.

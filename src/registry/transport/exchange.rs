@@ -11,11 +11,11 @@ use hyper_util::client::legacy;
 use tokio::time::{Instant, sleep_until};
 
 use super::advice::advice;
-use super::error_chain::{chain, find};
 use super::idle_timeout::{ProgressBody, TransferProgress};
 use crate::http::body::Body;
 use crate::http::connection_use::was_stale;
 use crate::http::connector::{ConnectTimedOut, HttpClient};
+use crate::http::error_chain::{chain, find};
 use crate::http::redirect_policy::Forbidden;
 use crate::registry::error::{CONNECTING, UpstreamError};
 

@@ -11,8 +11,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::error_chain::chain;
 use crate::http::body::{Body, BoxError};
+use crate::http::error_chain::chain;
 use crate::registry::error::UpstreamError;
 
 /// A response's body that fails when the upstream is silent for too long.

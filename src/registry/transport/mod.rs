@@ -3,7 +3,6 @@
 pub(in crate::registry) mod advice;
 pub(in crate::registry) mod clients;
 pub(in crate::registry) mod collect;
-mod error_chain;
 mod exchange;
 pub(in crate::registry) mod idle_timeout;
 

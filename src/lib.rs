@@ -3,13 +3,14 @@
 //! The map: each module and those that it imports, all of them below it (a test holds the map to the code).
 //!
 //! ```text
-//! testing   ─► fuzzing demo server proxy render referrers cache registry auth http tls config metrics oci
+//! testing   ─► fuzzing demo server proxy events render referrers cache registry auth http tls config metrics oci
 //! fuzzing   ─► cli admin proxy ui render registry auth oci
-//! cli       ─► demo admin server proxy ui referrers cache registry auth tls telemetry config metrics oci build_info
+//! cli       ─► demo admin server proxy events ui referrers cache registry auth tls telemetry config metrics oci build_info
 //! demo      ─► http oci
-//! admin     ─► referrers cache registry http tls metrics oci build_info
+//! admin     ─► events referrers cache registry http tls metrics oci build_info
 //! server    ─► proxy tls config
-//! proxy     ─► ui render referrers registry auth http config metrics oci
+//! proxy     ─► events ui render referrers registry auth http config metrics oci
+//! events    ─► http tls config metrics oci
 //! ui        ─► oci
 //! render    ─► oci
 //! referrers ─► cache registry config metrics oci
@@ -34,6 +35,7 @@ mod cache;
 mod cli;
 mod config;
 mod demo;
+mod events;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod http;

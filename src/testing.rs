@@ -12,12 +12,16 @@ pub mod cache {
 pub mod config {
     pub use crate::config::{
         Blobs, Config, CredentialsConfig, CredentialsKind, Depth, LimitsConfig, ListingKind, LogFormat, Overrides,
-        TlsVersion, UpstreamConfig, UpstreamProxy, WithoutSubject, load_with,
+        ProxyChoice, TlsVersion, UpstreamConfig, WithoutSubject, load_with,
     };
 }
 /// See the module of the same name.
 pub mod demo {
     pub use crate::demo::{DemoRegistry, RegistryError, Serving, serve};
+}
+/// See the module of the same name.
+pub mod events {
+    pub use crate::events::DropReason;
 }
 /// See the module of the same name.
 pub mod http {

@@ -2,25 +2,25 @@
 
 mod certificates;
 mod disk;
+mod labelled;
 mod process;
 mod redis;
+mod webhooks;
 
 use std::fmt;
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::AdminSources;
 use crate::build_info;
-use crate::metrics::{FixedFamily, LabelSet, Metrics};
+use crate::metrics::Metrics;
 use crate::referrers::Resolver;
 use certificates::Certificates;
 use disk::Disk;
+use labelled::Labelled;
 use process::Process;
 use redis::Redis;
 
@@ -73,6 +73,7 @@ fn registry(watched: AdminSources) -> Registry {
         upstreams: watched.upstreams(),
         listeners: watched.listeners,
     }));
+    webhooks::register(&mut registry, &watched.publisher);
     registry.register_collector(Box::new(Disk(watched.cache.clone())));
     registry.register_collector(Box::new(Redis(watched.cache)));
     registry
@@ -101,95 +102,45 @@ fn register_requests(registry: &mut Registry, metrics: &Metrics) {
 
 /// What the upstreams were asked, and what that told.
 fn register_upstreams(registry: &mut Registry, resolvers: &[Resolver]) {
-    let requests = PerUpstream::of(resolvers, |resolver| resolver.upstream().requests());
+    let requests = per_upstream(resolvers, |resolver| resolver.upstream().requests());
     let help = "Requests to upstreams, by what they were for and how they ended";
     registry.register("upstream_requests", help, requests);
-    let durations = PerUpstream::of(resolvers, |resolver| resolver.upstream().request_durations());
+    let durations = per_upstream(resolvers, |resolver| resolver.upstream().request_durations());
     let help = "From a request to an upstream to the head of its response";
     registry.register_with_unit("upstream_request_duration", help, Unit::Seconds, durations);
-    let held_back = PerUpstream::of(resolvers, |resolver| resolver.upstream().reads().held_back());
+    let held_back = per_upstream(resolvers, |resolver| resolver.upstream().reads().held_back());
     let help = "Reads of scans held back from an upstream that limits requests or fails";
     registry.register("scan_reads_held_back", help, held_back);
-    let answers = PerUpstream::of(resolvers, |resolver| &resolver.counts().answers);
+    let answers = per_upstream(resolvers, |resolver| &resolver.counts().answers);
     let help = "Questions for referrers, by where the answer came from";
     registry.register("answers", help, answers);
-    let links = PerUpstream::of(resolvers, |resolver| &resolver.counts().links);
+    let links = per_upstream(resolvers, |resolver| &resolver.counts().links);
     registry.register("links", "Links that scans found, once for each dialect", links);
-    let scans = PerUpstream::of(resolvers, |resolver| &resolver.counts().scans);
+    let scans = per_upstream(resolvers, |resolver| &resolver.counts().scans);
     registry.register("scans", "Scans for referrers, failed ones included", scans);
-    let failed = PerUpstream::of(resolvers, |resolver| &resolver.counts().failed_scans);
+    let failed = per_upstream(resolvers, |resolver| &resolver.counts().failed_scans);
     registry.register("scans_failed", "Scans that could not be finished", failed);
-    let by_names = PerUpstream::of(resolvers, |resolver| &resolver.counts().scans_by_names);
+    let by_names = per_upstream(resolvers, |resolver| &resolver.counts().scans_by_names);
     let help = "Scans that read link tags only, whose lists say nothing about what stands behind ordinary tags";
     registry.register("scans_by_names", help, by_names);
-    let cuts = PerUpstream::of(resolvers, |resolver| &resolver.counts().depth_cuts);
+    let cuts = per_upstream(resolvers, |resolver| &resolver.counts().depth_cuts);
     let help = "Ordinary tags behind which not everything was read";
     registry.register("depth_cuts", help, cuts);
-    let skipped = PerUpstream::of(resolvers, |resolver| &resolver.counts().skipped_manifests);
+    let skipped = per_upstream(resolvers, |resolver| &resolver.counts().skipped_manifests);
     let help = "Manifests whose content cannot be believed";
     registry.register("manifests_skipped", help, skipped);
-    let entries = PerUpstream::of(resolvers, |resolver| &resolver.counts().tag_entries);
+    let entries = per_upstream(resolvers, |resolver| &resolver.counts().tag_entries);
     let help = "Entries that pushes bring into referrers tags, by what became of them";
     registry.register("referrers_tag_entries", help, entries);
-    let watched = PerUpstream::of(resolvers, |resolver| &resolver.counts().watched_tag_entries);
+    let watched = per_upstream(resolvers, |resolver| &resolver.counts().watched_tag_entries);
     let help = "Entries of referrers tags that are looked for once more";
     registry.register("referrers_tag_entries_watched", help, watched);
 }
 
-/// The same metric of each upstream, whose name is the first label.
-#[derive(Debug)]
-struct PerUpstream<M>(Vec<(String, M)>);
-
-impl<M: Clone> PerUpstream<M> {
-    fn of(resolvers: &[Resolver], metric: impl Fn(&Resolver) -> &M) -> Self {
-        let named = |resolver: &Resolver| (resolver.upstream().name().to_owned(), metric(resolver).clone());
-        Self(resolvers.iter().map(named).collect())
-    }
-}
-
-impl EncodeMetric for PerUpstream<Counter> {
-    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
-        self.encode_each(encoder)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Counter
-    }
-}
-
-impl EncodeMetric for PerUpstream<Gauge> {
-    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
-        self.encode_each(encoder)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Gauge
-    }
-}
-
-impl<M: EncodeMetric> PerUpstream<M> {
-    fn encode_each(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        for (upstream, metric) in &self.0 {
-            metric.encode(encoder.encode_family(&[("upstream", upstream.as_str())])?)?;
-        }
-        Ok(())
-    }
-}
-
-impl<L: LabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for PerUpstream<FixedFamily<L, M>> {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        for (upstream, family) in &self.0 {
-            for (labels, metric) in family.iter() {
-                let labels = ([("upstream", upstream.as_str())], labels.pairs());
-                metric.encode(encoder.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        M::TYPE
-    }
+/// The same metric of each upstream.
+fn per_upstream<M: Clone>(resolvers: &[Resolver], metric: impl Fn(&Resolver) -> &M) -> Labelled<M> {
+    let named = |resolver: &Resolver| (resolver.upstream().name().to_owned(), metric(resolver).clone());
+    Labelled::new("upstream", resolvers.iter().map(named).collect())
 }
 
 #[cfg(test)]

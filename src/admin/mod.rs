@@ -30,6 +30,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::cache::Cache;
+use crate::events::EventPublisher;
 use crate::http::body::Body;
 use crate::metrics::Metrics;
 use crate::referrers::Resolver;
@@ -48,6 +49,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 pub struct AdminSources {
     pub resolvers: Vec<Resolver>,
     pub metrics: Arc<Metrics>,
+    pub publisher: Arc<EventPublisher>,
     pub cache: Arc<Cache>,
     /// `limits.connections`
     pub connections_limit: usize,
@@ -159,6 +161,7 @@ mod tests {
             Self {
                 resolvers: Vec::new(),
                 metrics: Arc::default(),
+                publisher: Arc::default(),
                 cache: Arc::new(Cache::new(bounds)),
                 connections_limit: 0,
                 listeners: Vec::new(),

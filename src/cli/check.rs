@@ -5,6 +5,7 @@ mod probe;
 mod referrers_tags;
 mod report;
 mod verdict;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -16,17 +17,20 @@ use super::error::CliError;
 use super::output::{self, Format};
 use probe::probe;
 use report::CheckReport;
+use webhooks::WebhookReport;
 
 /// Check the configuration and what the registry supports.
 ///
 /// Prints whether the registry is reachable, whether refshim helps there, how it authenticates and, with --repository, whether it has a referrers API of its own and
 /// how it lists tags. It writes nothing to the registry. It uses the credentials of 'docker login' or, if the configuration gives refshim
-/// credentials of its own (upstream.credentials), tries those and says who may use them.
+/// credentials of its own (upstream.credentials), tries those and says who may use them. Of webhooks (events.webhooks) it reads keys and
+/// certificates.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   refshim check --upstream https://ghcr.io --repository sigstore/cosign/cosign
-  refshim check --config /etc/refshim.toml --output json")]
+  refshim check --config /etc/refshim.toml --output json
+  refshim check --config /etc/refshim.toml --ping-webhooks")]
 pub(super) struct CheckArgs {
     /// Configuration file (TOML) to check.
     #[arg(short, long, value_name = "FILE", env = super::CONFIG_VARIABLE)]
@@ -40,6 +44,9 @@ pub(super) struct CheckArgs {
     /// A repository in the registry, preferably with a few tags, to test the referrers API and tag listings with.
     #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
     repository: Option<RepositoryName>,
+    /// Send each webhook in the configuration an event that tells of nothing (io.refshim.ping.v1), to see whether it accepts that.
+    #[arg(long)]
+    ping_webhooks: bool,
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
 }
@@ -53,12 +60,23 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
     let config = load(args.config.as_deref(), &overrides)?;
     ListenerSecurity::new(&config)?;
     let reports = probe_all(&config, args.repository.as_ref()).await?;
+    let webhooks = webhooks::check_all(&config.events, args.ping_webhooks).await;
     match args.output {
-        Format::Json => output::print_json(&serde_json::json!({ "upstreams": reports }))?,
+        Format::Json => output::print_json(&serde_json::json!({ "upstreams": reports, "webhooks": webhooks }))?,
         Format::Table => {
-            let texts: Vec<String> = reports.iter().map(CheckReport::text).collect();
+            let texts = reports.iter().map(CheckReport::text);
+            let texts: Vec<String> = texts.chain(webhooks.iter().map(WebhookReport::text)).collect();
             output::print(&texts.join("\n"))?;
         }
+    }
+    if let Some((webhook, problem)) = webhooks
+        .iter()
+        .find_map(|webhook| Some((webhook, webhook.problem.as_ref()?)))
+    {
+        return Err(CliError::failed(format!(
+            "events.webhooks '{}' ({}): {problem}",
+            webhook.name, webhook.url
+        )));
     }
     match reports
         .iter()

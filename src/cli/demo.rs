@@ -43,7 +43,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let (traces, _) = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
     let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
-    let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()));
+    let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()), &Arc::default());
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits::of(&config);
     server::run(listener, Arc::new(gateway), limits, signals.next()).await;

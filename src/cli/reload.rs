@@ -75,6 +75,7 @@ fn changed_sections(before: &Config, now: &Config) -> Vec<&'static str> {
             ("[cache]", format!("{:?}", config.cache)),
             ("[tags]", format!("{:?}", config.tags)),
             ("[writing]", format!("{:?}", config.writing)),
+            ("[events]", format!("{:?}", config.events)),
             ("[limits]", format!("{:?}", config.limits)),
         ]
     };

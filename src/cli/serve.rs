@@ -2,6 +2,7 @@
 
 mod announce;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::admin::{self, Admin, AdminSources};
 use crate::config::{Config, LogFormat, Overrides, listen_address, load};
+use crate::events::EventPublisher;
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
 use crate::registry::Upstream;
@@ -127,11 +130,14 @@ async fn serve(
         acceptors: listeners.iter().map(|(_, tls)| tls.clone()).collect(),
         upstreams: upstreams.clone(),
     };
-    let gateway = Gateway::new(resolvers.clone(), config, metrics.clone()).with_users(security.users);
+    let publisher = EventPublisher::start(&config.events).await;
+    let publisher = publisher.map_err(|(name, error)| CliError::usage(format!("events.webhooks '{name}': {error}")))?;
+    let gateway = Gateway::new(resolvers.clone(), config, metrics.clone(), &publisher).with_users(security.users);
     let gateway = Arc::new(gateway);
     let watched = AdminSources {
         resolvers: resolvers.clone(),
         metrics,
+        publisher: publisher.clone(),
         cache: cache.clone(),
         connections_limit: config.limits.connections,
         listeners,
@@ -169,11 +175,15 @@ async fn serve(
         // Dropped or sent: either way it is time to stop.
         let _ = stopped.await;
     });
+    // When everything has to be done.
+    let deadline = Cell::new(Instant::now());
     let stopping = async {
         signals.next().await;
         admin.shut_down();
+        deadline.set(Instant::now() + config.server.shutdown_grace);
         drop(stop);
         signals.next().await;
+        deadline.set(Instant::now());
     };
     let reloading = async {
         while hangups.recv().await.is_some() {
@@ -187,6 +197,7 @@ async fn serve(
         () = stopping => tracing::warn!("a second signal to stop came: transfers are cut"),
     }
     gateway.finish().await;
+    publisher.finish(deadline.get()).await;
     watching.abort();
     checking.abort();
     cache.finish().await;

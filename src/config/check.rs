@@ -6,7 +6,7 @@ use super::Config;
 use super::error::ConfigError;
 use super::redis::{RedisConfig, RedisUrl};
 use super::upstream::DEFAULT_UPSTREAM;
-use super::{files, listener_security, routing};
+use super::{events, files, listener_security, routing};
 
 /// Gives upstreams without a name their default one, and reports problems that involve several keys.
 pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
@@ -44,6 +44,7 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
     }
     listing_accounts(config, problems);
     routing::check(&config.upstreams, problems);
+    events::check(&mut config.events, problems);
     files::check(config, problems);
     listener_security::check(config, problems);
     check_redis(&config.cache.redis, problems);

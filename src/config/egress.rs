@@ -1,4 +1,4 @@
-//! The HTTP proxies through which refshim reaches registries: `upstream.proxy` and the usual variables of the environment.
+//! The HTTP proxies through which refshim reaches registries and webhooks: their `proxy` and the usual variables of the environment.
 
 use std::fmt;
 
@@ -10,9 +10,6 @@ use super::values;
 
 /// What a proxy's URL must look like. The rejected text is never repeated: it may hold a password.
 const FORM: &str = "write it like http://proxy.example.org:3128, or http://user:password@proxy.example.org:3128";
-
-/// Where the URL of a proxy comes from that `upstream.proxy` names.
-const KEY: &str = "upstream.proxy";
 
 /// The URL of an HTTP proxy, spoken to with or without TLS.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,9 +51,9 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// `upstream.proxy`
+/// `upstream.proxy`, and `proxy` of a webhook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum UpstreamProxy {
+pub enum ProxyChoice {
     /// What the variables of the environment say.
     #[default]
     Environment,
@@ -66,7 +63,7 @@ pub enum UpstreamProxy {
     Url(ProxyUrl),
 }
 
-impl<'de> Deserialize<'de> for UpstreamProxy {
+impl<'de> Deserialize<'de> for ProxyChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match values::text(deserializer)?.as_str() {
             "environment" => Ok(Self::Environment),
@@ -79,7 +76,7 @@ impl<'de> Deserialize<'de> for UpstreamProxy {
     }
 }
 
-/// A proxy, and what named it: a variable, or `upstream.proxy`.
+/// A proxy, and what named it: a variable, or the key of a [`ProxyChoice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedProxy {
     /// Where it listens.
@@ -145,18 +142,18 @@ impl EgressConfig {
         }
     }
 
-    /// These, as `upstream.proxy` changes them. `NO_PROXY` counts for the proxy that the key names too, as it does for curl.
-    pub(super) fn with(self, chosen: &UpstreamProxy) -> Self {
+    /// These, as the key `set_by` changes them. `NO_PROXY` counts for the proxy that the key names too, as it does for curl.
+    pub(super) fn with(self, chosen: &ProxyChoice, set_by: &'static str) -> Self {
         let named = |url: &ProxyUrl| {
             Some(NamedProxy {
                 url: url.clone(),
-                set_by: KEY,
+                set_by,
             })
         };
         match chosen {
-            UpstreamProxy::Environment => self,
-            UpstreamProxy::Direct => Self::default(),
-            UpstreamProxy::Url(url) => Self {
+            ProxyChoice::Environment => self,
+            ProxyChoice::Direct => Self::default(),
+            ProxyChoice::Url(url) => Self {
                 http: named(url),
                 https: named(url),
                 ..self
@@ -254,12 +251,12 @@ mod tests {
     #[test]
     fn an_upstreams_own_proxy_replaces_those_of_the_environment() {
         let (config, _) = read(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "a")]);
-        let own = UpstreamProxy::Url(ProxyUrl::parse("http://own:2").unwrap());
-        let with_own = config.clone().with(&own);
+        let own = ProxyChoice::Url(ProxyUrl::parse("http://own:2").unwrap());
+        let with_own = config.clone().with(&own, "upstream.proxy");
         assert_eq!(shown(&with_own.http), "http://own:2 (upstream.proxy)");
         assert_eq!(shown(&with_own.https), "http://own:2 (upstream.proxy)");
         assert_eq!(with_own.no_proxy, "a");
-        assert_eq!(config.clone().with(&UpstreamProxy::Direct), EgressConfig::default());
-        assert_eq!(config.clone().with(&UpstreamProxy::Environment), config);
+        assert_eq!(config.clone().with(&ProxyChoice::Direct, ""), EgressConfig::default());
+        assert_eq!(config.clone().with(&ProxyChoice::Environment, ""), config);
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigError>) {
             readable(&format!("links.credentials.{name}.{key}"), file.as_deref(), problems);
         }
     }
+    for (index, webhook) in config.events.webhooks.iter().enumerate() {
+        for (name, file) in [("ca_file", &webhook.ca_file), ("secret_file", &webhook.secret_file)] {
+            readable(&format!("events.webhooks[{index}].{name}"), file.as_deref(), problems);
+        }
+    }
     let redis = &config.cache.redis;
     for (key, file) in [
         ("admin.events_token_file", &config.admin.events_token_file),

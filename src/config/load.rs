@@ -108,7 +108,10 @@ pub fn load_with(
     accept_single_upstream(&mut tree, &mut problems);
     let mut config = parse(tree, &mut problems);
     for upstream in &mut config.upstreams {
-        upstream.egress = egress.clone().with(&upstream.proxy);
+        upstream.egress = egress.clone().with(&upstream.proxy, "upstream.proxy");
+    }
+    for webhook in &mut config.events.webhooks {
+        webhook.egress = egress.clone().with(&webhook.proxy, "events.webhooks.proxy");
     }
     check(&mut config, &mut problems);
     if problems.is_empty() {

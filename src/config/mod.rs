@@ -14,6 +14,7 @@ mod credentials;
 mod egress;
 mod env;
 mod error;
+mod events;
 mod files;
 mod limits;
 mod lines;
@@ -21,6 +22,7 @@ mod links;
 mod listener_security;
 mod load;
 mod redis;
+mod repository_patterns;
 mod routing;
 mod secret;
 mod server;
@@ -30,6 +32,7 @@ mod tls;
 mod unknown_key;
 mod upstream;
 mod values;
+mod webhook_secret;
 mod writing;
 
 use serde::Deserialize;
@@ -37,8 +40,9 @@ use serde::Deserialize;
 pub use addresses::listen_address;
 pub use cache::CacheConfig;
 pub use credentials::{CredentialsConfig, CredentialsKind};
-pub use egress::{EgressConfig, NamedProxy, UpstreamProxy};
+pub use egress::{EgressConfig, NamedProxy, ProxyChoice};
 pub use error::ConfigErrors;
+pub use events::{EventType, EventsConfig, WebhookConfig};
 pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig, WithoutSubject};
 pub use load::{Overrides, load, load_with};
@@ -48,6 +52,7 @@ pub use telemetry::TelemetryConfig;
 pub use tls::{TlsConfig, TlsVersion};
 pub use upstream::{Blobs, ListingKind, UpstreamConfig};
 pub use values::registry_url;
+pub use webhook_secret::WebhookSecret;
 pub use writing::{WritingConfig, WrittenLinks};
 
 /// Everything that `refshim serve` needs.
@@ -73,6 +78,8 @@ pub struct Config {
     pub tags: TagsConfig,
     /// How links are written down.
     pub writing: WritingConfig,
+    /// Who is told of links that come and go.
+    pub events: EventsConfig,
     /// Limits on what callers may use.
     pub limits: LimitsConfig,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::credentials::CredentialsConfig;
-use super::egress::{EgressConfig, UpstreamProxy};
+use super::egress::{EgressConfig, ProxyChoice};
 use super::tls::TlsVersion;
 use super::values;
 use crate::oci::RepositoryName;
@@ -62,7 +62,7 @@ pub struct UpstreamConfig {
     /// Who fetches blobs from the storage that the registry redirects to.
     pub blobs: Blobs,
     /// Through which HTTP proxy the registry, and the hosts that it names, are reached.
-    pub proxy: UpstreamProxy,
+    pub proxy: ProxyChoice,
     /// PEM file of certificates to trust instead of the system's: of authorities, or the registry's own.
     pub ca_file: Option<PathBuf>,
     /// Accept any certificate from the registry's host.
@@ -149,7 +149,7 @@ impl UpstreamConfig {
             redirect_hosts: BTreeSet::new(),
             listing: ListingKind::default(),
             blobs: Blobs::default(),
-            proxy: UpstreamProxy::default(),
+            proxy: ProxyChoice::default(),
             ca_file: None,
             insecure_skip_verify: false,
             client_cert_file: None,

@@ -11,6 +11,7 @@ use super::upload_offsets::UploadOffsets;
 use super::upstream_failures::UpstreamFailures;
 use super::write::Writer;
 use crate::config::{Config, LimitsConfig, ServerConfig, TagsConfig, UpstreamConfig};
+use crate::events::UpstreamEvents;
 use crate::http::request_budget::RequestBudget;
 use crate::referrers::Resolver;
 use crate::registry::Upstream;
@@ -89,13 +90,13 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub fn new(resolver: Resolver, config: &Config, shared: Arc<SharedState>) -> Self {
+    pub fn new(resolver: Resolver, config: &Config, shared: Arc<SharedState>, events: UpstreamEvents) -> Self {
         let upstream = resolver.upstream().clone();
         Self {
             self_view: SelfView::new(upstream.url()),
             failures: Arc::new(UpstreamFailures::new(upstream.name())),
             realms: Realms::default(),
-            writer: Arc::new(Writer::new(resolver.clone(), &config.writing)),
+            writer: Arc::new(Writer::new(resolver.clone(), &config.writing).with_events(events)),
             uploads: UploadOffsets::default(),
             sessions: UiSessions::new(&upstream),
             upstream,

@@ -164,7 +164,7 @@ async fn refshim_in_front_of(authority: &str) -> SocketAddr {
         lists: config.cache.list_bytes,
     }));
     let resolver = Resolver::new(upstream, cache, &config.links, &config.cache, &config.limits);
-    let gateway = Gateway::new(vec![resolver], &config, Arc::new(Metrics::default()));
+    let gateway = Gateway::new(vec![resolver], &config, Arc::new(Metrics::default()), &Arc::default());
     let listener = listener().await;
     let address = listener.local_addr().expect("an address");
     let limits = Limits::of(&config);

@@ -43,6 +43,10 @@ fn keys_of(section: &str) -> BTreeSet<String> {
     let file = match section {
         "" => "zz = 1\n[[upstream]]\nurl = 'http://r'".to_owned(),
         "upstream" => "[[upstream]]\nurl = 'http://r'\nzz = 1".to_owned(),
+        "events.webhooks" => format!(
+            "[[events.webhooks]]\nurl = 'http://r'\nsecret = '{}'\nzz = 1\n[[upstream]]\nurl = 'http://r'",
+            "A".repeat(32)
+        ),
         "upstream.credentials" => "[[upstream]]\nurl = 'http://r'\n[upstream.credentials]\nzz = 1".to_owned(),
         _ => format!("[{section}]\nzz = 1\n[[upstream]]\nurl = 'http://r'"),
     };
@@ -60,8 +64,8 @@ fn keys_of_the_example() -> BTreeMap<String, BTreeSet<String>> {
     let mut section = String::new();
     let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines() {
-        if line.starts_with('[') {
-            section = line.trim_matches(['[', ']']).to_owned();
+        if let Some(table) = line.trim_start_matches("# ").strip_prefix('[') {
+            section = table.trim_matches(['[', ']']).to_owned();
         } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
             keys.entry(section.clone()).or_default().insert(key.to_owned());
         }
@@ -95,7 +99,7 @@ fn the_commented_keys_of_the_example_are_right_too() {
         .lines()
         .map(|line| {
             line.strip_prefix("# ")
-                .filter(|rest| rest.contains(" = "))
+                .filter(|rest| rest.contains(" = ") || rest.starts_with("[["))
                 .unwrap_or(line)
         })
         // Files that are not there, and what only makes sense with another kind of credentials.

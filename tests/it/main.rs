@@ -75,3 +75,4 @@ mod tls;
 mod transfers;
 mod ui;
 mod upstreams;
+mod webhooks;

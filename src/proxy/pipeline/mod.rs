@@ -27,6 +27,7 @@ use super::peer::Peer;
 use super::state::{Backend, SharedState};
 use crate::auth::Htpasswd;
 use crate::config::Config;
+use crate::events::{EventPublisher, UpstreamEvents};
 use crate::http::body::Body;
 use crate::metrics::{Endpoint, Metrics};
 use crate::referrers::Resolver;
@@ -49,14 +50,21 @@ pub struct Gateway {
 
 impl Gateway {
     /// One resolver for each upstream of the configuration, in its order.
-    pub fn new(resolvers: Vec<Resolver>, config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        resolvers: Vec<Resolver>,
+        config: &Config,
+        metrics: Arc<Metrics>,
+        publisher: &Arc<EventPublisher>,
+    ) -> Self {
         let shared = Arc::new(SharedState::new(config));
-        let backends = resolvers.into_iter();
+        let backends = resolvers.into_iter().zip(&config.upstreams);
+        let backends = backends.map(|(resolver, upstream)| {
+            let events = UpstreamEvents::new(publisher, upstream);
+            Backend::new(resolver, config, shared.clone(), events)
+        });
         Self {
             selector: UpstreamSelector::new(&config.upstreams),
-            backends: backends
-                .map(|resolver| Backend::new(resolver, config, shared.clone()))
-                .collect(),
+            backends: backends.collect(),
             shared,
             auth: ProxyAuth::default(),
             metrics,

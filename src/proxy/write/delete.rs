@@ -15,6 +15,7 @@ use crate::registry::{Answer, Caller, RawManifest, RegistryResponse, UpstreamErr
 use super::Writer;
 use super::clean_up::DeletedManifest;
 use super::error::WriteError;
+use super::link_events::{ChangedLinks, publish_removed, publish_removed_tag};
 use super::manifest_deletion::ManifestDeletion;
 
 impl Writer {
@@ -28,9 +29,14 @@ impl Writer {
     ) -> Result<RegistryResponse, WriteError> {
         match reference {
             // A tag is a name: what it named, and its links, stay.
-            Reference::Tag(_) => Ok(self
-                .delete_one(repository, reference, None, Some(&headers), caller)
-                .await?),
+            Reference::Tag(tag) => {
+                let deleting = self.delete_one(repository, reference, None, Some(&headers), caller);
+                let reply = deleting.await?;
+                if let (true, Some(events)) = (reply.status.is_success(), &self.events) {
+                    publish_removed_tag(events, repository, tag);
+                }
+                Ok(reply)
+            }
             Reference::Digest(own) => self.delete_with_original(repository, own, headers, caller).await,
         }
     }
@@ -113,6 +119,10 @@ impl Writer {
         }
         drop(deleting);
         if reply.status.is_success() {
+            if let (Some(events), Some((raw, manifest))) = (&self.events, &doomed.read) {
+                let links = ChangedLinks::of_deletion(manifest, own, raw.bytes.len());
+                publish_removed(events, repository, links);
+            }
             let deleted = DeletedManifest {
                 writer: self.clone(),
                 envelope: envelope.map(|envelope| envelope.digest),

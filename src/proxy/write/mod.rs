@@ -12,6 +12,7 @@ mod entry_check;
 mod enveloped;
 mod error;
 mod keyed_locks;
+mod link_events;
 mod link_tags;
 mod manifest_deletion;
 mod push;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{WritingConfig, WrittenLinks};
+use crate::events::UpstreamEvents;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::referrers::Resolver;
 use crate::registry::{Caller, Upstream, WriteHeaders};
@@ -53,6 +55,8 @@ pub struct Writer {
     links: WrittenLinks,
     /// Whether what the registry refuses is stored in envelopes.
     seals: bool,
+    /// `None` where nobody is told of links.
+    events: Option<UpstreamEvents>,
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
@@ -86,7 +90,14 @@ impl Writer {
             watched: Arc::new(WatchedEntries::new(check)),
             links: config.links,
             seals: config.envelopes,
+            events: None,
         }
+    }
+
+    /// Links that come and go are published as `events`.
+    pub fn with_events(mut self, events: UpstreamEvents) -> Self {
+        self.events = events.has_receivers().then_some(events);
+        self
     }
 
     /// Does what is due later, as far as that takes no more than two seconds: the process ends.

@@ -6,6 +6,7 @@ use crate::oci::{Digest, Reference, Tag, tag_scheme};
 use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
 
 use super::error::WriteError;
+use super::link_events::{ChangedLinks, KeptLinks, LinkedByPush};
 use super::link_tags::{LinkedManifest, stated_subject};
 use super::pushed_manifest::PushedManifest;
 use super::{Push, Writer, enveloped};
@@ -38,8 +39,9 @@ impl Writer {
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<RegistryResponse, WriteError> {
         let pushed = PushedManifest::read(&push, self.links.referrers_tag)?;
+        let mut linked = LinkedByPush::new(self.events.as_ref(), &push.repository);
         let replied = match &pushed {
-            Some(pushed) => self.store(&push, pushed).await,
+            Some(pushed) => self.store(&push, pushed, &mut linked).await,
             None => self.store_unread(&push).await,
         };
         if let (Ok(reply), Reference::Tag(tag)) = (&replied, &push.reference)
@@ -55,6 +57,7 @@ impl Writer {
             Effect::Unknown => self.resolver.wrote_perhaps(&push.repository),
             Effect::Written => self.wrote(&push).await,
         }
+        drop(linked);
         replied
     }
 
@@ -83,7 +86,12 @@ impl Writer {
         Ok(reply)
     }
 
-    async fn store(&self, push: &Push, pushed: &PushedManifest) -> Result<RegistryResponse, WriteError> {
+    async fn store(
+        &self,
+        push: &Push,
+        pushed: &PushedManifest,
+        linked: &mut LinkedByPush<'_>,
+    ) -> Result<RegistryResponse, WriteError> {
         if let Some(merged) = self.merged_list_push(push, pushed).await? {
             return Ok(merged);
         }
@@ -97,7 +105,14 @@ impl Writer {
                 return Err(WriteError::envelope_has_no_conditions());
             }
             match self.seal(push, pushed).await {
-                Ok(created) => created,
+                Ok(created) => {
+                    let kept = KeptLinks {
+                        link_tags: !pushed.link_tags.is_empty(),
+                        ..KeptLinks::default()
+                    };
+                    linked.note(|| links(push, pushed, kept));
+                    created
+                }
                 // What takes neither blobs nor the envelope's tags is no registry that lacks a media type.
                 Err(WriteError::Refused(refusal)) => {
                     self.resolver.wrote_perhaps(&push.repository);
@@ -111,9 +126,12 @@ impl Writer {
                 false if self.is_same(push, pushed, &reply).await? => enveloped::created(push, &pushed.own),
                 false => return Ok(reply),
             };
-            if !self.is_kept_by_registry(push, pushed, &reply) {
-                self.write_links(push, pushed).await?;
-            }
+            let mut kept = match self.is_kept_by_registry(push, pushed, &reply) {
+                true => KeptLinks::default(),
+                false => self.write_links(push, pushed).await?,
+            };
+            kept.native = is_noted(pushed, &reply);
+            linked.note(|| links(push, pushed, kept));
             self.write_asked_tags(push, &pushed.linked(push), &mut reply).await?;
             reply
         };
@@ -151,8 +169,8 @@ impl Writer {
         Ok(may_be && self.is_already(&pushed.linked(push), &push.reference, refused).await?)
     }
 
-    /// Makes the links durable in every form of `writing.links`.
-    async fn write_links(&self, push: &Push, pushed: &PushedManifest) -> Result<(), WriteError> {
+    /// Makes the links durable in every form of `writing.links`; returns those in which they are.
+    async fn write_links(&self, push: &Push, pushed: &PushedManifest) -> Result<KeptLinks, WriteError> {
         if self.links.proposal_d {
             let is_pushed =
                 |tag: &Tag| matches!(&push.reference, Reference::Tag(asked) if tag_scheme::is_same_link(asked, tag));
@@ -160,18 +178,19 @@ impl Writer {
             self.write_link_tags(&pushed.linked(push), missing.cloned().collect())
                 .await?;
         }
-        self.list_in_referrers_tag(push, pushed).await
+        Ok(KeptLinks {
+            link_tags: self.links.proposal_d && !pushed.link_tags.is_empty(),
+            referrers_tag: self.list_in_referrers_tag(push, pushed).await?,
+            native: false,
+        })
     }
 
     /// Whether the link is findable without being written down: the upstream took note of the subject, and its own list is known to
     /// work in this repository.
     fn is_kept_by_registry(&self, push: &Push, pushed: &PushedManifest, reply: &RegistryResponse) -> bool {
-        let noted = reply.headers.get(OCI_SUBJECT).and_then(|value| value.to_str().ok());
-        let manifest = &pushed.manifest;
-        let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
-        let one_link = manifest.links(&pushed.own).len() == 1;
+        let one_link = pushed.manifest.links(&pushed.own).len() == 1;
         let lists = self.upstream.native().support(&push.repository, &push.caller) == NativeSupport::Answers;
-        noted.is_some() && noted == subject && one_link && lists
+        is_noted(pushed, reply) && one_link && lists
     }
 
     /// Once the links are durable: `OCI-Subject`, and what was learned.
@@ -195,4 +214,21 @@ impl Writer {
         };
         self.resolver.learn(&push.repository, raw, manifest).await;
     }
+}
+
+/// Whether the upstream states that it took note of the subject.
+fn is_noted(pushed: &PushedManifest, reply: &RegistryResponse) -> bool {
+    let noted = reply.headers.get(OCI_SUBJECT).and_then(|value| value.to_str().ok());
+    let subject = pushed.manifest.subject.as_ref().map(|subject| subject.digest.as_str());
+    noted.is_some() && noted == subject
+}
+
+/// The links of a push, those included that the names of its tags state.
+fn links(push: &Push, pushed: &PushedManifest, kept: KeptLinks) -> ChangedLinks {
+    let (manifest, own, size) = (&pushed.manifest, &pushed.own, push.bytes.len());
+    let mut links = ChangedLinks::of_push(manifest, own, size, kept);
+    if let Reference::Tag(tag) = &push.reference {
+        links.add_tag(tag, manifest, own, size);
+    }
+    links
 }

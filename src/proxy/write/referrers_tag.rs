@@ -23,15 +23,15 @@ use super::{Push, Writer};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Writer {
-    /// Lists the pushed manifest under the referrers tag of the subject that it names, and looks after the entry from then on. An error where
-    /// nothing else keeps the link.
-    pub(super) async fn list_in_referrers_tag(&self, push: &Push, pushed: &PushedManifest) -> Result<(), WriteError> {
+    /// Lists the pushed manifest under the referrers tag of the subject that it names, and looks after the entry from then on. Whether it is
+    /// listed now; an error where nothing else keeps the link.
+    pub(super) async fn list_in_referrers_tag(&self, push: &Push, pushed: &PushedManifest) -> Result<bool, WriteError> {
         let manifest = &pushed.manifest;
         let (Some(subject), true) = (&manifest.subject, self.links.referrers_tag) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(target) = target(&push.repository, &subject.digest, &push.caller) else {
-            return Ok(());
+            return Ok(false);
         };
         let entry = manifest.descriptor(pushed.own.clone(), push.bytes.len() as u64);
         let effort = match self.links.proposal_d {
@@ -54,7 +54,7 @@ impl Writer {
             Ok(Updated::Taken) if self.links.proposal_d => {
                 outcomes.get(TagEntryOutcome::Taken).inc();
                 warn_taken(&target);
-                return Ok(());
+                return Ok(false);
             }
             Ok(Updated::Taken) => return Err(taken(&target.tag)),
             // Looked for again at once, and then it is said what is wrong.
@@ -66,7 +66,7 @@ impl Writer {
         };
         self.watched
             .watch(WatchedEntry::new(target, pushed.own.clone(), was_listed));
-        Ok(())
+        Ok(was_listed)
     }
 
     /// Takes a manifest that the registry no longer has off the referrers tags of its subjects; returns those that listed it. Each is

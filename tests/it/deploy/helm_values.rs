@@ -158,6 +158,14 @@ fn what_the_configuration_names_is_let_through() {
         ("config.cache.redis.url=redis://redis", vec![443, 6379]),
         ("config.cache.redis.url=rediss://user@redis:7000/1", vec![443, 7000]),
         ("config.telemetry.otlp_endpoint=http://collector:4318", vec![443, 4318]),
+        (
+            "config.events.webhooks[0].url=https://scanner:8443/hook",
+            vec![443, 8443],
+        ),
+        (
+            "config.events.webhooks[0].url=http://scanner/hook,config.events.webhooks[0].proxy=http://proxy:3128",
+            vec![443, 80, 3128],
+        ),
         ("networkPolicy.egress[0].ports[0].port=9000", vec![443, 9000]),
         ("config.upstream[0].proxy=none", vec![443]),
         ("config.upstream[0].proxy=http://proxy:3128", vec![443, 3128]),
@@ -211,12 +219,30 @@ fn passwords_belong_into_a_secret() {
             "config.links.credentials.default.password=sesame",
             "REFSHIM_LINKS__CREDENTIALS__DEFAULT__PASSWORD",
         ),
+        (
+            "config.events.webhooks[0].secret=sesame",
+            "REFSHIM_EVENTS__WEBHOOKS__0__SECRET",
+        ),
     ] {
         let error = template(&minimal(), &["--set", setting]).expect_err(setting);
         assert!(error.contains(name), "{setting}: {error}");
         assert!(!error.contains("sesame"), "{error}");
     }
     with("config.upstream[0].credentials.password_file=/run/secrets/password");
+}
+
+#[test]
+fn the_key_of_a_webhook_is_an_environment_variable() {
+    let documents =
+        with("config.events.webhooks[0].url=https://scanner/hook,config.events.webhooks[0].types={removed}");
+    let text = configuration(&documents)["data"]["refshim.toml"]
+        .as_str()
+        .expect("refshim.toml");
+    let secret = "A".repeat(32);
+    let config = load(text, &[("REFSHIM_EVENTS__WEBHOOKS__0__SECRET", &secret)]);
+    let webhook = &config.events.webhooks[0];
+    assert_eq!((webhook.name.as_str(), webhook.types.len()), ("scanner", 1));
+    assert!(webhook.secret.is_some());
 }
 
 #[test]

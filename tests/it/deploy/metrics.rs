@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use refshim::testing::cache::{Kind, Tier};
+use refshim::testing::events::DropReason;
 use refshim::testing::metrics::Endpoint;
 use refshim::testing::registry::{BackoffOutcome, RequestKind, RequestOutcome};
 use serde_json::{Value, json};
@@ -187,7 +188,7 @@ fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn known_values() -> [(&'static str, BTreeSet<String>); 8] {
+fn known_values() -> [(&'static str, BTreeSet<String>); 9] {
     let texts = |values: &[&str]| values.iter().map(|value| value.to_string()).collect();
     [
         ("certificate", texts(&["server", "admin", "client"])),
@@ -196,6 +197,7 @@ fn known_values() -> [(&'static str, BTreeSet<String>); 8] {
         ("endpoint", texts(&Endpoint::ALL.map(Endpoint::as_str))),
         ("kind", texts(&RequestKind::ALL.map(RequestKind::as_str))),
         ("outcome", texts(&RequestOutcome::ALL.map(RequestOutcome::as_str))),
+        ("reason", texts(&DropReason::ALL.map(DropReason::as_str))),
         ("how", texts(&BackoffOutcome::ALL.map(BackoffOutcome::as_str))),
         ("status", texts(&["1xx", "2xx", "3xx", "4xx", "5xx"])),
     ]

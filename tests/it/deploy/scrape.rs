@@ -14,6 +14,8 @@ pub async fn scrape() -> Families {
     let proxy = Refshim::builder(&registry.url())
         .env("REFSHIM_CACHE__REDIS__URL", &redis.url())
         .env("REFSHIM_CACHE__DIR", &file("cache"))
+        .env("REFSHIM_EVENTS__WEBHOOKS__0__URL", "http://127.0.0.1:9/")
+        .env("REFSHIM_EVENTS__WEBHOOKS__0__SECRET", &"A".repeat(32))
         .env("REFSHIM_UPSTREAM__0__CLIENT_CERT_FILE", &file("cert.pem"))
         .env("REFSHIM_UPSTREAM__0__CLIENT_KEY_FILE", &file("key.pem"))
         .start()

@@ -59,7 +59,7 @@ impl Local {
             Resolver::new(upstream, cache, &config.links, &config.cache, &config.limits)
         });
         let metrics = Arc::new(Metrics::default());
-        let gateway = Gateway::new(resolvers.collect(), &config, metrics.clone());
+        let gateway = Gateway::new(resolvers.collect(), &config, metrics.clone(), &Arc::default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a loopback port");

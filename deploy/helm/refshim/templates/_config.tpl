@@ -27,7 +27,7 @@
 {{- if and (not $redis) (or (gt $replicas 1) (eq .Values.kind "DaemonSet")) }}true{{ end }}
 {{- end }}
 
-{{/* Fails for a password anywhere in the configuration: everybody who may read ConfigMaps could read it. */}}
+{{/* Fails for a password, or a key that signs, anywhere in the configuration: everybody who may read ConfigMaps could read it. */}}
 {{- define "refshim.refusePasswords" -}}
 {{- $path := .path }}
 {{- if kindIs "map" .value }}
@@ -38,9 +38,9 @@
 {{- range $index, $value := .value }}
 {{- include "refshim.refusePasswords" (dict "value" $value "path" (append $path (toString $index))) }}
 {{- end }}
-{{- else if and .value (or (eq (last $path) "password") (regexMatch "://[^/?#]*:[^/?#]*@" (toString .value))) }}
+{{- else if and .value (or (has (last $path) (list "password" "secret")) (regexMatch "://[^/?#]*:[^/?#]*@" (toString .value))) }}
 {{- $variable := printf "REFSHIM_%s" (join "__" $path | upper) }}
-{{- fail (printf "config.%s holds a password, which a ConfigMap would show: put it into a Secret as %s, and name that in existingSecret" (join "." $path) $variable) }}
+{{- fail (printf "config.%s holds a password or a key, which a ConfigMap would show: put it into a Secret as %s, and name that in existingSecret" (join "." $path) $variable) }}
 {{- end }}
 {{- end }}
 
@@ -84,8 +84,12 @@
 {{- $urls = append $urls (default "https://api.ecr.amazonaws.com" $credentials.endpoint) }}
 {{- end }}
 {{- end }}
+{{- $webhooks := dig "webhooks" list (default dict $config.events) }}
+{{- range $webhooks }}
+{{- $urls = append $urls .url }}
+{{- end }}
 {{- /* `environment` and `none` are no URLs. */}}
-{{- range $config.upstream }}
+{{- range concat $config.upstream $webhooks }}
 {{- $urls = append $urls (regexFind "^https?://.*" (default "" .proxy)) }}
 {{- end }}
 {{- $urls = concat $urls (list .Values.proxy.httpsProxy .Values.proxy.httpProxy) }}

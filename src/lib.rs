@@ -7,7 +7,7 @@
 //! fuzzing   ─► cli admin proxy ui render registry auth oci
 //! cli       ─► demo admin server proxy events ui referrers cache registry auth tls telemetry config metrics oci build_info
 //! demo      ─► http oci
-//! admin     ─► events referrers cache registry http tls metrics oci build_info
+//! admin     ─► events referrers cache registry http tls config metrics oci build_info
 //! server    ─► proxy tls config
 //! proxy     ─► events ui render referrers registry auth http config metrics oci
 //! events    ─► http tls config metrics oci

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::notifications::Notifications;
+use super::reported_links::ReportedLinks;
 use crate::http::body::Body;
 use crate::oci::Digest;
 use crate::referrers::Resolver;
@@ -25,15 +26,17 @@ pub(super) struct Events {
     resolvers: Vec<Resolver>,
     /// SHA-256 of the bearer token: how long a comparison of digests takes says nothing about how much of a guess was right.
     token: Option<Digest>,
+    links: ReportedLinks,
 }
 
 /// A refusal: status and reason.
 type RefusedEvent = (StatusCode, String);
 
 impl Events {
-    pub fn new(resolvers: Vec<Resolver>, token: Option<&str>) -> Self {
+    pub fn new(resolvers: Vec<Resolver>, token: Option<&str>, links: ReportedLinks) -> Self {
         Self {
             resolvers,
+            links,
             token: token.map(|token| Digest::sha256(token.as_bytes())),
         }
     }
@@ -73,6 +76,7 @@ impl Events {
                 told.push(async move { resolver.notified(&repository, touched.as_deref()).await });
             }
         }
+        self.links.add(notifications.pushed);
         stream::iter(told).buffer_unordered(PARALLEL).collect::<()>().await;
     }
 
@@ -130,7 +134,10 @@ mod tests {
         let request = request
             .body(Body::from(bytes::Bytes::copy_from_slice(body.as_bytes())))
             .unwrap();
-        Events::new(Vec::new(), token).answer(request).await.status()
+        Events::new(Vec::new(), token, ReportedLinks::start(Vec::new()))
+            .answer(request)
+            .await
+            .status()
     }
 
     #[tokio::test]
@@ -157,7 +164,9 @@ mod tests {
         let much = "x".repeat(MAX_BODY + 1);
         assert_eq!(post(None, None, &much).await, StatusCode::PAYLOAD_TOO_LARGE);
         let get = Request::get("/events").body(Body::empty()).unwrap();
-        let refused = Events::new(Vec::new(), None).answer(get).await;
+        let refused = Events::new(Vec::new(), None, ReportedLinks::start(Vec::new()))
+            .answer(get)
+            .await;
         assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(refused.headers()[ALLOW], "POST");
     }

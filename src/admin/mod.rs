@@ -16,6 +16,7 @@ mod listener;
 mod metrics;
 mod notifications;
 mod ready;
+mod reported_links;
 
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]
@@ -30,7 +31,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::cache::Cache;
-use crate::events::EventPublisher;
+use crate::events::{EventPublisher, UpstreamEvents};
 use crate::http::body::Body;
 use crate::metrics::Metrics;
 use crate::referrers::Resolver;
@@ -42,12 +43,16 @@ use exposition::Exposition;
 pub use listener::run;
 use metrics::Registries;
 use ready::Readiness;
+use reported_links::ReportedLinks;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What the endpoints report on.
 pub struct AdminSources {
+    /// Of all upstreams.
     pub resolvers: Vec<Resolver>,
+    /// Of the same, in the same order.
+    pub events: Vec<UpstreamEvents>,
     pub metrics: Arc<Metrics>,
     pub publisher: Arc<EventPublisher>,
     pub cache: Arc<Cache>,
@@ -76,8 +81,10 @@ pub struct Admin {
 impl Admin {
     /// `events_token` is what `POST /events` must bring; without one, everybody may.
     pub fn new(watched: AdminSources, events_token: Option<&str>) -> Self {
+        let upstreams = watched.resolvers.iter().cloned().zip(watched.events.iter().cloned());
+        let links = ReportedLinks::start(upstreams.collect());
         Self {
-            events: Events::new(watched.resolvers.clone(), events_token),
+            events: Events::new(watched.resolvers.clone(), events_token, links),
             readiness: Readiness::new(watched.upstreams(), &watched.cache),
             registries: Registries::new(watched),
         }
@@ -160,6 +167,7 @@ mod tests {
             let bounds = Bounds { manifests: 0, lists: 0 };
             Self {
                 resolvers: Vec::new(),
+                events: Vec::new(),
                 metrics: Arc::default(),
                 publisher: Arc::default(),
                 cache: Arc::new(Cache::new(bounds)),

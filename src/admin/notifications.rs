@@ -14,8 +14,18 @@ const BLOB: &str = "application/octet-stream";
 pub(crate) struct Notifications {
     /// What the writes named; `None` when that is unknown.
     pub written: BTreeMap<RepositoryName, Option<Vec<Reference>>>,
+    /// Manifests that may have been pushed, for those who are told of links.
+    pub pushed: Vec<ReportedPush>,
     /// Events that change nothing here: pulls, blobs, and events that cannot be read.
     pub ignored: usize,
+}
+
+/// A manifest that somebody saw being pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReportedPush {
+    pub repository: RepositoryName,
+    pub tag: Option<Tag>,
+    pub digest: Option<Digest>,
 }
 
 /// Why a body is no report of writes.
@@ -61,22 +71,21 @@ impl Notifications {
         let target = &event["target"];
         let text = |key: &str| target[key].as_str().filter(|text| !text.is_empty());
         let repository = text("repository").and_then(|name| RepositoryName::parse(name).ok());
-        let tag = text("tag").and_then(|tag| Tag::parse(tag).ok()).map(Reference::Tag);
+        let tag = text("tag").and_then(|tag| Tag::parse(tag).ok());
         let digest = text("digest").and_then(|digest| Digest::parse(digest).ok());
-        let digest = digest.map(Reference::Digest);
         let is_blob = text("mediaType") == Some(BLOB);
-        let touched: Vec<Reference> = match event["action"].as_str() {
-            // What a digest names never changes; only the tag does.
-            Some("push") if !is_blob => tag.into_iter().collect(),
-            Some("delete") => tag.into_iter().chain(digest).collect(),
-            _ => {
-                self.ignored += 1;
-                return;
+        match (event["action"].as_str(), repository) {
+            (Some("push"), Some(repository)) if !is_blob => {
+                self.add_push(&repository, tag.as_ref(), digest);
+                // What a digest names never changes; only the tag does.
+                self.add(repository, Some(tag.map(Reference::Tag).into_iter().collect()));
             }
-        };
-        match repository {
-            Some(repository) => self.add(repository, Some(touched)),
-            None => self.ignored += 1,
+            (Some("delete"), Some(repository)) => {
+                let digest = digest.map(Reference::Digest);
+                let touched = tag.map(Reference::Tag).into_iter().chain(digest);
+                self.add(repository, Some(touched.collect()));
+            }
+            _ => self.ignored += 1,
         }
     }
 
@@ -87,17 +96,29 @@ impl Notifications {
             Some(_) => Err(NotificationError::Shape),
         };
         let repository = RepositoryName::parse(text("repository")?.ok_or(NotificationError::Shape)?)?;
-        let mut touched = Vec::new();
-        if let Some(tag) = text("tag")? {
-            let parsed = Tag::parse(tag).map_err(|_| NotificationError::Tag(tag.to_owned()))?;
-            touched.push(Reference::Tag(parsed));
-        }
-        if let Some(digest) = text("digest")? {
-            let parsed = Digest::parse(digest).map_err(|_| NotificationError::Digest(digest.to_owned()))?;
-            touched.push(Reference::Digest(parsed));
-        }
+        let tag = text("tag")?.map(|tag| Tag::parse(tag).map_err(|_| NotificationError::Tag(tag.to_owned())));
+        let tag = tag.transpose()?;
+        let digest = text("digest")?
+            .map(|digest| Digest::parse(digest).map_err(|_| NotificationError::Digest(digest.to_owned())));
+        let digest = digest.transpose()?;
+        self.add_push(&repository, tag.as_ref(), digest.clone());
+        let touched: Vec<Reference> = tag
+            .map(Reference::Tag)
+            .into_iter()
+            .chain(digest.map(Reference::Digest))
+            .collect();
         self.add(repository, (!touched.is_empty()).then_some(touched));
         Ok(())
+    }
+
+    fn add_push(&mut self, repository: &RepositoryName, tag: Option<&Tag>, digest: Option<Digest>) {
+        if tag.is_some() || digest.is_some() {
+            self.pushed.push(ReportedPush {
+                repository: repository.clone(),
+                tag: tag.cloned(),
+                digest,
+            });
+        }
     }
 
     fn add(&mut self, repository: RepositoryName, touched: Option<Vec<Reference>>) {

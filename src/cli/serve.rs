@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::admin::{self, Admin, AdminSources};
 use crate::config::{Config, LogFormat, Overrides, listen_address, load};
-use crate::events::EventPublisher;
+use crate::events::{EventPublisher, UpstreamEvents};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
 use crate::registry::Upstream;
@@ -137,6 +137,7 @@ async fn serve(
     let watched = AdminSources {
         resolvers: resolvers.clone(),
         metrics,
+        events: upstream_events(config, &publisher),
         publisher: publisher.clone(),
         cache: cache.clone(),
         connections_limit: config.limits.connections,
@@ -222,6 +223,13 @@ fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, CliError> {
             .map_err(|error| CliError::usage(error.to_string()))
     });
     upstreams.collect()
+}
+
+fn upstream_events(config: &Config, publisher: &Arc<EventPublisher>) -> Vec<UpstreamEvents> {
+    let upstreams = config.upstreams.iter();
+    upstreams
+        .map(|upstream| UpstreamEvents::new(publisher, upstream))
+        .collect()
 }
 
 fn events_token(config: &Config) -> Result<Option<String>, CliError> {

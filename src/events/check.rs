@@ -1,6 +1,6 @@
 //! Whether a receiver can be used, found out without a link that changes.
 
-use super::delivery::{AttemptOutcome, Delivery, EventMessage, FailedAttempt};
+use super::delivery::{AttemptOutcome, Delivery, EventMessage, FailedDelivery};
 use super::error::WebhookError;
 use super::link_event::ping;
 use crate::config::{EventsConfig, WebhookConfig};
@@ -18,6 +18,6 @@ pub async fn check_webhook(config: &EventsConfig, webhook: &WebhookConfig, pings
     };
     match delivery.attempt(&EventMessage { id, body }).await {
         AttemptOutcome::Delivered => Ok(()),
-        AttemptOutcome::Refused(error) | AttemptOutcome::Failed(FailedAttempt { error, .. }) => Err(error),
+        AttemptOutcome::Refused(error) | AttemptOutcome::Failed(FailedDelivery { error, .. }) => Err(error),
     }
 }

@@ -46,11 +46,11 @@ pub(super) enum AttemptOutcome {
     Delivered,
     /// The receiver does not take this event, whenever it comes.
     Refused(WebhookError),
-    Failed(FailedAttempt),
+    Failed(FailedDelivery),
 }
 
 #[derive(Debug)]
-pub(super) struct FailedAttempt {
+pub(super) struct FailedDelivery {
     pub error: WebhookError,
     /// How long the receiver wants to be left alone.
     pub wait: Option<Duration>,
@@ -58,7 +58,7 @@ pub(super) struct FailedAttempt {
     pub may_be_the_event: bool,
 }
 
-impl From<WebhookError> for FailedAttempt {
+impl From<WebhookError> for FailedDelivery {
     fn from(error: WebhookError) -> Self {
         Self {
             error,
@@ -113,7 +113,7 @@ impl Delivery {
         match status.as_u16() {
             200..=299 => AttemptOutcome::Delivered,
             410 | 413 => AttemptOutcome::Refused(error),
-            code => AttemptOutcome::Failed(FailedAttempt {
+            code => AttemptOutcome::Failed(FailedDelivery {
                 error,
                 wait,
                 may_be_the_event: matches!(code, 400 | 415 | 422),

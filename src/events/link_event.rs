@@ -12,7 +12,7 @@ use crate::oci::{Descriptor, Digest, LinkSource, timestamp};
 
 const SPECIFICATION: &str = "1.0";
 const JSON: &str = "application/json";
-/// Bytes of keys and values of annotations that an event carries; with more, it has none. Receivers accept 64 KiB (CloudEvents 1.0.2,
+/// Bytes of annotations, in JSON, that an event carries; with more, it has none. Receivers accept 64 KiB (CloudEvents 1.0.2,
 /// "Size Limits").
 const MAX_ANNOTATIONS: usize = 16 << 10;
 
@@ -23,10 +23,21 @@ const MAX_MEDIA_TYPE: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkEvent {
     pub event_type: EventType,
+    pub origin: LinkOrigin,
     pub subject: Digest,
     /// `None` where only the tag is known that held the link.
     pub referrer: Option<LinkedReferrer>,
     pub dialects: BTreeSet<LinkSource>,
+}
+
+/// How refshim knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkOrigin {
+    /// The push or deletion passed through refshim.
+    Proxied,
+    /// Somebody reported a push that did not, and refshim read what was pushed.
+    Reported,
 }
 
 /// What refers to the subject.
@@ -46,13 +57,13 @@ pub struct LinkedReferrer {
 impl From<&Descriptor> for LinkedReferrer {
     fn from(descriptor: &Descriptor) -> Self {
         let annotations = &descriptor.annotations;
-        let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let written = serde_json::to_string(annotations);
         Self {
             media_type: media_type(&descriptor.media_type),
             digest: descriptor.digest.clone(),
             size: descriptor.size,
             artifact_type: descriptor.artifact_type.as_deref().and_then(media_type),
-            annotations: match bytes <= MAX_ANNOTATIONS {
+            annotations: match written.is_ok_and(|json| json.len() <= MAX_ANNOTATIONS) {
                 true => annotations.clone(),
                 false => Annotations::new(),
             },
@@ -113,6 +124,7 @@ pub(super) fn ping(id: &str, source: &str) -> Option<Bytes> {
 
 #[derive(Serialize)]
 struct EventData<'a> {
+    origin: LinkOrigin,
     upstream: &'a str,
     repository: &'a str,
     subject: &'a Digest,
@@ -132,6 +144,11 @@ pub(super) struct EventPlace<'a> {
 }
 
 impl LinkEvent {
+    /// The digest of what refers to the subject.
+    pub(super) fn referrer_digest(&self) -> Option<&Digest> {
+        self.referrer.as_ref().map(|referrer| &referrer.digest)
+    }
+
     /// As a CloudEvent with this `id`, of this moment.
     pub(super) fn to_json(&self, id: &str, place: EventPlace<'_>) -> Option<Bytes> {
         let event = CloudEvent {
@@ -146,6 +163,7 @@ impl LinkEvent {
             time: time(),
             datacontenttype: JSON,
             data: EventData {
+                origin: self.origin,
                 upstream: place.upstream,
                 repository: place.repository,
                 subject: &self.subject,
@@ -166,6 +184,7 @@ mod tests {
     fn printed(referrer: Option<&Descriptor>) -> Value {
         let event = LinkEvent {
             event_type: EventType::Linked,
+            origin: LinkOrigin::Proxied,
             subject: Digest::sha256(b"image"),
             referrer: referrer.map(LinkedReferrer::from),
             dialects: [LinkSource::ProposalDTag, LinkSource::Subject].into(),
@@ -196,7 +215,7 @@ mod tests {
                 "specversion": "1.0", "id": "1", "source": "urn:refshim", "type": "io.refshim.referrer.linked.v1",
                 "subject": format!("o/app@{subject}"), "datacontenttype": "application/json",
                 "data": {
-                    "upstream": "default", "repository": "o/app", "subject": subject,
+                    "origin": "proxied", "upstream": "default", "repository": "o/app", "subject": subject,
                     "referrer": {
                         "mediaType": "application/x", "digest": artifact.digest, "size": 4,
                         "artifactType": "application/vnd.acme", "annotations": {"a": "b"},
@@ -211,7 +230,7 @@ mod tests {
     #[test]
     fn what_is_too_long_is_left_out() {
         let annotated = |bytes: usize| Descriptor {
-            annotations: [("k".to_owned(), "x".repeat(bytes - 1))].into(),
+            annotations: [("k".to_owned(), "x".repeat(bytes - r#"{"k":""}"#.len()))].into(),
             ..Descriptor::new("application/x", Digest::sha256(b"sbom"), 4)
         };
         for (bytes, is_there) in [(MAX_ANNOTATIONS, true), (MAX_ANNOTATIONS + 1, false)] {

@@ -1,7 +1,9 @@
 //! From what happened to the queues of those who want to know.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use moka::sync::Cache;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -9,18 +11,38 @@ use tokio_util::sync::CancellationToken;
 use super::counts::WebhookCounts;
 use super::delivery::EventMessage;
 use super::error::WebhookError;
-use super::link_event::{EventPlace, LinkEvent};
+use super::link_event::{EventPlace, LinkEvent, LinkOrigin};
 use super::webhook::{Webhook, WebhookTask};
-use crate::config::{EventsConfig, UpstreamConfig, WebhookConfig};
-use crate::oci::RepositoryName;
+use crate::config::{EventType, EventsConfig, WebhookConfig};
+
+/// For how long a link that passed through refshim is not told again because it is reported, too. Registries report within seconds, or again
+/// and again until they are heard.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+const MOST_KNOWN: u64 = 10_000;
 
 /// Gives events to all receivers. The default one has none.
-#[derive(Default)]
 pub struct EventPublisher {
     source: String,
     webhooks: Vec<Webhook>,
+    /// Links that receivers were told of lately.
+    known: Cache<String, ()>,
     closing: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
+}
+
+impl Default for EventPublisher {
+    fn default() -> Self {
+        Self {
+            source: String::new(),
+            webhooks: Vec::new(),
+            known: Cache::builder()
+                .max_capacity(MOST_KNOWN)
+                .time_to_live(KNOWN_FOR)
+                .build(),
+            closing: CancellationToken::new(),
+            tasks: Mutex::default(),
+        }
+    }
 }
 
 impl EventPublisher {
@@ -43,6 +65,13 @@ impl EventPublisher {
         }
         publisher.tasks = Mutex::new(tasks);
         Ok(Arc::new(publisher))
+    }
+
+    /// Whether any receiver wants events of this type about `repository`.
+    pub(super) fn is_wanted(&self, event_type: EventType, repository: &str) -> bool {
+        self.webhooks
+            .iter()
+            .any(|webhook| webhook.wants(event_type, repository))
     }
 
     /// What became of events, by receiver.
@@ -72,7 +101,10 @@ impl EventPublisher {
         }
     }
 
-    fn publish(&self, upstream: &str, repository: &str, event: &LinkEvent) {
+    pub(super) fn publish(&self, upstream: &str, repository: &str, event: &LinkEvent) {
+        if self.was_known(upstream, repository, event) && event.origin == LinkOrigin::Reported {
+            return;
+        }
         let mut wanted = self
             .webhooks
             .iter()
@@ -93,41 +125,22 @@ impl EventPublisher {
     }
 }
 
+impl EventPublisher {
+    /// Whether receivers were told lately of the link that came; takes note of it.
+    fn was_known(&self, upstream: &str, repository: &str, event: &LinkEvent) -> bool {
+        let Some(referrer) = event.referrer_digest() else {
+            return false;
+        };
+        let key = format!("{upstream} {repository} {} {referrer}", event.subject);
+        match event.event_type {
+            EventType::Linked => !self.known.entry(key).or_insert(()).is_fresh(),
+            EventType::Removed => self.known.remove(&key).is_some(),
+        }
+    }
+}
+
 async fn ready(config: &WebhookConfig, closing: &CancellationToken) -> Result<(Webhook, WebhookTask), WebhookError> {
     let (webhook, task) = Webhook::new(config, closing.clone())?;
     task.check().await?;
     Ok((webhook, task))
-}
-
-/// Publishes what happens at one upstream.
-#[derive(Clone)]
-pub struct UpstreamEvents {
-    publisher: Arc<EventPublisher>,
-    upstream: String,
-    prefix: Option<RepositoryName>,
-}
-
-impl UpstreamEvents {
-    pub fn new(publisher: &Arc<EventPublisher>, upstream: &UpstreamConfig) -> Self {
-        Self {
-            publisher: publisher.clone(),
-            upstream: upstream.name.clone(),
-            prefix: upstream.prefix.clone(),
-        }
-    }
-
-    /// Whether anybody is told, so that it is worth finding out what happened.
-    pub fn has_receivers(&self) -> bool {
-        !self.publisher.webhooks.is_empty()
-    }
-
-    /// Queues `event` for all who want it. Returns at once.
-    pub fn publish(&self, repository: &RepositoryName, event: &LinkEvent) {
-        match &self.prefix {
-            Some(prefix) => self
-                .publisher
-                .publish(&self.upstream, &format!("{prefix}/{repository}"), event),
-            None => self.publisher.publish(&self.upstream, repository.as_str(), event),
-        }
-    }
 }

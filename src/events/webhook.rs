@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::{DropReason, WebhookCounts};
-use super::delivery::{AttemptOutcome, Delivery, EventMessage, FailedAttempt};
+use super::delivery::{AttemptOutcome, Delivery, EventMessage, FailedDelivery};
 use super::error::WebhookError;
 use super::retry_schedule::RetrySchedule;
 use crate::config::{EventType, WebhookConfig};
@@ -172,7 +172,7 @@ impl WebhookTask {
         }
     }
 
-    fn failed(&mut self, failed: &FailedAttempt) {
+    fn failed(&mut self, failed: &FailedDelivery) {
         self.counts.failures.inc();
         let (webhook, url, error) = (&self.config.name, &self.config.url, &failed.error);
         match self.schedule.is_failing() {

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use crate::events::ChangedLinks;
 use crate::oci::{Digest, Manifest, Reference, RepositoryName, tag_scheme};
 use crate::registry::{Answer, Caller, RawManifest, RegistryResponse, UpstreamError, WriteHeaders};
 
 use super::Writer;
 use super::clean_up::DeletedManifest;
 use super::error::WriteError;
-use super::link_events::{ChangedLinks, publish_removed, publish_removed_tag};
+use super::link_events::{publish_removed, publish_removed_tag};
 use super::manifest_deletion::ManifestDeletion;
 
 impl Writer {
@@ -120,7 +121,7 @@ impl Writer {
         drop(deleting);
         if reply.status.is_success() {
             if let (Some(events), Some((raw, manifest))) = (&self.events, &doomed.read) {
-                let links = ChangedLinks::of_deletion(manifest, own, raw.bytes.len());
+                let links = ChangedLinks::stated(manifest, own, raw.bytes.len());
                 publish_removed(events, repository, links);
             }
             let deleted = DeletedManifest {

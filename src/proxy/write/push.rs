@@ -2,11 +2,12 @@
 
 use http::{HeaderValue, StatusCode};
 
+use crate::events::{ChangedLinks, KeptLinks};
 use crate::oci::{Digest, Reference, Tag, tag_scheme};
 use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
 
 use super::error::WriteError;
-use super::link_events::{ChangedLinks, KeptLinks, LinkedByPush};
+use super::link_events::LinkedByPush;
 use super::link_tags::{LinkedManifest, stated_subject};
 use super::pushed_manifest::PushedManifest;
 use super::{Push, Writer, enveloped};

@@ -33,9 +33,18 @@ async fn the_documented_receiver_believes_what_is_signed_with_its_key_alone() {
     let tables = webhook_at(&url, "name = 'ours'") + &webhook_at(&other_url, "name = 'other'");
     let proxy = telling(&fake.url(), &tables).start().await;
     let image = proxy.endpoint().push_image("app", "v1", "one").await;
-    proxy.endpoint().push_artifact("app", &image, "application/vnd.acme", "sbom").await;
+    proxy
+        .endpoint()
+        .push_artifact("app", &image, "application/vnd.acme", "sbom")
+        .await;
     let printed = format!("io.refshim.referrer.linked.v1 app@{}", image.digest);
     eventually("it is printed", async || ours.output().contains(&printed).then_some(())).await;
-    eventually("it is refused", async || other.output().contains("POST /hook?token=in-the-url HTTP/1.1\" 401").then_some(())).await;
+    eventually("it is refused", async || {
+        other
+            .output()
+            .contains("POST /hook?token=in-the-url HTTP/1.1\" 401")
+            .then_some(())
+    })
+    .await;
     assert!(!other.output().contains(&printed));
 }

@@ -41,7 +41,7 @@ async fn each_pushed_referrer_is_told_in_order_when_it_is_listed() {
                 .expect("it is listed");
             referrer["annotations"] = listed["annotations"].clone();
             let data = json!({
-                "upstream": "default", "repository": "o/app", "subject": image.digest, "referrer": referrer,
+                "origin": "proxied", "upstream": "default", "repository": "o/app", "subject": image.digest, "referrer": referrer,
                 "dialects": ["subject", "proposal-d-tag", "referrers-tag"],
             });
             assert_eq!(event["data"], data, "{program:?}");

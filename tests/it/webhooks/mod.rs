@@ -8,6 +8,7 @@ mod isolation;
 mod links;
 mod receiver;
 mod removals;
+mod reports;
 mod retries;
 mod settings;
 

@@ -100,7 +100,6 @@ async fn a_deleted_tag_of_cosign_s_is_told_by_its_subject() {
     assert_eq!(set.delete(&tag).await, 202);
     assert!(set.fake.requests().iter().any(|seen| seen.method == "DELETE"));
     let data = set.removed().await;
-    let expected =
-        json!({"upstream": "default", "repository": "app", "subject": image.digest, "dialects": ["cosign-tag"]});
+    let expected = json!({"origin": "proxied", "upstream": "default", "repository": "app", "subject": image.digest, "dialects": ["cosign-tag"]});
     assert_eq!(data, expected);
 }

@@ -2,18 +2,16 @@
 
 mod locks;
 mod model;
+mod table;
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::entry_id::EntryId;
-use super::shared::{LockAttempt, StoreFuture, StoredValue};
+use super::shared::StoredValue;
 use super::tiers::CLOCK_SKEW;
-use super::write::{RecordedWrite, WriteId};
 use super::*;
+use table::Table;
 
 impl Cached for String {
     fn weight(&self) -> usize {
@@ -50,105 +48,6 @@ fn tag(name: &str) -> [Invalidation; 1] {
 async fn text(cache: &Cache, key: &Key) -> Option<(String, bool)> {
     let found = cache.get::<String>(key).await?;
     Some((found.value.to_string(), found.verified))
-}
-
-/// A second tier in memory.
-#[derive(Default)]
-struct Table {
-    values: Mutex<HashMap<EntryId, StoredValue>>,
-    epochs: Mutex<HashMap<RepositoryKey, Epoch>>,
-    closed: AtomicBool,
-    unverified_before: AtomicU64,
-    locks: Mutex<HashMap<String, u64>>,
-}
-
-impl Table {
-    fn is_open(&self) -> bool {
-        !self.closed.load(Ordering::Relaxed)
-    }
-}
-
-impl SharedStore for Table {
-    fn is_open(&self) -> bool {
-        Self::is_open(self)
-    }
-
-    fn failures(&self) -> u64 {
-        0
-    }
-
-    fn takes(&self, _: Kind, _: usize) -> bool {
-        Self::is_open(self)
-    }
-
-    fn get<'a>(&'a self, id: &'a EntryId, _: Option<Duration>) -> StoreFuture<'a, Option<StoredValue>> {
-        Box::pin(async { self.values.lock().unwrap().get(id).cloned() })
-    }
-
-    fn put<'a>(&'a self, id: &'a EntryId, value: StoredValue) -> StoreFuture<'a, ()> {
-        Box::pin(async {
-            self.values.lock().unwrap().insert(id.clone(), value);
-        })
-    }
-
-    fn remove<'a>(&'a self, id: &'a EntryId) -> StoreFuture<'a, ()> {
-        Box::pin(async {
-            self.values.lock().unwrap().remove(id);
-        })
-    }
-
-    fn epoch<'a>(&'a self, repository_key: &'a RepositoryKey, known: Option<WriteId>) -> StoreFuture<'a, SharedEpoch> {
-        Box::pin(async move {
-            if !Self::is_open(self) {
-                return SharedEpoch::Nothing;
-            }
-            let mut epochs = self.epochs.lock().unwrap();
-            let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
-            match Some(epoch.id()) == known {
-                true => SharedEpoch::Same,
-                false => SharedEpoch::Epoch(epoch.clone()),
-            }
-        })
-    }
-
-    fn wrote<'a>(&'a self, repository_key: &'a RepositoryKey, touched: &'a Arc<[Invalidation]>) -> StoreFuture<'a, ()> {
-        Box::pin(async {
-            let mut epochs = self.epochs.lock().unwrap();
-            let epoch = epochs.entry(repository_key.clone()).or_insert_with(Epoch::unknown);
-            *epoch = epoch.after(RecordedWrite::new(touched.clone()));
-        })
-    }
-
-    fn try_lock<'a>(
-        &'a self,
-        _: &'a RepositoryKey,
-        name: &'a str,
-        token: u64,
-        _: Duration,
-    ) -> StoreFuture<'a, LockAttempt> {
-        Box::pin(async move {
-            if !Self::is_open(self) {
-                return LockAttempt::Unavailable;
-            }
-            match *self.locks.lock().unwrap().entry(name.to_owned()).or_insert(token) == token {
-                true => LockAttempt::Held,
-                false => LockAttempt::Taken,
-            }
-        })
-    }
-
-    fn unlock<'a>(&'a self, _: &'a RepositoryKey, name: &'a str, token: u64) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            self.locks
-                .lock()
-                .unwrap()
-                .retain(|held, holder| held != name || *holder != token);
-        })
-    }
-
-    fn unverified_before(&self) -> Duration {
-        Duration::from_secs(self.unverified_before.load(Ordering::Relaxed))
-    }
 }
 
 /// Two replicas and what they share.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::auth::Htpasswd;
 use crate::cache::{Bounds, Cache, DiskOptions, RedisOptions};
 use crate::config::{Config, TlsConfig};
+use crate::events::{EventPublisher, UpstreamEvents};
 use crate::oci::Digest;
 use crate::referrers::Resolver;
 use crate::registry::Upstream;
@@ -42,6 +43,16 @@ pub(super) fn cache(config: &Config) -> Result<Arc<Cache>, CliError> {
         .with_redis(options, config.cache.fresh_for)
         .map(Arc::new)
         .map_err(|error| CliError::usage(format!("cache.redis: {error}")))
+}
+
+/// Starts what tells of links: for all, and of each upstream.
+pub(super) async fn events(config: &Config) -> Result<(Arc<EventPublisher>, Vec<UpstreamEvents>), CliError> {
+    let publisher = EventPublisher::start(&config.events).await;
+    let publisher = publisher.map_err(|(name, error)| CliError::usage(format!("events.webhooks '{name}': {error}")))?;
+    let upstreams = config.upstreams.iter();
+    let upstreams = upstreams.map(|upstream| UpstreamEvents::new(&publisher, upstream));
+    let upstreams = upstreams.collect();
+    Ok((publisher, upstreams))
 }
 
 fn redis(config: &Config) -> Option<RedisOptions> {

@@ -1,6 +1,7 @@
 //! `refshim check`: whether the configuration is right, and what the registries that it names can do.
 
 mod advice;
+mod own_credentials;
 mod probe;
 mod referrers_tags;
 mod report;

@@ -14,14 +14,13 @@ use tokio::time::Instant;
 
 use crate::admin::{self, Admin, AdminSources};
 use crate::config::{Config, LogFormat, Overrides, listen_address, load};
-use crate::events::{EventPublisher, UpstreamEvents};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
 use crate::registry::Upstream;
 use crate::server::{self, Listener};
 use crate::telemetry::{self, LogLevel};
 
-use super::assembly::{ListenerSecurity, cache, resolvers};
+use super::assembly::{ListenerSecurity, cache, events, resolvers};
 use super::error::CliError;
 use super::loops;
 use super::reload::{ConfigSource, Reload};
@@ -130,14 +129,13 @@ async fn serve(
         acceptors: listeners.iter().map(|(_, tls)| tls.clone()).collect(),
         upstreams: upstreams.clone(),
     };
-    let publisher = EventPublisher::start(&config.events).await;
-    let publisher = publisher.map_err(|(name, error)| CliError::usage(format!("events.webhooks '{name}': {error}")))?;
+    let (publisher, upstream_events) = events(config).await?;
     let gateway = Gateway::new(resolvers.clone(), config, metrics.clone(), &publisher).with_users(security.users);
     let gateway = Arc::new(gateway);
     let watched = AdminSources {
         resolvers: resolvers.clone(),
         metrics,
-        events: upstream_events(config, &publisher),
+        events: upstream_events,
         publisher: publisher.clone(),
         cache: cache.clone(),
         connections_limit: config.limits.connections,
@@ -223,13 +221,6 @@ fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, CliError> {
             .map_err(|error| CliError::usage(error.to_string()))
     });
     upstreams.collect()
-}
-
-fn upstream_events(config: &Config, publisher: &Arc<EventPublisher>) -> Vec<UpstreamEvents> {
-    let upstreams = config.upstreams.iter();
-    upstreams
-        .map(|upstream| UpstreamEvents::new(publisher, upstream))
-        .collect()
 }
 
 fn events_token(config: &Config) -> Result<Option<String>, CliError> {

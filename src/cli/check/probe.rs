@@ -12,10 +12,9 @@ use crate::registry::{
 };
 
 use super::advice::advise;
+use super::own_credentials::{CredentialCheckResult, OwnCredentials};
 use super::referrers_tags;
-use super::report::{
-    Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, ProxyReport, TagListReport,
-};
+use super::report::{Authentication, CheckReport, LinkForm, ProxyReport, TagListReport};
 use super::verdict::CheckVerdict;
 
 /// Of what `/v2/` says, in bytes.

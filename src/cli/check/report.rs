@@ -1,12 +1,10 @@
 //! The report on one registry.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
+use super::own_credentials::{CredentialCheckResult, OwnCredentials};
 use super::referrers_tags::IncompleteTags;
 use crate::cli::output::printable;
-use crate::cli::users::CredentialUsers;
 use crate::config::NamedProxy;
 
 use super::verdict::CheckVerdict;
@@ -79,30 +77,6 @@ impl ProxyReport {
     fn text(&self) -> String {
         format!("through the proxy {} ({})", self.url, self.set_by)
     }
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct OwnCredentials {
-    /// `upstream.credentials.kind`
-    pub(super) kind: &'static str,
-    /// `null` when the registry could not be asked.
-    pub(super) outcome: Option<CredentialCheckResult>,
-    pub(super) usable_by: CredentialUsers,
-    #[serde(skip)]
-    pub(super) listen: SocketAddr,
-}
-
-/// What became of the credentials when they were tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum CredentialCheckResult {
-    Accepted,
-    /// The registry lets everybody in.
-    Unneeded,
-    /// Their source has none for the registry.
-    Missing,
-    Refused,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -199,19 +173,6 @@ impl Authentication {
             Self::Bearer { realm, .. } => format!("Bearer, realm {realm}"),
             Self::Other { name } => format!("{name} (not known to refshim; passed through)"),
         }
-    }
-}
-
-impl OwnCredentials {
-    fn text(&self) -> String {
-        let outcome = match self.outcome {
-            None => "not tried",
-            Some(CredentialCheckResult::Accepted) => "the registry accepts them",
-            Some(CredentialCheckResult::Unneeded) => "the registry asks for none, so they were not tried",
-            Some(CredentialCheckResult::Missing) => "none for this registry",
-            Some(CredentialCheckResult::Refused) => "the registry refuses them",
-        };
-        format!("{}: {outcome}", self.kind)
     }
 }
 

@@ -105,12 +105,12 @@ async fn what_a_receiver_never_takes_holds_nothing_up_for_good() {
         .await;
     let pushed = push(&proxy, 6).await;
     let events = receiver.receives(15).await;
-    let order = events
+    let mut order = events
         .iter()
         .map(|event| event["data"]["referrer"]["digest"].as_str().unwrap());
     let distinct: BTreeSet<&str> = order.clone().collect();
     assert_eq!(distinct.len(), 6);
-    assert_eq!(order.last(), Some(&*pushed[5]));
+    assert_eq!(order.next_back(), Some(&*pushed[5]));
     counts(&proxy, "dropped_total{webhook=\"one\",reason=\"attempts\"}", 2).await;
     counts(&proxy, "dropped_total{webhook=\"one\",reason=\"refused\"}", 2).await;
     counts(&proxy, "delivered_total{webhook=\"one\"}", 2).await;

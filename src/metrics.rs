@@ -99,6 +99,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Handlers that panicked: defects.
     pub panics: Counter,
+    /// Lines of the log that nobody read in time.
+    pub lost_log_lines: Counter,
 }
 
 impl Default for Metrics {
@@ -111,6 +113,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             panics: Counter::default(),
+            lost_log_lines: Counter::default(),
         }
     }
 }

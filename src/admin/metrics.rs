@@ -98,6 +98,8 @@ fn register_requests(registry: &mut Registry, metrics: &Metrics) {
     );
     let help = "Requests that met a defect of refshim";
     registry.register("panics", help, metrics.panics.clone());
+    let help = "Lines of the log that were lost because standard error was not read fast enough";
+    registry.register("log_lines_lost", help, metrics.lost_log_lines.clone());
 }
 
 /// What the upstreams were asked, and what that told.

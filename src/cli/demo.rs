@@ -40,14 +40,16 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let demo = start_registry().await?;
     let url = Url::parse(&format!("http://{}", demo.address())).map_err(failed)?;
     let config = config(UpstreamConfig::new(url));
-    let (traces, _) = telemetry::init(&config.log, &config.telemetry).map_err(failed)?;
+    let metrics = Arc::new(Metrics::default());
+    let telemetry = telemetry::init(&config.log, &config.telemetry, &metrics.lost_log_lines).map_err(failed)?;
+    let _log = telemetry.log;
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
     let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
-    let gateway = Gateway::new(resolvers, &config, Arc::new(Metrics::default()), &Arc::default());
+    let gateway = Gateway::new(resolvers, &config, metrics, &Arc::default());
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits::of(&config);
     server::run(listener, Arc::new(gateway), limits, signals.next()).await;
-    traces.finish().await;
+    telemetry.traces.finish().await;
     Ok(())
 }
 

@@ -96,26 +96,28 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
     };
     let mut hangups = hangups()?;
     let config = load(args.config.as_deref(), &overrides)?;
-    let telemetry = telemetry::init(&config.log, &config.telemetry);
-    let (traces, log_level) = telemetry.map_err(|error| CliError::usage(error.to_string()))?;
+    let metrics = Arc::new(Metrics::default());
+    let telemetry = telemetry::init(&config.log, &config.telemetry, &metrics.lost_log_lines);
+    let telemetry = telemetry.map_err(|error| CliError::usage(error.to_string()))?;
     let source = ConfigSource {
         file: args.config,
         overrides,
     };
-    let ended = serve(&config, source, log_level, &mut hangups).await;
-    traces.finish().await;
+    // Until everything else has ended, also where it ends by a panic.
+    let _log = telemetry.log;
+    let ended = serve(&config, source, (telemetry.level, metrics), &mut hangups).await;
+    telemetry.traces.finish().await;
     ended
 }
 
 async fn serve(
     config: &Config,
     source: ConfigSource,
-    log_level: LogLevel,
+    (log_level, metrics): (LogLevel, Arc<Metrics>),
     hangups: &mut Signal,
 ) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
     let upstreams = upstreams(config)?;
-    let metrics = Arc::new(Metrics::default());
     let token = events_token(config)?;
     let cache = cache(config)?;
     let resolvers = resolvers(&upstreams, &cache, config);

@@ -1,12 +1,20 @@
 //! Log lines on standard error, as text or JSON, and spans to an OpenTelemetry collector where one is configured.
 //!
+//! Nobody waits for the log: see [`log_queue`].
+//!
 //! Credentials never reach a log: `Caller` prints as `Caller(credentials)`, and no header is logged as a whole.
 
+mod log_queue;
 #[cfg_attr(not(feature = "otel"), path = "no_otel.rs")]
 mod otel;
 
-use std::io::IsTerminal as _;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -14,7 +22,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
+use log_queue::LogQueue;
 pub use otel::Traces;
+
+/// How long the end of the process waits for lines that are not written yet.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long a panic waits, which may be the last that happens.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Variables of the OpenTelemetry standard that name a collector.
 const COLLECTOR_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -40,22 +54,67 @@ impl LogLevel {
     }
 }
 
-/// Sets up the process's log, inside the tokio runtime; a second call does not change it. The caller ends with [`Traces::finish`].
-pub fn init(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<(Traces, LogLevel), TelemetryError> {
+/// What [`init`] set up.
+pub struct Telemetry {
+    /// Spans on their way to a collector; the caller ends with [`Traces::finish`].
+    pub traces: Traces,
+    /// The log's level.
+    pub level: LogLevel,
+    /// To be dropped last.
+    pub log: LogGuard,
+}
+
+/// Writes the log lines that are left when it is dropped.
+pub struct LogGuard(LogQueue);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.0.flush(LAST_LINES);
+    }
+}
+
+/// Sets up the process's log, inside the tokio runtime; a second call does not change it. Lines that are lost because nobody reads them are
+/// counted in `lost`.
+pub fn init(log: &LogConfig, telemetry: &TelemetryConfig, lost: &Counter) -> Result<Telemetry, TelemetryError> {
     let traces = Traces::start(telemetry)?;
+    let queue = standard_error().and_then(|output| LogQueue::start(output, lost.clone()));
+    let queue = queue.map_err(|error| TelemetryError(format!("the log cannot be written: {error}")))?;
     // The level was checked with the configuration.
     let (chosen, handle) = reload::Layer::new(EnvFilter::new(&log.level));
     let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(queue.clone());
     let lines = match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let lines = lines.with_filter(filter_fn(holds_no_secret)).with_filter(chosen);
     // Fails only when there is a log already, as in tests.
-    let _ = registry().with(lines).with(traces.layer()).try_init();
+    if registry().with(lines).with(traces.layer()).try_init().is_ok() {
+        log_panics(queue.clone());
+    }
     otel::warn_of_vain_variables();
-    Ok((traces, level))
+    Ok(Telemetry {
+        traces,
+        level,
+        log: LogGuard(queue),
+    })
+}
+
+/// Standard error without its lock, which a write that nobody reads would hold against everybody else.
+fn standard_error() -> io::Result<File> {
+    Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?))
+}
+
+/// Panics go to the log too: the usual hook would wait for whoever reads standard error.
+fn log_panics(lines: LogQueue) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => tracing::error!(%backtrace, "{panic}"),
+            _ => tracing::error!("{panic}"),
+        }
+        lines.flush(LAST_WORDS);
+    }));
 }
 
 /// False for debug lines of the AWS SDK, whatever the configured level: they repeat answers that hold credentials.

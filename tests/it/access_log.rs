@@ -1,12 +1,16 @@
-//! Promise: every request leaves a line that tells what became of it, also one that nobody waited for; and what goes wrong is in the log
-//! once, not with every request.
+//! Promise: every request leaves a line that tells what became of it, also one that nobody waited for; what goes wrong is in the log
+//! once, not with every request; and nobody waits for who reads it.
+
+use std::process::Stdio;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::ChildStderr;
 
 use crate::support::fake::knobs::Knobs;
 use crate::support::fake::{Fake, Trouble};
 use crate::support::wire::Wire;
-use crate::support::{Refshim, eventually};
+use crate::support::{Endpoint, Refshim, eventually, within};
 
 async fn logging_in_front_of(fake: &Fake) -> Refshim {
     let refshim = Refshim::builder(&fake.url()).arguments(&["--log-format", "json"]);
@@ -138,4 +142,109 @@ async fn only_trusted_proxies_are_believed_for_whom_they_ask() {
         assert_eq!(line["forwarded_for"], logged, "{trusted}: {line}");
         assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
     }
+}
+
+/// refshim with its standard error in a pipe, which holds 64 KiB of what is not read.
+struct Piped {
+    refshim: tokio::process::Child,
+    log: Lines<BufReader<ChildStderr>>,
+    endpoint: Endpoint,
+    admin: Endpoint,
+}
+
+impl Piped {
+    async fn start(upstream: &str) -> Self {
+        let mut refshim = tokio::process::Command::new(env!("CARGO_BIN_EXE_refshim"))
+            .args(["serve", "--upstream", upstream, "--log-format", "json"])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .env_clear()
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(refshim.stderr.take().unwrap()).lines();
+        let mut urls = Vec::new();
+        while urls.len() < 2 {
+            let line = next(&mut log).await.expect("it says where it listens");
+            let message = line["message"].as_str().unwrap();
+            urls.extend(
+                message
+                    .split(' ')
+                    .find(|word| word.starts_with("http://"))
+                    .map(str::to_owned),
+            );
+        }
+        let [endpoint, admin] = [0, 1].map(|at| Endpoint::new(&urls[at]));
+        Self {
+            refshim,
+            log,
+            endpoint,
+            admin,
+        }
+    }
+
+    /// Requests with long lines, which nobody reads, until some of these are lost.
+    async fn lose_lines(&self) -> f64 {
+        let path = format!("/v2/{}/", "a".repeat(7900));
+        for _ in 0..50 {
+            for _ in 0..50 {
+                self.endpoint.get(&path).await.expect_status(404);
+            }
+            let metrics = self.admin.get("/metrics").await.text();
+            let mut values = metrics
+                .lines()
+                .filter_map(|line| line.strip_prefix("refshim_log_lines_lost_total "));
+            match values.next().expect("the metric").parse().unwrap() {
+                0.0 => {}
+                lost => return lost,
+            }
+        }
+        panic!("no line was lost");
+    }
+
+    fn terminate(&self) {
+        let id = self.refshim.id().unwrap().to_string();
+        let status = std::process::Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+/// The next line of the log; `None` at its end.
+async fn next(log: &mut Lines<BufReader<ChildStderr>>) -> Option<Value> {
+    let line = within("a line", log.next_line()).await.unwrap()?;
+    Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("a whole line ({error}): {line}")))
+}
+
+#[tokio::test]
+async fn nobody_waits_for_who_reads_the_log() {
+    let fake = Fake::start(Knobs::default()).await;
+    let mut piped = Piped::start(&fake.url()).await;
+    let lost = piped.lose_lines().await;
+    piped.endpoint.get("/v2/").await.expect_status(200);
+
+    let is_told = |line: &Value| line["message"].as_str().unwrap().starts_with("log lines are lost");
+    let mut told = None;
+    while told.is_none() {
+        told = Some(next(&mut piped.log).await.expect("it goes on")).filter(is_told);
+    }
+    let told = told.unwrap();
+    assert_eq!(told["level"], "WARN", "{told}");
+    assert!(told["lines"].as_f64().unwrap() >= lost, "{told}");
+    piped.terminate();
+    let mut last = Value::Null;
+    while let Some(line) = next(&mut piped.log).await {
+        assert!(!is_told(&line), "it is told once: {line}");
+        last = line;
+    }
+    assert_eq!(last["message"], "stopped", "what is left is written at the end");
+}
+
+#[tokio::test]
+async fn its_end_does_not_wait_for_them_either() {
+    let fake = Fake::start(Knobs::default()).await;
+    let mut piped = Piped::start(&fake.url()).await;
+    piped.lose_lines().await;
+    piped.terminate();
+    let ended = within("it ends", piped.refshim.wait()).await.unwrap();
+    assert!(ended.success(), "{ended}");
 }

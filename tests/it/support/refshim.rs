@@ -1,10 +1,14 @@
 //! The product as users run it: the real binary.
 
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::process::Process;
 use super::wait::eventually;
+
+/// A log to which nothing was added for so long has all of it: several times what refshim lets lines gather for.
+const STILL: Duration = Duration::from_millis(40);
 
 /// How to start refshim.
 pub struct Builder {
@@ -108,15 +112,27 @@ impl Refshim {
         kibibytes.expect("the kernel's count") * 1024
     }
 
-    /// All that it printed, over restarts.
+    /// All that it printed, over restarts, once nothing more comes: refshim writes its log on a thread of its own.
     pub fn output(&self) -> String {
+        let mut printed = self.printed();
+        loop {
+            std::thread::sleep(STILL);
+            let now = self.printed();
+            if now.len() == printed.len() {
+                return now;
+            }
+            printed = now;
+        }
+    }
+
+    fn printed(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The lines of the access log, once there are as many. For `--log-format json`.
     pub async fn access_log(&self, count: usize) -> Vec<serde_json::Value> {
         eventually("the requests are logged", async || {
-            let output = self.output();
+            let output = self.printed();
             let lines = output.lines().filter_map(|line| serde_json::from_str(line).ok());
             let lines: Vec<serde_json::Value> = lines.collect();
             let lines: Vec<_> = lines

@@ -7,6 +7,7 @@
 mod log_queue;
 #[cfg_attr(not(feature = "otel"), path = "no_otel.rs")]
 mod otel;
+mod plain_text;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
@@ -24,6 +25,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 use log_queue::LogQueue;
 pub use otel::Traces;
+use plain_text::{PlainFields, Utc};
 
 /// How long the end of the process waits for lines that are not written yet.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -82,12 +84,15 @@ pub fn init(log: &LogConfig, telemetry: &TelemetryConfig, lost: &Counter) -> Res
     // The level was checked with the configuration.
     let (chosen, handle) = reload::Layer::new(EnvFilter::new(&log.level));
     let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
-    let lines = fmt::layer().with_writer(queue.clone());
+    let lines = fmt::layer().with_timer(Utc).with_writer(queue.clone());
     let lines = match log.format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text if io::stderr().is_terminal() => lines.boxed(),
+        LogFormat::Text => lines.with_ansi(false).fmt_fields(PlainFields).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let lines = lines.with_filter(filter_fn(holds_no_secret)).with_filter(chosen);
+    // One filter, because each one has costs of its own with every span.
+    let filter = filter_fn(holds_no_secret).with_max_level_hint(LevelFilter::TRACE);
+    let lines = lines.with_filter(chosen.and(filter));
     // Fails only when there is a log already, as in tests.
     if registry().with(lines).with(traces.layer()).try_init().is_ok() {
         log_panics(queue.clone());

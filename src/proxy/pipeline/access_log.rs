@@ -176,6 +176,7 @@ impl Drop for AccessEntry {
         let answer = self.answer.as_ref();
         tracing::info!(
             target: "refshim::access",
+            message,
             id = self.id.as_str(),
             trace_id = self.trace.as_ref().map(TraceContext::trace_id),
             peer = tracing::field::display(self.peer.address),
@@ -194,7 +195,6 @@ impl Drop for AccessEntry {
             upstream_milliseconds = milliseconds(self.notes.upstream_time()),
             bytes = answer.map(|answer| answer.sent),
             complete = answer.map(|answer| answer.complete),
-            "{message}"
         );
     }
 }

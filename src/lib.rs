@@ -3,7 +3,7 @@
 //! The map: each module and those that it imports, all of them below it (a test holds the map to the code).
 //!
 //! ```text
-//! testing   ─► fuzzing demo server proxy events render referrers cache registry auth http tls config metrics oci
+//! testing   ─► fuzzing demo server proxy events render referrers cache registry auth http tls telemetry config metrics oci
 //! fuzzing   ─► cli admin proxy ui render registry auth oci
 //! cli       ─► demo admin server proxy events ui referrers cache registry auth tls telemetry config metrics oci build_info
 //! demo      ─► http oci

@@ -126,6 +126,10 @@ pub mod server {
     }
 }
 /// See the module of the same name.
+pub mod telemetry {
+    pub use crate::telemetry::init;
+}
+/// See the module of the same name.
 pub mod tls {
     pub use crate::tls::{Acceptor, ClientAuth, Protocols, TlsError};
 }

@@ -6,15 +6,17 @@
 //!
 //! ```text
 //! pipeline         ─► handlers passthrough context state upstream_failures failure realm upstream_view peer forwarded_for error route ui_page
-//! handlers         ─► read_access passthrough memory context response_budget error write route ui_page ui_sessions upstream_view respond headers
+//! handlers         ─► read_access passthrough memory content_reads context response_budget error write route ui_page ui_sessions upstream_view respond headers
 //! read_access      ─► context
 //! passthrough      ─► context error failure headers
 //! memory           ─► respond headers
 //! context          ─► state upstream_view peer error headers
-//! state            ─► response_budget realm upload_offsets ui_sessions rewrite write upstream_failures
+//! state            ─► content_reads response_budget realm upload_offsets ui_sessions rewrite write upstream_failures
 //! response_budget  ─► error
 //! error            ─► write route respond failure
-//! write
+//! write            ─► keyed_locks
+//! content_reads    ─► keyed_locks
+//! keyed_locks
 //! route            ─► ui_page
 //! ui_page
 //! respond          ─► content_coding headers
@@ -32,12 +34,14 @@
 //! ```
 
 mod content_coding;
+mod content_reads;
 mod context;
 mod error;
 mod failure;
 mod forwarded_for;
 mod handlers;
 mod headers;
+mod keyed_locks;
 mod memory;
 mod passthrough;
 mod peer;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::content_reads::ContentReads;
 use super::realm::Realms;
 use super::response_budget::ResponseBudget;
 use super::rewrite::SelfView;
@@ -83,6 +84,7 @@ pub(super) struct Backend {
     pub realms: Realms,
     pub writer: Arc<Writer>,
     pub uploads: UploadOffsets,
+    pub reads: ContentReads,
     pub failures: Arc<UpstreamFailures>,
     /// Who is logged in by the pages for people.
     pub sessions: UiSessions,
@@ -98,6 +100,7 @@ impl Backend {
             realms: Realms::default(),
             writer: Arc::new(Writer::new(resolver.clone(), &config.writing).with_events(events)),
             uploads: UploadOffsets::default(),
+            reads: ContentReads::default(),
             sessions: UiSessions::new(&upstream),
             upstream,
             resolver,

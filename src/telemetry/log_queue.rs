@@ -23,10 +23,10 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// Where log lines are put. Clones share it.
 #[derive(Clone)]
-pub(super) struct LogQueue(Arc<Shared>);
+pub(super) struct LogQueue(Arc<LineQueue>);
 
-struct Shared {
-    lines: Mutex<Lines>,
+struct LineQueue {
+    lines: Mutex<QueuedLines>,
     /// There is something to write.
     filled: Condvar,
     /// What was taken from the queue is written.
@@ -35,7 +35,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Lines {
+struct QueuedLines {
     waiting: Vec<u8>,
     is_urgent: bool,
     is_writing: bool,
@@ -44,7 +44,7 @@ struct Lines {
 impl LogQueue {
     /// Starts the thread that writes to `output`. Lines that are lost are counted in `lost`.
     pub(super) fn start(output: impl Write + Send + 'static, lost: Counter) -> io::Result<Self> {
-        let queue = Self(Arc::new(Shared {
+        let queue = Self(Arc::new(LineQueue {
             lines: Mutex::default(),
             filled: Condvar::new(),
             written: Condvar::new(),
@@ -63,13 +63,13 @@ impl LogQueue {
         let mut lines = shared.lock();
         lines.is_urgent = true;
         shared.filled.notify_one();
-        let is_unwritten = |lines: &mut Lines| lines.is_writing || !lines.waiting.is_empty();
+        let is_unwritten = |lines: &mut QueuedLines| lines.is_writing || !lines.waiting.is_empty();
         drop(shared.written.wait_timeout_while(lines, limit, is_unwritten));
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Lines> {
+impl LineQueue {
+    fn lock(&self) -> MutexGuard<'_, QueuedLines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,7 +113,7 @@ impl Shared {
 
     /// Waits for lines, and exchanges them for `batch`, which is empty.
     fn take(&self, batch: &mut Vec<u8>) {
-        let is_empty = |lines: &mut Lines| lines.waiting.is_empty();
+        let is_empty = |lines: &mut QueuedLines| lines.waiting.is_empty();
         let lines = self.filled.wait_while(self.lock(), is_empty);
         let mut lines = lines.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut lines.waiting, batch);
@@ -123,7 +123,7 @@ impl Shared {
 
     /// Lets lines gather, which are then written together.
     fn pause(&self) {
-        let may_grow = |lines: &mut Lines| lines.waiting.len() < BATCH && !lines.is_urgent;
+        let may_grow = |lines: &mut QueuedLines| lines.waiting.len() < BATCH && !lines.is_urgent;
         drop(self.filled.wait_timeout_while(self.lock(), PAUSE, may_grow));
     }
 }
@@ -168,7 +168,7 @@ impl Losses {
 
 /// Puts one line into the queue.
 pub(super) struct LineWriter<'a> {
-    shared: &'a Shared,
+    shared: &'a LineQueue,
     is_urgent: bool,
 }
 

@@ -12,6 +12,7 @@ mod budget;
 mod cli;
 mod clients;
 mod clients_write;
+mod cold_pulls;
 mod concurrent_attach;
 mod conditional_writes;
 mod config;

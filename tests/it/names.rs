@@ -71,8 +71,8 @@ const GIVEN_UP: [(&str, &str); 60] = [
 ];
 
 /// Types that a trait or a build without a feature calls so.
-const OFTEN: [&str; 9] = [
-    "Data", "Ecr", "Err", "Error", "Future", "Response", "Target", "Traces", "Value",
+const OFTEN: [&str; 10] = [
+    "Data", "Ecr", "Err", "Error", "Future", "Response", "Target", "Traces", "Value", "Writer",
 ];
 
 /// What a line declares: its keyword and name. Fields are told by their indentation and colon.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
+use crate::proxy::keyed_locks::KeyedLocks;
 use crate::referrers::ResolveCounts;
 use crate::registry::{Answer, Refusal, UpstreamError};
 
 use super::error::WriteError;
-use super::keyed_locks::KeyedLocks;
 use super::referrers_tag_update::{Effort, ReferrersTags, StoredIndex, TagToUpdate, Updated};
 
 pub(super) struct EntryCheck {

@@ -11,7 +11,6 @@ mod delete;
 mod entry_check;
 mod enveloped;
 mod error;
-mod keyed_locks;
 mod link_events;
 mod link_tags;
 mod manifest_deletion;
@@ -31,6 +30,7 @@ use bytes::Bytes;
 use crate::config::{WritingConfig, WrittenLinks};
 use crate::events::UpstreamEvents;
 use crate::oci::{Digest, Reference, RepositoryName};
+use crate::proxy::keyed_locks::KeyedLocks;
 use crate::referrers::Resolver;
 use crate::registry::{Caller, Upstream, WriteHeaders};
 
@@ -38,7 +38,6 @@ pub use error::WriteError;
 pub use tag_parameters::PushQuery;
 
 use entry_check::EntryCheck;
-use keyed_locks::KeyedLocks;
 use referrers_tag_update::ReferrersTags;
 use watched_entries::WatchedEntries;
 

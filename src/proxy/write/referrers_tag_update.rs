@@ -6,13 +6,13 @@ use http::StatusCode;
 
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Code, Digest, OciError, Reference, ReferrersTagIndex, RepositoryName, SubjectKey, Tag};
+use crate::proxy::keyed_locks::KeyedLocks;
 use crate::referrers::Resolver;
 use crate::registry::{
     Answer, Caller, ConditionalReply, HeadOutcome, OptimisticPut, Refusal, RegistryResponse, Upstream, UpstreamError,
 };
 
 use super::error::WriteError;
-use super::keyed_locks::KeyedLocks;
 use super::tag_additions::TagAdditions;
 
 /// How often the tag is written again when somebody else keeps writing it.

@@ -10,6 +10,7 @@ use crate::http::body::Body;
 use crate::http::tee::Tee;
 use crate::metrics::{CacheUse, note_cache_use};
 use crate::oci::{Digest, RepositoryName};
+use crate::proxy::content_reads::ContentRead;
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::{memory, passthrough, read_access};
@@ -29,6 +30,21 @@ pub(super) async fn known(
     note_cache_use(CacheUse::Miss);
     let caller = context.caller();
     context.backend.resolver.known_blob(repository, digest, &caller).await
+}
+
+/// What is remembered of the blob once another caller has read it, or this caller's own read of it.
+pub(super) async fn known_or_begun(
+    context: &RequestContext<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> (Option<Known<Bytes>>, Option<ContentRead>) {
+    let head = &context.head;
+    if !is_plain_get(head) || !read_access::is_known_by_authorization(head) {
+        return (None, None);
+    }
+    let read = context.backend.reads.begin(repository, digest, &context.caller()).await;
+    // Also where nobody else reads: somebody may have just ended.
+    (known(context, repository, digest).await, read)
 }
 
 /// An answer about a blob, and where it comes from.
@@ -67,12 +83,13 @@ pub(super) async fn ask(
     })
 }
 
-/// Learns from the registry's answer: whether the blob is there, and a small one's content while it streams by.
+/// Learns from the registry's answer: whether the blob is there, and a small one's content while it streams by, which ends a `read` of it.
 pub(super) async fn learn(
     context: &RequestContext<'_>,
     repository: &RepositoryName,
     digest: Digest,
     response: Response<Body>,
+    read: Option<ContentRead>,
 ) -> Response<Body> {
     let resolver = &context.backend.resolver;
     let caller = context.caller();
@@ -115,6 +132,7 @@ pub(super) async fn learn(
                 if digest.matches(&bytes) == Some(true) {
                     resolver.remember_blob(&repository, &digest, bytes, headers).await;
                 }
+                drop(read);
             });
         }))
     })

@@ -18,6 +18,7 @@ use super::cache::{self, BlobAnswer};
 use super::upload::{Chunk, out_of_order};
 use crate::http::body::Body;
 use crate::oci::{Code, Digest, OciError, RepositoryName};
+use crate::proxy::content_reads::ContentRead;
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::CONTENT_DIGEST;
@@ -35,14 +36,20 @@ pub(in crate::proxy) async fn transfer(
 ) -> Result<Response<Body>, ProxyError> {
     let head = &context.head;
     let named = repository.zip(asked_digest(head));
-    if let Some((repository, digest)) = &named
-        && let Some(known) = cache::known(context, repository, digest).await
-    {
+    let mut read = None;
+    let mut known = None;
+    if let Some((repository, digest)) = &named {
+        known = cache::known(context, repository, digest).await;
+        if known.is_none() {
+            (known, read) = Box::pin(cache::known_or_begun(context, repository, digest)).await;
+        }
+    }
+    if let (Some((repository, digest)), Some(known)) = (&named, known) {
         if memory::is_enough(&known, head) {
             return Ok(memory::serve_blob(&known, digest, head));
         }
         return match cache::ask(context, body, (repository, digest), &known).await? {
-            BlobAnswer::Registry(response) => Ok(observed(context, repository, digest.clone(), response).await),
+            BlobAnswer::Registry(response) => Ok(observed(context, repository, digest.clone(), response, read).await),
             BlobAnswer::Memory(response) => Ok(response),
         };
     }
@@ -71,7 +78,7 @@ pub(in crate::proxy) async fn transfer(
     let Some((repository, digest)) = named else {
         return Ok(response);
     };
-    Ok(observed(context, repository, digest, response).await)
+    Ok(observed(context, repository, digest, response, read).await)
 }
 
 /// The registry's answer about a blob, under the name by which that was asked for.
@@ -80,11 +87,12 @@ async fn observed(
     repository: &RepositoryName,
     digest: Digest,
     mut response: Response<Body>,
+    read: Option<ContentRead>,
 ) -> Response<Body> {
     if response.status().is_success() {
         name_as_asked(response.headers_mut(), &digest);
     }
-    cache::learn(context, repository, digest, response).await
+    cache::learn(context, repository, digest, response, read).await
 }
 
 /// Whether the upstream refuses to mount a blob because of the repository that it is in. On refshim's own credentials the caller cannot

@@ -12,6 +12,7 @@ use super::synthesised;
 use crate::http::body::Body;
 use crate::http::tee::Tee;
 use crate::oci::{Digest, Reference, RepositoryName, Tag, envelope, media_type};
+use crate::proxy::content_reads::ContentRead;
 use crate::proxy::error::ProxyError;
 use crate::proxy::memory;
 use crate::proxy::respond::CONTENT_DIGEST;
@@ -19,8 +20,12 @@ use crate::proxy::response_budget::Reservation;
 use crate::referrers::{Given, Resolver, ServedHeaders};
 use crate::registry::{RawManifest, UpstreamError, is_encoded};
 
-/// What a caller is given for the registry's 200.
-pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>) -> Result<Response<Body>, ProxyError> {
+/// What a caller is given for the registry's 200, which ends its `read` of a manifest by digest.
+pub(super) async fn given(
+    asked: &ManifestRequest<'_>,
+    response: Response<Body>,
+    read: Option<ContentRead>,
+) -> Result<Response<Body>, ProxyError> {
     let media_type = media_type::essence(header(&response, CONTENT_TYPE).unwrap_or_default()).to_owned();
     let promised = match asked.reference {
         Reference::Digest(digest) => Some(digest.clone()),
@@ -50,6 +55,7 @@ pub(super) async fn given(asked: &ManifestRequest<'_>, response: Response<Body>)
         },
         promised,
         media_type,
+        _read: read,
     };
     // Only a tag can resolve to an envelope unawares, and an envelope is always an OCI image manifest.
     let is_image = given.media_type == media_type::OCI_IMAGE_MANIFEST;
@@ -70,6 +76,8 @@ struct GivenManifest {
     by: Given,
     promised: Option<Digest>,
     media_type: String,
+    /// Others wait until it is learned.
+    _read: Option<ContentRead>,
 }
 
 /// An answer whose body was read.

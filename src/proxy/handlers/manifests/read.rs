@@ -11,6 +11,7 @@ use crate::http::body::Body;
 use crate::metrics::{CacheUse, note_cache_use};
 use crate::oci::media_type::{self, ManifestKind};
 use crate::oci::{Digest, Reference};
+use crate::proxy::content_reads::ContentRead;
 use crate::proxy::error::ProxyError;
 use crate::proxy::memory::{self, KnownManifest};
 use crate::proxy::{passthrough, read_access};
@@ -18,7 +19,7 @@ use crate::referrers::{Recency, UnknownForm};
 use crate::registry::Answer;
 
 pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Response<Body>, ProxyError> {
-    let known = known(asked).await;
+    let (known, read) = known_or_begun(asked).await;
     let head = &asked.context.head;
     if let Some(known) = &known
         && memory::is_enough(known, head)
@@ -31,11 +32,31 @@ pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
     let question = memory::unencoded(head, known.as_ref());
     let request = stored_list::unconditional(asked, question.request);
     match passthrough::forward_as(asked.context, request, body).await {
-        Ok(response) => answered(asked, response, known.as_ref(), question.is_conditional).await,
+        Ok(response) => {
+            let known = (known.as_ref(), question.is_conditional);
+            answered(asked, response, known, read).await
+        }
         Err(failure) => match known.filter(|_| failure.is_outage()) {
             Some(known) => Ok(memory::serve_stale_manifest(&known, head)),
             None => Err(failure),
         },
+    }
+}
+
+/// What is remembered of the manifest, also after another caller has read it, or this caller's own read of it.
+async fn known_or_begun(asked: &ManifestRequest<'_>) -> (Option<KnownManifest>, Option<ContentRead>) {
+    let known = known(asked).await;
+    let head = &asked.context.head;
+    match asked.reference {
+        Reference::Digest(digest)
+            if known.is_none() && head.method == Method::GET && read_access::is_known_by_authorization(head) =>
+        {
+            let reads = &asked.context.backend.reads;
+            let read = Box::pin(reads.begin(asked.repository, digest, &asked.caller)).await;
+            // Also where nobody else reads: somebody may have just ended.
+            (self::known(asked).await, read)
+        }
+        _ => (known, None),
     }
 }
 
@@ -53,18 +74,19 @@ async fn known(asked: &ManifestRequest<'_>) -> Option<KnownManifest> {
     resolver.known_manifest(asked.repository, digest, &asked.caller).await
 }
 
-/// What the upstream's answer means, and what is given for it. `is_conditional`: it was asked whether `known` is the same still.
+/// What the upstream's answer means, and what is given for it. `is_conditional`: it was asked whether `known` is the same still. Whoever waits
+/// for `read` goes on when what the answer holds is remembered, or it holds nothing.
 async fn answered(
     asked: &ManifestRequest<'_>,
     response: Response<Body>,
-    known: Option<&KnownManifest>,
-    is_conditional: bool,
+    (known, is_conditional): (Option<&KnownManifest>, bool),
+    read: Option<ContentRead>,
 ) -> Result<Response<Body>, ProxyError> {
     let status = response.status();
     match status {
         StatusCode::OK => {
             read_access::was_read(asked.context, asked.repository, &asked.caller).await;
-            given(asked, response).await
+            given(asked, response, read).await
         }
         StatusCode::NOT_MODIFIED => {
             asked.confirm().await;

@@ -6,15 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-/// Locks by key. A key that nobody holds or waits for takes no memory after the next call.
+/// With fewer keys, those that nobody holds are left.
+const FEW: usize = 64;
+
+/// Locks by key. Keys that nobody holds or waits for are forgotten when there are twice as many keys as were held before.
 pub(super) struct KeyedLocks<K> {
-    locks: Mutex<HashMap<K, Weak<RwLock<()>>>>,
+    locks: Mutex<Locks<K>>,
+}
+
+struct Locks<K> {
+    by_key: HashMap<K, Weak<RwLock<()>>>,
+    /// How many keys there may be before those that nobody holds are looked for: to do so each time would take long with many.
+    room: usize,
 }
 
 impl<K> Default for KeyedLocks<K> {
     fn default() -> Self {
         Self {
-            locks: Mutex::default(),
+            locks: Mutex::new(Locks {
+                by_key: HashMap::new(),
+                room: FEW,
+            }),
         }
     }
 }
@@ -38,12 +50,15 @@ impl<K: Eq + Hash> KeyedLocks<K> {
     fn lock(&self, key: K) -> Arc<RwLock<()>> {
         // A panic elsewhere leaves the map whole: every change to it is a single call.
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = locks.get(&key).and_then(Weak::upgrade) {
+        if let Some(lock) = locks.by_key.get(&key).and_then(Weak::upgrade) {
             return lock;
         }
+        if locks.by_key.len() >= locks.room {
+            locks.by_key.retain(|_, lock| lock.strong_count() > 0);
+            locks.room = FEW.max(2 * locks.by_key.len());
+        }
         let lock = Arc::new(RwLock::new(()));
-        locks.insert(key, Arc::downgrade(&lock));
+        locks.by_key.insert(key, Arc::downgrade(&lock));
         lock
     }
 }
@@ -53,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_key_is_held_alone_or_shared_and_forgotten_afterwards() {
+    async fn a_key_is_held_alone_or_shared() {
         let locks = KeyedLocks::default();
         let (one, two) = (locks.shared("a").await, locks.shared("a").await);
         assert!(locks.try_alone("a").is_none());
@@ -62,7 +77,18 @@ mod tests {
         let alone = locks.alone("a").await;
         assert!(locks.try_alone("a").is_none());
         drop(alone);
-        drop(locks.try_alone("c"));
-        assert_eq!(locks.locks.lock().unwrap().len(), 1);
+        assert!(locks.try_alone("a").is_some());
+    }
+
+    #[tokio::test]
+    async fn keys_that_nobody_holds_are_forgotten() {
+        let locks = KeyedLocks::default();
+        let held = locks.try_alone(0);
+        for key in 1..100 * FEW {
+            drop(locks.try_alone(key));
+        }
+        assert!(locks.locks.lock().unwrap().by_key.len() <= FEW);
+        assert!(locks.try_alone(0).is_none());
+        drop(held);
     }
 }

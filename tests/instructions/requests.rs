@@ -2,6 +2,7 @@
 //! and cost as little as they can.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use refshim::testing::cache::{Bounds, Cache};
@@ -12,6 +13,7 @@ use refshim::testing::referrers::Resolver;
 use refshim::testing::registry::Upstream;
 use refshim::testing::server;
 use refshim::testing::server::Limits;
+use refshim::testing::telemetry;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,18 +21,24 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::cases::{begin, checkpoint};
 use crate::support::content::{IMAGE, Pushed};
 use crate::support::fake::{Fake, Knobs};
+use crate::support::{TlsLink, certificate};
 
 const TIMES: u32 = 50;
 
 pub fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        cached_referrers().await;
+        cached_referrers("answer cached referrers").await;
         small_manifest().await;
+        small_manifest_over_tls().await;
+        // Last, because it holds for the whole process.
+        let (config, metrics) = (Config::default(), Metrics::default());
+        let _log = telemetry::init(&config.log, &config.telemetry, &metrics.lost_log_lines).expect("a log");
+        cached_referrers("answer cached referrers, logged").await;
     });
 }
 
-async fn cached_referrers() {
+async fn cached_referrers(name: &str) {
     let fake = Fake::start(Knobs::default()).await;
     let image = fake.image("library/app", "latest", "image");
     for number in 0..10 {
@@ -43,20 +51,35 @@ async fn cached_referrers() {
     }
     let refshim = refshim_in_front_of(fake.endpoint().authority()).await;
     let path = format!("/v2/library/app/referrers/{}", image.digest);
-    ask("answer cached referrers", refshim, &path).await;
+    ask(name, refshim, &path).await;
 }
 
-async fn small_manifest() {
+const MANIFEST: &str = "/v2/library/app/manifests/latest";
+
+async fn registry_of_a_small_manifest() -> SocketAddr {
     let manifest = Pushed::of(
         IMAGE,
         &json!({"schemaVersion": 2, "mediaType": IMAGE, "annotations": {"x": "y".repeat(800)}}),
     );
-    let registry = registry_that_says(&manifest).await;
+    registry_that_says(&manifest).await
+}
+
+async fn small_manifest() {
+    let registry = registry_of_a_small_manifest().await;
     let refshim = refshim_in_front_of(&registry.to_string()).await;
+    ask("pass a small manifest through", refshim, MANIFEST).await;
+}
+
+async fn small_manifest_over_tls() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    certificate::make(folder.path());
+    let registry = registry_of_a_small_manifest().await;
+    let link = TlsLink::in_front_of(&registry.to_string(), folder.path()).await;
+    let refshim = refshim_trusting(&link.url(), Some(folder.path().join("cert.pem"))).await;
     ask(
-        "pass a small manifest through",
+        "pass a small manifest through from a registry with TLS",
         refshim,
-        "/v2/library/app/manifests/latest",
+        MANIFEST,
     )
     .await;
 }
@@ -152,9 +175,16 @@ async fn registry_that_says(manifest: &Pushed) -> SocketAddr {
 }
 
 async fn refshim_in_front_of(authority: &str) -> SocketAddr {
-    let url = format!("http://{authority}").parse().expect("a URL");
+    refshim_trusting(&format!("http://{authority}"), None).await
+}
+
+async fn refshim_trusting(url: &str, ca_file: Option<PathBuf>) -> SocketAddr {
+    let upstream = UpstreamConfig {
+        ca_file,
+        ..UpstreamConfig::new(url.parse().expect("a URL"))
+    };
     let mut config = Config {
-        upstreams: vec![UpstreamConfig::new(url)],
+        upstreams: vec![upstream],
         ..Config::default()
     };
     config.cache.fresh_for = std::time::Duration::from_secs(3600);

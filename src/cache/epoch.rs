@@ -100,6 +100,12 @@ impl Epoch {
         tags
     }
 
+    /// Whether a write that is remembered named it.
+    pub(super) fn names(&self, id: &EntryId) -> bool {
+        let mut touches = self.writes.iter().flat_map(|write| write.touched.iter());
+        touches.any(|touch| id.is_named_by(touch))
+    }
+
     /// Whether an entry from the epoch `learned_in` may be used in this one.
     pub(super) fn validity(&self, id: &EntryId, learned_in: WriteId) -> Validity {
         let Some(since) = self.writes.iter().position(|write| write.id == learned_in) else {

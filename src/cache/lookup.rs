@@ -42,9 +42,11 @@ impl Cache {
         })
     }
 
-    /// What is on disk is no better than what memory and Redis hold: it is looked up where they hold nothing.
+    /// What is on disk is no better than what memory and Redis hold: it is looked up where they hold nothing. Nor does it say in which epoch it
+    /// was read, so it is not taken where a write is known that named it.
     async fn find_kept<T: Cached>(&self, key: &Key, now: Duration) -> (Option<TierValue<T>>, Tier) {
-        let Some(disk) = self.disk_for(key) else {
+        let is_named = key.asked_in().is_some_and(|epoch| epoch.names(key.id()));
+        let Some(disk) = self.disk_for(key).filter(|_| !is_named) else {
             return (None, Tier::Miss);
         };
         match find_on_disk(disk, key, now).await {

@@ -191,8 +191,20 @@ impl Cache {
     pub async fn wrote(&self, repository_key: &RepositoryKey, touched: impl Into<Arc<[Invalidation]>>) {
         let touched = touched.into();
         self.epochs.wrote(repository_key, &touched);
+        self.remove_from_disk(repository_key, &touched);
         if let Some(shared) = &self.shared {
             shared.store.wrote(repository_key, &touched).await;
+        }
+    }
+
+    /// The disk outlives what is remembered of writes.
+    fn remove_from_disk(&self, repository_key: &RepositoryKey, touched: &[Invalidation]) {
+        let Some(disk) = &self.disk else { return };
+        let epoch = self.epochs.current(repository_key);
+        for touch in touched {
+            if let Invalidation::Manifest(digest) = touch {
+                disk.remove(Key::manifest(repository_key, &epoch, digest.clone()).id());
+            }
         }
     }
 

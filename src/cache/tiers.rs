@@ -88,6 +88,8 @@ pub(super) async fn find_on_disk<T: Cached>(disk: &DiskStore, key: &Key, now: Du
 pub(super) fn validity(key: &Key, learned_in: Option<WriteId>) -> Validity {
     match (key.asked_in(), learned_in) {
         (None, _) => Validity::Verified,
+        // From the disk, at whatever time.
+        (Some(epoch), None) if epoch.names(key.id()) => Validity::Overwritten,
         (Some(_), None) => Validity::Unknown,
         (Some(epoch), Some(learned_in)) => epoch.validity(key.id(), learned_in),
     }

@@ -9,6 +9,8 @@ use super::error::UpstreamError;
 use crate::oci::manifest::ManifestError;
 use crate::oci::{Descriptor, Digest, ErrorBody, Manifest, envelope};
 
+pub(super) const DIGEST_HEADER: &str = "docker-content-digest";
+
 /// An upstream's answer to a question that has one.
 #[derive(Clone, Debug)]
 pub enum Answer<T> {
@@ -103,6 +105,16 @@ impl RegistryResponse {
     /// What the registry says in it (distribution-spec, "Error Codes"); `None` when the body is no registry's error.
     pub fn error(&self) -> Option<ErrorBody> {
         ErrorBody::parse(&self.body)
+    }
+
+    /// Whether it says that the registry took the manifest `digest`: 201 (distribution-spec, "Pushing Manifests"), or another success that
+    /// names it, as older registries answer. With 200 comes what whoever stands between has to say, too.
+    pub fn states_written(&self, digest: &Digest) -> bool {
+        let named = self.headers.get(DIGEST_HEADER).and_then(|value| value.to_str().ok());
+        match self.status {
+            StatusCode::CREATED => self.error().is_none(),
+            status => status.is_success() && named == Some(digest.as_str()),
+        }
     }
 }
 

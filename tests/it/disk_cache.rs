@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use crate::large_repositories::{by_its_pages, registry};
 use crate::support::content::{IMAGE, artifact};
-use crate::support::fake::Fake;
 use crate::support::fake::knobs::Shown;
+use crate::support::fake::{Fake, Trouble};
 use crate::support::refshim::Builder;
 use crate::support::{Endpoint, Program, Pushed, Refshim, Registry, cli, eventually};
 
@@ -234,6 +234,21 @@ async fn a_directory_of_another_process_or_that_cannot_be_written_is_an_error_at
         refusal.contains("cache.dir: ") && refusal.contains("cannot be written"),
         "{refusal}"
     );
+}
+
+/// An outage brings nothing back that was deleted through refshim.
+#[tokio::test]
+async fn what_was_deleted_is_not_given_while_the_registry_fails() {
+    let (fake, folder) = (Fake::start(Default::default()).await, TempDir::new().unwrap());
+    let refshim = builder(&fake.url(), folder.path()).start().await;
+    let endpoint = refshim.endpoint();
+    let image = endpoint.push_image("app", "v1", "image").await;
+    endpoint.manifest("app", &image.digest).await.expect_status(200);
+    kept(&refshim, 1).await;
+    let path = format!("/v2/app/manifests/{}", image.digest);
+    endpoint.delete(&path).await.expect_status(202);
+    fake.trouble(Trouble::oci(503, "UNAVAILABLE", "overloaded"), |_| true);
+    endpoint.manifest("app", &image.digest).await.expect_status(503);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::support;
 use crate::support::content::{IMAGE, artifact};
 use crate::support::fake::knobs::{Knobs, Pushes, Uploads};
-use crate::support::fake::{Fake, profiles};
+use crate::support::fake::{Fake, Trouble, profiles};
 use crate::support::{Endpoint, Pushed, Refshim};
 use serde_json::json;
 
@@ -183,4 +183,37 @@ async fn upload_sessions_without_the_port_go_on_through_refshim() {
     );
     shelf.endpoint.push_blob(REPOSITORY, "content").await;
     shelf.push_and_find(&shelf.artifact_manifest()).await;
+}
+
+/// What stands before a registry answers in its place. A link that is nowhere is acknowledged to nobody.
+#[tokio::test]
+async fn a_success_that_is_not_the_registrys_is_not_taken_for_a_link() {
+    let json = ("content-type", "application/json");
+    let answers = [
+        Trouble::html(200),
+        Trouble::answer(200, &[], ""),
+        Trouble::answer(204, &[], ""),
+        Trouble::answer(201, &[json], r#"{"errors":[{"code":"UNKNOWN"}]}"#),
+    ];
+    for (number, answer) in answers.into_iter().enumerate() {
+        let fake = Fake::start(Knobs::default()).await;
+        let image = fake.image(REPOSITORY, "v1", "subject");
+        let builder = Refshim::builder(&fake.url()).env("REFSHIM_WRITING__LINKS", "proposal-d");
+        let refshim = builder.start().await;
+        let bundle = Pushed::of(IMAGE, &artifact(&image, BUNDLE, "bundle"));
+        let place = format!("sha256-{}.", image.hex());
+        fake.trouble(answer, move |seen| seen.method == "PUT" && seen.path.contains(&place));
+        let endpoint = refshim.endpoint();
+        let reply = endpoint.put_bytes(REPOSITORY, "", &bundle).await;
+        assert_eq!(
+            (reply.status, reply.header("oci-subject")),
+            (502, None),
+            "{number}: {reply:?}"
+        );
+        fake.heal();
+        endpoint.put_bytes(REPOSITORY, "", &bundle).await.expect_status(201);
+        let another = Refshim::in_front_of(&fake.url()).await;
+        let listed = another.endpoint().referrer_digests(REPOSITORY, &image.digest).await;
+        assert_eq!(listed, std::slice::from_ref(&bundle.digest), "{number}");
+    }
 }

@@ -83,13 +83,25 @@ impl Writer {
                 linked.caller,
             )
             .await?;
-        if reply.status.is_success() || self.is_already(linked, &reference, &reply).await? {
+        let is_success = reply.status.is_success();
+        let is_written = match is_success {
+            true => reply.states_written(linked.digest) || self.holds(linked, &reference).await?,
+            false => self.is_already(linked, &reference, &reply).await?,
+        };
+        if is_written {
             self.resolver
                 .tag_written(linked.repository, tag, Some(linked.digest))
                 .await;
             return Ok(());
         }
-        Err(Refusal::from(reply).into())
+        Err(match is_success {
+            true => UpstreamError::Invalid(format!(
+                "HTTP {} to a push of a tag, which does not hold it",
+                reply.status
+            ))
+            .into(),
+            false => Refusal::from(reply).into(),
+        })
     }
 
     /// Whether a refused reference already resolves to the identical content.
@@ -103,6 +115,10 @@ impl Writer {
         if !matches!(refused.status.as_u16(), 400 | 403 | 409 | 412) {
             return Ok(false);
         }
+        self.holds(linked, reference).await
+    }
+
+    async fn holds(&self, linked: &LinkedManifest<'_>, reference: &Reference) -> Result<bool, UpstreamError> {
         let head = self
             .upstream
             .head_manifest(linked.repository, reference, linked.caller)

@@ -11,15 +11,13 @@ use super::write_condition::WriteCondition;
 use super::write_headers::WriteHeaders;
 use crate::oci::media_type::{ACCEPT_MANIFESTS, essence};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
-use crate::registry::answer::{Answer, HeadOutcome, ManifestHead, RawManifest, RegistryResponse};
+use crate::registry::answer::{Answer, DIGEST_HEADER, HeadOutcome, ManifestHead, RawManifest, RegistryResponse};
 use crate::registry::caller::Caller;
 use crate::registry::classify::classify;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
 use crate::registry::reader::request::{ReadRequest, Redirects};
 use crate::registry::retry::state_wait;
-
-const DIGEST_HEADER: &str = "docker-content-digest";
 
 fn path(repository: &RepositoryName, reference: &Reference) -> String {
     format!("/v2/{repository}/manifests/{reference}")

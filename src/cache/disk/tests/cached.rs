@@ -3,7 +3,7 @@
 use super::*;
 use crate::cache::epoch::Epoch;
 use crate::cache::key::Key;
-use crate::cache::{Bounds, Cache, RepositoryKey};
+use crate::cache::{Bounds, Cache, Invalidation, RepositoryKey};
 
 fn cache(folder: &TempDir) -> Cache {
     let bounds = Bounds {
@@ -59,6 +59,34 @@ async fn the_next_process_knows_content_but_trusts_nothing_that_a_write_may_have
     }
     let another = RepositoryKey::new("http://u/", "s");
     assert!(second.get::<String>(&Key::blob(&another, "sha256:b")).await.is_none());
+}
+
+#[tokio::test]
+async fn what_a_write_has_named_is_found_no_more() {
+    let (folder, repository_key) = (TempDir::new().unwrap(), RepositoryKey::new("http://u/", "r"));
+    let touched: Arc<[Invalidation]> = Arc::from([Invalidation::Manifest("sha256:m".into())]);
+    let found = async |cache: &Cache| {
+        let epoch = cache.epoch(&repository_key).await;
+        let key = Key::manifest(&repository_key, &epoch, "sha256:m");
+        (cache.get::<String>(&key).await.is_some(), key)
+    };
+    let first = cache(&folder);
+    let (_, key) = found(&first).await;
+    first.put(key, value("v")).await;
+    while first.disk_health().unwrap().used < 512 {
+        first.finish().await;
+    }
+    // Another process did it.
+    first.epochs.wrote(&repository_key, &touched);
+    assert!(!found(&first).await.0);
+    drop(first);
+    let second = cache(&folder);
+    assert!(found(&second).await.0, "nobody has told it");
+    second.wrote(&repository_key, touched).await;
+    assert!(!found(&second).await.0);
+    second.finish().await;
+    drop(second);
+    assert!(!found(&cache(&folder)).await.0, "it is gone from the disk");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod materialize;
 mod output;
 mod progress;
 mod put;
+mod read_settings;
 mod referrers;
 mod reload;
 mod serve;

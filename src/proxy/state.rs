@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::pulled_parts::PulledParts;
 use super::realm::Realms;
 use super::response_budget::ResponseBudget;
 use super::rewrite::SelfView;
@@ -29,6 +30,8 @@ pub(super) struct SharedState {
     pub merge_referrers_tag: bool,
     /// Largest blob that is remembered, in bytes.
     pub small_blob: u64,
+    /// Whether it is noted of images that are pulled if they had a signature.
+    pub notes_signed_pulls: bool,
     /// All upstreams, as the pages for people name them.
     pub registries: Vec<KnownRegistry>,
 }
@@ -69,6 +72,7 @@ impl SharedState {
             request_budget: RequestBudget::new(config.limits.held_bytes, config.limits.manifest_bytes),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
+            notes_signed_pulls: config.metrics.signed_pulls,
             registries: config.upstreams.iter().map(KnownRegistry::of).collect(),
         }
     }
@@ -83,6 +87,7 @@ pub(super) struct Backend {
     pub realms: Realms,
     pub writer: Arc<Writer>,
     pub uploads: UploadOffsets,
+    pub pulled_parts: PulledParts,
     pub failures: Arc<UpstreamFailures>,
     /// Who is logged in by the pages for people.
     pub sessions: UiSessions,
@@ -98,6 +103,7 @@ impl Backend {
             realms: Realms::default(),
             writer: Arc::new(Writer::new(resolver.clone(), &config.writing).with_events(events)),
             uploads: UploadOffsets::default(),
+            pulled_parts: PulledParts::default(),
             sessions: UiSessions::new(&upstream),
             upstream,
             resolver,

@@ -6,6 +6,7 @@ pub(in crate::registry) mod blob_download;
 pub(in crate::registry) mod blob_transfer;
 mod by_last;
 pub(in crate::registry) mod caller_login;
+mod catalog;
 mod content_check;
 pub(in crate::registry) mod credential_calls;
 mod forward;

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 pub use family::{CounterFamily, FixedFamily};
 pub(crate) use label::label;
 pub use label::{Label, LabelSet};
-pub use request_notes::{CacheUse, RequestNotes, for_current_request, note_cache_use};
+pub use request_notes::{CacheUse, RequestNotes, for_current_request, note_cache_use, note_signed_pull};
 
 label! {
     /// What a request was about.
@@ -74,6 +74,18 @@ impl StatusClass {
     }
 }
 
+label! {
+    /// Whether an image that was pulled had a signature that refshim knew of.
+    pub enum SignedPull: "signed" {
+        /// One was remembered.
+        Yes = "yes",
+        /// It was proven a moment ago that it has none.
+        No = "no",
+        /// Nobody asked lately.
+        Unknown = "unknown",
+    }
+}
+
 /// Upper bounds of latency histograms, in seconds; the last bucket has none.
 const LATENCY_BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
@@ -97,6 +109,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Open connections of callers.
     pub connections: Gauge,
+    /// Images that were pulled, where that is noted.
+    pub pulls: CounterFamily<SignedPull>,
     /// Handlers that panicked: defects.
     pub panics: Counter,
     /// Lines of the log that nobody read in time.
@@ -112,6 +126,7 @@ impl Default for Metrics {
             bytes_sent: CounterFamily::default(),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            pulls: CounterFamily::default(),
             panics: Counter::default(),
             lost_log_lines: Counter::default(),
         }

@@ -32,7 +32,7 @@ pub mod http {
 }
 /// See the module of the same name.
 pub mod metrics {
-    pub use crate::metrics::{Endpoint, Metrics};
+    pub use crate::metrics::{Endpoint, Metrics, SignedPull};
 }
 /// See the module of the same name.
 pub mod oci {

@@ -96,6 +96,8 @@ fn register_requests(registry: &mut Registry, metrics: &Metrics) {
         "Open connections of callers",
         metrics.connections.clone(),
     );
+    let help = "Images pulled, by whether they had a signature known to refshim: metrics.signed_pulls";
+    registry.register("pulls", help, metrics.pulls.clone());
     let help = "Requests that met a defect of refshim";
     registry.register("panics", help, metrics.panics.clone());
     let help = "Lines of the log that were lost because standard error was not read fast enough";

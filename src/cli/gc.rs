@@ -1,12 +1,12 @@
 //! `refshim gc`: link tags that lead nowhere, and what must stay.
 
 mod delete;
-mod judge;
+pub(super) mod judge;
 mod keep;
 mod mend;
-mod read;
+pub(super) mod read;
 mod report;
-mod snapshot;
+pub(super) mod snapshot;
 
 use std::path::PathBuf;
 

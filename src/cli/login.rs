@@ -5,19 +5,20 @@ use std::fmt;
 use crate::auth::{CredentialsSource, LoginRefusal};
 use crate::config::{LimitsConfig, UpstreamConfig};
 use crate::oci::RepositoryName;
-use crate::registry::{SetupError, Upstream, UpstreamError};
+use crate::registry::{RequestAllowance, SetupError, Upstream, UpstreamError};
 
 /// A registry that is asked on the user's credentials for `host` (with its port, as `docker login` was told).
 pub(super) fn upstream_of_user(
     config: &UpstreamConfig,
     limits: &LimitsConfig,
     host: &str,
+    allowance: RequestAllowance,
 ) -> Result<Upstream, SetupError> {
     let source = CredentialsSource::DockerConfig {
         file: None,
         host: host.to_owned(),
     };
-    Upstream::of_user(config, limits, source)
+    Upstream::of_user(config, limits, source, allowance)
 }
 
 /// Logs in ahead of reads of `repository`, or of the registry as such.

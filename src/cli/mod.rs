@@ -4,6 +4,7 @@
 //! how to mend it.
 
 mod assembly;
+mod audit;
 mod check;
 mod completions;
 mod copy;
@@ -17,6 +18,7 @@ mod materialize;
 mod output;
 mod progress;
 mod put;
+mod read_settings;
 mod referrers;
 mod reload;
 mod serve;
@@ -66,6 +68,7 @@ enum Command {
     Referrers(referrers::ReferrersArgs),
     Tree(tree::TreeArgs),
     Copy(Box<copy::CopyArgs>),
+    Audit(Box<audit::AuditArgs>),
     Materialize(materialize::MaterializeArgs),
     Gc(gc::GcArgs),
     Demo(demo::DemoArgs),
@@ -97,6 +100,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Referrers(args) => referrers::run(args).await,
         Command::Tree(args) => tree::run(args).await,
         Command::Copy(args) => copy::run(*args).await,
+        Command::Audit(args) => audit::run(*args).await,
         Command::Materialize(args) => materialize::run(args).await,
         Command::Gc(args) => gc::run(args).await,
         Command::Demo(args) => demo::run(args).await,

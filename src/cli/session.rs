@@ -1,24 +1,19 @@
 //! Asking one registry what refers to something: directly, without a running refshim, on the login of the user.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::cache::{Bounds, Cache};
-use crate::config::{CacheConfig, Depth, EgressConfig, LimitsConfig, LinksConfig, UpstreamConfig, WithoutSubject};
+use crate::config::{CacheConfig, Depth};
 use crate::oci::{Digest, Manifest, Reference, ReferrerList, RepositoryName};
 use crate::referrers::{ResolveError, Resolver};
 use crate::registry::{Answer, Caller, RawManifest, Upstream, UpstreamError};
 
 use super::error::CliError;
-use super::login::{log_in, upstream_of_user};
+use super::login::log_in;
+use super::read_settings::ReadSettings;
 use super::target::TargetReference;
-
-/// How long everything that was read stays valid in work on a whole repository: longer than that takes.
-const LONGEST_WORK: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How to ask; the same for every subcommand that reads one reference.
 #[derive(Debug, clap::Args)]
@@ -59,23 +54,11 @@ pub(super) struct Purpose {
     pub(super) target: TargetReference,
     /// How messages call the target.
     pub(super) name: String,
-    pub(super) ca_file: Option<PathBuf>,
-    pub(super) depth: Depth,
-    /// How long what was read is used again without asking.
-    pub(super) freshness: CacheConfig,
-    /// How long the registry may take from the end of a request to the head of its response.
-    pub(super) first_byte_timeout: Duration,
-    /// Hosts on private addresses to which redirects are followed.
-    pub(super) redirect_hosts: BTreeSet<String>,
-    /// How artifacts are listed that name no subject.
-    pub(super) without_subject: WithoutSubject,
+    pub(super) settings: ReadSettings,
 }
 
-/// As in a proxy.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
-
 impl Purpose {
-    /// For work on all that a repository holds, which reads everything once.
+    /// For work on all that a repository holds.
     pub(super) fn whole(target: TargetReference, ca_file: Option<PathBuf>) -> Self {
         Self {
             name: match target.is_bare {
@@ -83,17 +66,7 @@ impl Purpose {
                 false => target.to_string(),
             },
             target,
-            ca_file,
-            depth: Depth::Manifests,
-            freshness: CacheConfig {
-                fresh_for: LONGEST_WORK,
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-                ..CacheConfig::default()
-            },
-            first_byte_timeout: FIRST_BYTE_TIMEOUT,
-            redirect_hosts: BTreeSet::new(),
-            without_subject: LinksConfig::default().without_subject,
+            settings: ReadSettings::whole(ca_file),
         }
     }
 }
@@ -103,12 +76,7 @@ impl From<Options> for Purpose {
         Self {
             name: options.target.to_string(),
             target: options.target,
-            ca_file: options.ca_file,
-            depth: options.depth.into(),
-            freshness: CacheConfig::default(),
-            first_byte_timeout: FIRST_BYTE_TIMEOUT,
-            redirect_hosts: BTreeSet::new(),
-            without_subject: LinksConfig::default().without_subject,
+            settings: ReadSettings::new(options.ca_file, options.depth.into(), CacheConfig::default()),
         }
     }
 }
@@ -125,42 +93,17 @@ pub(super) struct Session {
 impl Session {
     /// Logs in at the registry of `purpose`. Fails where the user is not let in.
     pub(super) async fn open(purpose: impl Into<Purpose>) -> Result<Self, CliError> {
-        let Purpose {
-            target,
-            name,
-            ca_file,
-            depth,
-            freshness,
-            first_byte_timeout,
-            redirect_hosts,
-            without_subject,
-        } = purpose.into();
-        let config = UpstreamConfig {
-            ca_file,
-            first_byte_timeout,
-            redirect_hosts,
-            egress: EgressConfig::of_process()?,
-            ..UpstreamConfig::new(target.registry.clone())
-        };
-        let limits = LimitsConfig::default();
-        let upstream = upstream_of_user(&config, &limits, &target.host);
-        let upstream = upstream.map_err(|error| CliError::usage(error.to_string()))?;
-        let login = log_in(&upstream, &target.host, Some(&target.repository)).await;
+        let Purpose { target, name, settings } = purpose.into();
+        let resolver = settings.resolver(&target.registry, &target.host)?;
+        Self::log_in(resolver, target, name).await
+    }
+
+    /// Logs in at the registry that `resolver` asks, for the repository of `target`.
+    pub(super) async fn log_in(resolver: Resolver, target: TargetReference, name: String) -> Result<Self, CliError> {
+        let login = log_in(resolver.upstream(), &target.host, Some(&target.repository)).await;
         login.map_err(|error| CliError::failed(format!("{}: {error}", target.registry)))?;
-        let cache = Cache::new(Bounds {
-            manifests: freshness.manifest_bytes,
-            lists: freshness.list_bytes,
-        });
-        let links = LinksConfig {
-            depth,
-            deep_refresh: freshness.fresh_for.max(LinksConfig::default().deep_refresh),
-            // Whoever runs a command waits for it.
-            patience: Duration::MAX,
-            without_subject,
-            ..LinksConfig::default()
-        };
         Ok(Self {
-            resolver: Resolver::new(Arc::new(upstream), Arc::new(cache), &links, &freshness, &limits),
+            resolver,
             // What a refshim on the way adds is not in the registry.
             caller: Caller::anonymous().reading_stored(),
             name,

@@ -30,23 +30,12 @@ impl FromStr for TargetReference {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme), rest),
-            None => (None, text),
-        };
-        let shape =
-            || format!("'{text}' is not a reference: write host[:port]/name[:tag][@digest], such as ghcr.io/o/app:v1");
-        let (host, path) = rest.split_once('/').ok_or_else(shape)?;
-        if !is_host(host) {
-            return Err(shape());
-        }
-        let scheme = scheme.unwrap_or(if is_loopback(host) { "http" } else { "https" });
-        let address = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
-        let (name, reference) = split(path)?;
+        let (registry, host, path) = registry_and_path(text)?;
+        let (name, reference) = split(&path)?;
         let is_bare = name == path;
         Ok(Self {
-            registry: registry_url(&format!("{scheme}://{address}"))?,
-            host: host.to_owned(),
+            registry,
+            host,
             repository: RepositoryName::parse(name).map_err(|error| error.to_string())?,
             reference,
             is_bare,
@@ -59,6 +48,24 @@ impl TargetReference {
     pub(crate) fn repository(&self) -> String {
         format!("{}/{}", self.host, self.repository)
     }
+}
+
+/// The registry's root, its host and port as written, and what follows them.
+pub(super) fn registry_and_path(text: &str) -> Result<(Url, String, String), String> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text),
+    };
+    let shape =
+        || format!("'{text}' is not a reference: write host[:port]/name[:tag][@digest], such as ghcr.io/o/app:v1");
+    let (host, path) = rest.split_once('/').ok_or_else(shape)?;
+    if !is_host(host) {
+        return Err(shape());
+    }
+    let scheme = scheme.unwrap_or(if is_loopback(host) { "http" } else { "https" });
+    let address = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
+    let registry = registry_url(&format!("{scheme}://{address}"))?;
+    Ok((registry, host.to_owned(), path.to_owned()))
 }
 
 fn split(path: &str) -> Result<(&str, Reference), String> {

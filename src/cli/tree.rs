@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::oci::media_type::ManifestKind;
 use crate::oci::{Descriptor, Digest, Referrer};
+use crate::ui::platform_names;
 
 use super::error::CliError;
 use super::output::{self, Format, printable};
@@ -61,6 +62,9 @@ struct Branches {
 #[serde(rename_all = "camelCase")]
 struct ListedManifest {
     digest: Digest,
+    /// Such as `linux/arm/v7`, where the index says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<String>,
     media_type: String,
     #[serde(flatten)]
     branches: Branches,
@@ -127,7 +131,8 @@ impl Walk<'_> {
             return Ok(branches);
         }
         let links = self.session.referrers(digest).await?;
-        let manifest = self.session.manifest(digest).await?;
+        let raw = self.session.made(digest).await?;
+        let platforms = raw.as_ref().map(|raw| platform_names(&raw.bytes)).unwrap_or_default();
         for referrer in &links.referrers {
             // An index may list what is shown here as a referrer.
             self.seen
@@ -141,6 +146,7 @@ impl Walk<'_> {
                 });
             }
         }
+        let manifest = raw.and_then(|raw| raw.parse().ok());
         let listed = manifest.map(|manifest| manifest.manifests).unwrap_or_default();
         for descriptor in listed.iter().filter(|listed| is_manifest(listed)) {
             // Listed as a referrer already, as BuildKit's attestations are.
@@ -150,6 +156,10 @@ impl Walk<'_> {
             let below = Box::pin(self.below(&descriptor.digest, levels)).await?;
             if self.artifact_types.is_empty() || !below.is_empty() {
                 branches.manifests.push(ListedManifest {
+                    platform: platforms
+                        .get(&descriptor.digest)
+                        .filter(|name| !name.is_empty())
+                        .cloned(),
                     digest: descriptor.digest.clone(),
                     media_type: descriptor.media_type.clone(),
                     branches: below,
@@ -202,9 +212,11 @@ impl Digests {
 
 fn draw(branches: &Branches, indent: &str, digests: &Digests, text: &mut String) {
     let manifests = branches.manifests.iter().map(|listed| {
+        let platform = listed.platform.as_deref().map(|name| format!("{}  ", printable(name)));
         let label = format!(
-            "{}  {} (listed)",
+            "{}  {}{} (listed)",
             digests.print(&listed.digest),
+            platform.unwrap_or_default(),
             printable(&listed.media_type)
         );
         (label, &listed.branches)

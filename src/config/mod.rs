@@ -21,6 +21,7 @@ mod lines;
 mod links;
 mod listener_security;
 mod load;
+mod metrics;
 mod redis;
 mod repository_patterns;
 mod routing;
@@ -46,6 +47,7 @@ pub use events::{EventType, EventsConfig, WebhookConfig};
 pub use limits::LimitsConfig;
 pub use links::{Depth, LinksConfig, WithoutSubject};
 pub use load::{Overrides, load, load_with};
+pub use metrics::MetricsConfig;
 pub use server::{AdminConfig, LogConfig, LogFormat, ServerConfig};
 pub use tags::{HIDDEN_TAGS, TagsConfig};
 pub use telemetry::TelemetryConfig;
@@ -65,6 +67,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Format and level of the log.
     pub log: LogConfig,
+    /// What is counted beside what always is.
+    pub metrics: MetricsConfig,
     /// The collector of traces.
     pub telemetry: TelemetryConfig,
     /// The `[[upstream]]` tables of the file, at least one. The first serves requests that name no other.

@@ -1,8 +1,10 @@
 //! What is noted of a caller's request by the layers that work for it, for its line in the access log.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use super::SignedPull;
 
 tokio::task_local! {
     static CURRENT: RequestNotes;
@@ -48,6 +50,7 @@ struct Notes {
     upstream_microseconds: AtomicU64,
     /// A [`CacheUse`]; 0 for none.
     cache: AtomicU8,
+    signed_pull: OnceLock<SignedPull>,
 }
 
 impl RequestNotes {
@@ -83,11 +86,22 @@ impl RequestNotes {
         let noted = self.0.cache.load(Ordering::Relaxed);
         CacheUse::ALL.into_iter().find(|how| *how as u8 == noted)
     }
+
+    /// `None` where no image was pulled, or that is not noted.
+    pub fn signed_pull(&self) -> Option<SignedPull> {
+        self.0.signed_pull.get().copied()
+    }
 }
 
 /// Notes what the cache gave; the last word counts.
 pub fn note_cache_use(how: CacheUse) {
     let _ = CURRENT.try_with(|RequestNotes(notes)| notes.cache.store(how as u8, Ordering::Relaxed));
+}
+
+/// Notes that an image is pulled.
+pub fn note_signed_pull(signed: SignedPull) {
+    // One request pulls one image.
+    let _ = CURRENT.try_with(|RequestNotes(notes)| _ = notes.signed_pull.set(signed));
 }
 
 /// Work that becomes a task of its own, and still belongs to the request that begins it.

@@ -11,7 +11,7 @@
 //! passthrough      ─► context error failure headers
 //! memory           ─► respond headers
 //! context          ─► state upstream_view peer error headers
-//! state            ─► content_reads response_budget realm upload_offsets ui_sessions rewrite write upstream_failures
+//! state            ─► content_reads response_budget realm upload_offsets pulled_parts ui_sessions rewrite write upstream_failures
 //! response_budget  ─► error
 //! error            ─► write route respond failure
 //! write            ─► keyed_locks
@@ -25,6 +25,7 @@
 //! upstream_view    ─► headers
 //! headers
 //! upload_offsets
+//! pulled_parts
 //! ui_sessions
 //! rewrite
 //! upstream_failures ─► failure
@@ -46,6 +47,7 @@ mod memory;
 mod passthrough;
 mod peer;
 mod pipeline;
+mod pulled_parts;
 mod read_access;
 mod realm;
 mod respond;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::content_reads::ContentReads;
+use super::pulled_parts::PulledParts;
 use super::realm::Realms;
 use super::response_budget::ResponseBudget;
 use super::rewrite::SelfView;
@@ -30,6 +31,8 @@ pub(super) struct SharedState {
     pub merge_referrers_tag: bool,
     /// Largest blob that is remembered, in bytes.
     pub small_blob: u64,
+    /// Whether it is noted of images that are pulled if they had a signature.
+    pub notes_signed_pulls: bool,
     /// All upstreams, as the pages for people name them.
     pub registries: Vec<KnownRegistry>,
 }
@@ -70,6 +73,7 @@ impl SharedState {
             request_budget: RequestBudget::new(config.limits.held_bytes, config.limits.manifest_bytes),
             merge_referrers_tag: config.writing.merge_referrers_tag,
             small_blob: config.cache.small_blob,
+            notes_signed_pulls: config.metrics.signed_pulls,
             registries: config.upstreams.iter().map(KnownRegistry::of).collect(),
         }
     }
@@ -85,6 +89,7 @@ pub(super) struct Backend {
     pub writer: Arc<Writer>,
     pub uploads: UploadOffsets,
     pub reads: ContentReads,
+    pub pulled_parts: PulledParts,
     pub failures: Arc<UpstreamFailures>,
     /// Who is logged in by the pages for people.
     pub sessions: UiSessions,
@@ -101,6 +106,7 @@ impl Backend {
             writer: Arc::new(Writer::new(resolver.clone(), &config.writing).with_events(events)),
             uploads: UploadOffsets::default(),
             reads: ContentReads::default(),
+            pulled_parts: PulledParts::default(),
             sessions: UiSessions::new(&upstream),
             upstream,
             resolver,

@@ -55,6 +55,12 @@ pub enum UpstreamError {
         /// In how many seconds to ask again.
         seconds: u64,
     },
+    /// The work has made all the requests that it may make.
+    #[error("all {requests} requests that may be made were made")]
+    AllowanceSpent {
+        /// The bound.
+        requests: u64,
+    },
     /// Refused before anything was asked: too much waits for this upstream already.
     #[error("too many questions wait for the registry already")]
     Busy,
@@ -107,6 +113,7 @@ impl UpstreamError {
             | Self::StillListing { .. }
             | Self::StillSearching { .. }
             | Self::Unfinished { .. }
+            | Self::AllowanceSpent { .. }
             | Self::CallersBody(_)
             | Self::Content(_)
             | Self::Invalid(_)

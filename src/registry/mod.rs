@@ -1,17 +1,19 @@
 //! One registry as typed calls: connections, credentials, retries, and what has been learned about it.
 //!
 //! ```text
-//! client         ─► reader authentication capabilities transport caller classify retry answer origin counts error tag_names
-//! reader         ─► authentication capabilities transport caller background_work classify retry answer origin counts error
-//! authentication ─► transport caller classify counts error
-//! capabilities   ─► caller error
-//! transport      ─► answer origin counts error
-//! caller         ─► background_work search_budget counts error
-//! search_budget  ─► counts error
-//! classify       ─► retry answer error
-//! retry          ─► error
-//! answer         ─► error
-//! origin         ─► error
+//! client            ─► reader authentication capabilities transport caller classify retry answer origin request_allowance counts error tag_names
+//! reader            ─► authentication capabilities transport caller background_work request_rate classify retry answer origin counts error
+//! authentication    ─► transport caller classify request_allowance counts error
+//! capabilities      ─► caller error
+//! transport         ─► answer origin request_allowance counts error
+//! caller            ─► background_work search_budget counts error
+//! search_budget     ─► counts error
+//! classify          ─► retry answer error
+//! retry             ─► error
+//! answer            ─► error
+//! origin            ─► error
+//! request_allowance ─► request_rate error
+//! request_rate
 //! background_work
 //! counts
 //! error
@@ -34,6 +36,8 @@ mod counts;
 mod error;
 mod origin;
 mod reader;
+mod request_allowance;
+mod request_rate;
 mod retry;
 mod search_budget;
 mod tag_names;
@@ -61,6 +65,7 @@ pub use client::write_headers::WriteHeaders;
 pub use counts::{BackoffOutcome, RequestKind, RequestOutcome};
 pub use error::{SetupError, UpstreamError};
 pub use reader::search_queue::Permit;
+pub use request_allowance::RequestAllowance;
 pub use tag_names::{Fingerprint, TagNames, TagNamesBuilder};
 
 /// For the fuzz targets.

@@ -87,6 +87,7 @@ pub(super) fn is_transient(error: &UpstreamError) -> bool {
         UpstreamError::Failed(status) => !matches!(status.as_u16(), 501 | 505 | 508),
         UpstreamError::CallersBody(_)
         | UpstreamError::Unfinished { .. }
+        | UpstreamError::AllowanceSpent { .. }
         | UpstreamError::Busy
         | UpstreamError::StillListing { .. }
         | UpstreamError::StillSearching { .. }

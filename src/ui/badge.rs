@@ -48,7 +48,8 @@ impl Badge {
         }
     }
 
-    fn of_predicate(predicate: &str) -> Self {
+    /// Of a statement of this type, in lower case.
+    pub fn of_predicate(predicate: &str) -> Self {
         match predicate {
             COSIGN_SIGN => Self::Signature,
             _ if predicate.contains("spdx") || predicate.contains("cyclonedx") => Self::Sbom,
@@ -110,7 +111,7 @@ impl Badge {
 }
 
 /// The type of the statement that a manifest holds, from its annotations.
-pub(super) fn predicate_type(annotations: &Annotations) -> Option<&str> {
+pub fn predicate_type(annotations: &Annotations) -> Option<&str> {
     PREDICATE_TYPES
         .iter()
         .find_map(|key| annotations.get(*key).map(String::as_str))

@@ -25,12 +25,12 @@ mod text;
 mod version_order;
 
 pub use address::Address;
-pub use badge::Badge;
+pub use badge::{Badge, predicate_type};
 pub use badge_filter::KindFilter;
 pub use claims::PartClaims;
 pub use commands::ClientAddress;
 pub use contents::{
-    ArtifactClaims, ContentFormat, ImageConfig, MAX_CONTENT, platform_names, read_claims, readable_parts,
+    ArtifactClaims, ContentFormat, ImageConfig, MAX_CONTENT, logged_at, platform_names, read_claims, readable_parts,
 };
 pub use details::{DetailChoice, Details, FIRST_SHOWN, MOST_SHOWN};
 pub use error_page::ErrorPage;

@@ -155,11 +155,20 @@ async fn a_tree_shows_the_platforms_of_an_index_and_what_refers_to_them() {
     let (tools, registry) = (Tools::new(), Registry::v2().await);
     let endpoint = registry.endpoint();
     let sample = push_sample(&endpoint).await;
-    let index = content::index([sample.image.descriptor()]);
+    let mut entry = sample.image.descriptor();
+    entry["platform"] = json!({"os": "linux", "architecture": "arm", "variant": "v7"});
+    let other = endpoint.push_image("app", "", "for no platform").await;
+    let index = content::index([entry, other.descriptor()]);
     endpoint.put_manifest("app", "multi", INDEX, &index).await;
-    let tree = json_of(&tools, &["tree", &format!("{}/app:multi", registry.authority())]).await;
+    let target = format!("{}/app:multi", registry.authority());
+    let tree = json_of(&tools, &["tree", &target]).await;
     assert_eq!(tree["manifests"][0]["digest"], json!(sample.image.digest));
+    assert_eq!(tree["manifests"][0]["platform"], "linux/arm/v7");
+    assert_eq!(tree["manifests"][1]["platform"], Value::Null);
     assert_eq!(tree["manifests"][0]["referrers"].as_array().unwrap().len(), 2, "{tree}");
+    let drawn = said(&tools, &["tree", &target]).await;
+    let line = format!("{}  linux/arm/v7  {} (listed)", sample.image.digest, content::IMAGE);
+    assert!(drawn.contains(&line), "{drawn}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod access_log;
 mod admin;
 mod adopted;
+mod audit;
 mod authorisation;
 mod blob_redirects;
 mod budget;

@@ -12,12 +12,13 @@ use crate::support::content::{IMAGE, INDEX, Pushed};
 use crate::support::process::Process;
 use crate::support::{Endpoint, eventually, within};
 
-const SUBCOMMANDS: [&str; 10] = [
+const SUBCOMMANDS: [&str; 11] = [
     "serve",
     "check",
     "referrers",
     "tree",
     "copy",
+    "audit",
     "materialize",
     "gc",
     "demo",
@@ -196,6 +197,13 @@ async fn json_has_the_fields_that_are_documented() {
     let copied = refshim(&[&["copy", &image, &layout], &json[..]].concat()).await.json();
     is_documented("refshim copy", &copied);
     demo.add_a_dead_tag().await;
+    let planned = refshim(&[&["audit", "--dry-run", &repository], &json[..]].concat())
+        .await
+        .json();
+    is_documented("refshim audit --dry-run", &planned);
+    let ended = refshim(&[&["audit", &repository], &json[..]].concat()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    is_documented("refshim audit", &serde_json::from_str(&ended.stdout).unwrap());
     let ended = refshim(&[&["gc", &repository, "--delete"], &json[..]].concat()).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     is_documented("refshim gc", &serde_json::from_str(&ended.stdout).unwrap());

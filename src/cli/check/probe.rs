@@ -8,7 +8,8 @@ use crate::cli::users::CredentialUsers;
 use crate::config::{Config, CredentialsConfig, NamedProxy, UpstreamConfig};
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::registry::{
-    Answer, Caller, CredentialCheck, Native, Refusal, SetupError, TagNames, Upstream, UpstreamError, no_registry,
+    Answer, Caller, CredentialCheck, Native, Refusal, RequestAllowance, SetupError, TagNames, Upstream, UpstreamError,
+    no_registry,
 };
 
 use super::advice::advise;
@@ -46,7 +47,10 @@ pub(super) async fn probe(
 ) -> Result<CheckReport, SetupError> {
     let upstream = match upstream_config.credentials.are_own() {
         true => Upstream::new(upstream_config, &config.limits)?,
-        false => upstream_of_user(upstream_config, &config.limits, upstream_config.url.authority())?,
+        false => {
+            let host = upstream_config.url.authority();
+            upstream_of_user(upstream_config, &config.limits, host, RequestAllowance::default())?
+        }
     };
     let as_caller = UpstreamConfig {
         credentials: CredentialsConfig::default(),

@@ -39,14 +39,12 @@ pub(super) struct RegistryAccess<'a> {
 
 impl RegistryAccess<'_> {
     pub(super) async fn session(self, target: &TargetReference, depth: Depth) -> Result<Session, CliError> {
-        let purpose = Purpose {
-            depth,
-            first_byte_timeout: LONGEST_ANSWER,
-            redirect_hosts: self.redirect_hosts.iter().cloned().collect(),
-            // What the registry keeps is copied, not what refshim makes of it.
-            without_subject: WithoutSubject::List,
-            ..Purpose::whole(target.clone(), self.ca_file.cloned())
-        };
+        let mut purpose = Purpose::whole(target.clone(), self.ca_file.cloned());
+        purpose.settings.depth = depth;
+        purpose.settings.first_byte_timeout = LONGEST_ANSWER;
+        purpose.settings.redirect_hosts = self.redirect_hosts.iter().cloned().collect();
+        // What the registry keeps is copied, not what refshim makes of it.
+        purpose.settings.without_subject = WithoutSubject::List;
         Session::open(purpose).await
     }
 }

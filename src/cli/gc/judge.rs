@@ -11,26 +11,26 @@ use super::snapshot::{ReadManifest, Snapshot};
 
 /// A link tag that leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DeadTag {
-    pub(super) tag: Tag,
+pub(in crate::cli) struct DeadTag {
+    pub(in crate::cli) tag: Tag,
     /// What it points at.
-    pub(super) digest: Option<Digest>,
-    pub(super) gone: MissingContent,
+    pub(in crate::cli) digest: Option<Digest>,
+    pub(in crate::cli) gone: MissingContent,
 }
 
 /// A referrers tag that lists what is gone beside what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stale {
-    pub(super) tag: Tag,
+pub(in crate::cli) struct Stale {
+    pub(in crate::cli) tag: Tag,
     /// What it points at.
-    pub(super) digest: Digest,
+    pub(in crate::cli) digest: Digest,
     /// The entries that are gone.
-    pub(super) entries: BTreeSet<Digest>,
+    pub(in crate::cli) entries: BTreeSet<Digest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "digests")]
-pub(super) enum MissingContent {
+pub(in crate::cli) enum MissingContent {
     /// All that it could refer to.
     Subject(BTreeSet<Digest>),
     Target,
@@ -41,7 +41,7 @@ pub(super) enum MissingContent {
 }
 
 impl MissingContent {
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cli) fn text(&self) -> String {
         let list = |digests: &BTreeSet<Digest>| {
             let texts: Vec<&str> = digests.iter().map(Digest::as_str).collect();
             texts.join(", ")
@@ -55,7 +55,7 @@ impl MissingContent {
     }
 
     /// What must still be gone when the tag is deleted.
-    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+    pub(in crate::cli) fn digests(&self) -> impl Iterator<Item = &Digest> {
         let digests = match self {
             Self::Subject(digests) | Self::Entries(digests) => Some(digests),
             // Both are seen by the tag itself.
@@ -66,17 +66,17 @@ impl MissingContent {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(in crate::cli) struct Verdict {
     /// How many link tags there are.
-    pub(super) links: usize,
-    pub(super) dead: Vec<DeadTag>,
-    pub(super) stale: Vec<Stale>,
+    pub(in crate::cli) links: usize,
+    pub(in crate::cli) dead: Vec<DeadTag>,
+    pub(in crate::cli) stale: Vec<Stale>,
     /// Link tags whose subject's whole digest nothing tells: they stay.
-    pub(super) unclear: Vec<Tag>,
+    pub(in crate::cli) unclear: Vec<Tag>,
 }
 
 /// The digests of which it must be known whether they exist.
-pub(super) fn questions(snapshot: &Snapshot) -> BTreeSet<Digest> {
+pub(in crate::cli) fn questions(snapshot: &Snapshot) -> BTreeSet<Digest> {
     let mut digests = BTreeSet::new();
     for (_, link, target) in snapshot.link_tags() {
         let held = target.and_then(|digest| Some((digest, snapshot.manifests.get(digest)?)));
@@ -113,7 +113,7 @@ fn is_envelope(link: &LinkTag) -> bool {
 }
 
 /// `exists` are those of the [`questions`] that exist.
-pub(super) fn judge(snapshot: &Snapshot, exists: &BTreeSet<Digest>) -> Verdict {
+pub(in crate::cli) fn judge(snapshot: &Snapshot, exists: &BTreeSet<Digest>) -> Verdict {
     let judge = Judge {
         roots: snapshot.roots(),
         known: snapshot.known(),

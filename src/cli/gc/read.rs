@@ -24,17 +24,22 @@ const SETTLES: Duration = Duration::from_secs(5);
 
 /// A registry that hides tags cannot be tidied up through that veil.
 pub(in crate::cli) async fn must_see_all_tags(session: &Session) -> Result<(), CliError> {
-    let path = format!("/v2/{}/tags/list?n=1", session.repository());
-    let limit = LimitsConfig::default().tag_list_bytes;
-    let reply = session.upstream().get(&path, session.caller(), limit).await;
-    let reply = reply.map_err(|error| session.failed(&error))?;
-    match reply.headers.contains_key(HIDDEN_TAGS) {
+    match hides_tags(session).await? {
         false => Ok(()),
         true => Err(CliError::failed(format!(
             "{}: this is a refshim that hides link tags; name the registry behind it, or set its tags.hide to none",
             session.name()
         ))),
     }
+}
+
+/// Whether this is a refshim that leaves link tags out of its listings.
+pub(in crate::cli) async fn hides_tags(session: &Session) -> Result<bool, CliError> {
+    let path = format!("/v2/{}/tags/list?n=1", session.repository());
+    let limit = LimitsConfig::default().tag_list_bytes;
+    let reply = session.upstream().get(&path, session.caller(), limit).await;
+    let reply = reply.map_err(|error| session.failed(&error))?;
+    Ok(reply.headers.contains_key(HIDDEN_TAGS))
 }
 
 /// Every tag, and what it points at.
@@ -71,7 +76,7 @@ pub(super) async fn snapshot(session: &Session) -> Result<Snapshot, CliError> {
 }
 
 /// What a tag that was just listed points at. Registries lag: one without a manifest is asked for again after a moment.
-async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, CliError> {
+pub(in crate::cli) async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, CliError> {
     let reference = Reference::Tag(tag.clone());
     let found = session.raw_manifest(&reference).await?;
     if found.is_some() {
@@ -82,7 +87,7 @@ async fn listed(session: &Session, tag: &Tag) -> Result<Option<RawManifest>, Cli
 }
 
 /// What the registry holds, envelopes opened.
-pub(super) async fn held(session: &Session, raw: &RawManifest) -> Result<ReadManifest, CliError> {
+pub(in crate::cli) async fn held(session: &Session, raw: &RawManifest) -> Result<ReadManifest, CliError> {
     let mut held = ReadManifest::of(raw);
     if let Some(original) = held.seals() {
         let limit = LimitsConfig::default().manifest_bytes;
@@ -106,7 +111,10 @@ pub(super) async fn settle() {
 }
 
 /// Those of `digests` that the registry holds. Those that it does not hold are asked for again after a moment.
-pub(super) async fn existing(session: &Session, digests: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, CliError> {
+pub(in crate::cli) async fn existing(
+    session: &Session,
+    digests: BTreeSet<Digest>,
+) -> Result<BTreeSet<Digest>, CliError> {
     let mut found = existing_now(session, digests.clone()).await?;
     let missing: BTreeSet<Digest> = digests.difference(&found).cloned().collect();
     if !missing.is_empty() {

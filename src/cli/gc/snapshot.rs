@@ -10,50 +10,50 @@ use crate::oci::{Digest, LinkTag, LinkTagKind, LinkTarget, Manifest, ReferrersTa
 use crate::registry::RawManifest;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Snapshot {
+pub(in crate::cli) struct Snapshot {
     /// `None`: the tag is listed, but nothing is behind it.
-    pub(super) tags: BTreeMap<Tag, Option<Digest>>,
-    pub(super) manifests: BTreeMap<Digest, ReadManifest>,
+    pub(in crate::cli) tags: BTreeMap<Tag, Option<Digest>>,
+    pub(in crate::cli) manifests: BTreeMap<Digest, ReadManifest>,
 }
 
 /// A manifest that the registry holds.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ReadManifest {
+pub(in crate::cli) struct ReadManifest {
     /// `None`: nothing that can be understood, such as an old schema1 image. It holds no links.
-    pub(super) manifest: Option<Manifest>,
+    pub(in crate::cli) manifest: Option<Manifest>,
     /// Its bytes, where it is an index.
-    pub(super) index: Option<Bytes>,
+    pub(in crate::cli) index: Option<Bytes>,
     /// An index of platforms to run on.
-    pub(super) is_image: bool,
+    pub(in crate::cli) is_image: bool,
     /// Set when it is an envelope.
-    pub(super) sealed: Option<EnvelopeContent>,
+    pub(in crate::cli) sealed: Option<EnvelopeContent>,
 }
 
 /// What an envelope keeps.
 #[derive(Clone, Debug)]
-pub(super) struct EnvelopeContent {
-    pub(super) digest: Digest,
+pub(in crate::cli) struct EnvelopeContent {
+    pub(in crate::cli) digest: Digest,
     /// `None`: the blob with the original's bytes is gone.
-    pub(super) original: Option<EnvelopedManifest>,
+    pub(in crate::cli) original: Option<EnvelopedManifest>,
 }
 
 /// The manifest in an envelope.
 #[derive(Clone, Debug)]
-pub(super) struct EnvelopedManifest {
+pub(in crate::cli) struct EnvelopedManifest {
     /// `None`: nothing that can be understood.
-    pub(super) manifest: Option<Manifest>,
+    pub(in crate::cli) manifest: Option<Manifest>,
 }
 
 /// One link that a manifest states.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StatedLink {
-    pub(super) subject: Digest,
-    pub(super) referrer: Digest,
+pub(in crate::cli) struct StatedLink {
+    pub(in crate::cli) subject: Digest,
+    pub(in crate::cli) referrer: Digest,
 }
 
 impl ReadManifest {
     /// `raw` as it is; `sealed` is left to be filled in by whoever can read blobs.
-    pub(super) fn of(raw: &RawManifest) -> Self {
+    pub(in crate::cli) fn of(raw: &RawManifest) -> Self {
         let manifest = raw.parse().ok();
         let is_index = manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
         Self {
@@ -65,18 +65,18 @@ impl ReadManifest {
     }
 
     /// The list of referrers of `subject` that it is under the referrers tag.
-    pub(super) fn list(&self, subject: &SubjectKey) -> Option<ReferrersTagIndex> {
+    pub(in crate::cli) fn list(&self, subject: &SubjectKey) -> Option<ReferrersTagIndex> {
         let media_type = &self.manifest.as_ref()?.media_type;
         ReferrersTagIndex::of_tag(subject, media_type, self.index.as_ref()?)
     }
 
     /// What the manifest claims to keep, when it is an envelope.
-    pub(super) fn seals(&self) -> Option<envelope::Original> {
+    pub(in crate::cli) fn seals(&self) -> Option<envelope::Original> {
         self.manifest.as_ref().and_then(envelope::open)
     }
 
     /// Every link that it states, `own` being its digest; of an envelope, every link that the original states.
-    pub(super) fn links(&self, own: &Digest) -> Vec<StatedLink> {
+    pub(in crate::cli) fn links(&self, own: &Digest) -> Vec<StatedLink> {
         match &self.sealed {
             Some(sealed) => {
                 let original = sealed.original.as_ref().and_then(|original| original.manifest.as_ref());
@@ -93,18 +93,18 @@ impl ReadManifest {
     }
 
     /// What it lists, when it is an index.
-    pub(super) fn listed(&self) -> impl Iterator<Item = &Digest> {
+    pub(in crate::cli) fn listed(&self) -> impl Iterator<Item = &Digest> {
         let manifests = self.manifest.iter().flat_map(|manifest| &manifest.manifests);
         manifests.map(|listed| &listed.digest)
     }
 
     /// Of that, what has a type that is no manifest's.
-    pub(super) fn listed_as_others(&self) -> impl Iterator<Item = &Digest> {
+    pub(in crate::cli) fn listed_as_others(&self) -> impl Iterator<Item = &Digest> {
         self.listed_as(None)
     }
 
     /// Of that, the indexes.
-    pub(super) fn listed_indexes(&self) -> impl Iterator<Item = &Digest> {
+    pub(in crate::cli) fn listed_indexes(&self) -> impl Iterator<Item = &Digest> {
         self.listed_as(Some(ManifestKind::Index))
     }
 
@@ -131,7 +131,7 @@ fn stated(manifest: &Manifest, own: &Digest) -> Vec<StatedLink> {
 impl Snapshot {
     /// What `tag` links, where it does nothing else. A tag that has the name of a link but holds an image, or something that no
     /// link of that name holds, is its owner's.
-    pub(super) fn link(&self, tag: &Tag) -> Option<LinkTag> {
+    pub(in crate::cli) fn link(&self, tag: &Tag) -> Option<LinkTag> {
         let link = tag_scheme::parse(tag.as_str())?;
         let Some(digest) = self.tags.get(tag)?.as_ref() else {
             return Some(link);
@@ -147,19 +147,19 @@ impl Snapshot {
     }
 
     /// The tags that link, with what they point at.
-    pub(super) fn link_tags(&self) -> impl Iterator<Item = (&Tag, LinkTag, Option<&Digest>)> {
+    pub(in crate::cli) fn link_tags(&self) -> impl Iterator<Item = (&Tag, LinkTag, Option<&Digest>)> {
         let tags = self.tags.iter();
         tags.filter_map(|(tag, digest)| Some((tag, self.link(tag)?, digest.as_ref())))
     }
 
     /// What tags point at that are no links: what users put there.
-    pub(super) fn roots(&self) -> BTreeSet<Digest> {
+    pub(in crate::cli) fn roots(&self) -> BTreeSet<Digest> {
         let ordinary = self.tags.iter().filter(|(tag, _)| self.link(tag).is_none());
         ordinary.filter_map(|(_, digest)| digest.clone()).collect()
     }
 
     /// The manifest `digest`, or the original of that digest in an envelope, as if it were held.
-    pub(super) fn held(&self, digest: &Digest) -> Option<ReadManifest> {
+    pub(in crate::cli) fn held(&self, digest: &Digest) -> Option<ReadManifest> {
         if let Some(held) = self.manifests.get(digest) {
             return Some(held.clone());
         }
@@ -173,7 +173,7 @@ impl Snapshot {
 
     /// Everything that is known to exist: what was read, the originals in envelopes, and what tagged indexes list: that the registry
     /// does not give one of those is its fault, or lag.
-    pub(super) fn known(&self) -> BTreeSet<Digest> {
+    pub(in crate::cli) fn known(&self) -> BTreeSet<Digest> {
         let sealed = self.manifests.values().filter_map(|held| held.sealed.as_ref());
         let originals = sealed
             .filter(|sealed| sealed.original.is_some())

@@ -16,7 +16,7 @@ use super::logged_body::LoggedBody;
 use super::request_id::{REQUEST_ID, RequestId};
 use crate::http::body::Body;
 use crate::http::trace_context::{self, TraceContext};
-use crate::metrics::{CacheUse, Endpoint, GaugeGuard, Metrics, RequestNotes};
+use crate::metrics::{CacheUse, Endpoint, GaugeGuard, Metrics, RequestNotes, SignedPull};
 use crate::proxy::failure::FailureReason;
 use crate::proxy::peer::Peer;
 use crate::proxy::upstream_failures::UpstreamFailures;
@@ -125,6 +125,9 @@ impl AccessEntry {
         self.metrics.answered(self.endpoint, status, self.started.elapsed());
         trace_context::answered(&self.span, status);
         let reason = FailureReason::of(&mut response);
+        if let Some(signed) = self.notes.signed_pull() {
+            self.metrics.pulls.get(signed).inc();
+        }
         if let Some(upstream) = &self.upstream {
             upstream.answered(reason.as_ref(), &self.notes);
         }
@@ -190,6 +193,7 @@ impl Drop for AccessEntry {
             status = answer.map(|answer| answer.status.as_u16()),
             reason = answer.and_then(|answer| Some(answer.reason.as_ref()?.message())),
             cache = self.notes.cache().map(CacheUse::as_str),
+            signed = self.notes.signed_pull().map(SignedPull::as_str),
             milliseconds = milliseconds(self.started.elapsed()),
             upstream_requests = self.notes.upstream_requests(),
             upstream_milliseconds = milliseconds(self.notes.upstream_time()),

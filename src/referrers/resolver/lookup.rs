@@ -32,7 +32,32 @@ impl Lookup {
     }
 }
 
+/// What is remembered of what refers to a subject.
+#[derive(Clone, Debug)]
+pub struct KnownReferrers {
+    pub links: Arc<ReferrerList>,
+    /// Whether that is all, by what the registry told this caller, or everybody, while it was fresh.
+    pub is_all: bool,
+}
+
 impl Resolver {
+    /// What is remembered of what refers to `subject`. Nobody is asked, not even whether this caller may read: it is not for callers.
+    pub async fn known_referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+    ) -> Option<KnownReferrers> {
+        let context = self.context(repository, caller).await;
+        let key = Key::answer(&context.repository_key, &context.epoch, subject);
+        let answer = self.inner.cache.get::<RememberedAnswer>(&key).await?;
+        let is_fresh = answer.within(self.inner.freshness.fresh_for);
+        Some(KnownReferrers {
+            is_all: is_fresh && self.was_told_no_less(&context, &answer.value, answer.age),
+            links: answer.value.links.clone(),
+        })
+    }
+
     /// Everything that refers to `subject`, or why that cannot be said. Never a list that may lack something.
     pub async fn resolve(
         &self,

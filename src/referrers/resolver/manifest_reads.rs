@@ -55,6 +55,26 @@ impl Resolver {
         }
     }
 
+    /// What a tag points at as the registry keeps it: of an envelope, the envelope. Remembered as what stands behind tags is.
+    pub async fn stored(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        caller: &Caller,
+    ) -> Result<Answer<Arc<RawManifest>>, UpstreamError> {
+        let context = self.context(repository, caller).await;
+        let manifests = &self.inner.stores.manifests;
+        let recheck = Recheck::After(self.inner.stores.config.deep_refresh);
+        let read = async {
+            let opened = manifests.by_tag(&context, tag, recheck).await?.found()?;
+            match manifests.last_target(&context, tag).await {
+                Some(digest) if digest != opened.digest => manifests.by_digest(&context, &digest).await?.found(),
+                _ => Ok(opened),
+            }
+        };
+        Answer::of(read.await)
+    }
+
     /// The original of the manifest `digest`, which the upstream just said a tag points at, where it is an envelope.
     pub async fn original(
         &self,

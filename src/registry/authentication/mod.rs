@@ -14,6 +14,7 @@ use crate::registry::caller::Caller;
 use crate::registry::classify::failure_of;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::{SetupError, UpstreamError};
+use crate::registry::request_allowance::RequestAllowance;
 use crate::registry::transport::clients::TokenHosts;
 use crate::registry::transport::idle_timeout::IdleBody;
 use crate::registry::transport::{OWN_USER_AGENT, Transport, collect};
@@ -34,11 +35,15 @@ pub(in crate::registry) struct AuthenticatedTransport {
 
 impl AuthenticatedTransport {
     /// Reads certificates and authorities; connects to nothing.
-    pub(in crate::registry) fn new(config: &UpstreamConfig, login: Option<Login>) -> Result<Self, SetupError> {
+    pub(in crate::registry) fn new(
+        config: &UpstreamConfig,
+        login: Option<Login>,
+        allowance: RequestAllowance,
+    ) -> Result<Self, SetupError> {
         let token_hosts = login
             .as_ref()
             .map_or(TokenHosts::ByPolicy, |login| login.owner.token_hosts());
-        let transport = Transport::new(config, token_hosts)?;
+        let transport = Transport::new(config, token_hosts, allowance)?;
         let is_tls = transport.origin().is_tls();
         let listing_account = login::source(&config.listing_credentials, config);
         Ok(Self {

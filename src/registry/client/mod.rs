@@ -6,6 +6,7 @@ pub(in crate::registry) mod blob_download;
 pub(in crate::registry) mod blob_transfer;
 mod by_last;
 pub(in crate::registry) mod caller_login;
+mod catalog;
 mod content_check;
 pub(in crate::registry) mod credential_calls;
 mod forward;
@@ -53,6 +54,7 @@ use crate::registry::error::{SetupError, UpstreamError};
 use crate::registry::origin::Origin;
 use crate::registry::reader::Reader;
 use crate::registry::reader::request::{ReadRequest, Redirects};
+use crate::registry::request_allowance::RequestAllowance;
 
 /// One registry, as the calls that can be made to it.
 pub struct Upstream {
@@ -76,22 +78,29 @@ impl Upstream {
     pub fn new(config: &UpstreamConfig, limits: &LimitsConfig) -> Result<Self, SetupError> {
         let is_tls = config.url.scheme() == "https";
         let source = login::source(&config.credentials, config);
-        Self::with_login(config, limits, source.map(|source| Login::of_proxy(source, is_tls)))
+        let login = source.map(|source| Login::of_proxy(source, is_tls));
+        Self::with_login(config, limits, login, RequestAllowance::default())
     }
 
-    /// A registry that is asked on the credentials of the user who runs refshim. Otherwise as [`Upstream::new`].
+    /// A registry that is asked on the credentials of the user who runs refshim, no more than is allowed. Otherwise as [`Upstream::new`].
     pub fn of_user(
         config: &UpstreamConfig,
         limits: &LimitsConfig,
         source: CredentialsSource,
+        allowance: RequestAllowance,
     ) -> Result<Self, SetupError> {
         let is_tls = config.url.scheme() == "https";
-        Self::with_login(config, limits, Some(Login::of_user(source, is_tls)))
+        Self::with_login(config, limits, Some(Login::of_user(source, is_tls)), allowance)
     }
 
-    fn with_login(config: &UpstreamConfig, limits: &LimitsConfig, login: Option<Login>) -> Result<Self, SetupError> {
+    fn with_login(
+        config: &UpstreamConfig,
+        limits: &LimitsConfig,
+        login: Option<Login>,
+        allowance: RequestAllowance,
+    ) -> Result<Self, SetupError> {
         let capabilities = Arc::new(Capabilities::of(config.url.host_str()));
-        let transport = AuthenticatedTransport::new(config, login)?;
+        let transport = AuthenticatedTransport::new(config, login, allowance)?;
         Ok(Self {
             name: config.name.clone(),
             url: config.url.clone(),

@@ -24,6 +24,7 @@ use crate::metrics::RequestNotes;
 use crate::registry::counts::{RequestCounts, RequestKind, RequestOutcome};
 use crate::registry::error::{SetupError, UpstreamError};
 use crate::registry::origin::Origin;
+use crate::registry::request_allowance::RequestAllowance;
 use clients::{Clients, NEVER, TokenHosts};
 use exchange::{Timeouts, Unanswered, exchange};
 use idle_timeout::IdleBody;
@@ -57,11 +58,16 @@ pub(in crate::registry) struct Transport {
     policy: Arc<RedirectPolicy>,
     timeouts: Timeouts,
     counts: RequestCounts,
+    allowance: RequestAllowance,
 }
 
 impl Transport {
     /// Reads certificates and authorities; connects to nothing.
-    pub(in crate::registry) fn new(config: &UpstreamConfig, token_hosts: TokenHosts) -> Result<Self, SetupError> {
+    pub(in crate::registry) fn new(
+        config: &UpstreamConfig,
+        token_hosts: TokenHosts,
+        allowance: RequestAllowance,
+    ) -> Result<Self, SetupError> {
         let origin = Origin::of(&config.url).ok_or_else(|| SetupError::Url {
             name: config.name.clone(),
             url: config.url.to_string(),
@@ -78,6 +84,7 @@ impl Transport {
                 idle: config.idle_timeout.min(NEVER),
             },
             counts: RequestCounts::default(),
+            allowance,
         })
     }
 
@@ -170,6 +177,7 @@ impl Transport {
         client: &HttpClient,
         mut request: Request<Body>,
     ) -> Result<Response<IdleBody>, Unanswered> {
+        self.allowance.take().await?;
         let mut counted = Counted {
             counts: &self.counts,
             kind,

@@ -69,19 +69,25 @@ pub(super) fn read_attestation(part: &Descriptor, bytes: &[u8]) -> Result<Artifa
     Ok(claims)
 }
 
+/// When the transparency log took what is in this layer, in seconds since 1970, as the layer's annotations say.
+pub fn logged_at(part: &Descriptor) -> Option<i64> {
+    log_entry(part)?.integrated_time.map(|time| time.0)
+}
+
+fn log_entry(part: &Descriptor) -> Option<RekorPayload> {
+    let entry = part.annotations.get(LOG_ENTRY)?;
+    let entry: RekorBundle = serde_json::from_str(entry).ok()?;
+    Some(entry.payload)
+}
+
 fn signer(part: &Descriptor) -> Option<Signer> {
     let certificate = part.annotations.get(CERTIFICATE);
     let signer = certificate.and_then(|pem| Signer::of_pem(pem));
-    let entry = part.annotations.get(LOG_ENTRY);
-    let entry = entry.and_then(|text| serde_json::from_str::<RekorBundle>(text).ok());
-    match (signer, entry) {
+    match (signer, log_entry(part)) {
         (None, None) => None,
         (signer, entry) => Some(Signer {
-            log_index: entry
-                .as_ref()
-                .and_then(|entry| entry.payload.log_index)
-                .map(|index| index.0),
-            logged: entry.and_then(|entry| entry.payload.integrated_time).map(|time| time.0),
+            log_index: entry.as_ref().and_then(|entry| entry.log_index).map(|index| index.0),
+            logged: entry.and_then(|entry| entry.integrated_time).map(|time| time.0),
             ..signer.unwrap_or_default()
         }),
     }

@@ -18,6 +18,7 @@ use crate::oci::media_type::essence;
 use crate::oci::{Descriptor, Manifest};
 
 pub use certificate::Signer;
+pub use cosign::logged_at;
 pub use image_config::ImageConfig;
 pub use index_platforms::platform_names;
 pub use sbom::PackageList;

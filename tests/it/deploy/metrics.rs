@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use refshim::testing::cache::{Kind, Tier};
 use refshim::testing::events::DropReason;
-use refshim::testing::metrics::Endpoint;
+use refshim::testing::metrics::{Endpoint, SignedPull};
 use refshim::testing::registry::{BackoffOutcome, RequestKind, RequestOutcome};
 use serde_json::{Value, json};
 
@@ -188,13 +188,14 @@ fn code(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-fn known_values() -> [(&'static str, BTreeSet<String>); 9] {
+fn known_values() -> [(&'static str, BTreeSet<String>); 10] {
     let texts = |values: &[&str]| values.iter().map(|value| value.to_string()).collect();
     [
         ("certificate", texts(&["server", "admin", "client"])),
         ("entry", texts(&Kind::ALL.map(Kind::as_str))),
         ("tier", texts(&Tier::ALL.map(Tier::as_str))),
         ("endpoint", texts(&Endpoint::ALL.map(Endpoint::as_str))),
+        ("signed", texts(&SignedPull::ALL.map(SignedPull::as_str))),
         ("kind", texts(&RequestKind::ALL.map(RequestKind::as_str))),
         ("outcome", texts(&RequestOutcome::ALL.map(RequestOutcome::as_str))),
         ("reason", texts(&DropReason::ALL.map(DropReason::as_str))),

@@ -16,11 +16,13 @@ pub async fn scrape() -> Families {
         .env("REFSHIM_CACHE__DIR", &file("cache"))
         .env("REFSHIM_EVENTS__WEBHOOKS__0__URL", "http://127.0.0.1:9/")
         .env("REFSHIM_EVENTS__WEBHOOKS__0__SECRET", &"A".repeat(32))
+        .env("REFSHIM_METRICS__SIGNED_PULLS", "true")
         .env("REFSHIM_UPSTREAM__0__CLIENT_CERT_FILE", &file("cert.pem"))
         .env("REFSHIM_UPSTREAM__0__CLIENT_KEY_FILE", &file("key.pem"))
         .start()
         .await;
     proxy.endpoint().referrers("app", &image.digest).await;
+    proxy.endpoint().manifest("app", "v1").await.expect_status(200);
     let open_metrics = [("accept", "application/openmetrics-text")];
     let scraped = proxy.admin().get_with("/metrics", &open_metrics).await;
     let text = scraped.expect_status(200).text();

@@ -3,6 +3,7 @@
 mod given;
 mod read;
 mod request;
+mod signed_pull;
 mod stored_list;
 pub(super) mod synthesised;
 mod write;
@@ -29,7 +30,10 @@ pub(in crate::proxy) async fn handle_manifest(
         caller: context.caller(),
     };
     match context.head.method {
-        Method::GET | Method::HEAD => read::read(&asked, body).await,
+        Method::GET | Method::HEAD => {
+            let response = read::read(&asked, body).await?;
+            Box::pin(signed_pull::noted(&asked, response)).await
+        }
         Method::PUT => Box::pin(write::push(&asked, body)).await,
         Method::DELETE => Box::pin(write::delete(&asked)).await,
         _ => passthrough::forward(context, body).await,

@@ -1,0 +1,35 @@
+//! What indexes list that passed through lately: whoever pulls one of these pulls a part of an image, not another image.
+
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::oci::{Digest, RepositoryName};
+
+/// Parts that are remembered at once.
+const REMEMBERED: u64 = 50_000;
+/// Clients fetch the parts of an index right after it.
+const FOR: Duration = Duration::from_secs(600);
+
+pub(super) struct PulledParts {
+    parts: Cache<(RepositoryName, Digest), ()>,
+}
+
+impl Default for PulledParts {
+    fn default() -> Self {
+        Self {
+            parts: Cache::builder().max_capacity(REMEMBERED).time_to_live(FOR).build(),
+        }
+    }
+}
+
+impl PulledParts {
+    /// An index that was pulled lists this.
+    pub fn add(&self, repository: &RepositoryName, digest: &Digest) {
+        self.parts.insert((repository.clone(), digest.clone()), ());
+    }
+
+    pub fn contains(&self, repository: &RepositoryName, digest: &Digest) -> bool {
+        self.parts.contains_key(&(repository.clone(), digest.clone()))
+    }
+}

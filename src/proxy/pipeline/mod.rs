@@ -115,6 +115,7 @@ impl Gateway {
                 trace,
                 view,
                 backend,
+                in_place_of_caller: None,
             };
             // 3. Whether the caller may use refshim's own credentials.
             self.auth.admit(&context).await?;

@@ -63,6 +63,7 @@ mod referrers_tag;
 mod registry_client;
 mod render_golden;
 mod replicas;
+mod sibling;
 mod soak;
 mod start;
 mod support;

@@ -26,6 +26,19 @@ impl Writer {
         headers: WriteHeaders,
         caller: &Caller,
     ) -> Result<RegistryResponse, WriteError> {
+        match self.upstream.sibling(repository, caller)? {
+            None => self.delete_here(repository, reference, headers, caller).await,
+            Some(sibling) => Box::pin(self.delete_beside((repository, sibling), reference, headers, caller)).await,
+        }
+    }
+
+    pub(super) async fn delete_here(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &Reference,
+        headers: WriteHeaders,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, WriteError> {
         match reference {
             // A tag is a name: what it named, and its links, stay.
             Reference::Tag(_) => Ok(self
@@ -262,6 +275,6 @@ impl Writer {
 }
 
 /// Whether it is a 404 in the registry's own words.
-fn states_absence(reply: &RegistryResponse) -> bool {
+pub(super) fn states_absence(reply: &RegistryResponse) -> bool {
     reply.status == StatusCode::NOT_FOUND && reply.error().is_some_and(|stated| stated.states_absence())
 }

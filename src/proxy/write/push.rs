@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode};
 
-use crate::oci::{Digest, Reference, Tag, tag_scheme};
+use crate::oci::{Digest, Reference, RepositoryName, Tag, tag_scheme};
 use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
 
 use super::error::WriteError;
@@ -37,6 +37,14 @@ impl Writer {
     /// Forwards the push, makes its links durable, and returns what the caller is told: the upstream's own answer with
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<RegistryResponse, WriteError> {
+        match self.upstream.sibling(&push.repository, &push.caller)? {
+            None => self.push_here(push).await,
+            Some(sibling) => Box::pin(self.push_beside(push, sibling)).await,
+        }
+    }
+
+    /// The push into its own repository, with links where those of that repository are kept.
+    pub(super) async fn push_here(&self, push: Push) -> Result<RegistryResponse, WriteError> {
         let pushed = PushedManifest::read(&push, self.links.referrers_tag)?;
         let replied = match &pushed {
             Some(pushed) => self.store(&push, pushed).await,
@@ -151,8 +159,17 @@ impl Writer {
         Ok(may_be && self.is_already(&pushed.linked(push), &push.reference, refused).await?)
     }
 
+    /// Whether links of this repository are kept in a sibling, and so are written there.
+    pub(super) fn keeps_links_beside(&self, repository: &RepositoryName) -> bool {
+        let siblings = self.upstream.siblings();
+        siblings.is_some_and(|siblings| siblings.base_of(repository).is_none())
+    }
+
     /// Makes the links durable in every form of `writing.links`.
     async fn write_links(&self, push: &Push, pushed: &PushedManifest) -> Result<(), WriteError> {
+        if self.keeps_links_beside(&push.repository) {
+            return Ok(());
+        }
         if self.links.proposal_d {
             let is_pushed =
                 |tag: &Tag| matches!(&push.reference, Reference::Tag(asked) if tag_scheme::is_same_link(asked, tag));
@@ -171,7 +188,9 @@ impl Writer {
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.as_str());
         let one_link = manifest.links(&pushed.own).len() == 1;
         let lists = self.upstream.native().support(&push.repository, &push.caller) == NativeSupport::Answers;
-        noted.is_some() && noted == subject && one_link && lists
+        // Without its subject beside it, a registry's garbage collection takes what no tag names.
+        let has_subject_beside = self.upstream.base_of(&push.repository).is_none();
+        has_subject_beside && noted.is_some() && noted == subject && one_link && lists
     }
 
     /// Once the links are durable: `OCI-Subject`, and what was learned.

@@ -1,6 +1,7 @@
 //! `refshim check`: whether the configuration is right, and what the registries that it names can do.
 
 mod advice;
+mod links_repository;
 mod probe;
 mod referrers_tags;
 mod report;
@@ -20,7 +21,8 @@ use report::CheckReport;
 /// Check the configuration and what the registry supports.
 ///
 /// Prints whether the registry is reachable, whether refshim helps there, how it authenticates and, with --repository, whether it has a referrers API of its own and
-/// how it lists tags. It writes nothing to the registry. It uses the credentials of 'docker login' or, if the configuration gives refshim
+/// how it lists tags. It writes nothing to the registry; where links are kept in a repository beside (links.repository), it opens an upload there and
+/// cancels it. It uses the credentials of 'docker login' or, if the configuration gives refshim
 /// credentials of its own (upstream.credentials), tries those and says who may use them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -12,6 +12,7 @@ use crate::registry::{
 };
 
 use super::advice::advise;
+use super::links_repository::LinksRepositoryReport;
 use super::referrers_tags;
 use super::report::{
     Authentication, CheckReport, CredentialCheckResult, LinkForm, OwnCredentials, ProxyReport, TagListReport,
@@ -110,6 +111,14 @@ impl UpstreamProbe<'_> {
             link,
             seeks,
         });
+        report.links_repository = LinksRepositoryReport::of(&self.upstream, repository).await?;
+        if let Some(problem) = report
+            .links_repository
+            .as_ref()
+            .and_then(LinksRepositoryReport::problem)
+        {
+            return Err(Problem(problem.to_owned()));
+        }
         report.native_referrers = self.has_native_referrers(repository, &all, nobody).await?;
         let reader = nobody.reading_stored();
         report.referrers_tags = referrers_tags::incomplete(&self.upstream, repository, &all, &reader).await?;

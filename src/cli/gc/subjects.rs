@@ -6,11 +6,9 @@ use crate::oci::{Digest, Reference, RepositoryName};
 
 impl Session {
     /// The same, where what is linked may be in another repository, too.
-    pub(super) fn with_subjects_in(self, repository: Option<RepositoryName>) -> Self {
-        Self {
-            subjects_in: repository,
-            ..self
-        }
+    pub(super) fn with_subjects_in(mut self, repository: Option<RepositoryName>) -> Self {
+        self.subjects_in = repository;
+        self
     }
 
     /// Whether the registry holds `digest`, here or in the repository whose links this one keeps.

@@ -17,7 +17,7 @@ use crate::referrers::error::ResolveError;
 use crate::referrers::marker::{Marker, ToldNothing};
 use crate::referrers::scan::PARALLEL;
 use crate::referrers::tag_reads::Recheck;
-use crate::registry::{Answer, Caller, RawManifest, Sibling};
+use crate::registry::{Answer, Caller, RawManifest, Sibling, UpstreamError};
 
 /// Link tags of one sibling that are followed for what nobody here was told of.
 const MOST_TAGS: usize = 1000;
@@ -36,7 +36,7 @@ impl Resolver {
             return Ok(None);
         }
         let subject = match reference {
-            Reference::Digest(_) => None,
+            Reference::Digest(digest) => self.remembered_subject(repository, digest, caller).await?,
             Reference::Tag(tag) => match tag_scheme::parse(tag.as_str()) {
                 Some(link) => link.subject.digest(),
                 None => return Ok(None),
@@ -103,6 +103,26 @@ impl Resolver {
         let key = Key::linked(&self.repository_key(&sibling.repository), digest.as_str());
         let known = self.inner.cache.get::<Marker>(&key).await;
         known.is_some_and(|known| known.within(self.inner.stores.config.deep_refresh))
+    }
+
+    /// The subject of a manifest that the sibling gave before: whoever is given that may read the repository. Nobody is asked.
+    async fn remembered_subject(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<Digest>, UpstreamError> {
+        let Some(sibling) = self.inner.upstream.sibling(repository, caller)? else {
+            return Ok(None);
+        };
+        let context = self.context(&sibling.repository, &sibling.caller).await;
+        if let Some(form) = self.known_form(&context, digest).await {
+            return Ok(Some(form.adoption.subject.digest.clone()));
+        }
+        let known = self.inner.stores.manifests.find(&context, digest).await;
+        let manifest = known.and_then(|known| known.value.manifest.parse().ok());
+        let subjects = manifest.map(|manifest| manifest.own_subjects()).unwrap_or_default();
+        Ok(subjects.into_iter().next().map(|(subject, _)| subject))
     }
 
     /// Remembers of listed entries that links lead to them.

@@ -24,10 +24,8 @@ async fn replica(upstream: &str, redis: &str) -> Refshim {
 #[tokio::test]
 async fn what_one_wrote_beside_another_lists_and_gives_at_once() {
     let (registry, redis) = (Registry::v2().await, Redis::start().await);
-    let (one, other) = tokio::join!(
-        replica(&registry.url(), &redis.url()),
-        replica(&registry.url(), &redis.url())
-    );
+    let (upstream, shared) = (registry.url(), redis.url());
+    let (one, other) = tokio::join!(replica(&upstream, &shared), replica(&upstream, &shared));
     let (one, other) = (one.endpoint(), other.endpoint());
     let image = one.push_image(APP, "v1", "image").await;
     // The other remembers for an hour that there is no repository beside.

@@ -106,3 +106,18 @@ async fn what_the_account_may_not_write_is_said_and_not_acknowledged() {
     assert_eq!((reply.status, reply.text().contains(REFS)), (502, true), "{reply:?}");
     assert!(!reply.text().contains("keeper"), "{reply:?}");
 }
+
+/// A repository without a tag shows a right by the subject alone.
+#[tokio::test]
+async fn an_image_without_a_tag_proves_the_right_to_what_refers_to_it() {
+    let stage = Stage::configured(Knobs::default(), |config| {
+        config.cache.access_for = std::time::Duration::ZERO;
+    })
+    .await;
+    let image = stage.fake.image(APP, "", "image");
+    let sbom = stage.fake.tagged_artifact(REFS, &image, SBOM, "beside");
+    let reader = stage.as_user("reader");
+    assert_eq!(reader.referrer_digests(APP, &image.digest).await, [&*sbom.digest]);
+    reader.manifest(APP, &sbom.digest).await.expect_status(200);
+    assert_eq!(stage.as_user("stranger").manifest(APP, &sbom.digest).await.status, 403);
+}

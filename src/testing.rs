@@ -38,7 +38,7 @@ pub mod metrics {
 pub mod oci {
     pub use crate::oci::{
         Descriptor, Digest, LinkSource, LinkTagKind, LinkTarget, Manifest, Reference, Referrer, ReferrerList,
-        RepositoryName, SubjectKey, Tag,
+        RepositoryName, SiblingTemplate, SubjectKey, Tag,
     };
     /// See the module of the same name.
     pub mod descriptor {

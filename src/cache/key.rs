@@ -109,6 +109,21 @@ impl Key {
         Self::of_epoch(Kind::Answer, repository_key, epoch, subject)
     }
 
+    /// That the registry has nothing for one question of one credential, which `whose` identifies: it knows of no such repository.
+    pub fn no_repository(repository_key: &RepositoryKey, epoch: &Epoch, whose: &str) -> Self {
+        Self::of_epoch(Kind::Answer, repository_key, epoch, format!("nothing {whose}"))
+    }
+
+    /// That a link names this manifest, or that such a manifest lists it.
+    pub fn linked(repository_key: &RepositoryKey, digest: &str) -> Self {
+        Self::lasting(Kind::Observed, repository_key, format!("linked {digest}"))
+    }
+
+    /// That everything which the link tags of one listing lead to is known as linked. `listing` identifies it.
+    pub fn linked_all(repository_key: &RepositoryKey, epoch: &Epoch, listing: &str) -> Self {
+        Self::of_epoch(Kind::Observed, repository_key, epoch, format!("all linked {listing}"))
+    }
+
     fn lasting(kind: Kind, repository_key: &RepositoryKey, detail: impl Into<Arc<str>>) -> Self {
         let id = EntryId {
             kind,

@@ -1,6 +1,7 @@
 //! `refshim check`: whether the configuration is right, and what the registries that it names can do.
 
 mod advice;
+mod links_repository;
 mod own_credentials;
 mod probe;
 mod referrers_tags;
@@ -23,9 +24,9 @@ use webhooks::WebhookReport;
 /// Check the configuration and what the registry supports.
 ///
 /// Prints whether the registry is reachable, whether refshim helps there, how it authenticates and, with --repository, whether it has a referrers API of its own and
-/// how it lists tags. It writes nothing to the registry. It uses the credentials of 'docker login' or, if the configuration gives refshim
-/// credentials of its own (upstream.credentials), tries those and says who may use them. Of webhooks (events.webhooks) it reads keys and
-/// certificates.
+/// how it lists tags. It writes nothing to the registry; where links are kept in a repository beside (links.repository), it opens an upload there and
+/// cancels it. It uses the credentials of 'docker login' or, if the configuration gives refshim credentials of its own (upstream.credentials), tries those
+/// and says who may use them. Of webhooks (events.webhooks) it reads keys and certificates.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

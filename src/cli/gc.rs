@@ -7,8 +7,11 @@ mod mend;
 pub(super) mod read;
 mod report;
 pub(super) mod snapshot;
+mod subjects;
 
 use std::path::PathBuf;
+
+use crate::oci::RepositoryName;
 
 use super::error::CliError;
 use super::output::{self, Format};
@@ -51,6 +54,10 @@ pub(super) struct GcArgs {
     /// manifests behind link tags.
     #[arg(long)]
     keep_list: bool,
+    /// A repository of the same registry in which subjects are looked for, too: the images' own, where REPO is the one beside it that keeps the links
+    /// (links.repository).
+    #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
+    subjects_in: Option<RepositoryName>,
     /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -71,6 +78,8 @@ fn repository(text: &str) -> Result<TargetReference, String> {
 
 pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
     let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
+    let is_told_of_images = args.subjects_in.is_some();
+    let session = session.with_subjects_in(args.subjects_in);
     must_see_all_tags(&session).await?;
     let snapshot = read::snapshot(&session).await?;
     if args.keep_list {
@@ -83,6 +92,12 @@ pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
     }
     let exists = read::existing(&session, judge::questions(&snapshot)).await?;
     let verdict = judge::judge(&snapshot, &exists);
+    if args.delete && !is_told_of_images && judge::keeps_links_alone(&snapshot, &verdict) {
+        return Err(CliError::failed(format!(
+            "{}: it holds link tags alone, and none of their subjects: if it keeps the links of another repository (links.repository), name that with --subjects-in NAME; else its own, to delete them all",
+            session.name()
+        )));
+    }
     let (outcomes, ended) = match args.delete {
         true => {
             if !verdict.dead.is_empty() || !verdict.stale.is_empty() {

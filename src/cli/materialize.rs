@@ -4,6 +4,7 @@ mod apply;
 mod gather;
 mod plan;
 mod prune;
+mod relocate;
 mod report;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::oci::RepositoryName;
 use crate::referrers::Subjects;
 
 use super::error::CliError;
@@ -20,6 +22,7 @@ use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
 use gather::Gather;
+use relocate::Relocation;
 use report::{MaterializeOutcomes, MaterializeReport};
 
 /// Write links in another dialect, to move away from cosign's tags or between registries with and without refshim.
@@ -47,6 +50,11 @@ To move away from cosign's tags (sha256-….sig):
 To need no refshim, with the fewest tags:
   refshim materialize ghcr.io/o/app --as referrers-tag --prune --apply
 
+To keep links in a repository beside the images (links.repository), or to bring them back:
+  refshim materialize ghcr.io/o/app --to-repository o/app.refs           # dry run
+  refshim materialize ghcr.io/o/app --to-repository o/app.refs --apply --prune
+  refshim materialize ghcr.io/o/app.refs --to-repository o/app --apply
+
 Other examples:
   refshim materialize ghcr.io/o/app:v1 --as proposal-d --apply   # one image only
   refshim materialize http://127.0.0.1:5100/app --as referrers-tag --apply   # through refshim
@@ -57,12 +65,25 @@ pub(super) struct MaterializeArgs {
     #[arg(value_name = "REPO|REF")]
     target: TargetReference,
     /// The dialect to write.
-    #[arg(long = "as", value_enum, value_name = "DIALECT")]
-    form: As,
+    #[arg(
+        long = "as",
+        value_enum,
+        value_name = "DIALECT",
+        required_unless_present = "to_repository"
+    )]
+    form: Option<As>,
+    /// Bring the links, as they are and with what they lead to, into this repository of the same registry: the one that links.repository keeps them
+    /// in, or from there back to the images.
+    #[arg(long, value_name = "NAME", conflicts_with = "form", value_parser = RepositoryName::parse)]
+    to_repository: Option<RepositoryName>,
     /// Write the links; without it, print what would be written.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     apply: bool,
-    /// With --as referrers-tag: also remove the Proposal D tags whose links the referrers tag holds. Whether the registry deletes a tag without its
+    /// Only print what would be written (default).
+    #[arg(long)]
+    dry_run: bool,
+    /// With --as referrers-tag: also remove the Proposal D tags whose links the referrers tag holds. With --to-repository: also remove the link tags that
+    /// the other repository has. Whether the registry deletes a tag without its
     /// manifest is tried first, on an empty index of refshim's own; where it does not, no tag is removed.
     #[arg(long)]
     prune: bool,
@@ -93,15 +114,27 @@ impl As {
 }
 
 pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
-    if args.prune && args.form != As::ReferrersTag {
-        return Err(CliError::usage("--prune needs --as referrers-tag"));
+    if args.prune && args.form == Some(As::ProposalD) {
+        return Err(CliError::usage("--prune needs --as referrers-tag or --to-repository"));
     }
     let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
     if args.prune {
         must_see_all_tags(&session).await?;
     }
     let subjects = subjects(&session).await?;
-    let gather = Gather::new(&session, args.form, args.prune).await?;
+    let Some(form) = args.form else {
+        let Some(to) = &args.to_repository else {
+            return Err(CliError::usage("give --as or --to-repository"));
+        };
+        let relocation = Relocation {
+            session: &session,
+            to,
+            applies: args.apply,
+            prunes: args.prune,
+        };
+        return relocation.run(subjects.digests, args.output).await;
+    };
+    let gather = Gather::new(&session, form, args.prune).await?;
     let plans = gather.plans(subjects.digests).await?;
     let outcomes = match args.apply {
         true => Some(MaterializeOutcomes {
@@ -110,7 +143,7 @@ pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
         }),
         false => None,
     };
-    let report = MaterializeReport::new(session.name(), args.form, &plans, outcomes.as_ref(), &subjects.unclear);
+    let report = MaterializeReport::new(session.name(), form, &plans, outcomes.as_ref(), &subjects.unclear);
     match args.output {
         Format::Json => output::print_json(&report)?,
         Format::Table => output::print(&report.text())?,

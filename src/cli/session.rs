@@ -88,6 +88,8 @@ pub(super) struct Session {
     caller: Caller,
     target: TargetReference,
     name: String,
+    /// A repository whose links this one keeps.
+    pub(super) subjects_in: Option<RepositoryName>,
 }
 
 impl Session {
@@ -108,6 +110,7 @@ impl Session {
             caller: Caller::anonymous().reading_stored(),
             name,
             target,
+            subjects_in: None,
         })
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::credentials::CredentialsConfig;
 use super::values;
-use crate::oci::LinkSource;
+use crate::oci::{LinkSource, SiblingTemplate};
 
 /// Where to look for links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,10 @@ pub struct LinksConfig {
     /// How artifacts without `subject` are listed: cosign's tags, BuildKit's attestations.
     #[serde(deserialize_with = "without_subject")]
     pub without_subject: WithoutSubject,
-    /// Accounts that list tags for callers who may not, by the name of the upstream.
+    /// How the repositories are named that keep the links of others; `None`: links are kept where the images are.
+    #[serde(deserialize_with = "values::sibling_template")]
+    pub repository: Option<SiblingTemplate>,
+    /// Accounts that list tags for callers who may not, and read and write sibling repositories for those who may, by the name of the upstream.
     pub credentials: BTreeMap<String, CredentialsConfig>,
 }
 
@@ -75,6 +78,7 @@ impl Default for LinksConfig {
             patience: Duration::from_secs(8),
             sources: LinkSource::ALL.into(),
             without_subject: WithoutSubject::Adopt,
+            repository: None,
             credentials: BTreeMap::new(),
         }
     }

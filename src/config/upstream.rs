@@ -11,7 +11,7 @@ use super::credentials::CredentialsConfig;
 use super::egress::{EgressConfig, ProxyChoice};
 use super::tls::TlsVersion;
 use super::values;
-use crate::oci::RepositoryName;
+use crate::oci::{RepositoryName, SiblingTemplate};
 
 /// Name of the first upstream where the configuration gives it none.
 pub const DEFAULT_UPSTREAM: &str = "default";
@@ -59,6 +59,8 @@ pub struct UpstreamConfig {
     pub redirect_hosts: BTreeSet<String>,
     /// Whether the registry's `tags/list` names every tag.
     pub listing: ListingKind,
+    /// In the place of `links.repository`.
+    pub links_repository: LinksRepository,
     /// Who fetches blobs from the storage that the registry redirects to.
     pub blobs: Blobs,
     /// Through which HTTP proxy the registry, and the hosts that it names, are reached.
@@ -75,9 +77,12 @@ pub struct UpstreamConfig {
     pub min_tls_version: TlsVersion,
     /// The credentials that refshim sends to the registry.
     pub credentials: CredentialsConfig,
-    /// The account that lists tags for callers who may not, from `links.credentials`.
+    /// The account of `links.credentials`.
     #[serde(skip)]
     pub listing_credentials: CredentialsConfig,
+    /// What `links_repository` and `links.repository` add up to: how the repositories are named that keep the links of others.
+    #[serde(skip)]
+    pub siblings: Option<SiblingTemplate>,
     /// The proxies that `proxy` and the environment add up to.
     #[serde(skip)]
     pub egress: EgressConfig,
@@ -106,6 +111,25 @@ impl ListingKind {
 impl<'de> Deserialize<'de> for ListingKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         values::choice(deserializer, &Self::NAMES)
+    }
+}
+
+/// Where the links of one registry's repositories are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinksRepository {
+    /// As `links.repository` says.
+    #[default]
+    AsLinks,
+    /// With the images.
+    WithImages,
+    /// In sibling repositories.
+    Sibling(SiblingTemplate),
+}
+
+impl<'de> Deserialize<'de> for LinksRepository {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let template = values::sibling_template(deserializer)?;
+        Ok(template.map_or(Self::WithImages, Self::Sibling))
     }
 }
 
@@ -148,6 +172,7 @@ impl UpstreamConfig {
             background_rate: 10,
             redirect_hosts: BTreeSet::new(),
             listing: ListingKind::default(),
+            links_repository: LinksRepository::default(),
             blobs: Blobs::default(),
             proxy: ProxyChoice::default(),
             ca_file: None,
@@ -157,6 +182,7 @@ impl UpstreamConfig {
             min_tls_version: TlsVersion::default(),
             credentials: CredentialsConfig::default(),
             listing_credentials: CredentialsConfig::default(),
+            siblings: None,
             egress: EgressConfig::default(),
         }
     }

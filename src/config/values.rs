@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use crate::oci::SiblingTemplate;
+
 /// Longest duration accepted: a year, so that adding it to a time cannot overflow.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -56,6 +58,16 @@ pub(super) fn byte_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
             "{bytes} bytes are more than this machine can address: write a smaller size"
         ))
     })
+}
+
+/// How sibling repositories are named; an empty text is none.
+pub(super) fn sibling_template<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SiblingTemplate>, D::Error> {
+    match text(deserializer)?.as_str() {
+        "" => Ok(None),
+        template => SiblingTemplate::parse(template).map(Some).map_err(D::Error::custom),
+    }
 }
 
 fn parse_byte_size(text: &str) -> Option<u64> {

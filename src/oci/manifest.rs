@@ -122,6 +122,12 @@ impl Manifest {
             .or(self.refers.as_ref())
     }
 
+    /// Everything that it is made of: the manifests and blobs that it lists, and its config.
+    pub fn parts(&self) -> impl Iterator<Item = &Descriptor> {
+        let lists = [&self.manifests, &self.layers, &self.blobs, &self.objects];
+        lists.into_iter().flatten().chain(&self.config)
+    }
+
     /// Proposal C's "objects": a node's objects, an index's manifests, an artifact's blobs, an image's layers.
     pub fn contents(&self) -> &[Descriptor] {
         match self.kind {

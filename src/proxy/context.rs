@@ -1,8 +1,9 @@
 //! What a request carries along, from the pipeline to the handlers.
 
-use http::header::{LINK, LOCATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, LINK, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::uri::InvalidUri;
+use http::{HeaderMap, Response, Uri};
 
 use super::error::ProxyError;
 use super::headers;
@@ -11,7 +12,7 @@ use super::state::Backend;
 use super::upstream_view::UpstreamView;
 use crate::http::body::Body;
 use crate::http::trace_context::TraceContext;
-use crate::registry::Caller;
+use crate::registry::{Caller, Sibling};
 
 /// A request that was routed and admitted.
 pub(super) struct RequestContext<'a> {
@@ -24,11 +25,16 @@ pub(super) struct RequestContext<'a> {
     pub view: UpstreamView,
     /// The upstream that the request is for.
     pub backend: &'a Backend,
+    /// Who asks in the caller's place, in the sibling of the repository that the caller asked about.
+    pub in_place_of_caller: Option<Caller>,
 }
 
 impl RequestContext<'_> {
     /// On whose behalf the upstream is asked.
     pub fn caller(&self) -> Caller {
+        if let Some(other) = &self.in_place_of_caller {
+            return other.clone();
+        }
         if self.backend.upstream.has_own_credentials() {
             // Whoever was admitted may use them; the caller's own `Authorization` was for refshim alone.
             return Caller::without_authorization(&self.head.headers, self.trace.clone());
@@ -44,7 +50,21 @@ impl RequestContext<'_> {
             trace: self.trace.clone(),
             view: self.view.clone(),
             backend: self.backend,
+            in_place_of_caller: self.in_place_of_caller.clone(),
         }
+    }
+
+    /// The same request for `path` in a sibling repository, with the rights by which that is asked.
+    pub fn in_sibling(&self, sibling: &Sibling, path: &str) -> Result<RequestContext<'_>, InvalidUri> {
+        let mut head = self.head.clone();
+        head.uri = Uri::try_from(path)?;
+        if sibling.is_of_account() {
+            head.headers.remove(AUTHORIZATION);
+        }
+        Ok(RequestContext {
+            in_place_of_caller: Some(sibling.caller.clone()),
+            ..self.with_head(head)
+        })
     }
 
     /// The origin by which the caller reaches refshim, such as `http://127.0.0.1:5100`; `None` where the request does not tell.

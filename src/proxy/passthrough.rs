@@ -35,7 +35,11 @@ async fn pass(
     *onward.uri_mut() = origin_form(uri);
     *onward.headers_mut() = headers;
     headers::clean_request(onward.headers_mut());
-    let mut response = context.backend.upstream.forward(onward).await?;
+    let upstream = &context.backend.upstream;
+    let mut response = match &context.in_place_of_caller {
+        None => upstream.forward(onward).await?,
+        Some(other) => upstream.forward_for(other, onward).await?,
+    };
     context.adapt(response.headers_mut());
     FailureReason::note_registrys_own(&mut response);
     Ok(response)

@@ -53,7 +53,7 @@ impl Basis {
     }
 
     pub fn is_of_nobody(&self, caller: &Caller) -> bool {
-        self.anonymous && caller.authorization().is_none()
+        self.anonymous && caller.is_anonymous()
     }
 }
 

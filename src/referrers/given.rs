@@ -82,6 +82,23 @@ impl Scan {
         answer.await.copied()
     }
 
+    /// The media type and size of the subject in the repository whose links this one keeps, where the registry gives it this caller.
+    pub async fn subject_of_base(&self) -> Result<Option<(String, u64)>, UpstreamError> {
+        let (upstream, context) = (&self.stores.manifests.upstream, &self.context);
+        let Some(base) = upstream
+            .base_of(&context.repository)
+            .filter(|_| !self.subject.is_zero())
+        else {
+            return Ok(None);
+        };
+        let reference = Reference::Digest(self.subject.clone());
+        let given = upstream.head_manifest(&base, &reference, &context.caller).await?;
+        Ok(match given {
+            Answer::Found(head) => head.size.map(|size| (head.media_type, size)),
+            Answer::Absent | Answer::Refused(_) => None,
+        })
+    }
+
     /// The media type and size of the subject, where the registry said both when it was asked.
     pub fn subject_head(&self) -> Option<(String, u64)> {
         self.subject_head.get().cloned()

@@ -20,3 +20,20 @@ impl Cached for Marker {
         bytes.is_empty().then_some(Self)
     }
 }
+
+/// Marks what the registry told one credential of this process.
+pub(super) struct ToldNothing;
+
+impl Cached for ToldNothing {
+    fn weight(&self) -> usize {
+        0
+    }
+
+    fn encode(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decode(_: &str, _: Bytes) -> Option<Self> {
+        None
+    }
+}

@@ -202,7 +202,7 @@ pub(super) async fn find(scan: &Scan, max_age: Duration) -> Result<ScannedNames,
 
 /// By the account that lists on behalf of callers, where there is one and it is listed any tag; else by the caller.
 async fn listed(scan: &Scan, max_age: Duration) -> Result<ListingAnswer, ResolveError> {
-    if scan.stores.manifests.upstream.has_listing_account() {
+    if scan.stores.manifests.upstream.has_listing_account() && !scan.context.caller.is_listing_account() {
         let account = RepositoryContext {
             caller: scan.context.caller.listing_account(),
             ..scan.context.clone()

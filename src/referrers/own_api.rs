@@ -115,7 +115,8 @@ pub(super) async fn settle(scan: &Scan, doubt: Doubt, is_absent: bool) -> Result
             FirstAnswer::Doubtful(_) => Ok(OwnApiAnswer::none(OwnApi::Missing)),
         };
     }
-    let is_given = scan.subject_is_given().await?;
+    let may_be_of_base = !matches!(doubt, Doubt::Nothing);
+    let is_given = scan.subject_is_given().await? || may_be_of_base && scan.subject_of_base().await?.is_some();
     if !is_given && matches!(doubt, Doubt::Nothing) {
         return Ok(OwnApiAnswer::none(OwnApi::Missing));
     }

@@ -30,10 +30,12 @@ mod adopted;
 mod adopted_search;
 mod blobs;
 mod cached_values;
+mod linked;
 mod lookup;
 mod manifest_reads;
 mod rights;
 mod searches;
+mod sibling;
 mod tags;
 mod writes;
 

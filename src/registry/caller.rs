@@ -49,6 +49,7 @@ pub struct Caller {
     budget: Option<SearchBudget>,
     lists_for_others: bool,
     reads_stored: bool,
+    writes: bool,
 }
 
 impl Caller {
@@ -117,6 +118,18 @@ impl Caller {
         }
     }
 
+    /// The same caller, for reads of where it writes next: a repository that it may create is not there, rather than withheld from it.
+    pub fn about_to_write(&self) -> Self {
+        Self {
+            writes: true,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn is_about_to_write(&self) -> bool {
+        self.writes
+    }
+
     /// The same caller, for a search that ends as [`UpstreamError::Unfinished`] rather than ask for more than `limit` manifests.
     pub fn within(&self, limit: usize) -> Self {
         Self {
@@ -141,6 +154,7 @@ impl Caller {
             authorization: None,
             credential_hash: LISTING_ACCOUNT,
             lists_for_others: true,
+            writes: true,
             ..self.clone()
         }
     }
@@ -148,6 +162,11 @@ impl Caller {
     /// Whether this is the account that lists tags for callers ([`Caller::listing_account`]).
     pub fn is_listing_account(&self) -> bool {
         self.lists_for_others
+    }
+
+    /// Whether it shows the registry no credentials of its own, nor the account's.
+    pub fn is_anonymous(&self) -> bool {
+        self.authorization.is_none() && !self.lists_for_others
     }
 
     /// Whether requests are part of a search ([`Caller::searching`]).

@@ -376,3 +376,34 @@ fn the_older_spelling_of_how_links_are_written_still_works_alone() {
         "{unknown:?}"
     );
 }
+
+#[test]
+fn another_repository_for_links_is_named_after_each_repository_of_the_same_registry() {
+    let upstreams = "[[upstream]]\nurl = 'http://a'\n[[upstream]]\nurl = 'http://b'\nlinks_repository = ''\n\
+                     [[upstream]]\nurl = 'http://c'\nlinks_repository = 'refs/{name}'\n";
+    let file = format!("{upstreams}[links]\nrepository = '{{name}}.refs'");
+    let config = load(&file, &[], &Overrides::default()).unwrap();
+    let named = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.siblings.as_ref().map(ToString::to_string));
+    let expected = [Some("{name}.refs".to_owned()), None, Some("refs/{name}".to_owned())];
+    assert_eq!(named.collect::<Vec<_>>(), expected);
+    let wrong = "[[upstream]]\nurl = 'http://a'\n[links]\nrepository = 'https://ghcr.io/{name}'\n";
+    let problems = problems(wrong, &[]);
+    assert!(
+        problems.len() == 1 && problems[0].contains("links.repository"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("another registry"), "{problems:?}");
+}
+
+#[test]
+fn links_that_are_kept_elsewhere_need_a_tag() {
+    let file = "[[upstream]]\nurl = 'http://a'\n[links]\nrepository = '{name}.refs'\n[writing]\nlinks = []\n";
+    let problems = problems(file, &[]);
+    assert!(
+        problems.len() == 1 && problems[0].contains("writing.links"),
+        "{problems:?}"
+    );
+}

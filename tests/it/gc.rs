@@ -475,7 +475,9 @@ async fn what_came_back_to_life_meanwhile_stays() {
     // The last look before the deletion is a HEAD of the tag: the image returns just then.
     let head = tag.clone();
     let gate = link.hold(move |seen| seen.method == http::Method::HEAD && seen.path.ends_with(&head));
-    let run = tokio::spawn(async move { refshim(&["gc", &target, "--delete", "--output", "json"]).await.json() });
+    // Nothing but the link is there.
+    let arguments = ["gc", "--delete", "--subjects-in", "app", "--output", "json"];
+    let run = tokio::spawn(async move { refshim(&[&arguments[..], &[&target]].concat()).await.json() });
     gate.reached_by(1).await;
     endpoint.put_tag("app", "v0", &gone).await;
     gate.open();
@@ -494,7 +496,9 @@ async fn a_manifest_that_got_a_tag_meanwhile_stays() {
     let link = CountingProxy::in_front_of(&registry.url()).await;
     let target = format!("{}/app", Endpoint::new(link.url()).authority());
     let gate = link.hold(|seen| seen.method == http::Method::DELETE);
-    let run = tokio::spawn(async move { refshim(&["gc", &target, "--delete"]).await });
+    // Nothing but the link is there.
+    let arguments = ["gc", "--delete", "--subjects-in", "app"];
+    let run = tokio::spawn(async move { refshim(&[&arguments[..], &[&target]].concat()).await });
     gate.reached_by(1).await;
     endpoint.put_tag("app", "mine", &dead).await;
     gate.open();

@@ -65,6 +65,7 @@ mod referrers_tag;
 mod registry_client;
 mod render_golden;
 mod replicas;
+mod sibling;
 mod soak;
 mod start;
 mod support;

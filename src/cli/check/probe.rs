@@ -13,6 +13,7 @@ use crate::registry::{
 };
 
 use super::advice::advise;
+use super::links_repository::LinksRepositoryReport;
 use super::own_credentials::{CredentialCheckResult, OwnCredentials};
 use super::referrers_tags;
 use super::report::{Authentication, CheckReport, LinkForm, ProxyReport, TagListReport};
@@ -113,6 +114,14 @@ impl UpstreamProbe<'_> {
             link,
             seeks,
         });
+        report.links_repository = LinksRepositoryReport::of(&self.upstream, repository).await?;
+        if let Some(problem) = report
+            .links_repository
+            .as_ref()
+            .and_then(LinksRepositoryReport::problem)
+        {
+            return Err(Problem(problem.to_owned()));
+        }
         report.native_referrers = self.has_native_referrers(repository, &all, nobody).await?;
         let reader = nobody.reading_stored();
         report.referrers_tags = referrers_tags::incomplete(&self.upstream, repository, &all, &reader).await?;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::links_repository::LinksRepositoryReport;
 use super::own_credentials::{CredentialCheckResult, OwnCredentials};
 use super::referrers_tags::IncompleteTags;
 use crate::cli::output::printable;
@@ -33,6 +34,8 @@ pub(super) struct CheckReport {
     pub(super) repository: Option<String>,
     pub(super) native_referrers: Option<bool>,
     pub(super) tags: Option<TagListReport>,
+    /// `null`: links are kept in the repository itself.
+    pub(super) links_repository: Option<LinksRepositoryReport>,
     #[serde(skip)]
     pub(super) referrers_tags: IncompleteTags,
     pub(super) advice: Vec<String>,
@@ -148,6 +151,9 @@ impl CheckReport {
             lines.push(("tags", tags.count.to_string()));
             lines.push(("tag pages", tags.paging()));
             lines.push(("seeking", tags.seeking()));
+        }
+        if let Some(kept) = &self.links_repository {
+            lines.push(("links are kept in", kept.text()));
         }
         lines
     }

@@ -112,6 +112,13 @@ fn is_envelope(link: &LinkTag) -> bool {
     matches!(&link.kind, LinkTagKind::ProposalD { kind, .. } if kind == ENVELOPE_KIND)
 }
 
+/// Whether there is nothing but link tags, all of them without a subject: so looks a repository that keeps the links of another.
+pub(super) fn keeps_links_alone(snapshot: &Snapshot, verdict: &Verdict) -> bool {
+    let is_without_subject = |dead: &DeadTag| matches!(dead.gone, MissingContent::Subject(_));
+    let all_are_links = snapshot.tags.keys().all(|tag| snapshot.link(tag).is_some());
+    all_are_links && verdict.dead.len() == verdict.links && verdict.dead.iter().any(is_without_subject)
+}
+
 /// `exists` are those of the [`questions`] that exist.
 pub(in crate::cli) fn judge(snapshot: &Snapshot, exists: &BTreeSet<Digest>) -> Verdict {
     let judge = Judge {

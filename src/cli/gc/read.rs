@@ -129,8 +129,8 @@ pub(super) async fn existing_now(session: &Session, digests: BTreeSet<Digest>) -
     let bar = progress::bar("looking for subjects", digests.len());
     stream::iter(digests)
         .map(|digest| async {
-            let found = session.digest_of(&Reference::Digest(digest.clone())).await?;
-            Ok(found.map(|_| digest))
+            let is_there = session.is_anywhere(&digest).await?;
+            Ok(is_there.then_some(digest))
         })
         .buffer_unordered(PARALLEL)
         .inspect(|_| bar.inc(1))

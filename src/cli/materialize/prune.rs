@@ -81,7 +81,7 @@ async fn remove(session: &Session, removal: &PlannedRemoval) -> Result<RemovalRe
 
 /// Whether the registry deletes a tag and leaves its manifest; otherwise what it did. Nothing is written where it refuses to delete a tag that is
 /// not there in a way that says that it deletes none.
-async fn deletes_tags_alone(session: &Session) -> Result<Result<(), String>, CliError> {
+pub(super) async fn deletes_tags_alone(session: &Session) -> Result<Result<(), String>, CliError> {
     let name = format!("refshim-probe-{:016x}", rand::random::<u64>());
     let tag = Tag::parse(&name).map_err(|error| session.failed(&error))?;
     let tag = Reference::Tag(tag);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
-use crate::registry::{Answer, Caller, RawManifest};
+use crate::referrers::{Recency, UnknownForm};
+use crate::registry::{Caller, RawManifest};
 
 /// The digest that `reference` means: a tag must exist, a digest need not.
 pub(in crate::proxy) async fn subject_of(
@@ -27,9 +28,11 @@ pub(in crate::proxy) async fn manifest(
     reference: &Reference,
     caller: &Caller,
 ) -> Result<Arc<RawManifest>, ProxyError> {
-    match context.backend.resolver.manifest(repository, reference, caller).await? {
-        Answer::Found(manifest) => Ok(manifest),
-        Answer::Absent => Err(ProxyError::manifest_unknown(reference)),
-        Answer::Refused(refusal) => Err(refusal.into()),
+    let resolver = &context.backend.resolver;
+    if let Some(manifest) = resolver.manifest(repository, reference, caller).await?.or_refusal()? {
+        return Ok(manifest);
     }
+    let searched = (UnknownForm::Search, Recency::Fresh);
+    let kept = Box::pin(resolver.linked_manifest(repository, reference, caller, searched)).await?;
+    kept.ok_or_else(|| ProxyError::manifest_unknown(reference))
 }

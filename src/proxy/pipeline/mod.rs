@@ -123,6 +123,7 @@ impl Gateway {
                 trace,
                 view,
                 backend,
+                in_place_of_caller: None,
             };
             // 3. Whether the caller may use refshim's own credentials.
             self.auth.admit(&context).await?;

@@ -28,13 +28,26 @@ impl Writer {
         headers: WriteHeaders,
         caller: &Caller,
     ) -> Result<RegistryResponse, WriteError> {
+        match self.upstream.sibling(repository, caller)? {
+            None => self.delete_here(repository, reference, headers, caller).await,
+            Some(sibling) => Box::pin(self.delete_beside((repository, sibling), reference, headers, caller)).await,
+        }
+    }
+
+    pub(super) async fn delete_here(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &Reference,
+        headers: WriteHeaders,
+        caller: &Caller,
+    ) -> Result<RegistryResponse, WriteError> {
         match reference {
             // A tag is a name: what it named, and its links, stay.
             Reference::Tag(tag) => {
                 let deleting = self.delete_one(repository, reference, None, Some(&headers), caller);
                 let reply = deleting.await?;
                 if let (true, Some(events)) = (reply.status.is_success(), &self.events) {
-                    publish_removed_tag(events, repository, tag);
+                    publish_removed_tag(events, &self.known_as(repository), tag);
                 }
                 Ok(reply)
             }
@@ -122,7 +135,7 @@ impl Writer {
         if reply.status.is_success() {
             if let (Some(events), Some((raw, manifest))) = (&self.events, &doomed.read) {
                 let links = ChangedLinks::stated(manifest, own, raw.bytes.len());
-                publish_removed(events, repository, links);
+                publish_removed(events, &self.known_as(repository), links);
             }
             let deleted = DeletedManifest {
                 writer: self.clone(),
@@ -273,6 +286,6 @@ impl Writer {
 }
 
 /// Whether it is a 404 in the registry's own words.
-fn states_absence(reply: &RegistryResponse) -> bool {
+pub(super) fn states_absence(reply: &RegistryResponse) -> bool {
     reply.status == StatusCode::NOT_FOUND && reply.error().is_some_and(|stated| stated.states_absence())
 }

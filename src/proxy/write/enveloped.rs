@@ -57,7 +57,9 @@ impl Writer {
         for tag in self.first_tags(push, own) {
             self.put_tag(&sealed, &tag).await?;
         }
-        self.write_link_tags(&sealed, pushed.link_tags.clone()).await?;
+        if !self.keeps_links_beside(&push.repository) {
+            self.write_link_tags(&sealed, pushed.link_tags.clone()).await?;
+        }
         let mut answer = created(push, own);
         self.write_asked_tags(push, &sealed, &mut answer).await?;
         Ok(answer)

@@ -4,6 +4,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use crate::oci::{Code, Digest, OciError, Tag};
+use crate::referrers::ResolveError;
 use crate::registry::{Refusal, UpstreamError};
 
 use super::tag_parameters::joined;
@@ -57,6 +58,14 @@ impl WriteError {
         Self::Oci(error).untouched()
     }
 
+    /// What keeps a write from being made that rests on what the registry holds.
+    pub(super) fn of_reading(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Refused(refusal) => Self::Refused(refusal),
+            ResolveError::Upstream(error) => Self::Upstream(error),
+        }
+    }
+
     /// The same error, known to come before any write.
     pub(super) fn untouched(self) -> Self {
         Self::Untouched(Box::new(self))
@@ -86,7 +95,7 @@ impl WriteError {
     }
 
     /// What a push fails with whose manifest is stored; `message` makes it of the reason.
-    fn after_storing(self, message: impl FnOnce(&str) -> String) -> Self {
+    pub(super) fn after_storing(self, message: impl FnOnce(&str) -> String) -> Self {
         let (status, code) = match &self {
             Self::Untouched(cause) => return cause.as_ref().clone().after_storing(message),
             Self::Oci(error) => (error.status, error.code),

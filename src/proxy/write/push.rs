@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode};
 
 use crate::events::{ChangedLinks, KeptLinks};
-use crate::oci::{Digest, Reference, Tag, tag_scheme};
+use crate::oci::{Digest, Reference, RepositoryName, Tag, tag_scheme};
 use crate::registry::{NativeSupport, RawManifest, RegistryResponse};
 
 use super::error::WriteError;
@@ -39,8 +39,22 @@ impl Writer {
     /// Forwards the push, makes its links durable, and returns what the caller is told: the upstream's own answer with
     /// `OCI-Subject`, once every link is written.
     pub async fn push(&self, push: Push) -> Result<RegistryResponse, WriteError> {
+        match self.upstream.sibling(&push.repository, &push.caller)? {
+            None => self.push_here(push).await,
+            Some(sibling) => Box::pin(self.push_beside(push, sibling)).await,
+        }
+    }
+
+    /// The push into its own repository, with links where those of that repository are kept.
+    pub(super) async fn push_here(&self, push: Push) -> Result<RegistryResponse, WriteError> {
         let pushed = PushedManifest::read(&push, self.links.referrers_tag)?;
-        let mut linked = LinkedByPush::new(self.events.as_ref(), &push.repository);
+        // Links that are kept beside are told of when they are there.
+        let events = self
+            .events
+            .as_ref()
+            .filter(|_| !self.keeps_links_beside(&push.repository));
+        let told_as = self.known_as(&push.repository);
+        let mut linked = LinkedByPush::new(events, &told_as);
         let replied = match &pushed {
             Some(pushed) => self.store(&push, pushed, &mut linked).await,
             None => self.store_unread(&push).await,
@@ -170,8 +184,22 @@ impl Writer {
         Ok(may_be && self.is_already(&pushed.linked(push), &push.reference, refused).await?)
     }
 
+    /// Whether links of this repository are kept in a sibling, and so are written there.
+    pub(super) fn keeps_links_beside(&self, repository: &RepositoryName) -> bool {
+        let siblings = self.upstream.siblings();
+        siblings.is_some_and(|siblings| siblings.base_of(repository).is_none())
+    }
+
+    /// The repository whose links these are, by the name that callers use, where `repository` is a sibling.
+    pub(super) fn known_as(&self, repository: &RepositoryName) -> RepositoryName {
+        self.upstream.base_of(repository).unwrap_or_else(|| repository.clone())
+    }
+
     /// Makes the links durable in every form of `writing.links`; returns those in which they are.
     async fn write_links(&self, push: &Push, pushed: &PushedManifest) -> Result<KeptLinks, WriteError> {
+        if self.keeps_links_beside(&push.repository) {
+            return Ok(KeptLinks::default());
+        }
         if self.links.proposal_d {
             let is_pushed =
                 |tag: &Tag| matches!(&push.reference, Reference::Tag(asked) if tag_scheme::is_same_link(asked, tag));
@@ -191,7 +219,9 @@ impl Writer {
     fn is_kept_by_registry(&self, push: &Push, pushed: &PushedManifest, reply: &RegistryResponse) -> bool {
         let one_link = pushed.manifest.links(&pushed.own).len() == 1;
         let lists = self.upstream.native().support(&push.repository, &push.caller) == NativeSupport::Answers;
-        is_noted(pushed, reply) && one_link && lists
+        // Without its subject beside it, a registry's garbage collection takes what no tag names.
+        let has_subject_beside = self.upstream.base_of(&push.repository).is_none();
+        has_subject_beside && is_noted(pushed, reply) && one_link && lists
     }
 
     /// Once the links are durable: `OCI-Subject`, and what was learned.

@@ -57,7 +57,9 @@ pub(super) fn fits_tag(tag: &Tag, manifest: Option<&Manifest>, bytes: &[u8]) -> 
         return Ok(());
     }
     let lists_it = manifest.is_some_and(|manifest| {
-        contents(manifest).any(|listed| listed.digest.encoded().starts_with(&hash))
+        manifest
+            .parts()
+            .any(|listed| listed.digest.encoded().starts_with(&hash))
             || manifest
                 .manifests
                 .iter()
@@ -71,17 +73,6 @@ pub(super) fn fits_tag(tag: &Tag, manifest: Option<&Manifest>, bytes: &[u8]) -> 
             own[0]
         ))),
     }
-}
-
-/// Everything that a manifest is made of.
-fn contents(manifest: &Manifest) -> impl Iterator<Item = &Descriptor> {
-    let lists = [
-        &manifest.manifests,
-        &manifest.layers,
-        &manifest.blobs,
-        &manifest.objects,
-    ];
-    lists.into_iter().flatten().chain(&manifest.config)
 }
 
 fn is_node(descriptor: &Descriptor) -> bool {

@@ -144,20 +144,39 @@ impl Resolver {
         if self.inner.stores.config.without_subject != WithoutSubject::Adopt {
             return Ok(found);
         }
-        let context = self.outside(repository, caller);
-        let Some(form) = self.known_form(&context, subject).await else {
+        let Some((context, form)) = self.form_in_both(repository, subject, caller).await? else {
             return Ok(found);
         };
         Box::pin(async {
-            let context = self.context(repository, caller).await;
             let made = self.make(&context, subject, &form, Recency::Fresh).await?;
             if made.or_refusal()?.is_none() {
                 return Ok(found);
             }
-            let originals = self.find(repository, &form.original.digest, caller).await?;
+            let originals = self.find_in_both(repository, &form.original.digest, caller).await?;
             Ok(both(found, originals))
         })
         .await
+    }
+
+    /// How the adopted form `digest` is made, of an original in the repository or in its sibling, and where that is.
+    async fn form_in_both(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<(RepositoryContext, Arc<AdoptedForm>)>, ResolveError> {
+        let context = self.outside(repository, caller);
+        if let Some(form) = self.known_form(&context, digest).await {
+            return Ok(Some((self.context(repository, caller).await, form)));
+        }
+        let Some(sibling) = self.inner.upstream.sibling(repository, caller)? else {
+            return Ok(None);
+        };
+        let context = self.outside(&sibling.repository, &sibling.caller);
+        let Some(form) = self.known_form(&context, digest).await else {
+            return Ok(None);
+        };
+        Ok(Some((self.context(&sibling.repository, &sibling.caller).await, form)))
     }
 }
 
@@ -171,19 +190,31 @@ pub enum Recency {
 }
 
 /// One list of both, as old as the older one.
-fn both(own: Lookup, originals: Lookup) -> Lookup {
-    let known: BTreeSet<&Digest> = own.links.referrers.iter().map(|own| &own.descriptor.digest).collect();
-    let others = originals.links.referrers.iter();
-    let others = others.filter(|other| !known.contains(&other.descriptor.digest));
-    let mut referrers: Vec<Referrer> = own.links.referrers.iter().chain(others).cloned().collect();
-    referrers.sort_unstable_by(Referrer::order);
+pub(super) fn both(own: Lookup, originals: Lookup) -> Lookup {
     let older = match originals.is_stale() || own.age.is_none() {
         true => &originals,
         false => &own,
     };
     Lookup {
-        links: Arc::new(ReferrerList::new(own.links.subject.clone(), referrers)),
+        links: merged(&own.links, &originals.links),
         from: older.from,
         age: own.age.max(originals.age),
     }
+}
+
+/// What is in either list; one of them as it is, printed or not, where the other adds nothing.
+fn merged(own: &Arc<ReferrerList>, others: &Arc<ReferrerList>) -> Arc<ReferrerList> {
+    let is_same_subject = own.subject == others.subject;
+    if others.referrers.is_empty() {
+        return own.clone();
+    }
+    if own.referrers.is_empty() && is_same_subject {
+        return others.clone();
+    }
+    let known: BTreeSet<&Digest> = own.referrers.iter().map(|own| &own.descriptor.digest).collect();
+    let added = others.referrers.iter();
+    let added = added.filter(|other| !known.contains(&other.descriptor.digest));
+    let mut referrers: Vec<Referrer> = own.referrers.iter().chain(added).cloned().collect();
+    referrers.sort_unstable_by(Referrer::order);
+    Arc::new(ReferrerList::new(own.subject.clone(), referrers))
 }

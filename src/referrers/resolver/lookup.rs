@@ -65,7 +65,7 @@ impl Resolver {
         subject: &Digest,
         caller: &Caller,
     ) -> Result<Lookup, ResolveError> {
-        let resolved = match self.find(repository, subject, caller).await {
+        let resolved = match self.find_in_both(repository, subject, caller).await {
             Ok(found) => self.with_originals(repository, subject, caller, found).await,
             Err(error) => Err(error),
         };

@@ -203,7 +203,7 @@ async fn subject(scan: &Scan) -> Result<Option<AdoptionSubject>, ResolveError> {
         Some(served) => Some(served),
         None => match scan.subject_answer().await {
             Ok(DigestAnswer::Given) => scan.subject_head(),
-            Ok(_) => None,
+            Ok(_) => base_subject(scan).await?,
             Err(unfinished @ UpstreamError::Unfinished { .. }) => return Err(unfinished.into()),
             Err(error) => {
                 tracing::debug!(subject = %scan.subject, %error, "entries without a subject are listed as they are");
@@ -222,6 +222,19 @@ async fn subject(scan: &Scan) -> Result<Option<AdoptionSubject>, ResolveError> {
     };
     manifests.cache.put(key, Arc::new(ServedSubject(subject.clone()))).await;
     Ok(Some(subject))
+}
+
+/// The same where this repository keeps the links of another, in which the subject is.
+async fn base_subject(scan: &Scan) -> Result<Option<(String, u64)>, ResolveError> {
+    match scan.subject_of_base().await {
+        Ok(served) => Ok(served),
+        Err(unfinished @ UpstreamError::Unfinished { .. }) => Err(unfinished.into()),
+        Err(error) => {
+            tracing::debug!(subject = %scan.subject, %error, "entries without a subject are listed as they are");
+            scan.unsettle();
+            Ok(None)
+        }
+    }
 }
 
 impl KnownReferences<'_> {

@@ -97,7 +97,7 @@ impl Scan {
             is_subject_refused: self.subject_is_refused(),
             basis: Basis {
                 names: basis::given_of(names.fingerprint(&self.subject), self.missing()),
-                anonymous: self.context.caller.authorization().is_none(),
+                anonymous: self.context.caller.is_anonymous(),
                 own_api: own_api.said,
             },
             is_withheld,

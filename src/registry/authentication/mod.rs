@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::auth::token_scopes::scopes;
+use crate::auth::token_scopes::scopes as scopes_of;
 use crate::auth::{AuthQuestion, AuthReply, Authorization, LoginRefusal};
 use crate::config::UpstreamConfig;
 use crate::http::body::Body;
@@ -72,16 +72,21 @@ impl AuthenticatedTransport {
         self.listing_account.is_some()
     }
 
-    /// Sends a read of refshim's own for `caller`, who may be the account that lists.
+    /// Sends a request for `caller`, who may be the account of `links.credentials`.
     pub(in crate::registry) async fn send_for(
         &self,
         caller: &Caller,
         kind: RequestKind,
         request: Request<Body>,
     ) -> Result<Response<IdleBody>, UpstreamError> {
-        match self.listing_account.as_ref().filter(|_| caller.is_listing_account()) {
-            Some(account) => Box::pin(self.send_as(account, kind, request)).await,
-            None => self.send(kind, request).await,
+        let account = self.listing_account.as_ref().filter(|_| caller.is_listing_account());
+        let asked_for = match caller.is_about_to_write() {
+            true => TokenScopes::OrToPush,
+            false => TokenScopes::AsNeeded,
+        };
+        match account.or(self.login.as_ref()) {
+            Some(login) => Box::pin(self.send_as(login, kind, request, asked_for)).await,
+            None => self.transport.send_to_registry(kind, request).await,
         }
     }
 
@@ -94,7 +99,7 @@ impl AuthenticatedTransport {
     ) -> Result<Response<IdleBody>, UpstreamError> {
         match &self.login {
             None => self.transport.send_to_registry(kind, request).await,
-            Some(login) => Box::pin(self.send_as(login, kind, request)).await,
+            Some(login) => Box::pin(self.send_as(login, kind, request, TokenScopes::AsNeeded)).await,
         }
     }
 
@@ -103,12 +108,19 @@ impl AuthenticatedTransport {
         login: &Login,
         kind: RequestKind,
         mut request: Request<Body>,
+        asked_for: TokenScopes,
     ) -> Result<Response<IdleBody>, UpstreamError> {
         request.headers_mut().remove(AUTHORIZATION);
-        let scopes = scopes(request.method(), request.uri(), self.transport.origin().prefix());
+        let (uri, prefix) = (request.uri(), self.transport.origin().prefix());
+        let mut scopes = scopes_of(request.method(), uri, prefix);
+        let to_push = scopes_of(&Method::PUT, uri, prefix);
         let again = copy(&request);
         let ask = self.asking(login.owner);
-        let authorization = login.authenticator.authorization(&scopes, &ask).await?;
+        let mut authorization = login.authenticator.authorization(&scopes, &ask).await?;
+        if asked_for == TokenScopes::OrToPush && is_without_token(&authorization) && scopes != to_push {
+            authorization = login.authenticator.authorization(&to_push, &ask).await?;
+            scopes = to_push;
+        }
         let refusal = self.add(authorization, &mut request);
         let response = self.transport.send_to_registry(kind, request).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
@@ -214,6 +226,20 @@ impl AuthenticatedTransport {
             body: reply.body,
         })
     }
+}
+
+/// The token that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenScopes {
+    AsNeeded,
+    /// One that lets push, where the token endpoint gives none that lets only pull: GitHub's refuses the latter for a repository that is not
+    /// there, and gives the former to whoever may create it. With that, the registry says itself that it is not there.
+    OrToPush,
+}
+
+/// Whether the token endpoint gave no token.
+fn is_without_token(authorization: &Authorization) -> bool {
+    matches!(authorization, Authorization::Refused(LoginRefusal::NoToken { .. }))
 }
 
 /// What a registry tells nobody in particular is no answer to somebody whose credentials could not be shown: it may hide from nobody

@@ -2,6 +2,7 @@
 //! through.
 
 mod blob_calls;
+pub(in crate::registry) mod blob_copy;
 pub(in crate::registry) mod blob_download;
 pub(in crate::registry) mod blob_transfer;
 mod by_last;
@@ -21,6 +22,7 @@ mod referrers_api;
 mod refresh;
 pub(in crate::registry) mod registry_page;
 pub(in crate::registry) mod seek;
+pub(in crate::registry) mod sibling;
 mod some_tags;
 mod span;
 pub(in crate::registry) mod tag_listing;
@@ -41,7 +43,7 @@ use url::Url;
 use crate::auth::CredentialsSource;
 use crate::config::{Blobs, LimitsConfig, ListingKind, NamedProxy, UpstreamConfig};
 use crate::metrics::{CounterFamily, FixedFamily};
-use crate::oci::RepositoryName;
+use crate::oci::{RepositoryName, SiblingTemplate};
 use crate::registry::answer::RegistryResponse;
 use crate::registry::authentication::AuthenticatedTransport;
 use crate::registry::authentication::login::{self, Login};
@@ -64,6 +66,8 @@ pub struct Upstream {
     capabilities: Arc<Capabilities>,
     /// How much its tag listings show.
     listing_kind: ListingKind,
+    /// How the repositories are named that keep the links of others.
+    siblings: Option<SiblingTemplate>,
     /// Blobs are fetched from where the upstream redirects to.
     streams_blobs: bool,
     /// The largest manifest that is read.
@@ -107,6 +111,7 @@ impl Upstream {
             reader: Reader::new(config, limits, transport, Arc::clone(&capabilities)),
             capabilities,
             listing_kind: config.listing,
+            siblings: config.siblings.clone(),
             streams_blobs: config.blobs == Blobs::Stream,
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,

@@ -85,7 +85,7 @@ impl Upstream {
             condition.state(headers);
         }
         caller.sign(headers);
-        let response = self.reader.transport().send(kind, request).await?;
+        let response = self.reader.transport().send_for(caller, kind, request).await?;
         let reply = collect::refusal(response).await?;
         if reply.status.is_success() {
             // Whoever answers with a web page has stored nothing.

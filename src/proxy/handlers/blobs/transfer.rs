@@ -15,6 +15,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::cache::{self, BlobAnswer};
+use super::sibling;
 use super::upload::{Chunk, out_of_order};
 use crate::http::body::Body;
 use crate::oci::{Code, Digest, OciError, RepositoryName};
@@ -53,6 +54,11 @@ pub(in crate::proxy) async fn transfer(
             BlobAnswer::Memory(response) => Ok(response),
         };
     }
+    if let Some((repository, digest)) = &named
+        && let Some(kept) = sibling::listed(context, repository, digest).await
+    {
+        return Ok(kept);
+    }
     let chunk = Chunk::of(head);
     if let Some(chunk) = chunk
         && let Some(expected) = Box::pin(out_of_order(context, chunk)).await
@@ -78,6 +84,11 @@ pub(in crate::proxy) async fn transfer(
     let Some((repository, digest)) = named else {
         return Ok(response);
     };
+    if response.status() == StatusCode::NOT_FOUND
+        && let Some(kept) = sibling::found(context, repository, &digest).await?
+    {
+        return Ok(kept);
+    }
     Ok(observed(context, repository, digest, response, read).await)
 }
 

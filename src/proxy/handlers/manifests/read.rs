@@ -29,6 +29,9 @@ pub(super) async fn read(asked: &ManifestRequest<'_>, body: Body) -> Result<Resp
     if let Some(adopted) = adopted(asked, known.as_ref()).await {
         return Ok(adopted);
     }
+    if let Some(kept) = listed_in_sibling(asked, known.as_ref()).await {
+        return Ok(kept);
+    }
     let question = memory::unencoded(head, known.as_ref());
     let request = stored_list::unconditional(asked, question.request);
     match passthrough::forward_as(asked.context, request, body).await {
@@ -160,10 +163,39 @@ async fn not_found(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>
         Reference::Digest(digest) => synthesised::by_digest(asked, digest).await?,
         Reference::Tag(_) => synthesised::for_missing_tag(asked).await?,
     };
-    match (synthesised, asked.reference) {
-        (Some(index), _) => Ok(Some(index)),
-        (None, Reference::Digest(digest)) => kept_elsewhere(asked, digest).await,
-        (None, Reference::Tag(_)) => behind_tag(asked).await,
+    let kept = match (synthesised, asked.reference) {
+        (Some(index), _) => Some(index),
+        (None, Reference::Digest(digest)) => kept_elsewhere(asked, digest).await?,
+        (None, Reference::Tag(_)) => behind_tag(asked).await?,
+    };
+    match kept {
+        Some(kept) => Ok(Some(kept)),
+        None => in_sibling(asked).await,
+    }
+}
+
+/// What the repository's sibling keeps under this digest or link tag. By a HEAD, clients ask whether they must push: nothing is searched for then.
+async fn in_sibling(asked: &ManifestRequest<'_>) -> Result<Option<Response<Body>>, ProxyError> {
+    let how = match asked.context.head.method == Method::GET {
+        true => (UnknownForm::Search, Recency::Fresh),
+        false => (UnknownForm::Leave, Recency::Now),
+    };
+    let resolver = asked.resolver();
+    let kept = resolver.linked_manifest(asked.repository, asked.reference, &asked.caller, how);
+    Ok(kept.await?.map(|kept| asked.serve(&kept)))
+}
+
+/// What was listed from the repository's sibling, which is asked before the repository. Where it does not give it, the registry's word about the
+/// repository is next.
+async fn listed_in_sibling(asked: &ManifestRequest<'_>, known: Option<&KnownManifest>) -> Option<Response<Body>> {
+    let Reference::Digest(digest) = asked.reference else {
+        return None;
+    };
+    let resolver = asked.resolver();
+    let is_listed = known.is_none() && resolver.is_known_linked(asked.repository, digest, &asked.caller).await;
+    match is_listed {
+        true => Box::pin(in_sibling(asked)).await.ok()?,
+        false => None,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::error::ProxyError;
 use crate::proxy::handlers::{blobs, subject_lookup};
 use crate::proxy::respond::LocalResponse;
+use crate::referrers::UnknownForm;
 use crate::registry::{Answer, UpstreamError};
 use crate::render::Query;
 
@@ -98,12 +99,18 @@ pub(super) async fn read_blob(
         };
     }
     // A refusal, or a redirect to storage, which is followed where the configuration lets refshim go.
-    match context
-        .backend
-        .upstream
-        .blob(repository, digest, limit, &context.caller())
-        .await?
-    {
+    let (backend, caller) = (context.backend, context.caller());
+    let kept = Box::pin(
+        backend
+            .resolver
+            .linked_blob(repository, digest, &caller, UnknownForm::Leave),
+    )
+    .await?;
+    let (repository, caller) = match &kept {
+        Some(sibling) => (&sibling.repository, &sibling.caller),
+        None => (repository, &caller),
+    };
+    match backend.upstream.blob(repository, digest, limit, caller).await? {
         Answer::Found(bytes) => Ok(Some(bytes)),
         Answer::Absent => {
             Err(OciError::not_found(Code::BlobUnknown, format!("the registry has no blob {digest} here")).into())

@@ -10,6 +10,7 @@ use http_body_util::{BodyStream, StreamBody};
 
 use crate::http::body::Body;
 use crate::http::collect;
+use crate::registry::caller::Caller;
 use crate::registry::client::Upstream;
 use crate::registry::counts::RequestKind;
 use crate::registry::error::UpstreamError;
@@ -23,6 +24,11 @@ impl Upstream {
     /// so, a blob is fetched from where the upstream redirects to. Dropping the future or the body of the response cancels
     /// the request.
     pub async fn forward(&self, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
+        self.forward_for(&Caller::anonymous(), request).await
+    }
+
+    /// The same on behalf of `caller`, who may be the account of `links.credentials`. Other callers' credentials are in the request.
+    pub async fn forward_for(&self, caller: &Caller, request: Request<Body>) -> Result<Response<Body>, UpstreamError> {
         let (mut parts, body) = request.into_parts();
         parts.uri = self.origin().below(parts.uri.path_and_query())?;
         // ALPN decides what is spoken; how the caller spoke is no matter.
@@ -35,7 +41,11 @@ impl Upstream {
         }
         if !idempotent {
             let request = Request::from_parts(parts, body);
-            let response = self.reader.transport().send(RequestKind::Forward, request).await?;
+            let response = self
+                .reader
+                .transport()
+                .send_for(caller, RequestKind::Forward, request)
+                .await?;
             return relay_own(response).await;
         }
         let mut retry = self.reader.retry();
@@ -44,7 +54,12 @@ impl Upstream {
             again.method_mut().clone_from(&parts.method);
             again.uri_mut().clone_from(&parts.uri);
             again.headers_mut().clone_from(&parts.headers);
-            match self.reader.transport().send(RequestKind::Forward, again).await {
+            match self
+                .reader
+                .transport()
+                .send_for(caller, RequestKind::Forward, again)
+                .await
+            {
                 Err(error @ (UpstreamError::Connect(_) | UpstreamError::Broken(_))) => {
                     retry.after(error.into()).await?
                 }

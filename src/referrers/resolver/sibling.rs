@@ -1,0 +1,177 @@
+//! What refers to a subject from the sibling of its repository (`links.repository`), where refshim keeps what is pushed through it.
+//!
+//! Each repository is searched, remembered and invalidated by itself; both lists are put together for each answer. A none is one of both: the
+//! sibling's own failure, or a refusal to read it, is an error. Its absence is believed where the registry states it.
+
+use std::sync::Arc;
+
+use super::adopted::both;
+use super::lookup::from_scan;
+use super::{Lookup, Resolver};
+use crate::cache::Key;
+use crate::oci::{Digest, ReferrerList, RepositoryName};
+use crate::referrers::access::{RepositoryAccess, probable};
+use crate::referrers::context::RepositoryContext;
+use crate::referrers::counts::AnsweredFrom;
+use crate::referrers::error::ResolveError;
+use crate::referrers::marker::ToldNothing;
+use crate::registry::{Answer, Caller, Native, Refusal, Sibling, UpstreamError};
+
+/// The sibling of a repository for a caller, and what is known of the caller's right to read the repository itself.
+pub(super) struct SiblingAccess {
+    pub sibling: Sibling,
+    /// Nothing in the repository proves it, so that the sibling is asked with the caller's own rights: what it is refused there, it is not told of.
+    pub is_unproven: bool,
+}
+
+impl Resolver {
+    /// With whose rights the sibling of `repository` is asked for `caller`: those of refshim's account where the registry proves that the caller
+    /// may read the repository, by `subject` or by what else is in it.
+    pub(super) async fn sibling_access(
+        &self,
+        repository: &RepositoryName,
+        caller: &Caller,
+        subject: Option<&Digest>,
+    ) -> Result<Option<SiblingAccess>, ResolveError> {
+        let Some(sibling) = self.inner.upstream.sibling(repository, caller)? else {
+            return Ok(None);
+        };
+        let context = self.outside(repository, caller);
+        let proven = |sibling| {
+            Ok(Some(SiblingAccess {
+                sibling,
+                is_unproven: false,
+            }))
+        };
+        if !sibling.is_of_account() || self.inner.access.is_allowed(&context) {
+            return proven(sibling);
+        }
+        let context = self.context(repository, caller).await;
+        let listed = self.inner.stores.listings.remembered(&context).await;
+        let names = listed.map(|listed| listed.value.names().clone());
+        let probable = probable(subject, names.as_deref());
+        match self.inner.access.check(&self.inner.upstream, &context, probable).await {
+            Ok(RepositoryAccess::Allowed) => proven(sibling),
+            Ok(RepositoryAccess::Empty | RepositoryAccess::Unseen) => Ok(Some(SiblingAccess {
+                sibling: Sibling {
+                    caller: caller.clone(),
+                    ..sibling
+                },
+                is_unproven: true,
+            })),
+            Ok(RepositoryAccess::Refused(refusal)) => Err(refusal.into()),
+            Err(error) if error.is_outage() && self.may_be_given_stale(&context) => proven(sibling),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What refers to `subject` in the repository and in its sibling.
+    pub(super) async fn find_in_both(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        caller: &Caller,
+    ) -> Result<Lookup, ResolveError> {
+        let own = self.find(repository, subject, caller).await?;
+        if self.inner.upstream.siblings().is_none() {
+            return Ok(own);
+        }
+        Box::pin(async {
+            let Some(access) = self.sibling_access(repository, caller, Some(subject)).await? else {
+                return Ok(own);
+            };
+            match self.find_in_sibling(&access.sibling, subject).await {
+                Ok(kept) => Ok(both(own, kept)),
+                Err(ResolveError::Refused(_)) if access.is_unproven => Ok(own),
+                Err(error) => Err(account_refused(&access.sibling, error)),
+            }
+        })
+        .await
+    }
+
+    async fn find_in_sibling(&self, sibling: &Sibling, subject: &Digest) -> Result<Lookup, ResolveError> {
+        if self.is_sibling_absent(sibling, subject).await? {
+            let none = ReferrerList::new(subject.clone(), Vec::new());
+            return Ok(from_scan(Arc::new(none)));
+        }
+        let found = self.find(&sibling.repository, subject, &sibling.caller).await?;
+        if found.from == AnsweredFrom::Scan {
+            self.remember_listed(sibling, &found.links).await;
+        }
+        Ok(found)
+    }
+
+    /// Whether the registry states that there is no such sibling: nothing was written through refshim before the first push, and most repositories
+    /// have nothing that refers to anything. By two requests, about each subject, until something is written or `fresh_for` has passed. What is
+    /// known to be there is not asked about.
+    async fn is_sibling_absent(&self, sibling: &Sibling, subject: &Digest) -> Result<bool, ResolveError> {
+        let context = self.context(&sibling.repository, &sibling.caller).await;
+        let stores = &self.inner.stores;
+        let is_known = self.inner.access.is_allowed(&context)
+            || stores.tags.was_listed(&context.repository_key)
+            || stores.listings.remembered(&context).await.is_some();
+        if is_known {
+            return Ok(false);
+        }
+        let key = Key::no_repository(&context.repository_key, &context.epoch, &whose(&context, subject));
+        let known = self.inner.cache.get::<ToldNothing>(&key).await;
+        if known.is_some_and(|known| known.within(self.inner.freshness.fresh_for)) {
+            return Ok(true);
+        }
+        let caller = context.caller.searching();
+        match self.inner.upstream.some_tags(&context.repository, &caller).await? {
+            Answer::Found(_) => return Ok(false),
+            Answer::Refused(refusal) => return Err(refusal.into()),
+            Answer::Absent => {}
+        }
+        let written = stores
+            .tags
+            .written
+            .all(&self.inner.cache, &context.repository_key)
+            .await;
+        if !written.is_empty() || self.lists_natively(&context, subject).await? {
+            return Ok(false);
+        }
+        self.inner.cache.put(key, Arc::new(ToldNothing)).await;
+        Ok(true)
+    }
+
+    /// Whether the registry's own API knows of something there: registries say that a repository is not there which has no tag.
+    async fn lists_natively(&self, context: &RepositoryContext, subject: &Digest) -> Result<bool, ResolveError> {
+        let (upstream, repository) = (&self.inner.upstream, &context.repository);
+        if upstream.native().support(repository, &context.caller).is_missing() {
+            return Ok(false);
+        }
+        let caller = context.caller.searching();
+        match upstream.native_referrers(repository, subject, &caller).await? {
+            Native::Entries(listed) => Ok(!listed.is_empty()),
+            Native::Refused(refusal) => Err(refusal.into()),
+            // After the registry stated that the repository is not there.
+            Native::Nothing | Native::NoRoute(_) | Native::Barred(_) | Native::Silence(_) => Ok(false),
+        }
+    }
+}
+
+/// The refusal of refshim's own account is no answer to the caller, who could do nothing about it.
+pub(super) fn account_refused(sibling: &Sibling, error: ResolveError) -> ResolveError {
+    match error {
+        ResolveError::Refused(refusal) if sibling.is_of_account() => unreadable(sibling, &refusal).into(),
+        error => error,
+    }
+}
+
+/// Why nothing can be said of what a sibling keeps.
+pub(super) fn unreadable(sibling: &Sibling, refusal: &Refusal) -> UpstreamError {
+    let codes = refusal.error().map(|stated| format!(" {stated}")).unwrap_or_default();
+    UpstreamError::Invalid(format!(
+        "it refuses {}, which keeps links, to the account of links.credentials (HTTP {}{codes})",
+        sibling.repository,
+        refusal.status.as_u16()
+    ))
+}
+
+/// Names one question of one credential.
+fn whose(context: &RepositoryContext, subject: &Digest) -> String {
+    let credential = u128::from_be_bytes(context.caller.credential_hash());
+    format!("{credential:032x} {subject}")
+}

@@ -37,6 +37,11 @@ pub(in crate::proxy) async fn transfer(
 ) -> Result<Response<Body>, ProxyError> {
     let head = &context.head;
     let named = repository.zip(asked_digest(head));
+    if let Some((repository, digest)) = &named
+        && let Some(kept) = sibling::listed(context, repository, digest).await
+    {
+        return Ok(kept);
+    }
     let mut read = None;
     let mut known = None;
     if let Some((repository, digest)) = &named {
@@ -53,11 +58,6 @@ pub(in crate::proxy) async fn transfer(
             BlobAnswer::Registry(response) => Ok(observed(context, repository, digest.clone(), response, read).await),
             BlobAnswer::Memory(response) => Ok(response),
         };
-    }
-    if let Some((repository, digest)) = &named
-        && let Some(kept) = sibling::listed(context, repository, digest).await
-    {
-        return Ok(kept);
     }
     let chunk = Chunk::of(head);
     if let Some(chunk) = chunk

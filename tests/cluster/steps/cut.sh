@@ -2,13 +2,13 @@
 # so a client that is not told waits for ever.
 helm upgrade refshim "$chart" -n refshim -f "$here/values/plain.yaml" --set config.server.shutdown_grace=3s --wait --timeout 120s >"$state/log/helm-cut.log" 2>&1
 server=http://$(address_of refshim refshim):5100
-head -c 50000000 /dev/zero >"$state/blob"
+head -c 100000000 /dev/zero >"$state/blob"
 digest=sha256:$(sha256sum "$state/blob" | cut -d' ' -f1)
 upload=$(inside curl -sf -X POST -o /dev/null -w '%header{location}' "$server/v2/o/app/blobs/uploads/")
 [[ $upload == http* ]] || upload=$server$upload
 inside curl -sf -X PUT -T "$state/blob" -H 'content-type: application/octet-stream' "$upload$([[ $upload == *\?* ]] && echo '&' || echo '?')digest=$digest"
-# About 8 minutes at this rate.
-inside curl -s --limit-rate 100k --max-time 60 -o /dev/null "$server/v2/o/app/blobs/$digest" &
+# 50 seconds at this rate. What the kernel has received when the connection is cut, some megabytes, curl reads first.
+(inside curl -s --limit-rate 2M --max-time 40 -o /dev/null "$server/v2/o/app/blobs/$digest" || exit $?) &
 pull=$! seen=0
 sleep 2
 kubectl -n refshim rollout restart deployment/refshim >/dev/null

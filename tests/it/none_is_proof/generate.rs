@@ -326,6 +326,14 @@ fn error(dice: &mut Dice) -> Error {
         Class::Digest,
         Class::Head,
     ]);
+    // A registry that cuts pages without a word and states of `last`, by which it goes on, that it knows no such question, lies about
+    // itself: who believes its statements takes the first page for all.
+    let is_lie = matches!((class, &what), (Class::NextPage, What::Oci(400, "UNSUPPORTED")));
+    let what = if is_lie {
+        What::Oci(400, "MANIFEST_INVALID")
+    } else {
+        what
+    };
     Error {
         class,
         repository: dice.pick(&[None, Some(Repository::App), Some(Repository::Other)]),

@@ -425,3 +425,22 @@ async fn what_a_stored_index_claims_for_others_is_not_believed() {
     let listed = shelf.listed().await;
     assert_eq!(listed, [shelf.sbom.digest]);
 }
+
+/// It cannot be compared with what else refers to the image: given as it is, it would hide that.
+#[tokio::test]
+async fn a_referrers_tag_that_comes_compressed_is_an_error() {
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "v1", "image");
+    fake.tagged_artifact("app", &image, SPDX, "behind another tag");
+    let tag = image.referrers_tag();
+    fake.endpoint().put_manifest("app", &tag, INDEX, &index([])).await;
+    let of_tag = format!("/v2/app/manifests/{tag}");
+    fake.trouble(Trouble::Gzip, move |seen| seen.path == of_tag);
+    let refshim = Refshim::builder(&fake.url()).start().await;
+    let reply = refshim.endpoint().manifest("app", &tag).await;
+    assert_eq!(
+        (reply.status, reply.error_code()),
+        (502, "UNAVAILABLE".to_owned()),
+        "{reply:?}"
+    );
+}

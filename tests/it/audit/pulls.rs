@@ -64,7 +64,7 @@ async fn a_pull_says_what_is_known_and_asks_nothing() {
     pull(&endpoint, &images.amd64.digest).await;
     assert_eq!(pulls(&proxy).await, [1, 1, 3]);
 
-    let log = proxy.access_log(9).await;
+    let log = proxy.access_log(11).await;
     let signed = |path: &str| {
         let lines = log
             .iter()

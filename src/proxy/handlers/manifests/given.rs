@@ -42,6 +42,7 @@ pub(super) async fn given(
     }
     if is_encoded(response.headers()) {
         // Other bytes than the manifest's, although it was asked for without.
+        stored_list::check_comparable(asked, &media_type)?;
         return Ok(response);
     }
     let response = match Box::pin(stored_list::completed(asked, response, &media_type, promised.as_ref())).await? {

@@ -13,7 +13,7 @@ use crate::http::body::Body;
 use crate::oci::media_type::OCI_IMAGE_INDEX;
 use crate::oci::{Digest, Reference, ReferrerList, ReferrersTagIndex, SubjectKey};
 use crate::proxy::error::ProxyError;
-use crate::registry::Answer;
+use crate::registry::{Answer, UpstreamError};
 
 /// Entries of a stored list that are asked for, because nothing else was found of them.
 const MOST_ASKED_FOR: usize = 50;
@@ -77,6 +77,17 @@ pub(super) async fn completed(
         }
         _ => GivenList::Stored(held.into_response(asked)?),
     })
+}
+
+/// A compressed list cannot be compared with what was found, so it is given to nobody whom it might hide a referrer from.
+pub(super) fn check_comparable(asked: &ManifestRequest<'_>, media_type: &str) -> Result<(), ProxyError> {
+    match subject_of(asked) {
+        Some(_) if media_type == OCI_IMAGE_INDEX => {
+            let reason = "a list of referrers in a Content-Encoding, which was not asked for".to_owned();
+            Err(UpstreamError::Invalid(reason).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the registry lists and states that it does not have. Only what was not found is asked for: that is nothing, as a rule.

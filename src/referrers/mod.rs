@@ -56,5 +56,5 @@ mod written_tags;
 pub use counts::{AnsweredFrom, ResolveCounts, TagEntryOutcome};
 pub use error::ResolveError;
 pub use remembered::{Given, Known, RememberedManifest, ServedHeaders};
-pub use resolver::{CallersTags, Lookup, Recency, Resolver, UnknownForm};
+pub use resolver::{CallersTags, KnownReferrers, Lookup, Recency, Resolver, UnknownForm};
 pub use subjects::Subjects;

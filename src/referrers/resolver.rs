@@ -41,7 +41,7 @@ mod writes;
 
 pub use adopted::{Recency, UnknownForm};
 use adopted_search::AllFormsWork;
-pub use lookup::Lookup;
+pub use lookup::{KnownReferrers, Lookup};
 use searches::ScanResult;
 pub use tags::CallersTags;
 

@@ -35,7 +35,8 @@ impl Lookup {
 /// What is remembered of what refers to a subject.
 #[derive(Clone, Debug)]
 pub struct KnownReferrers {
-    pub links: Arc<ReferrerList>,
+    /// The repository's own, and what its sibling keeps.
+    pub lists: Vec<Arc<ReferrerList>>,
     /// Whether that is all, by what the registry told this caller, or everybody, while it was fresh.
     pub is_all: bool,
 }
@@ -48,13 +49,23 @@ impl Resolver {
         subject: &Digest,
         caller: &Caller,
     ) -> Option<KnownReferrers> {
-        let context = self.context(repository, caller).await;
+        let own = self.known_in(&self.context(repository, caller).await, subject).await;
+        match self.inner.upstream.sibling(repository, caller) {
+            Ok(None) => own,
+            Ok(Some(sibling)) => with_kept(own, self.known_in_sibling(&sibling, subject).await),
+            // Nobody can say what it keeps.
+            Err(_) => with_kept(own, None),
+        }
+    }
+
+    /// What is remembered of what refers to `subject` in this one repository.
+    pub(super) async fn known_in(&self, context: &RepositoryContext, subject: &Digest) -> Option<KnownReferrers> {
         let key = Key::answer(&context.repository_key, &context.epoch, subject);
         let answer = self.inner.cache.get::<RememberedAnswer>(&key).await?;
         let is_fresh = answer.within(self.inner.freshness.fresh_for);
         Some(KnownReferrers {
-            is_all: is_fresh && self.was_told_no_less(&context, &answer.value, answer.age),
-            links: answer.value.links.clone(),
+            is_all: is_fresh && self.was_told_no_less(context, &answer.value, answer.age),
+            lists: vec![answer.value.links.clone()],
         })
     }
 
@@ -219,5 +230,17 @@ pub(super) fn remembered(known: &CacheEntry<ReferrerList>, from: AnsweredFrom) -
         links: known.value.clone(),
         from,
         age: Some(known.age),
+    }
+}
+
+/// What is remembered of a repository, together with what its sibling keeps: all, only where all is known of both.
+fn with_kept(own: Option<KnownReferrers>, kept: Option<KnownReferrers>) -> Option<KnownReferrers> {
+    match (own, kept) {
+        (Some(own), Some(kept)) => Some(KnownReferrers {
+            lists: [own.lists, kept.lists].concat(),
+            is_all: own.is_all && kept.is_all,
+        }),
+        (Some(known), None) | (None, Some(known)) => Some(KnownReferrers { is_all: false, ..known }),
+        (None, None) => None,
     }
 }

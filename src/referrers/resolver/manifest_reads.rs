@@ -63,8 +63,8 @@ impl Resolver {
         caller: &Caller,
     ) -> Result<Answer<Arc<RawManifest>>, UpstreamError> {
         let context = self.context(repository, caller).await;
-        let manifests = &self.inner.stores.manifests;
-        let recheck = Recheck::After(self.inner.stores.config.deep_refresh);
+        let stores = &self.inner.stores;
+        let (manifests, recheck) = (&stores.manifests, Recheck::After(stores.config.deep_refresh));
         let read = async {
             let opened = manifests.by_tag(&context, tag, recheck).await?.found()?;
             match manifests.last_target(&context, tag).await {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::adopted::both;
-use super::lookup::from_scan;
+use super::lookup::{KnownReferrers, from_scan};
 use super::{Lookup, Resolver};
 use crate::cache::Key;
 use crate::oci::{Digest, ReferrerList, RepositoryName};
@@ -101,6 +101,24 @@ impl Resolver {
         Ok(found)
     }
 
+    /// What is remembered of what the sibling keeps. Nobody is asked.
+    pub(super) async fn known_in_sibling(&self, sibling: &Sibling, subject: &Digest) -> Option<KnownReferrers> {
+        let context = self.context(&sibling.repository, &sibling.caller).await;
+        match self.is_known_absent(&context, subject).await {
+            true => Some(KnownReferrers {
+                lists: Vec::new(),
+                is_all: true,
+            }),
+            false => self.known_in(&context, subject).await,
+        }
+    }
+
+    /// Whether the registry stated lately that there is no such sibling.
+    async fn is_known_absent(&self, context: &RepositoryContext, subject: &Digest) -> bool {
+        let known = self.inner.cache.get::<ToldNothing>(&absence(context, subject)).await;
+        known.is_some_and(|known| known.within(self.inner.freshness.fresh_for))
+    }
+
     /// Whether the registry states that there is no such sibling: nothing was written through refshim before the first push, and most repositories
     /// have nothing that refers to anything. By two requests, about each subject, until something is written or `fresh_for` has passed. What is
     /// known to be there is not asked about.
@@ -113,9 +131,7 @@ impl Resolver {
         if is_known {
             return Ok(false);
         }
-        let key = Key::no_repository(&context.repository_key, &context.epoch, &whose(&context, subject));
-        let known = self.inner.cache.get::<ToldNothing>(&key).await;
-        if known.is_some_and(|known| known.within(self.inner.freshness.fresh_for)) {
+        if self.is_known_absent(&context, subject).await {
             return Ok(true);
         }
         let caller = context.caller.searching();
@@ -132,6 +148,7 @@ impl Resolver {
         if !written.is_empty() || self.lists_natively(&context, subject).await? {
             return Ok(false);
         }
+        let key = absence(&context, subject);
         self.inner.cache.put(key, Arc::new(ToldNothing)).await;
         Ok(true)
     }
@@ -170,8 +187,9 @@ pub(super) fn unreadable(sibling: &Sibling, refusal: &Refusal) -> UpstreamError 
     ))
 }
 
-/// Names one question of one credential.
-fn whose(context: &RepositoryContext, subject: &Digest) -> String {
+/// That one credential was told, about this subject, that there is no such repository.
+fn absence(context: &RepositoryContext, subject: &Digest) -> Key {
     let credential = u128::from_be_bytes(context.caller.credential_hash());
-    format!("{credential:032x} {subject}")
+    let of = format!("{credential:032x} {subject}");
+    Key::no_repository(&context.repository_key, &context.epoch, &of)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Images, sign};
 use crate::support::content::IMAGE;
 use crate::support::fake::{Fake, Knobs};
-use crate::support::{Endpoint, Pushed, Refshim};
+use crate::support::{Endpoint, Pushed, Refshim, refshim};
 
 /// `refshim_pulls_total` of yes, no and unknown; 0 where there is no such series.
 async fn pulls(proxy: &Refshim) -> [u64; 3] {
@@ -17,6 +17,10 @@ async fn pulls(proxy: &Refshim) -> [u64; 3] {
     })
 }
 
+fn counting(fake: &Fake) -> refshim::Builder {
+    Refshim::builder(&fake.url()).env("REFSHIM_METRICS__SIGNED_PULLS", "true")
+}
+
 async fn pull(endpoint: &Endpoint, reference: &str) {
     endpoint.manifest("app", reference).await.expect_status(200);
 }
@@ -25,8 +29,7 @@ async fn pull(endpoint: &Endpoint, reference: &str) {
 async fn a_pull_says_what_is_known_and_asks_nothing() {
     let fake = Fake::start(Knobs::default()).await;
     let images = Images::push(&fake.endpoint(), 0).await;
-    let builder = Refshim::builder(&fake.url()).arguments(&["--log-format", "json"]);
-    let proxy = builder.env("REFSHIM_METRICS__SIGNED_PULLS", "true").start().await;
+    let proxy = counting(&fake).arguments(&["--log-format", "json"]).start().await;
     let endpoint = proxy.endpoint();
     let plain = fake
         .endpoint()
@@ -91,8 +94,7 @@ async fn an_old_none_is_unknown() {
         .header("docker-content-digest")
         .unwrap()
         .to_owned();
-    let builder = Refshim::builder(&fake.url()).env("REFSHIM_METRICS__SIGNED_PULLS", "true");
-    let proxy = builder.env("REFSHIM_CACHE__FRESH_FOR", "1ms").start().await;
+    let proxy = counting(&fake).env("REFSHIM_CACHE__FRESH_FOR", "1ms").start().await;
     let endpoint = proxy.endpoint();
     endpoint.referrers("app", &plain).await;
     pull(&endpoint, "plain").await;
@@ -103,8 +105,7 @@ async fn an_old_none_is_unknown() {
 async fn a_write_ends_what_is_known() {
     let fake = Fake::start(Knobs::default()).await;
     Images::push(&fake.endpoint(), 0).await;
-    let builder = Refshim::builder(&fake.url()).env("REFSHIM_METRICS__SIGNED_PULLS", "true");
-    let proxy = builder.start().await;
+    let proxy = counting(&fake).start().await;
     let endpoint = proxy.endpoint();
     let reply = fake.endpoint().manifest("app", "plain").await;
     let plain = Pushed::of(IMAGE, &reply.json());
@@ -115,6 +116,26 @@ async fn a_write_ends_what_is_known() {
     endpoint.referrers("app", &plain.digest).await;
     pull(&endpoint, "plain").await;
     assert_eq!(pulls(&proxy).await, [1, 1, 1]);
+}
+
+/// The image's own repository alone says nothing of it.
+#[tokio::test]
+async fn what_is_kept_beside_counts_too() {
+    let fake = Fake::start(Knobs::default()).await;
+    Images::push(&fake.endpoint(), 0).await;
+    let proxy = counting(&fake)
+        .env("REFSHIM_LINKS__REPOSITORY", "{name}.refs")
+        .start()
+        .await;
+    let endpoint = proxy.endpoint();
+    let plain = Pushed::of(IMAGE, &fake.endpoint().manifest("app", "plain").await.json());
+    endpoint.referrers("app", &plain.digest).await;
+    pull(&endpoint, "plain").await;
+    assert_eq!(pulls(&proxy).await, [0, 1, 0]);
+    sign(&endpoint, &plain).await;
+    endpoint.referrers("app", &plain.digest).await;
+    pull(&endpoint, "plain").await;
+    assert_eq!(pulls(&proxy).await, [1, 1, 0]);
 }
 
 #[tokio::test]

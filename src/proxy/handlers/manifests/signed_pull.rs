@@ -13,6 +13,7 @@ use crate::oci::media_type::{ManifestKind, essence};
 use crate::oci::{Digest, Manifest, Reference, tag_scheme};
 use crate::proxy::error::ProxyError;
 use crate::proxy::respond::CONTENT_DIGEST;
+use crate::referrers::KnownReferrers;
 use crate::ui::Badge;
 
 /// Passes `response` on, the answer to a caller, and notes whether it is a signed image.
@@ -75,16 +76,13 @@ fn is_pulled_image(asked: &ManifestRequest<'_>, digest: &Digest, manifest: &Mani
 async fn known(asked: &ManifestRequest<'_>, digest: &Digest) -> SignedPull {
     let resolver = asked.resolver();
     match resolver.known_referrers(asked.repository, digest, &asked.caller).await {
-        Some(known)
-            if known
-                .links
-                .referrers
-                .iter()
-                .any(|found| Badge::of(found) == Badge::Signature) =>
-        {
-            SignedPull::Yes
-        }
+        Some(known) if is_signed(&known) => SignedPull::Yes,
         Some(known) if known.is_all => SignedPull::No,
         Some(_) | None => SignedPull::Unknown,
     }
+}
+
+fn is_signed(known: &KnownReferrers) -> bool {
+    let mut found = known.lists.iter().flat_map(|list| &list.referrers);
+    found.any(|found| Badge::of(found) == Badge::Signature)
 }

@@ -426,21 +426,41 @@ async fn what_a_stored_index_claims_for_others_is_not_believed() {
     assert_eq!(listed, [shelf.sbom.digest]);
 }
 
-/// It cannot be compared with what else refers to the image: given as it is, it would hide that.
+/// What cannot be compared with what else refers to the image would hide that, were it given as it is.
 #[tokio::test]
-async fn a_referrers_tag_that_comes_compressed_is_an_error() {
+async fn a_referrers_tag_that_comes_compressed_or_in_part_is_an_error() {
     let fake = Fake::start(Knobs::default()).await;
     let image = fake.image("app", "v1", "image");
     fake.tagged_artifact("app", &image, SPDX, "behind another tag");
     let tag = image.referrers_tag();
     fake.endpoint().put_manifest("app", &tag, INDEX, &index([])).await;
-    let of_tag = format!("/v2/app/manifests/{tag}");
-    fake.trouble(Trouble::Gzip, move |seen| seen.path == of_tag);
     let refshim = Refshim::builder(&fake.url()).start().await;
-    let reply = refshim.endpoint().manifest("app", &tag).await;
-    assert_eq!(
-        (reply.status, reply.error_code()),
-        (502, "UNAVAILABLE".to_owned()),
-        "{reply:?}"
-    );
+    let odd = [203, 206, 304].map(|status| Trouble::Status(StatusCode::from_u16(status).unwrap()));
+    for trouble in odd.into_iter().chain([Trouble::Gzip]) {
+        let of_tag = format!("/v2/app/manifests/{tag}");
+        fake.heal();
+        fake.trouble(trouble, move |seen| seen.path == of_tag);
+        let reply = refshim.endpoint().manifest("app", &tag).await;
+        assert_eq!(
+            (reply.status, reply.error_code()),
+            (502, "UNAVAILABLE".to_owned()),
+            "{reply:?}"
+        );
+    }
+    fake.heal();
+    let asked = [
+        ("accept", INDEX),
+        ("if-modified-since", "Fri, 27 Nov 2099 00:00:00 GMT"),
+        ("range", "bytes=0-9"),
+    ];
+    let path = format!("/v2/app/manifests/{tag}");
+    let whole = refshim.endpoint().get_with(&path, &asked).await.expect_status(200);
+    assert_eq!(whole.json()["manifests"].as_array().map(Vec::len), Some(1));
+    let passed_on = |seen: &Seen| {
+        seen.path == path
+            && ["if-modified-since", "range"]
+                .iter()
+                .any(|name| seen.headers.contains_key(*name))
+    };
+    assert_eq!(fake.count(passed_on), 0);
 }

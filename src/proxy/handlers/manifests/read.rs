@@ -86,6 +86,7 @@ async fn answered(
     read: Option<ContentRead>,
 ) -> Result<Response<Body>, ProxyError> {
     let status = response.status();
+    stored_list::check_answered(asked, status)?;
     match status {
         StatusCode::OK => {
             read_access::was_read(asked.context, asked.repository, &asked.caller).await;

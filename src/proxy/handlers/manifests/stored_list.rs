@@ -2,9 +2,9 @@
 //! (`merge_referrers_tag`). Clients that read only the tag, or read it to write it back with an entry more, would otherwise miss what is linked in
 //! other forms, or fail over what was deleted.
 
-use http::header::IF_NONE_MATCH;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::request::Parts;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
 use super::given::{HeldBody, hold};
 use super::request::{ManifestRequest, instead_of};
@@ -24,10 +24,12 @@ fn subject_of(asked: &ManifestRequest<'_>) -> Option<Digest> {
     synthesised::subject_of(asked.reference).filter(|_| merges)
 }
 
-/// The request as it goes to the registry: that its list is the same still says nothing of what else there is.
+/// The request as it goes to the registry, for the whole list: that its own is the same still says nothing of what else there is.
 pub(super) fn unconditional(asked: &ManifestRequest<'_>, mut request: Parts) -> Parts {
     if subject_of(asked).is_some() {
-        request.headers.remove(IF_NONE_MATCH);
+        for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE] {
+            request.headers.remove(condition);
+        }
     }
     request
 }
@@ -77,6 +79,18 @@ pub(super) async fn completed(
         }
         _ => GivenList::Stored(held.into_response(asked)?),
     })
+}
+
+/// Fails for what no registry answers to [`unconditional`] requests for a list: a part of it, or that it is the same. It might hide a referrer.
+pub(super) fn check_answered(asked: &ManifestRequest<'_>, status: StatusCode) -> Result<(), ProxyError> {
+    let is_odd = status == StatusCode::NOT_MODIFIED || status.is_success() && status != StatusCode::OK;
+    match is_odd && subject_of(asked).is_some() {
+        true => {
+            let reason = format!("HTTP {} to a question for the whole list of referrers", status.as_u16());
+            Err(UpstreamError::Invalid(reason).into())
+        }
+        false => Ok(()),
+    }
 }
 
 /// A compressed list cannot be compared with what was found, so it is given to nobody whom it might hide a referrer from.

@@ -182,8 +182,9 @@ impl Upstream {
         }
     }
 
-    /// Nothing follows the last name. In an order of the registry's own that may be because it moved there before what follows it was
-    /// asked for: it must still be all that follows the name before it.
+    /// Nothing follows the last name. In an order of the registry's own (by age, say, which may look like that of the names for as far
+    /// as it was read) that may be because it moved there before what follows it was asked for: it must still be all that follows the
+    /// name before it.
     pub(in crate::registry) async fn must_keep_its_last(
         &self,
         repository: &RepositoryName,
@@ -191,14 +192,22 @@ impl Upstream {
         caller: &Caller,
     ) -> Result<(), Stop> {
         let names = listing.names();
-        let Some(before) = names.len().checked_sub(2).filter(|_| !names.is_ascending()) else {
+        let Some(before) = names.len().checked_sub(2).map(|index| names.get(index)) else {
             return Ok(());
         };
-        let uri = self.tags_uri(repository, Some(names.get(before)), PAGE_SIZE)?;
+        let uri = self.tags_uri(repository, Some(before), PAGE_SIZE)?;
         let mut read = PageNames::default();
-        match self.read_page(uri, Extent::Names(2), &mut read, caller).await? {
-            Answer::Found(page) if page.count == 1 && Some(read.names.get(0)) == names.last() => Ok(()),
-            Answer::Found(_) | Answer::Absent | Answer::Refused(_) => Err(Stop::invalid(UNSTEADY)),
+        match self.read_page(uri, Extent::Names(3), &mut read, caller).await? {
+            Answer::Found(_) => {
+                let mut follows = read.names.iter().peekable();
+                // Some begin with the very name that they are asked by.
+                follows.next_if(|name| *name == before);
+                match (follows.next(), follows.next()) {
+                    (last, None) if last.is_some() && last == names.last() => Ok(()),
+                    _ => Err(Stop::invalid(UNSTEADY)),
+                }
+            }
+            Answer::Absent | Answer::Refused(_) => Err(Stop::invalid(UNSTEADY)),
         }
     }
 

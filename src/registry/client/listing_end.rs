@@ -132,10 +132,12 @@ impl Upstream {
         match self.go_on(repository, listing, caller).await? {
             Ended::Continued => {
                 self.paging(repository).learn_paging(Paging::ByLast);
-                self.must_keep_its_order(repository, listing, caller).await
+                self.must_keep_its_order(repository, listing, caller).await?;
+                self.must_keep_its_last(repository, listing, caller).await
             }
             Ended::NoNews(_) if last.links_otherwise => Err(links_elsewhere()),
-            Ended::Empty | Ended::NoNews(_) => Ok(()),
+            Ended::Empty => self.must_keep_its_last(repository, listing, caller).await,
+            Ended::NoNews(_) => Ok(()),
         }
     }
 
@@ -148,8 +150,8 @@ impl Upstream {
     ) -> Result<(), Stop> {
         match self.go_on(repository, listing, caller).await? {
             Ended::Empty | Ended::Continued => {
-                self.must_keep_its_last(repository, listing, caller).await?;
-                self.must_keep_its_order(repository, listing, caller).await
+                self.must_keep_its_order(repository, listing, caller).await?;
+                self.must_keep_its_last(repository, listing, caller).await
             }
             Ended::NoNews(_) if self.starts_over(repository, listing, caller).await? => Ok(()),
             Ended::NoNews(_) => {

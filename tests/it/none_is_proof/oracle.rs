@@ -44,7 +44,7 @@ impl Oracle<'_> {
             return false;
         }
         let natively = referrer.way.has_subject() && self.native_counts(repository);
-        natively || self.by_tag(shelf, referrer)
+        natively || self.by_tag(shelf, referrer, stale)
     }
 
     /// Whether pages are cut, whatever is asked, and nothing leads on: nobody can tell such a listing from one that gives
@@ -110,7 +110,7 @@ impl Oracle<'_> {
         any && self.draw.has_native(repository)
     }
 
-    fn by_tag(&self, shelf: &Shelf, referrer: &Referrer) -> bool {
+    fn by_tag(&self, shelf: &Shelf, referrer: &Referrer, stale: bool) -> bool {
         let repository = shelf.repository;
         let instead = self.listing_is_absent(repository) || self.listing_is_refused(repository);
         let cut = self.is_cut_for_all(shelf);
@@ -119,7 +119,7 @@ impl Oracle<'_> {
         // once only. Such an error may never be met: then the listing must have the name.
         let shown = !cut && self.draw.pages().shown.shows(&referrer.tag, false);
         let refused = self.draw.knobs.rights.listing.is_some() && instead;
-        let asked_for = instead && shown || refused || self.knows_partial(shelf);
+        let asked_for = instead && shown || refused || self.knows_partial(shelf, stale);
         let computed = !listed && referrer.way.is_computable() && asked_for;
         let own = matches!(referrer.since, Since::Pushed);
         if referrer.way.is_deep() {
@@ -134,13 +134,13 @@ impl Oracle<'_> {
         readable && (named || own)
     }
 
-    /// Whether it can be known that a listing lacks names.
-    fn knows_partial(&self, shelf: &Shelf) -> bool {
+    /// Whether it can be known that a listing lacks names. A stale list was found before somebody pulled what shows it.
+    fn knows_partial(&self, shelf: &Shelf, stale: bool) -> bool {
         match &self.draw.pages().shown {
             Shown::Only { asked_join: false, .. } => {
                 let empty = !shelf.tags.iter().any(|tag| self.draw.pages().shown.shows(tag, false));
                 let pulled = self.history.pulled.is_some_and(|at| at.elapsed() > FRESH_FOR);
-                empty || pulled && shelf.repository == Repository::App
+                empty || pulled && !stale && shelf.repository == Repository::App
             }
             _ => false,
         }

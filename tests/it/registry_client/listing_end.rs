@@ -229,7 +229,7 @@ async fn proof_costs_a_request_or_two_once_and_then_only_where_there_is_no_other
         ("links, two pages", Form { cap: 200, ..LINKING }, 301, 3, 3),
         ("all at once", ALL_AT_ONCE, 301, 3, 1),
         ("more than asked for", ALL_AT_ONCE, 1301, 2, 1),
-        ("by last, four pages", by_last, 301, 9, 8),
+        ("by last, four pages", by_last, 301, 10, 9),
     ] {
         let server = form.serve(sorted(all)).await;
         let upstream = upstream(&server.url());

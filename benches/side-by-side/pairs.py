@@ -12,13 +12,12 @@ CONNECTIONS = 32
 
 
 def wrk(port, path, headers=(), seconds=SECONDS, connections=CONNECTIONS):
-    """The number of requests, and how long they took."""
+    """The number of requests."""
     head = [part for header in headers for part in ("-H", header)]
-    out = run("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}", "--latency", *head, f"http://127.0.0.1:{port}{path}")
+    out = run("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}", *head, f"http://127.0.0.1:{port}{path}")
     if "Non-2xx" in out or "Socket errors" in out:
         sys.exit(f"{path}: {out}")
-    latency = {p: re.search(rf"^ +{p}%\s+(\S+)$", out, re.M)[1] for p in ("50", "99")}
-    return int(re.search(r"(\d+) requests in", out)[1]), latency
+    return int(re.search(r"(\d+) requests in", out)[1])
 
 
 def h2load(port, path, headers=(), seconds=SECONDS):
@@ -28,7 +27,7 @@ def h2load(port, path, headers=(), seconds=SECONDS):
     done = int(re.search(r"(\d+) 2xx", out)[1])
     if not re.search(r" 0 3xx, 0 4xx, 0 5xx", out) or done == 0:
         sys.exit(f"{path}: {out}")
-    return done, None
+    return done
 
 
 def download(port, path, times=2):
@@ -36,7 +35,7 @@ def download(port, path, times=2):
     size = 0
     for _ in range(times):
         size += int(run("curl", "-sf", "-o", "/dev/null", "-w", "%{size_download}", f"http://127.0.0.1:{port}{path}"))
-    return size / (1 << 30), None
+    return size / (1 << 30)
 
 
 def run(*argv):
@@ -55,7 +54,7 @@ def compare(bench, what, programs, ask, unit=("µs", 1e6)):
     for _ in range(ROUNDS):
         for name, program, arguments in programs:
             before = program.cpu()
-            count, _ = ask(*arguments)
+            count = ask(*arguments)
             costs[name].append((program.cpu() - before) / count * unit[1])
     (own, _, _), *others = programs
     show = lambda name: f"{statistics.median(costs[name]):.4g} {unit[0]}"

@@ -11,16 +11,34 @@ use super::keyed_locks::KeyedLocks;
 use crate::oci::{Digest, RepositoryName};
 use crate::registry::{Caller, CredentialHash};
 
-/// How long a caller waits for another's read, which ends when that caller has taken the content.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller waits for the registry's answer to another's read: one that is slow to answer is not helped by more questions.
+const UNTIL_ANSWERED: Duration = Duration::from_secs(10);
+/// How long it then waits for the content, which has come when that other caller has taken it.
+const UNTIL_TAKEN: Duration = Duration::from_secs(2);
+
+type ReadKey = (RepositoryName, Digest, CredentialHash);
 
 /// The reads that are under way.
 #[derive(Default)]
-pub(super) struct ContentReads(KeyedLocks<(RepositoryName, Digest, CredentialHash)>);
+pub(super) struct ContentReads {
+    unanswered: KeyedLocks<ReadKey>,
+    under_way: KeyedLocks<ReadKey>,
+}
 
 /// Has others wait, until it is dropped: when the content is remembered, or will not be.
 pub(super) struct ContentRead {
-    _alone: OwnedRwLockWriteGuard<()>,
+    _unanswered: Option<OwnedRwLockWriteGuard<()>>,
+    _under_way: OwnedRwLockWriteGuard<()>,
+}
+
+impl ContentRead {
+    /// The registry has answered, and its content is on its way to a caller, who may be slow.
+    pub fn answered(self) -> Self {
+        Self {
+            _unanswered: None,
+            ..self
+        }
+    }
 }
 
 impl ContentReads {
@@ -28,11 +46,16 @@ impl ContentReads {
     /// content may be remembered by now. If it is not, all who waited ask for themselves, at once.
     pub async fn begin(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) -> Option<ContentRead> {
         let key = (repository.clone(), digest.clone(), caller.credential_hash());
-        if let Some(alone) = self.0.try_alone(key.clone()) {
-            return Some(ContentRead { _alone: alone });
+        if let Some(under_way) = self.under_way.try_alone(key.clone()) {
+            return Some(ContentRead {
+                _unanswered: self.unanswered.try_alone(key),
+                _under_way: under_way,
+            });
         }
         // Whether it ended or takes long is the same to who waited.
-        let _ = timeout(PATIENCE, self.0.shared(key)).await;
+        if timeout(UNTIL_ANSWERED, self.unanswered.shared(key.clone())).await.is_ok() {
+            let _ = timeout(UNTIL_TAKEN, self.under_way.shared(key)).await;
+        }
         None
     }
 }
@@ -54,13 +77,17 @@ mod tests {
         let read = begin().await.expect("nobody reads yet");
         let begun = Instant::now();
         assert!(begin().await.is_none());
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), UNTIL_ANSWERED);
+        let read = read.answered();
+        let answered = Instant::now();
+        assert!(begin().await.is_none());
+        assert_eq!(answered.elapsed(), UNTIL_TAKEN);
 
         let (waited, ()) = tokio::join!(futures_util::future::join_all((0..50).map(|_| begin())), async {
             drop(read)
         });
         assert!(waited.iter().all(Option::is_none));
-        assert_eq!(begun.elapsed(), PATIENCE, "they wait no longer than it reads");
+        assert_eq!(answered.elapsed(), UNTIL_TAKEN, "they wait no longer than it reads");
         assert!(begin().await.is_some());
     }
 }

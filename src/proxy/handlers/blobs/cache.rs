@@ -91,6 +91,7 @@ pub(super) async fn learn(
     response: Response<Body>,
     read: Option<ContentRead>,
 ) -> Response<Body> {
+    let read = read.map(ContentRead::answered);
     let resolver = &context.backend.resolver;
     let caller = context.caller();
     let status = response.status();

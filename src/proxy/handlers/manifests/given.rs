@@ -26,6 +26,7 @@ pub(super) async fn given(
     response: Response<Body>,
     read: Option<ContentRead>,
 ) -> Result<Response<Body>, ProxyError> {
+    let read = read.map(ContentRead::answered);
     let media_type = media_type::essence(header(&response, CONTENT_TYPE).unwrap_or_default()).to_owned();
     let promised = match asked.reference {
         Reference::Digest(digest) => Some(digest.clone()),

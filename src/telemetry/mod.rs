@@ -16,11 +16,12 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry, reload};
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 use log_queue::LogQueue;
@@ -50,6 +51,10 @@ pub struct TelemetryError(String);
 pub struct LogLevel(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
 
 impl LogLevel {
+    fn of<S: 'static>(filter: reload::Handle<EnvFilter, S>) -> Self {
+        Self(Box::new(move |level| filter.reload(level)))
+    }
+
     /// `level` was checked with the configuration.
     pub fn set(&self, level: &str) -> Result<(), reload::Error> {
         (self.0)(EnvFilter::new(level))
@@ -82,19 +87,28 @@ pub fn init(log: &LogConfig, telemetry: &TelemetryConfig, lost: &Counter) -> Res
     let queue = standard_error().and_then(|output| LogQueue::start(output, lost.clone()));
     let queue = queue.map_err(|error| TelemetryError(format!("the log cannot be written: {error}")))?;
     // The level was checked with the configuration.
-    let (chosen, handle) = reload::Layer::new(EnvFilter::new(&log.level));
-    let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
-    let lines = fmt::layer().with_timer(Utc).with_writer(queue.clone());
-    let lines = match log.format {
-        LogFormat::Text if io::stderr().is_terminal() => lines.boxed(),
-        LogFormat::Text => lines.with_ansi(false).fmt_fields(PlainFields).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    let chosen = EnvFilter::new(&log.level);
+    let no_secrets = filter_fn(holds_no_secret);
+    let (is_set, level) = match traces.layer() {
+        // The collector's spans are others than those of the log. One filter, because each one has costs of its own with every span; without
+        // a hint of its own it would hide that of the level.
+        Some(spans) => {
+            let (chosen, handle) = reload::Layer::new(chosen);
+            let filter = chosen.and(no_secrets.with_max_level_hint(LevelFilter::TRACE));
+            let lines = lines(log, &queue).with_filter(filter);
+            let is_set = registry().with(lines).with(spans).try_init().is_ok();
+            (is_set, LogLevel::of(handle))
+        }
+        // What the log does not show, nobody sees: that costs less than to keep with each span who does.
+        None => {
+            let (chosen, handle) = reload::Layer::new(chosen);
+            let filtered = registry().with(chosen).with(no_secrets);
+            let is_set = filtered.with(lines(log, &queue)).try_init().is_ok();
+            (is_set, LogLevel::of(handle))
+        }
     };
-    // One filter, because each one has costs of its own with every span.
-    let filter = filter_fn(holds_no_secret).with_max_level_hint(LevelFilter::TRACE);
-    let lines = lines.with_filter(chosen.and(filter));
-    // Fails only when there is a log already, as in tests.
-    if registry().with(lines).with(traces.layer()).try_init().is_ok() {
+    // False only when there is a log already, as in tests.
+    if is_set {
         log_panics(queue.clone());
     }
     otel::warn_of_vain_variables();
@@ -103,6 +117,19 @@ pub fn init(log: &LogConfig, telemetry: &TelemetryConfig, lost: &Counter) -> Res
         level,
         log: LogGuard(queue),
     })
+}
+
+/// Writes log lines to `queue`, in the form of the configuration.
+fn lines<S>(log: &LogConfig, queue: &LogQueue) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let lines = fmt::layer().with_timer(Utc).with_writer(queue.clone());
+    match log.format {
+        LogFormat::Text if io::stderr().is_terminal() => lines.boxed(),
+        LogFormat::Text => lines.with_ansi(false).fmt_fields(PlainFields).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
 }
 
 /// Standard error without its lock, which a write that nobody reads would hold against everybody else.

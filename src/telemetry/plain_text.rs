@@ -2,7 +2,7 @@
 //! machinery, which took a quarter of the time of an answer from memory.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
@@ -45,72 +45,68 @@ fn rfc3339(now: OffsetDateTime) -> [u8; 27] {
 pub(super) struct PlainFields;
 
 impl<'writer> FormatFields<'writer> for PlainFields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
         let mut visitor = PlainVisitor {
-            writer,
+            text: String::with_capacity(USUAL_LENGTH),
             is_empty: true,
             result: Ok(()),
         };
         fields.record(&mut visitor);
-        visitor.result
+        visitor.result?;
+        writer.write_str(&visitor.text)
     }
 }
 
 const MESSAGE: &str = "message";
 
-struct PlainVisitor<'a> {
-    writer: Writer<'a>,
+/// Bytes of the fields of most lines.
+const USUAL_LENGTH: usize = 512;
+
+/// Puts the fields together before they are written: a writer costs more for each piece than most pieces are long.
+struct PlainVisitor {
+    text: String,
     is_empty: bool,
     result: fmt::Result,
 }
 
-impl PlainVisitor<'_> {
-    fn write(&mut self, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        let separator = if std::mem::replace(&mut self.is_empty, false) {
-            ""
-        } else {
-            " "
-        };
-        let written = self.writer.write_str(separator).and_then(|()| write(&mut self.writer));
-        self.result = self.result.and(written);
+impl PlainVisitor {
+    /// Where the next field goes.
+    fn next(&mut self) -> &mut String {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.text.push(' ');
+        }
+        &mut self.text
+    }
+
+    fn push_pieces<const N: usize>(&mut self, pieces: [&str; N]) {
+        let text = self.next();
+        pieces.into_iter().for_each(|piece| text.push_str(piece));
     }
 
     /// Has tracing-subscriber write what is rare.
     fn write_by_default(&mut self, record: impl FnOnce(&mut DefaultVisitor<'_>)) {
-        let mut visitor = DefaultVisitor::new(self.writer.by_ref(), self.is_empty);
+        let mut visitor = DefaultVisitor::new(Writer::new(&mut self.text), self.is_empty);
         record(&mut visitor);
         self.result = self.result.and(visitor.finish());
         self.is_empty = false;
     }
 }
 
-impl Visit for PlainVisitor<'_> {
+impl Visit for PlainVisitor {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             _ if !is_plain(value) => self.write_by_default(|visitor| visitor.record_str(field, value)),
-            MESSAGE => self.write(|writer| writer.write_str(value)),
-            name => self.write(|writer| {
-                writer.write_str(name)?;
-                writer.write_str("=\"")?;
-                writer.write_str(value)?;
-                writer.write_str("\"")
-            }),
+            MESSAGE => self.push_pieces([value]),
+            name => self.push_pieces([name, "=\"", value, "\""]),
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(|writer| {
-            writer.write_str(field.name())?;
-            writer.write_str("=")?;
-            writer.write_str(itoa::Buffer::new().format(value))
-        });
+        self.push_pieces([field.name(), "=", itoa::Buffer::new().format(value)]);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(|writer| {
-            writer.write_str(field.name())?;
-            writer.write_str(if value { "=true" } else { "=false" })
-        });
+        self.push_pieces([field.name(), if value { "=true" } else { "=false" }]);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -120,7 +116,10 @@ impl Visit for PlainVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             MESSAGE => self.write_by_default(|visitor| visitor.record_debug(field, value)),
-            name => self.write(|writer| write!(writer, "{name}={value:?}")),
+            name => {
+                let written = write!(self.next(), "{name}={value:?}");
+                self.result = self.result.and(written);
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ impl RequestContext<'_> {
     pub fn with_head(&self, head: Parts) -> RequestContext<'_> {
         RequestContext {
             head,
-            peer: self.peer,
+            peer: self.peer.clone(),
             trace: self.trace.clone(),
             view: self.view.clone(),
             backend: self.backend,

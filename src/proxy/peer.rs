@@ -1,6 +1,7 @@
 //! The caller at the other end of a connection, and the origin by which it reaches refshim.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
@@ -8,13 +9,31 @@ use http::uri::Authority;
 use url::Url;
 
 /// What the server knows of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub address: SocketAddr,
+    /// The address as the log has it: written once, not with every request.
+    address_text: Arc<str>,
     /// Whether the caller speaks TLS to this very process.
     pub tls: bool,
     /// Whether it showed a certificate of an authority that the configuration trusts.
     pub certified: bool,
+}
+
+impl Peer {
+    /// A caller who has shown nothing yet.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            address_text: address.to_string().into(),
+            tls: false,
+            certified: false,
+        }
+    }
+
+    pub(super) fn address_text(&self) -> &str {
+        &self.address_text
+    }
 }
 
 /// The origin by which the caller reaches the proxy, such as `http://127.0.0.1:5100`: the configured one, or what the
@@ -43,9 +62,8 @@ mod tests {
             request.headers_mut().insert(HOST, host.parse().unwrap());
         }
         let peer = Peer {
-            address: "127.0.0.1:1".parse().unwrap(),
             tls,
-            certified: false,
+            ..Peer::new("127.0.0.1:1".parse().unwrap())
         };
         let public_url = public_url.map(|url| Url::parse(url).unwrap());
         callers_origin(&request.into_parts().0, &peer, public_url.as_ref())

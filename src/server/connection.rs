@@ -73,11 +73,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(listener: Arc<ListenerContext>, address: SocketAddr) -> Self {
-        let peer = Peer {
-            address,
-            tls: false,
-            certified: false,
-        };
+        let peer = Peer::new(address);
         Self { listener, peer }
     }
 
@@ -106,10 +102,10 @@ impl Connection {
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { listener, peer } = self;
         let begun = Arc::new(AtomicUsize::new(0));
-        let (gateway, begins) = (listener.gateway.clone(), begun.clone());
+        let (gateway, begins, caller) = (listener.gateway.clone(), begun.clone(), peer.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             begins.fetch_add(1, Ordering::Relaxed);
-            let gateway = gateway.clone();
+            let (gateway, peer) = (gateway.clone(), caller.clone());
             async move { Ok::<_, Infallible>(gateway.handle(request, peer).await) }
         });
         let stream = WriteTimeout::new(stream, PATIENCE);

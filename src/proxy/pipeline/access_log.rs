@@ -182,7 +182,7 @@ impl Drop for AccessEntry {
             message,
             id = self.id.as_str(),
             trace_id = self.trace.as_ref().map(TraceContext::trace_id),
-            peer = tracing::field::display(self.peer.address),
+            peer = tracing::field::display(self.peer.address_text()),
             forwarded_for = self.forwarded_for.map(tracing::field::display),
             host = self.host.as_ref().map(logged),
             user_agent = self.user_agent.as_ref().map(logged),

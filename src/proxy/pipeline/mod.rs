@@ -91,7 +91,7 @@ impl Gateway {
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<LoggedBody> {
         let (head, body) = request.into_parts();
         let forwarded_for = forwarded_for(&head.headers, peer.address, &self.shared.server.trusted_proxies);
-        let mut entry = AccessEntry::begin(&self.metrics, &head, peer, forwarded_for);
+        let mut entry = AccessEntry::begin(&self.metrics, &head, peer.clone(), forwarded_for);
         let notes = entry.notes().clone();
         // Pinned where it is made, as its handler is: to move a future of this size costs more than all stages.
         let answer = AssertUnwindSafe(notes.scope(pin!(self.answer(head, body, peer, &mut entry))))

@@ -46,9 +46,12 @@ pub(super) async fn given(
         stored_list::check_comparable(asked, &media_type)?;
         return Ok(response);
     }
-    let response = match Box::pin(stored_list::completed(asked, response, &media_type, promised.as_ref())).await? {
-        GivenList::Stored(response) => response,
-        GivenList::Whole(whole) => return Ok(whole),
+    let response = match stored_list::subject_of_list(asked, &media_type) {
+        None => response,
+        Some(subject) => match Box::pin(stored_list::completed(asked, response, &subject, promised.as_ref())).await? {
+            GivenList::Stored(response) => response,
+            GivenList::Whole(whole) => return Ok(whole),
+        },
     };
     let given = GivenManifest {
         by: match asked.reference {

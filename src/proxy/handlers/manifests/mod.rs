@@ -32,7 +32,10 @@ pub(in crate::proxy) async fn handle_manifest(
     match context.head.method {
         Method::GET | Method::HEAD => {
             let response = read::read(&asked, body).await?;
-            Box::pin(signed_pull::noted(&asked, response)).await
+            match signed_pull::pulled_type(&asked, &response) {
+                None => Ok(response),
+                Some(media_type) => Box::pin(signed_pull::noted(&asked, response, &media_type)).await,
+            }
         }
         Method::PUT => Box::pin(write::push(&asked, body)).await,
         Method::DELETE => Box::pin(write::delete(&asked)).await,

@@ -16,11 +16,12 @@ use crate::proxy::respond::CONTENT_DIGEST;
 use crate::referrers::KnownReferrers;
 use crate::ui::Badge;
 
-/// Passes `response` on, the answer to a caller, and notes whether it is a signed image.
-pub(super) async fn noted(asked: &ManifestRequest<'_>, response: Response<Body>) -> Result<Response<Body>, ProxyError> {
-    let Some(media_type) = pulled_type(asked, &response) else {
-        return Ok(response);
-    };
+/// Passes `response` on, the answer to a caller of this [`pulled_type`], and notes whether it is a signed image.
+pub(super) async fn noted(
+    asked: &ManifestRequest<'_>,
+    response: Response<Body>,
+    media_type: &str,
+) -> Result<Response<Body>, ProxyError> {
     let limit = asked.context.backend.shared.limits.manifest_bytes as u64;
     if response.body().size_hint().upper().is_none_or(|length| length > limit) {
         // It streams through, so that it is not seen what it is.
@@ -36,7 +37,7 @@ pub(super) async fn noted(asked: &ManifestRequest<'_>, response: Response<Body>)
         Reference::Digest(digest) => digest.clone(),
         Reference::Tag(_) => stated.unwrap_or_else(|| Digest::sha256(&held.bytes)),
     };
-    if let Ok(manifest) = Manifest::parse(&held.bytes, &media_type)
+    if let Ok(manifest) = Manifest::parse(&held.bytes, media_type)
         && is_pulled_image(asked, &digest, &manifest)
     {
         note_signed_pull(known(asked, &digest).await);
@@ -44,11 +45,14 @@ pub(super) async fn noted(asked: &ManifestRequest<'_>, response: Response<Body>)
     held.into_response(asked)
 }
 
-/// The media type of what a caller is given, where that may be an image.
-fn pulled_type(asked: &ManifestRequest<'_>, response: &Response<Body>) -> Option<String> {
+/// The media type of what a caller is given, where that may be an image and signed pulls are noted.
+pub(super) fn pulled_type(asked: &ManifestRequest<'_>, response: &Response<Body>) -> Option<String> {
+    if !asked.context.backend.shared.notes_signed_pulls {
+        return None;
+    }
     let is_get = asked.context.head.method == Method::GET && response.status() == StatusCode::OK;
     let is_link_tag = matches!(asked.reference, Reference::Tag(tag) if tag_scheme::parse(tag.as_str()).is_some());
-    if !asked.context.backend.shared.notes_signed_pulls || !is_get || is_link_tag {
+    if !is_get || is_link_tag {
         return None;
     }
     let media_type = essence(response.headers().get(CONTENT_TYPE)?.to_str().ok()?);

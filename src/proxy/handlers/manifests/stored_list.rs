@@ -34,20 +34,21 @@ pub(super) fn unconditional(asked: &ManifestRequest<'_>, mut request: Parts) -> 
     request
 }
 
-/// The registry's 200 for a referrers tag: as it is where it is no list, or lists all that was found; else the whole list in its place. An error
-/// where it cannot be told. `media_type` and `digest` are the answer's.
+/// The subject, where an answer of this media type is its list.
+pub(super) fn subject_of_list(asked: &ManifestRequest<'_>, media_type: &str) -> Option<Digest> {
+    subject_of(asked).filter(|_| media_type == OCI_IMAGE_INDEX)
+}
+
+/// The registry's 200 with the list of `subject`: as it is where it lists all that was found; else the whole list in its place. An error where
+/// it cannot be told. `digest` is the answer's.
 pub(super) async fn completed(
     asked: &ManifestRequest<'_>,
     response: Response<Body>,
-    media_type: &str,
+    subject: &Digest,
     digest: Option<&Digest>,
 ) -> Result<GivenList, ProxyError> {
-    let subject = subject_of(asked).filter(|_| media_type == OCI_IMAGE_INDEX);
-    let Some(subject) = subject else {
-        return Ok(GivenList::Stored(response));
-    };
     let resolver = asked.resolver();
-    let resolved = resolver.resolve(asked.repository, &subject, &asked.caller);
+    let resolved = resolver.resolve(asked.repository, subject, &asked.caller);
     let resolved = Box::pin(resolved).await?;
     if resolved.links.referrers.is_empty() {
         return Ok(GivenList::Stored(response));
@@ -67,14 +68,14 @@ pub(super) async fn completed(
             }
         }
     };
-    let stored = ReferrersTagIndex::of_tag(&SubjectKey::of(&subject), media_type, &held.bytes);
+    let stored = ReferrersTagIndex::of_tag(&SubjectKey::of(subject), OCI_IMAGE_INDEX, &held.bytes);
     let gone = match &stored {
         Some(stored) => gone(asked, stored, &resolved.links).await,
         None => Vec::new(),
     };
     Ok(match stored {
         Some(stored) if !gone.is_empty() || !lists_all(&stored, &resolved.links) => {
-            let whole = synthesised::with_stored(asked, &subject, &resolved, (&stored, &gone)).await;
+            let whole = synthesised::with_stored(asked, subject, &resolved, (&stored, &gone)).await;
             GivenList::Whole(instead_of(&held.head.headers, whole))
         }
         _ => GivenList::Stored(held.into_response(asked)?),
@@ -95,12 +96,12 @@ pub(super) fn check_answered(asked: &ManifestRequest<'_>, status: StatusCode) ->
 
 /// A compressed list cannot be compared with what was found, so it is given to nobody whom it might hide a referrer from.
 pub(super) fn check_comparable(asked: &ManifestRequest<'_>, media_type: &str) -> Result<(), ProxyError> {
-    match subject_of(asked) {
-        Some(_) if media_type == OCI_IMAGE_INDEX => {
+    match subject_of_list(asked, media_type) {
+        Some(_) => {
             let reason = "a list of referrers in a Content-Encoding, which was not asked for".to_owned();
             Err(UpstreamError::Invalid(reason).into())
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

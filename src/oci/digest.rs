@@ -31,8 +31,10 @@ pub(super) fn hex_length(algorithm: &str) -> Option<usize> {
     }
 }
 
+/// Looks at all of the text, many bytes at a time, because nearly every text is.
 pub(super) fn is_lower_hex(text: &str) -> bool {
-    text.as_bytes().iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    text.bytes()
+        .fold(true, |is_hex, byte| is_hex & matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// `[a-z0-9]+([+._-][a-z0-9]+)*`

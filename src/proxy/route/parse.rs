@@ -91,17 +91,16 @@ fn v2(method: &Method, path: &str, query: &str) -> Result<Route, RouteError> {
 fn refuse_disguises(path: &str) -> Result<(), RouteError> {
     let mut path = Cow::Borrowed(path);
     for _ in 0..=MAX_ENCODINGS {
+        if memchr2(b'\\', b'\0', path.as_bytes()).is_some() {
+            return Err(RouteError::Path);
+        }
         // By bytes, which is far cheaper than by characters, and the same: these are ASCII.
-        let bytes = path.as_bytes();
-        let mut segments = bytes.split(|byte| matches!(byte, b'/' | b'\\')).peekable();
+        let mut segments = path.as_bytes().split(|byte| *byte == b'/').peekable();
         while let Some(segment) = segments.next() {
             let inner = segments.peek().is_some();
             if matches!(segment, b"." | b"..") || (segment.is_empty() && inner) {
                 return Err(RouteError::Path);
             }
-        }
-        if memchr2(b'\\', b'\0', bytes).is_some() {
-            return Err(RouteError::Path);
         }
         if !path.contains('%') {
             break;
@@ -167,7 +166,7 @@ fn digest(text: &str) -> Result<Digest, InvalidDigest> {
 }
 
 fn any_reference(text: &str) -> Result<Reference, RouteError> {
-    if text.contains(':') || text.contains("%3A") || text.contains("%3a") {
+    if text.contains(':') || text.contains('%') && (text.contains("%3A") || text.contains("%3a")) {
         Ok(Reference::Digest(digest(text)?))
     } else {
         Ok(Reference::Tag(Tag::parse(text)?))

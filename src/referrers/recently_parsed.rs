@@ -1,5 +1,6 @@
 //! What was learned from a moment ago: the same image is often pulled by many at once, and says nothing new every time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -16,7 +17,6 @@ const MOST: u64 = 4 << 20;
 /// Bytes that an entry takes beside its manifest, more or less: the names of registry and repository, keys, and the cache's books.
 const BESIDE: usize = 512;
 
-#[derive(Clone)]
 struct ParsedManifest {
     raw: RawManifest,
     /// A write since then may have made the cache forget it.
@@ -24,11 +24,11 @@ struct ParsedManifest {
     at: Instant,
 }
 
-pub(super) struct RecentlyParsed(Cache<(RepositoryKey, Digest), ParsedManifest>);
+pub(super) struct RecentlyParsed(Cache<(RepositoryKey, Digest), Arc<ParsedManifest>>);
 
 impl Default for RecentlyParsed {
     fn default() -> Self {
-        let weigher = |(_, digest): &(RepositoryKey, Digest), lesson: &ParsedManifest| {
+        let weigher = |(_, digest): &(RepositoryKey, Digest), lesson: &Arc<ParsedManifest>| {
             let raw = &lesson.raw;
             let bytes = raw.bytes.len() + raw.media_type.len() + digest.as_str().len() + BESIDE;
             u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -45,7 +45,8 @@ impl RecentlyParsed {
             epoch: epoch.clone(),
             at: Instant::now(),
         };
-        self.0.insert((repository_key.clone(), raw.digest.clone()), lesson);
+        self.0
+            .insert((repository_key.clone(), raw.digest.clone()), Arc::new(lesson));
     }
 
     /// What was learned of it is known no longer.

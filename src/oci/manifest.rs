@@ -63,10 +63,10 @@ pub enum ManifestError {
 
 impl Manifest {
     /// Parses `bytes`, which were served or pushed with `content_type`. If that is no manifest's media type, the `mediaType` in the body
-    /// counts.
+    /// counts; where neither says anything (the image-spec lets the member be left out), the members by which an image or an index is known.
     ///
     /// # Errors
-    /// If `bytes` are not a JSON object, or neither type is a manifest's.
+    /// If `bytes` are not a JSON object, or nothing says that they are a manifest.
     pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ManifestError> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
         let Value::Object(object) = value else {
@@ -106,6 +106,14 @@ impl Manifest {
             annotations: object.get("annotations").map(annotations_from_json).unwrap_or_default(),
             description: text("description").map(str::to_owned),
             config,
+        })
+    }
+
+    /// The members that all kinds of manifests have in common, of a kind that is not known here.
+    pub fn of_unknown_kind(bytes: &[u8], media_type: String) -> Result<Self, ManifestError> {
+        Ok(Self {
+            media_type,
+            ..Self::parse(bytes, media_type::OCI_ARTIFACT_MANIFEST)?
         })
     }
 
@@ -156,7 +164,11 @@ impl Manifest {
 
 fn kind_of(object: &Map<String, Value>, content_type: &str) -> Result<(String, ManifestKind), ManifestError> {
     let stated = object.get("mediaType").and_then(Value::as_str).unwrap_or_default();
-    for candidate in [content_type, stated] {
+    let by_members = match stated.is_empty() && media_type::says_nothing(content_type) {
+        true => type_by_members(object),
+        false => None,
+    };
+    for candidate in [Some(content_type), Some(stated), by_members].into_iter().flatten() {
         if let Some(kind) = ManifestKind::of(candidate) {
             return Ok((candidate.to_owned(), kind));
         }
@@ -164,6 +176,19 @@ fn kind_of(object: &Map<String, Value>, content_type: &str) -> Result<(String, M
     Err(ManifestError::MediaType(
         if stated.is_empty() { content_type } else { stated }.to_owned(),
     ))
+}
+
+/// The media type of a manifest that states none, by what the image-spec requires of it. `None` where it has the members of both: those
+/// mean something else to each reader.
+fn type_by_members(object: &Map<String, Value>) -> Option<&'static str> {
+    let is_list = |key: &str| object.get(key).is_some_and(Value::is_array);
+    let is_second = object.get("schemaVersion").is_some_and(|version| *version == 2);
+    match (is_list("manifests"), is_list("layers") && object.contains_key("config")) {
+        _ if !is_second => None,
+        (true, false) => Some(media_type::OCI_IMAGE_INDEX),
+        (false, true) => Some(media_type::OCI_IMAGE_MANIFEST),
+        (true, true) | (false, false) => None,
+    }
 }
 
 /// The digests that an index lists only as images for a platform. Each entry comes with whether it is one.
@@ -193,5 +218,40 @@ mod tests {
         assert_eq!(image.artifact_type.as_deref(), Some("application/x"));
         let index = parse(serde_json::json!({}), media_type::OCI_IMAGE_INDEX);
         assert_eq!(index.artifact_type, None);
+    }
+
+    #[test]
+    fn where_no_type_is_stated_the_members_tell() {
+        let kind = |json: serde_json::Value, content_type: &str| {
+            let parsed = Manifest::parse(json.to_string().as_bytes(), content_type);
+            parsed.ok().map(|manifest| manifest.media_type)
+        };
+        let image = serde_json::json!({"schemaVersion": 2, "config": {}, "layers": []});
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": []});
+        for content_type in ["", "application/json", "text/plain", "APPLICATION/octet-stream"] {
+            assert_eq!(
+                kind(image.clone(), content_type).as_deref(),
+                Some(media_type::OCI_IMAGE_MANIFEST)
+            );
+            assert_eq!(
+                kind(index.clone(), content_type).as_deref(),
+                Some(media_type::OCI_IMAGE_INDEX)
+            );
+        }
+        let with = |member: &str, value: serde_json::Value| {
+            let mut other = image.clone();
+            other[member] = value;
+            other
+        };
+        // Both at once, Docker's first kind, and what says that it is something else.
+        for other in [
+            with("manifests", serde_json::json!([])),
+            with("schemaVersion", serde_json::json!(1)),
+            with("mediaType", serde_json::json!("application/x")),
+            with("layers", serde_json::json!({})),
+        ] {
+            assert_eq!(kind(other.clone(), "application/json"), None, "{other}");
+        }
+        assert_eq!(kind(image.clone(), "application/x+json"), None);
     }
 }

@@ -56,6 +56,12 @@ impl ManifestKind {
     }
 }
 
+/// Whether a media type says nothing of what the content is: what a server gives that keeps no types, or none.
+pub fn says_nothing(media_type: &str) -> bool {
+    const GENERIC: [&str; 3] = ["application/json", "application/octet-stream", "text/plain"];
+    media_type.is_empty() || GENERIC.iter().any(|generic| media_type.eq_ignore_ascii_case(generic))
+}
+
 /// The media type without its parameters, trimmed.
 pub fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()

@@ -89,8 +89,8 @@ async fn subjects_of_tag(
 impl TagSubjects {
     /// Takes in one manifest; what it lists that may name more subjects.
     fn add(&mut self, raw: &RawManifest) -> Vec<Descriptor> {
-        // Old schema1 images and the like name nothing.
-        let Ok(manifest) = raw.parse() else {
+        // What is no JSON object names nothing.
+        let Ok(manifest) = raw.parse_of_any_kind() else {
             return Vec::new();
         };
         self.digests

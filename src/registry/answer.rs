@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::UpstreamError;
 use crate::oci::manifest::ManifestError;
+use crate::oci::media_type::says_nothing;
 use crate::oci::{Descriptor, Digest, ErrorBody, Manifest, envelope};
 
 pub(super) const DIGEST_HEADER: &str = "docker-content-digest";
@@ -164,6 +165,17 @@ impl RawManifest {
     /// Its members, as far as they matter for links.
     pub fn parse(&self) -> Result<Manifest, ManifestError> {
         Manifest::parse(&self.bytes, &self.media_type)
+    }
+
+    /// The same of what a link calls a manifest. Of a kind that is not known here it is what all kinds have in common: clients may know it,
+    /// and to leave it out would hide it.
+    pub fn parse_of_any_kind(&self) -> Result<Manifest, ManifestError> {
+        match self.parse() {
+            Err(ManifestError::MediaType(media_type)) if !says_nothing(&media_type) => {
+                Manifest::of_unknown_kind(&self.bytes, media_type)
+            }
+            parsed => parsed,
+        }
     }
 
     /// The manifest that it keeps, where it is an envelope.

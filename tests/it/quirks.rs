@@ -3,6 +3,7 @@
 mod depth;
 mod fixtures;
 mod hidden;
+mod kinds;
 mod lag;
 mod listings;
 mod own_api;

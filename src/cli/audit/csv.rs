@@ -1,5 +1,7 @@
-//! An audit as CSV (RFC 4180): a row for each image and each of its platforms.
+//! An audit as CSV (RFC 4180): a row for each image and each of its platforms. Whoever may push chooses some of the texts: in a spreadsheet they
+//! are no formulas, in a terminal they move no cursor.
 
+use crate::cli::output::printable;
 use crate::oci::{LinkSource, Tag, timestamp};
 
 use super::evidence::EvidenceKind;
@@ -111,10 +113,18 @@ fn record<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\r', '\n']) {
+    let field = plain_text(field);
+    match field.contains([',', '"', '\'']) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_owned(),
+        false => field,
     }
+}
+
+/// A spreadsheet takes a field that begins with one of these for a formula, even one in quotes; behind an apostrophe it is a text.
+fn plain_text(field: &str) -> String {
+    let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    let apostrophe = if is_formula { "'" } else { "" };
+    format!("{apostrophe}{}", printable(field))
 }
 
 #[cfg(test)]
@@ -123,7 +133,23 @@ mod tests {
 
     #[test]
     fn fields_that_need_quotes_have_them() {
-        let fields = ["plain", "a,b", "say \"x\"", "two\nlines", ""];
-        assert_eq!(record(fields), "plain,\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\r\n");
+        let fields = ["plain", "a,b", "say \"x\"", ""];
+        assert_eq!(record(fields), "plain,\"a,b\",\"say \"\"x\"\"\",\r\n");
+    }
+
+    #[test]
+    fn texts_of_others_are_no_formulas_and_move_no_cursor() {
+        for (text, printed) in [
+            ("=1+2", "\"'=1+2\""),
+            ("+1", "\"'+1\""),
+            ("-1", "\"'-1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\t=1", "\"'\u{fffd}=1\""),
+            ("two\nlines", "two\u{fffd}lines"),
+            ("\x1b[31m", "\u{fffd}[31m"),
+            ("linux/amd64", "linux/amd64"),
+        ] {
+            assert_eq!(quoted(text), printed);
+        }
     }
 }

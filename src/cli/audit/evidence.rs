@@ -73,6 +73,11 @@ impl StatedEvidence {
             since: referrer.created.or(logged.map(|seconds| i128::from(seconds) * SECOND)),
             ..Self::default()
         };
+        // Without content it signs and states nothing.
+        if manifest.is_some_and(|manifest| manifest.contents().is_empty()) {
+            stated.is_unclear = Badge::of(referrer) == Badge::Attestation;
+            return stated;
+        }
         let annotations = &referrer.descriptor.annotations;
         if let Some(predicate) = predicate_type(annotations) {
             stated.kinds.extend(EvidenceKind::of_predicate(predicate));
@@ -236,6 +241,18 @@ mod tests {
         };
         open.add_claims(ContentFormat::Bundle, &signed);
         assert_eq!((open.kinds, open.is_unclear), ([EvidenceKind::Signature].into(), false));
+    }
+
+    #[test]
+    fn what_has_no_content_is_no_evidence_whatever_it_is_called() {
+        for empty in [
+            json!({"artifactType": "application/vnd.cncf.notary.signature", "layers": []}),
+            json!({"artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json"}),
+            json!({"artifactType": "application/spdx+json", "config": layer("application/x", json!({}))}),
+            json!({"annotations": {"in-toto.io/predicate-type": SPDX}}),
+        ] {
+            assert_eq!(kinds(&empty), [], "{empty}");
+        }
     }
 
     #[test]

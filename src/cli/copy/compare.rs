@@ -89,6 +89,12 @@ impl ImageContent {
         rest
     }
 
+    /// The size of all blobs, as their descriptors say: whoever wrote those may have written anything.
+    pub(super) fn blob_bytes(&self) -> u64 {
+        let sizes = self.blobs.values().map(|blob| blob.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// The number of links.
     pub(super) fn link_count(&self) -> usize {
         self.links.values().map(BTreeSet::len).sum()
@@ -182,5 +188,17 @@ mod tests {
         known.add(all.clone());
         assert_eq!(known, all);
         assert_eq!(ImageContent::default().first(), None);
+    }
+
+    #[test]
+    fn sizes_that_nothing_has_are_added_all_the_same() {
+        let mut content = ImageContent::default();
+        for (name, size) in [("one", u64::MAX), ("other", 2)] {
+            let digest = Digest::sha256(name.as_bytes());
+            content
+                .blobs
+                .insert(digest.clone(), Descriptor::new("x/y", digest, size));
+        }
+        assert_eq!(content.blob_bytes(), u64::MAX);
     }
 }

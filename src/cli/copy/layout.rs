@@ -157,7 +157,7 @@ impl ImageLayout {
         let path = self.blob_path(digest);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
-            Ok(_) => Err(CliError::failed(format!("{}: this is no file", path.display()))),
+            Ok(_) => Err(no_file(&path)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&path, &error)),
         }
@@ -186,6 +186,8 @@ impl ImageLayout {
 /// A whole file of at most `limit` bytes; `None` where there is none.
 fn read_file(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, CliError> {
     match fs::metadata(path) {
+        // A pipe or a device may have no end.
+        Ok(metadata) if !metadata.is_file() => Err(no_file(path)),
         Ok(metadata) if metadata.len() > limit as u64 => Err(CliError::failed(format!(
             "{}: it is larger than {limit} bytes",
             path.display()
@@ -194,6 +196,10 @@ fn read_file(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, CliError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path, &error)),
     }
+}
+
+fn no_file(path: &Path) -> CliError {
+    CliError::failed(format!("{}: this is no file", path.display()))
 }
 
 /// A file or folder could not be used.

@@ -2,7 +2,8 @@
 //! in one step when an image is complete. So an ended copy leaves no broken file, and a repeated one goes on in the midst of a blob.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt as _;
@@ -80,6 +81,11 @@ impl LayoutDestination {
         let folder = &self.layout.folder;
         let unfinished = folder.join(UNFINISHED);
         fs::create_dir_all(&unfinished).map_err(|error| failed(&unfinished, &error))?;
+        let is_folder = fs::symlink_metadata(&unfinished).is_ok_and(|metadata| metadata.is_dir());
+        if !is_folder {
+            let problem = "this leads out of the layout: remove it";
+            return Err(CliError::failed(format!("{}: {problem}", unfinished.display())));
+        }
         let path = folder.join(MARKER);
         if !path.exists() {
             self.replace(MARKER, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -110,7 +116,8 @@ impl LayoutDestination {
         bar: &ProgressBar,
     ) -> Result<(), CliError> {
         let path = self.unfinished(&blob.digest);
-        let begun = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let begun = fs::symlink_metadata(&path).ok().filter(Metadata::is_file);
+        let begun = begun.map_or(0, |metadata| metadata.len());
         if begun > 0 && begun < blob.size {
             match self.append(source, blob, &path, begun, bar).await? {
                 Ok(()) => return self.finish(&path, &blob.digest),
@@ -147,10 +154,11 @@ impl LayoutDestination {
             0 => source.open_whole(blob).await?,
             _ => source.open_from(blob, begun).await?,
         };
-        let mut options = tokio::fs::OpenOptions::new();
-        options.create(true).write(true).truncate(begun == 0).append(begun > 0);
-        let file = options.open(path).await;
-        let mut file = file.map_err(|error| failed(path, &error))?;
+        let file = match begun {
+            0 => new_file(path),
+            _ => File::options().append(true).open(path),
+        };
+        let mut file = tokio::fs::File::from_std(file.map_err(|error| failed(path, &error))?);
         let mut pieces = Checked::pieces(content.pieces, &blob.digest, hasher, source.name(), bar);
         let ended = loop {
             match pieces.try_next().await {
@@ -253,8 +261,20 @@ impl LayoutDestination {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let written = fs::write(path, bytes).and_then(|()| File::open(path)?.sync_all());
+    let written = new_file(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
     written.map_err(|error| failed(path, &error))
+}
+
+/// A new file, in place of what has its name. A link there may lead to any file of the user's.
+fn new_file(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).open(path)
 }
 
 /// Hashes what a file holds.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::error::CliError;
-use crate::oci::media_type::ManifestKind;
+use crate::config::LimitsConfig;
+use crate::oci::media_type::{ManifestKind, says_nothing};
 use crate::oci::{
     Descriptor, Digest, LinkSource, LinkTag, LinkTagKind, LinkTarget, Manifest, Referrer, ReferrersTagIndex,
     SubjectKey, tag_scheme,
@@ -34,11 +35,12 @@ impl LayoutLinks {
         let mut links = Self::default();
         let mut queue = Vec::new();
         for LayoutEntry { tag, descriptor } in layout.entries() {
-            if ManifestKind::of(&descriptor.media_type).is_none() {
-                continue;
-            }
-            let Some(raw) = raw_manifest(layout, &descriptor)? else {
-                return Err(missing(layout, &descriptor.digest));
+            let raw = match ManifestKind::of(&descriptor.media_type) {
+                Some(_) => raw_manifest(layout, &descriptor)?.ok_or_else(|| missing(layout, &descriptor.digest))?,
+                None => match mistyped_manifest(layout, &descriptor)? {
+                    Some(raw) => raw,
+                    None => continue,
+                },
             };
             match tag.and_then(|tag| tag_scheme::parse(tag.as_str())) {
                 Some(link) => queue.extend(links.read_tag(layout, link, raw)?),
@@ -49,7 +51,9 @@ impl LayoutLinks {
             if links.types.insert(raw.digest.clone(), raw.media_type.clone()).is_some() {
                 continue;
             }
-            let Ok(manifest) = raw.parse() else { continue };
+            let Ok(manifest) = raw.parse_of_any_kind() else {
+                continue;
+            };
             if let Some(original) = raw.enveloped() {
                 queue.extend(raw_manifest(layout, &original)?);
             }
@@ -157,7 +161,11 @@ impl LayoutLinks {
 fn children(layout: &ImageLayout, manifest: &Manifest) -> Result<Vec<RawManifest>, CliError> {
     let listed = manifest.manifests.iter().chain(&manifest.objects);
     let mut children = Vec::new();
-    for child in listed.filter(|child| ManifestKind::of(&child.media_type).is_some()) {
+    for child in listed {
+        if ManifestKind::of(&child.media_type).is_none() {
+            children.extend(mistyped_manifest(layout, child)?);
+            continue;
+        }
         match raw_manifest(layout, child)? {
             Some(raw) => children.push(raw),
             None if manifest.platforms.contains(&child.digest) || child.inlined().is_some() => {}
@@ -177,9 +185,24 @@ pub(super) fn raw_manifest(layout: &ImageLayout, descriptor: &Descriptor) -> Res
     }))
 }
 
+/// The manifest behind a descriptor whose media type is no manifest's: that is but a hint, and the content may link all the same. `None` for
+/// content that is something else.
+fn mistyped_manifest(layout: &ImageLayout, descriptor: &Descriptor) -> Result<Option<RawManifest>, CliError> {
+    let media_type = &descriptor.media_type;
+    if !says_nothing(media_type) && !media_type.contains("json") {
+        return Ok(None);
+    }
+    let length = layout.blob_length(&descriptor.digest)?;
+    if length.is_none_or(|length| length > LimitsConfig::default().manifest_bytes as u64) {
+        return Ok(None);
+    }
+    let raw = raw_manifest(layout, descriptor)?;
+    Ok(raw.filter(|raw| raw.parse_of_any_kind().is_ok()))
+}
+
 /// The descriptor of a manifest from its own bytes; where those are no manifest that is known, as it is listed.
 fn described(raw: &RawManifest, listed: &Descriptor) -> Descriptor {
-    match raw.parse() {
+    match raw.parse_of_any_kind() {
         Ok(manifest) => manifest.descriptor(raw.digest.clone(), raw.bytes.len() as u64),
         Err(_) => listed.clone(),
     }

@@ -29,20 +29,15 @@ impl GraphNode {
     /// If it is no manifest that is known, or lists something that cannot be read.
     pub(super) fn new(raw: RawManifest, level: usize) -> Result<Self, String> {
         let members: Map<String, Value> = serde_json::from_slice(&raw.bytes).map_err(|error| error.to_string())?;
-        // The specification lets the member be left out; a layout without it says the type in the descriptor alone.
-        let media_type = match raw.media_type.as_str() {
-            "" => stated_type(&members),
-            media_type => media_type,
-        };
-        let manifest = Manifest::from_members(&members, media_type).map_err(|error| error.to_string())?;
+        let manifest = Manifest::from_members(&members, &raw.media_type).map_err(|error| error.to_string())?;
         for list in LISTS {
             let entries = members.get(list).and_then(Value::as_array).into_iter().flatten();
             if let Some(odd) = entries.into_iter().find(|entry| Descriptor::from_json(entry).is_none()) {
                 return Err(format!("it lists something without a digest in '{list}': {odd}"));
             }
         }
-        let (children, blobs): (Vec<_>, Vec<_>) = listed(&manifest)
-            .partition(|(descriptor, is_blob)| !is_blob && ManifestKind::of(&descriptor.media_type).is_some());
+        let (children, blobs): (Vec<_>, Vec<_>) =
+            listed(&manifest).partition(|(descriptor, is_blob)| !is_blob && may_be_manifest(&descriptor.media_type));
         let raw = RawManifest {
             media_type: manifest.media_type.clone(),
             ..raw
@@ -97,15 +92,9 @@ fn listed(manifest: &Manifest) -> impl Iterator<Item = (Descriptor, bool)> {
     in_blobs.chain(by_type.map(|listed| (listed.clone(), false)))
 }
 
-/// The type of a manifest that states none.
-fn stated_type(members: &Map<String, Value>) -> &str {
-    use crate::oci::media_type::{OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST};
-    match members.get("mediaType").and_then(Value::as_str) {
-        Some(stated) => stated,
-        None if members.contains_key("manifests") => OCI_IMAGE_INDEX,
-        None if members.contains_key("layers") => OCI_IMAGE_MANIFEST,
-        None => "",
-    }
+/// What an index lists without a type is looked at.
+fn may_be_manifest(media_type: &str) -> bool {
+    media_type.is_empty() || ManifestKind::of(media_type).is_some()
 }
 
 #[cfg(test)]
@@ -131,7 +120,7 @@ mod tests {
 
     #[test]
     fn manifests_are_told_from_blobs() {
-        let image = json!({"config": entry("x/y", "config"), "layers": [entry(OCI_IMAGE_MANIFEST, "layer")]});
+        let image = json!({"schemaVersion": 2, "config": entry("x/y", "config"), "layers": [entry(OCI_IMAGE_MANIFEST, "layer")]});
         let image = node("", &image).unwrap();
         assert_eq!((image.children.len(), image.blobs.len()), (0, 2));
         assert_eq!(image.raw.media_type, OCI_IMAGE_MANIFEST);

@@ -80,7 +80,7 @@ impl ImageReport {
             manifests: count(content.manifests.len(), lacking.manifests.len()),
             blobs: count(content.blobs.len(), lacking.blobs.len()),
             mounted: 0,
-            bytes: lacking.blobs.values().map(|blob| blob.size).sum(),
+            bytes: lacking.blob_bytes(),
             links: count(content.link_count(), lacking.link_count()),
             cosign_tags: graph.cosign_tags.keys().cloned().collect(),
             elsewhere: Vec::new(),

@@ -124,8 +124,7 @@ impl<'a> Copier<'a> {
     }
 
     async fn transfer_blobs(&self, missing: &ImageContent, report: &mut ImageReport) -> Result<(), CliError> {
-        let total = missing.blobs.values().map(|blob| blob.size).sum();
-        let bar = progress::byte_bar("copying", total);
+        let bar = progress::byte_bar("copying", missing.blob_bytes());
         let mut written = stream::iter(missing.blobs.values())
             .map(async |blob: &Descriptor| self.transfer_blob(blob, &bar).await.map(|written| (blob, written)))
             .buffer_unordered(self.options.parallel);
@@ -136,7 +135,7 @@ impl<'a> Copier<'a> {
                 None => report.elsewhere.push(blob.digest.clone()),
             }
             bar.inc(blob.size);
-            report.bytes -= blob.size;
+            report.bytes = report.bytes.saturating_sub(blob.size);
         }
         Ok(())
     }

@@ -147,7 +147,9 @@ impl Resolver {
             found = self.adopted(repository, digest, caller, (unknown, recency)).await?;
         }
         let Some(raw) = found else { return Ok(None) };
-        let names_subject = raw.parse().is_ok_and(|manifest| !manifest.own_subjects().is_empty());
+        let names_subject = raw
+            .parse_of_any_kind()
+            .is_ok_and(|manifest| !manifest.own_subjects().is_empty());
         let is_led_to = names_subject || self.leads_to(sibling, digest, unknown).await?;
         Ok(is_led_to.then_some(raw))
     }
@@ -236,7 +238,7 @@ impl Resolver {
 
     /// A link leads to this manifest, and so to what it lists.
     async fn remember_linked(&self, sibling: &Sibling, raw: &RawManifest) {
-        if let Ok(manifest) = raw.parse() {
+        if let Ok(manifest) = raw.parse_of_any_kind() {
             self.note_parts(sibling, &manifest).await;
         }
     }

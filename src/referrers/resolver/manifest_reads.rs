@@ -256,7 +256,7 @@ impl Resolver {
             let headers = Some(headers());
             // Rare, and large: see `proxy::pipeline::dispatch`.
             Box::pin(async {
-                if is_news && let Ok(manifest) = raw.parse() {
+                if is_news && let Ok(manifest) = raw.parse_of_any_kind() {
                     self.learn_links(&context, &raw, &manifest).await;
                 }
                 self.keep(&context, raw, given, headers).await;

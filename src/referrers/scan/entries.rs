@@ -147,7 +147,7 @@ async fn verify(scan: &Scan, candidate: Candidate) -> Result<VerifiedCandidate, 
             }
         }
     };
-    let manifest = match raw.parse() {
+    let manifest = match raw.parse_of_any_kind() {
         Ok(manifest) => manifest,
         Err(error) => {
             tracing::warn!(digest = %raw.digest, %error, "a referrer's manifest cannot be read; skipped");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::Method;
+use serde_json::json;
 
 use super::{SPDX, SignedImage, copy};
 use crate::support::cli::refshim;
@@ -139,6 +140,27 @@ async fn wrong_bytes_are_refused_and_stored_nowhere() {
         .join("layout/blobs/sha256")
         .join(layer.trim_start_matches("sha256:"));
     assert!(!file.exists() && !folder.path().join("layout/index.json").exists());
+}
+
+/// Whoever pushed the image chose them.
+#[tokio::test]
+async fn sizes_that_nothing_has_stop_no_copy() {
+    let source = Fake::start(Knobs::default()).await;
+    let mut image = bare_image("image");
+    let blobs = ["{}", "layer"].map(|content| source.blob("app", content).to_string());
+    image["config"] = json!({"mediaType": "application/x", "digest": blobs[0], "size": u64::MAX});
+    image["layers"] = json!([{"mediaType": "application/x", "digest": blobs[1], "size": u64::MAX}]);
+    source.put("app", "v1", IMAGE, &image);
+    let from = format!("{}/app:v1", source.url());
+    let destination = Fake::start(Knobs::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    for to in [
+        format!("{}/app", destination.url()),
+        format!("oci:{}", folder.path().join("layout").display()),
+    ] {
+        refshim(&["copy", "--dry-run", &from, &to]).await.ok();
+        super::copy(&[&from, &to]).await;
+    }
 }
 
 #[tokio::test]

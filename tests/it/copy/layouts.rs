@@ -86,6 +86,83 @@ async fn layouts_of_others_are_read() {
     }
 }
 
+/// A descriptor's media type is a hint: what it describes links all the same.
+#[tokio::test]
+async fn descriptors_that_say_nothing_of_the_type_lose_no_signature() {
+    let (source, destination, tools) = (Registry::v2().await, Registry::v3().await, Tools::new());
+    let endpoint = source.endpoint();
+    let image = endpoint.push_image("app", "v1", "image").await;
+    let sbom = endpoint.attach("app", &image, super::SPDX, "sbom").await;
+    for (number, media_type) in [None, Some("application/json"), Some("application/octet-stream")]
+        .into_iter()
+        .enumerate()
+    {
+        let layout = layout(&tools, &format!("layout{number}"));
+        copy(&[&format!("{}/app:v1", source.authority()), &layout]).await;
+        let path = tools.folder().join(format!("layout{number}/index.json"));
+        let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let entries = index["manifests"].as_array_mut().unwrap();
+        // Nothing but the manifest itself says what it refers to.
+        entries.retain(|entry| entry["digest"] == *sbom.digest || entry["digest"] == *image.digest);
+        let entry = entries
+            .iter_mut()
+            .find(|entry| entry["digest"] == *sbom.digest)
+            .unwrap();
+        entry["mediaType"] = media_type.into();
+        std::fs::write(&path, index.to_string()).unwrap();
+
+        let to = format!("{}/app{number}", destination.authority());
+        copy(&[&format!("{layout}:v1"), &to]).await;
+        let listed = refshim(&["referrers", "--output", "json", &format!("{to}:v1")])
+            .await
+            .json();
+        assert_eq!(
+            super::digests(&listed),
+            std::slice::from_ref(&sbom.digest),
+            "{media_type:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_layout_of_a_stranger_leads_to_no_other_file() {
+    use std::os::unix::fs::symlink;
+
+    let (source, tools) = (Registry::v2().await, Tools::new());
+    let image = source.endpoint().push_image("app", "v1", "image").await;
+    let from = format!("{}/app:v1", source.authority());
+    // Written is nothing outside it.
+    for (number, link) in ["index.json", &format!("sha256-{}", image.hex())].iter().enumerate() {
+        let name = format!("written{number}");
+        let layout = layout(&tools, &name);
+        let mine = tools.folder().join(format!("mine{number}"));
+        std::fs::write(&mine, "precious").unwrap();
+        std::fs::create_dir_all(tools.folder().join(&name).join(".refshim")).unwrap();
+        tools.file(&format!("{name}/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
+        symlink(&mine, tools.folder().join(&name).join(".refshim").join(link)).unwrap();
+        copy(&[&from, &layout]).await;
+        assert_eq!(std::fs::read_to_string(&mine).unwrap(), "precious", "{link}");
+        let again = copy(&[&from, &layout]).await;
+        assert_eq!(again["images"][0]["outcome"], "unchanged", "{again}");
+    }
+    let outside = tools.folder().join("outside");
+    std::fs::create_dir_all(&outside).unwrap();
+    std::fs::create_dir(tools.folder().join("led")).unwrap();
+    tools.file("led/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+    symlink(&outside, tools.folder().join("led/.refshim")).unwrap();
+    let error = refshim(&["copy", &from, &layout(&tools, "led")]).await.refused(1);
+    assert!(error.contains("leads out of the layout"), "{error}");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    // What has no end is not read.
+    let blob = tools.folder().join("written0/blobs/sha256").join(image.hex());
+    std::fs::remove_file(&blob).unwrap();
+    symlink("/dev/zero", &blob).unwrap();
+    let to = format!("{}/again", source.authority());
+    let error = refshim(&["copy", &layout(&tools, "written0"), &to]).await.refused(1);
+    assert!(error.contains("this is no file"), "{error}");
+}
+
 #[tokio::test]
 async fn a_layout_with_wrong_bytes_is_refused_and_mended() {
     let (source, destination, tools) = (Registry::v2().await, Registry::v3().await, Tools::new());

@@ -103,7 +103,7 @@ async fn read(scan: &Scan, tag: Tag, link: LinkTag, expected: Expected) -> Resul
     if raw.digest == scan.subject {
         return Ok(Candidates::default());
     }
-    let manifest = match raw.parse() {
+    let manifest = match raw.parse_of_any_kind() {
         Ok(manifest) => manifest,
         Err(error) if link.kind == LinkTagKind::Referrers && is_index(&raw) => {
             return Err(UpstreamError::Content(format!("{tag}: {error}")).into());

@@ -174,8 +174,8 @@ impl LinksReading {
     /// Takes in one manifest; what it lists that may hold more links.
     fn take_in(&mut self, scan: &Scan, raw: &RawManifest) -> Vec<Digest> {
         self.found.mentioned.insert(raw.digest.clone());
-        // Old schema1 images and the like hold no links.
-        let Ok(manifest) = raw.parse() else {
+        // What is no JSON object holds no links.
+        let Ok(manifest) = raw.parse_of_any_kind() else {
             return Vec::new();
         };
         let links = SubjectLink::stated_by(&manifest, &raw.digest);

@@ -53,7 +53,10 @@ impl ContentReads {
             });
         }
         // Whether it ended or takes long is the same to who waited.
-        if timeout(UNTIL_ANSWERED, self.unanswered.shared(key.clone())).await.is_ok() {
+        if timeout(UNTIL_ANSWERED, self.unanswered.shared(key.clone()))
+            .await
+            .is_ok()
+        {
             let _ = timeout(UNTIL_TAKEN, self.under_way.shared(key)).await;
         }
         None

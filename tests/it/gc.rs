@@ -640,6 +640,20 @@ async fn the_keep_list_holds_the_layers_of_a_build_cache() {
 }
 
 /// What went wrong for users of cleanup tools: signatures look untagged, or their tags look like nobody's.
+/// A kind of manifest that refshim does not know may keep images all the same.
+#[tokio::test]
+async fn the_keep_list_holds_what_a_manifest_of_an_unknown_kind_lists() {
+    const OF_TOMORROW: &str = "application/vnd.example.index.v9+json";
+    let fake = Fake::start(Knobs::default()).await;
+    let image = fake.image("app", "", "image");
+    let kind = json!({"mediaType": OF_TOMORROW, "manifests": [image.descriptor()]});
+    let tagged = fake.put("app", "v1", OF_TOMORROW, &kind);
+    let target = format!("{}/app", fake.endpoint().authority());
+    let listed = refshim(&["gc", &target, "--keep-list"]).await.ok();
+    let listed: BTreeSet<String> = set(listed.lines());
+    assert_eq!(listed, set([&image.digest, &tagged.digest]));
+}
+
 #[tokio::test]
 async fn a_cleanup_that_heeds_the_keep_list_leaves_signatures_that_verify() {
     let (registry, tools) = (Registry::v3().await, Tools::new());

@@ -54,7 +54,7 @@ pub(in crate::cli) struct StatedLink {
 impl ReadManifest {
     /// `raw` as it is; `sealed` is left to be filled in by whoever can read blobs.
     pub(in crate::cli) fn of(raw: &RawManifest) -> Self {
-        let manifest = raw.parse().ok();
+        let manifest = raw.parse_of_any_kind().ok();
         let is_index = manifest.as_ref().is_some_and(|m| m.kind == ManifestKind::Index);
         Self {
             is_image: is_index && ReferrersTagIndex::parse(&raw.bytes).is_some_and(|index| index.is_image()),

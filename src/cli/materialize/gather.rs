@@ -203,7 +203,7 @@ impl<'a> Gather<'a> {
         let Some(raw) = session.found(answer)? else {
             return Ok(OtherEntry::Gone);
         };
-        Ok(match raw.parse() {
+        Ok(match raw.parse_of_any_kind() {
             Ok(manifest) => OtherEntry::There(manifest.descriptor(raw.digest, raw.bytes.len() as u64)),
             Err(_) => OtherEntry::Strange,
         })

@@ -114,7 +114,8 @@ impl Relocation<'_> {
                     continue;
                 }
                 let raw = self.session.raw_manifest(&Reference::Digest(digest.clone())).await?;
-                let Some((raw, manifest)) = raw.and_then(|raw| Some((raw.clone(), raw.parse().ok()?))) else {
+                let Some((raw, manifest)) = raw.and_then(|raw| Some((raw.clone(), raw.parse_of_any_kind().ok()?)))
+                else {
                     // It is in an envelope, which has a link tag, or a blob.
                     continue;
                 };

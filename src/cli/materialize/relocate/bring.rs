@@ -29,7 +29,7 @@ impl Bringing<'_> {
         reference: &Reference,
         depth: usize,
     ) -> Result<Result<(), String>, CliError> {
-        if let Ok(manifest) = raw.parse()
+        if let Ok(manifest) = raw.parse_of_any_kind()
             && let Err(problem) = self.bring_parts(&manifest, depth).await?
         {
             return Ok(Err(problem));

@@ -7,6 +7,20 @@ use serde_json::Value;
 /// Number of characters to which codes are cut in messages.
 const SHOWN: usize = 40;
 
+/// The members in which a body tells of errors, `errors` by the specification.
+pub const MEMBERS: [&str; 2] = ["errors", "error"];
+
+/// Whether what stands in one of the [`MEMBERS`] tells of no error. What comes with 200 beside an error is not all that there is.
+pub fn tells_nothing(member: &Value) -> bool {
+    match member {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(errors) => errors.is_empty(),
+        Value::Object(error) => error.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
 /// `{"errors":[{"code":…,"message":…}, …]}`: one error or more, each with a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorBody {

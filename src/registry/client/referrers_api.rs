@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Upstream;
 use crate::http::link_header;
 use crate::oci::media_type::{OCI_IMAGE_INDEX, essence};
-use crate::oci::{Descriptor, Digest, ErrorBody, RepositoryName};
+use crate::oci::{Descriptor, Digest, RepositoryName, error_body};
 use crate::registry::answer::{Native, Refusal, RegistryResponse};
 use crate::registry::caller::Caller;
 use crate::registry::classify::{is_redirect, not_understood};
@@ -235,7 +235,10 @@ fn image_index(body: &[u8]) -> Option<Value> {
     let index: Value = serde_json::from_slice(body).ok()?;
     let is_index = index.get("mediaType").is_none_or(|stated| stated == OCI_IMAGE_INDEX);
     let is_second = index.get("schemaVersion").is_none_or(|stated| stated == 2);
-    (is_index && is_second && ErrorBody::parse(body).is_none()).then_some(index)
+    let is_all = error_body::MEMBERS
+        .iter()
+        .all(|member| index.get(member).is_none_or(error_body::tells_nothing));
+    (is_index && is_second && is_all).then_some(index)
 }
 
 /// What an image index lists; `null` is Go's empty list.
@@ -265,7 +268,14 @@ mod tests {
             assert_eq!(read(&format!("{{{stated}{list}}}")).unwrap().len(), 1);
         }
         assert_eq!(read(r#"{"manifests":null}"#).unwrap(), []);
-        for body in ["", "{}", "[]", r#"{"manifests":{}}"#, "<html>"] {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"manifests":{}}"#,
+            "<html>",
+            r#"{"manifests":[],"error":"later"}"#,
+        ] {
             assert!(read(body).is_none(), "{body}");
         }
         for odd in [r#"{"digest":"no"}"#, r#"{"size":1}"#, "7", "null"] {

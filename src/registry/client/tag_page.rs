@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
+use crate::oci::error_body;
+use crate::registry::tag_names::TagNamesBuilder;
 use bytes::{Buf as _, Bytes};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use crate::registry::tag_names::TagNamesBuilder;
 
 /// Appends the names of the page that `reader` holds. What follows the JSON object is an error, and so is a page without
 /// `tags`; `"tags": null` is an empty page (Distribution prints it). After an error `names` may hold a part of the page.
@@ -72,8 +72,7 @@ impl<'de> Visitor<'de> for TagPageSeed<'_> {
                 Member::Tags if std::mem::replace(&mut found, true) => return Err(A::Error::duplicate_field("tags")),
                 Member::Tags => map.next_value_seed(TagArraySeed(self.0))?,
                 Member::Errors => {
-                    let errors = map.next_value::<Option<Vec<IgnoredAny>>>()?;
-                    if errors.is_some_and(|errors| !errors.is_empty()) {
+                    if !error_body::tells_nothing(&map.next_value()?) {
                         return Err(A::Error::custom("it tells of errors"));
                     }
                 }
@@ -117,7 +116,7 @@ impl Visitor<'_> for WhichMember {
     fn visit_str<E: Error>(self, key: &str) -> Result<Member, E> {
         Ok(match key {
             "tags" => Member::Tags,
-            "errors" => Member::Errors,
+            key if error_body::MEMBERS.contains(&key) => Member::Errors,
             _ => Member::Other,
         })
     }
@@ -188,7 +187,11 @@ mod tests {
         assert_eq!(names(page).unwrap(), ["b", "a", "c"]);
         assert_eq!(names(r#"{"tags":null}"#).unwrap(), [""; 0]);
         assert_eq!(names(r#"{"tags":[]}"#).unwrap(), [""; 0]);
-        assert_eq!(names(r#"{"errors":null,"tags":["a"]}"#).unwrap(), ["a"]);
+        for nothing in ["null", "[]", "{}", "\"\"", "false"] {
+            let page = |key| format!(r#"{{"{key}":{nothing},"tags":["a"]}}"#);
+            assert_eq!(names(&page("errors")).unwrap(), ["a"], "{nothing}");
+            assert_eq!(names(&page("error")).unwrap(), ["a"], "{nothing}");
+        }
     }
 
     #[test]
@@ -207,6 +210,8 @@ mod tests {
             r#"{"tags":["a"],"tags":["b"]}"#,
             r#"{"errors":[{"code":"UNKNOWN"}]}"#,
             r#"{"errors":[{"code":"UNAVAILABLE"}],"tags":[]}"#,
+            r#"{"error":"the database is away","tags":[]}"#,
+            r#"{"tags":[],"error":{"code":500}}"#,
             "<html>",
         ] {
             assert_eq!(names(page), None, "{page}");

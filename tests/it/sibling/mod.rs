@@ -5,6 +5,7 @@
 mod absent;
 mod clients;
 mod deleting;
+mod elsewhere;
 mod moving;
 mod reading;
 mod registries;

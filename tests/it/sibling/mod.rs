@@ -3,6 +3,7 @@
 //! pull does not sign, and nothing is read of the repository beside but what a link leads to.
 
 mod absent;
+mod client_stage;
 mod clients;
 mod deleting;
 mod elsewhere;

@@ -7,20 +7,9 @@ use crate::cache::{Bounds, Cache, DiskOptions, RedisOptions};
 use crate::config::{Config, TlsConfig};
 use crate::events::{EventPublisher, UpstreamEvents};
 use crate::oci::Digest;
-use crate::referrers::Resolver;
-use crate::registry::Upstream;
 use crate::tls::{Acceptor, ClientAuth, Protocols};
 
 use super::error::CliError;
-
-/// A resolver for each upstream. They have one cache: its bounds are those of the process.
-pub(super) fn resolvers(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config: &Config) -> Vec<Resolver> {
-    let resolvers = upstreams.iter().map(|upstream| {
-        let cache = cache.clone();
-        Resolver::new(upstream.clone(), cache, &config.links, &config.cache, &config.limits)
-    });
-    resolvers.collect()
-}
 
 pub(super) fn cache(config: &Config) -> Result<Arc<Cache>, CliError> {
     let mut cache = Cache::new(Bounds {
@@ -50,7 +39,7 @@ pub(super) async fn events(config: &Config) -> Result<(Arc<EventPublisher>, Vec<
     let publisher = EventPublisher::start(&config.events).await;
     let publisher = publisher.map_err(|(name, error)| CliError::usage(format!("events.webhooks '{name}': {error}")))?;
     let upstreams = config.upstreams.iter();
-    let upstreams = upstreams.map(|upstream| UpstreamEvents::new(&publisher, upstream));
+    let upstreams = upstreams.map(|upstream| UpstreamEvents::new(&publisher, upstream, config));
     let upstreams = upstreams.collect();
     Ok((publisher, upstreams))
 }

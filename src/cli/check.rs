@@ -24,8 +24,8 @@ use webhooks::WebhookReport;
 /// Check the configuration and what the registry supports.
 ///
 /// Prints whether the registry is reachable, whether refshim helps there, how it authenticates and, with --repository, whether it has a referrers API of its own and
-/// how it lists tags. It writes nothing to the registry; where links are kept in a repository beside (links.repository), it opens an upload there and
-/// cancels it. It uses the credentials of 'docker login' or, if the configuration gives refshim credentials of its own (upstream.credentials), tries those
+/// how it lists tags. It writes nothing to the registry; where links are kept in another repository (links.repository, links.upstream), it opens an upload
+/// there and cancels it. It uses the credentials of 'docker login' or, if the configuration gives refshim credentials of its own (upstream.credentials), tries those
 /// and says who may use them. Of webhooks (events.webhooks) it reads keys and certificates.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -95,6 +95,8 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), CliError> {
 async fn probe_all(config: &Config, repository: Option<&RepositoryName>) -> Result<Vec<CheckReport>, CliError> {
     let mut reports = Vec::new();
     for upstream in &config.upstreams {
+        // Of a registry that keeps the links of others, the reports of those say whether it can be read and written.
+        let repository = repository.filter(|_| upstream.kept_for_others.is_empty());
         let report = probe(upstream, config, repository).await;
         reports.push(report.map_err(|error| CliError::usage(error.to_string()))?);
     }

@@ -11,10 +11,11 @@ use crate::config::{Config, UpstreamConfig, listen_address};
 use crate::demo::{self, Demo, Sample};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
+use crate::referrers::Resolver;
 use crate::registry::Upstream;
 use crate::{server, telemetry};
 
-use super::assembly::{cache, resolvers};
+use super::assembly::cache;
 use super::error::CliError;
 use super::output;
 use super::serve::{Signals, bind};
@@ -44,7 +45,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let telemetry = telemetry::init(&config.log, &config.telemetry, &metrics.lost_log_lines).map_err(failed)?;
     let _log = telemetry.log;
     let upstream = Upstream::new(&config.upstreams[0], &config.limits).map_err(failed)?;
-    let resolvers = resolvers(&[Arc::new(upstream)], &cache(&config)?, &config);
+    let resolvers = Resolver::of_all(&[Arc::new(upstream)], &cache(&config)?, &config);
     let gateway = Gateway::new(resolvers, &config, metrics, &Arc::default());
     output::print(&introduction(demo.address(), reachable(address), &demo.sample))?;
     let limits = server::Limits::of(&config);

@@ -11,9 +11,8 @@ mod subjects;
 
 use std::path::PathBuf;
 
-use crate::oci::RepositoryName;
-
 use super::error::CliError;
+use super::other_repository::OtherRepository;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
@@ -54,10 +53,10 @@ pub(super) struct GcArgs {
     /// manifests behind link tags.
     #[arg(long)]
     keep_list: bool,
-    /// A repository of the same registry in which subjects are looked for, too: the images' own, where REPO is the one beside it that keeps the links
-    /// (links.repository).
-    #[arg(long, value_name = "NAME", value_parser = RepositoryName::parse)]
-    subjects_in: Option<RepositoryName>,
+    /// A repository in which subjects are looked for, too: the images' own, where REPO is the one that keeps their links (links.repository). Of another
+    /// registry, it is written with its port or scheme: https://ghcr.io/o/app.
+    #[arg(long, value_name = "NAME|REPO")]
+    subjects_in: Option<OtherRepository>,
     /// Certificates (PEM) to trust instead of the system's, of authorities or the registry's own.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -77,9 +76,13 @@ fn repository(text: &str) -> Result<TargetReference, String> {
 }
 
 pub(super) async fn run(args: GcArgs) -> Result<(), CliError> {
-    let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
+    let session = Session::open(Purpose::whole(args.target, args.ca_file.clone())).await?;
     let is_told_of_images = args.subjects_in.is_some();
-    let session = session.with_subjects_in(args.subjects_in);
+    let images = match &args.subjects_in {
+        Some(other) => Some(other.open(&session, args.ca_file).await?),
+        None => None,
+    };
+    let session = session.with_subjects_in(images);
     must_see_all_tags(&session).await?;
     let snapshot = read::snapshot(&session).await?;
     if args.keep_list {

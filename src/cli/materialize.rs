@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::oci::RepositoryName;
 use crate::referrers::Subjects;
 
 use super::error::CliError;
 use super::gc::must_see_all_tags;
+use super::other_repository::OtherRepository;
 use super::output::{self, Format};
 use super::session::{Purpose, Session};
 use super::target::TargetReference;
@@ -72,10 +72,10 @@ pub(super) struct MaterializeArgs {
         required_unless_present = "to_repository"
     )]
     form: Option<As>,
-    /// Bring the links, as they are and with what they lead to, into this repository of the same registry: the one that links.repository keeps them
-    /// in, or from there back to the images.
-    #[arg(long, value_name = "NAME", conflicts_with = "form", value_parser = RepositoryName::parse)]
-    to_repository: Option<RepositoryName>,
+    /// Bring the links, as they are and with what they lead to, into this repository: the one that links.repository keeps them in, or from there back
+    /// to the images. Of another registry, it is written with its port or scheme: https://links.example/o/app.
+    #[arg(long, value_name = "NAME|REPO", conflicts_with = "form")]
+    to_repository: Option<OtherRepository>,
     /// Write the links; without it, print what would be written.
     #[arg(long, conflicts_with = "dry_run")]
     apply: bool,
@@ -117,7 +117,7 @@ pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
     if args.prune && args.form == Some(As::ProposalD) {
         return Err(CliError::usage("--prune needs --as referrers-tag or --to-repository"));
     }
-    let session = Session::open(Purpose::whole(args.target, args.ca_file)).await?;
+    let session = Session::open(Purpose::whole(args.target, args.ca_file.clone())).await?;
     if args.prune {
         must_see_all_tags(&session).await?;
     }
@@ -128,7 +128,7 @@ pub(super) async fn run(args: MaterializeArgs) -> Result<(), CliError> {
         };
         let relocation = Relocation {
             session: &session,
-            to,
+            to: &to.open(&session, args.ca_file).await?,
             applies: args.apply,
             prunes: args.prune,
         };

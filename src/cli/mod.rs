@@ -15,6 +15,7 @@ mod login;
 mod loops;
 mod man;
 mod materialize;
+mod other_repository;
 mod output;
 mod progress;
 mod put;

@@ -16,11 +16,12 @@ use crate::admin::{self, Admin, AdminSources};
 use crate::config::{Config, LogFormat, Overrides, listen_address, load};
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
+use crate::referrers::Resolver;
 use crate::registry::Upstream;
 use crate::server::{self, Listener};
 use crate::telemetry::{self, LogLevel};
 
-use super::assembly::{ListenerSecurity, cache, events, resolvers};
+use super::assembly::{ListenerSecurity, cache, events};
 use super::error::CliError;
 use super::loops;
 use super::reload::{ConfigSource, Reload};
@@ -117,10 +118,10 @@ async fn serve(
     hangups: &mut Signal,
 ) -> Result<(), CliError> {
     let mut signals = Signals::new()?;
-    let upstreams = upstreams(config)?;
+    let upstreams = Upstream::of_all(config).map_err(|error| CliError::usage(error.to_string()))?;
     let token = events_token(config)?;
     let cache = cache(config)?;
-    let resolvers = resolvers(&upstreams, &cache, config);
+    let resolvers = Resolver::of_all(&upstreams, &cache, config);
     let security = ListenerSecurity::new(config)?;
     let listeners = security.acceptors();
     let mut reload = Reload {
@@ -213,16 +214,6 @@ fn hangups() -> Result<Signal, CliError> {
 
 fn not_listening(error: std::io::Error) -> CliError {
     CliError::failed(format!("signals cannot be listened to: {error}"))
-}
-
-fn upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, CliError> {
-    let upstreams = config.upstreams.iter().map(|upstream| {
-        let upstream = Upstream::new(upstream, &config.limits);
-        upstream
-            .map(Arc::new)
-            .map_err(|error| CliError::usage(error.to_string()))
-    });
-    upstreams.collect()
 }
 
 fn events_token(config: &Config) -> Result<Option<String>, CliError> {

@@ -88,8 +88,8 @@ pub(super) struct Session {
     caller: Caller,
     target: TargetReference,
     name: String,
-    /// A repository whose links this one keeps.
-    pub(super) subjects_in: Option<RepositoryName>,
+    /// About the repository whose links this one keeps.
+    pub(super) subjects_in: Option<Box<Self>>,
 }
 
 impl Session {
@@ -112,6 +112,21 @@ impl Session {
             target,
             subjects_in: None,
         })
+    }
+
+    /// The same about another repository of the registry.
+    pub(super) fn in_repository(&self, repository: &RepositoryName) -> Self {
+        Self {
+            resolver: self.resolver.clone(),
+            caller: self.caller.clone(),
+            target: TargetReference {
+                repository: repository.clone(),
+                is_bare: true,
+                ..self.target.clone()
+            },
+            name: self.name.clone(),
+            subjects_in: None,
+        }
     }
 
     pub(super) fn target(&self) -> &TargetReference {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::Config;
 use super::error::ConfigError;
 use super::redis::{RedisConfig, RedisUrl};
-use super::upstream::{DEFAULT_UPSTREAM, LinksRepository};
-use super::{events, files, listener_security, routing};
+use super::upstream::DEFAULT_UPSTREAM;
+use super::{events, files, links_repositories, listener_security, routing};
 
 /// Gives upstreams without a name their default one, and reports problems that involve several keys.
 pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
@@ -43,7 +43,7 @@ pub(super) fn check(config: &mut Config, problems: &mut Vec<ConfigError>) {
         }
     }
     listing_accounts(config, problems);
-    links_repositories(config, problems);
+    links_repositories::check(config, problems);
     routing::check(&config.upstreams, problems);
     events::check(&mut config.events, problems);
     files::check(config, problems);
@@ -72,23 +72,6 @@ fn listing_accounts(config: &mut Config, problems: &mut Vec<ConfigError>) {
                 problems.push(ConfigError::new(key, problem));
             }
         }
-    }
-}
-
-/// Tells each upstream how its sibling repositories are named.
-fn links_repositories(config: &mut Config, problems: &mut Vec<ConfigError>) {
-    for upstream in &mut config.upstreams {
-        upstream.siblings = match &upstream.links_repository {
-            LinksRepository::AsLinks => config.links.repository.clone(),
-            LinksRepository::WithImages => None,
-            LinksRepository::Sibling(template) => Some(template.clone()),
-        };
-    }
-    let links = &config.writing.links;
-    let writes_none = !links.proposal_d && !links.referrers_tag;
-    if writes_none && config.upstreams.iter().any(|upstream| upstream.siblings.is_some()) {
-        let problem = "cannot be [] where links are kept in another repository (links.repository): without a tag, nothing keeps them there";
-        problems.push(ConfigError::new("writing.links", problem));
     }
 }
 

@@ -65,6 +65,9 @@ pub struct LinksConfig {
     /// How the repositories are named that keep the links of others; `None`: links are kept where the images are.
     #[serde(deserialize_with = "values::sibling_template")]
     pub repository: Option<SiblingTemplate>,
+    /// The name of the upstream in which those repositories are, where that is another than the images'.
+    #[serde(deserialize_with = "values::optional_text")]
+    pub upstream: Option<String>,
     /// Accounts that list tags for callers who may not, and read and write sibling repositories for those who may, by the name of the upstream.
     pub credentials: BTreeMap<String, CredentialsConfig>,
 }
@@ -79,6 +82,7 @@ impl Default for LinksConfig {
             sources: LinkSource::ALL.into(),
             without_subject: WithoutSubject::Adopt,
             repository: None,
+            upstream: None,
             credentials: BTreeMap::new(),
         }
     }

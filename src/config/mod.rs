@@ -19,6 +19,7 @@ mod files;
 mod limits;
 mod lines;
 mod links;
+mod links_repositories;
 mod listener_security;
 mod load;
 mod metrics;

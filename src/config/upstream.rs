@@ -61,6 +61,9 @@ pub struct UpstreamConfig {
     pub listing: ListingKind,
     /// In the place of `links.repository`.
     pub links_repository: LinksRepository,
+    /// In the place of `links.upstream`; its own name is itself.
+    #[serde(deserialize_with = "values::optional_text")]
+    pub links_upstream: Option<String>,
     /// Who fetches blobs from the storage that the registry redirects to.
     pub blobs: Blobs,
     /// Through which HTTP proxy the registry, and the hosts that it names, are reached.
@@ -83,6 +86,12 @@ pub struct UpstreamConfig {
     /// What `links_repository` and `links.repository` add up to: how the repositories are named that keep the links of others.
     #[serde(skip)]
     pub siblings: Option<SiblingTemplate>,
+    /// The name of the other upstream in which they are.
+    #[serde(skip)]
+    pub siblings_upstream: Option<String>,
+    /// How repositories here are named that keep the links of other upstreams, each with the name of that upstream.
+    #[serde(skip)]
+    pub kept_for_others: Vec<(String, SiblingTemplate)>,
     /// The proxies that `proxy` and the environment add up to.
     #[serde(skip)]
     pub egress: EgressConfig,
@@ -173,6 +182,7 @@ impl UpstreamConfig {
             redirect_hosts: BTreeSet::new(),
             listing: ListingKind::default(),
             links_repository: LinksRepository::default(),
+            links_upstream: None,
             blobs: Blobs::default(),
             proxy: ProxyChoice::default(),
             ca_file: None,
@@ -183,6 +193,8 @@ impl UpstreamConfig {
             credentials: CredentialsConfig::default(),
             listing_credentials: CredentialsConfig::default(),
             siblings: None,
+            siblings_upstream: None,
+            kept_for_others: Vec::new(),
             egress: EgressConfig::default(),
         }
     }

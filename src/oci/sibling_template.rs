@@ -18,12 +18,10 @@ pub struct SiblingTemplate {
 /// Why a text names no sibling repositories.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
-    #[error("'{}' names another registry: links are kept in a repository of the same registry, such as {{name}}.refs", .0.escape_debug())]
+    #[error("'{}' names another registry: name the upstream in links.upstream, and here its repositories, such as {{name}}.refs", .0.escape_debug())]
     AnotherRegistry(String),
     #[error("'{}' must hold {{name}} once, which stands for the name of the repository, such as {{name}}.refs", .0.escape_debug())]
     WithoutName(String),
-    #[error("'{}' is the repository itself: write a name beside it, such as {{name}}.refs", .0.escape_debug())]
-    Itself(String),
     #[error("'{}' makes no repository names of repository names, such as '{example}' of 'app'", .template.escape_debug())]
     NoName { template: String, example: String },
 }
@@ -41,9 +39,6 @@ impl SiblingTemplate {
             Some((before, after)) if !after.contains(NAME) => (before, after),
             _ => return Err(InvalidTemplate::WithoutName(text.to_owned())),
         };
-        if before.is_empty() && after.is_empty() {
-            return Err(InvalidTemplate::Itself(text.to_owned()));
-        }
         let example = format!("{before}app{after}");
         if RepositoryName::parse(&example).is_err() {
             let template = text.to_owned();
@@ -55,15 +50,24 @@ impl SiblingTemplate {
         })
     }
 
-    /// The sibling of `repository`; `None` where that is a sibling itself, which has none.
+    /// Whether the sibling of each repository has its very name, so that only another registry can hold it.
+    pub fn is_same_name(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+
+    /// Whether a repository may be named by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let begins = |one: &Self, two: &Self| one.before.starts_with(&*two.before);
+        let ends = |one: &Self, two: &Self| one.after.ends_with(&*two.after);
+        (begins(self, other) || begins(other, self)) && (ends(self, other) || ends(other, self))
+    }
+
+    /// The sibling of `repository`.
     ///
     /// # Errors
     /// If its name would be too long.
-    pub fn sibling_of(&self, repository: &RepositoryName) -> Result<Option<RepositoryName>, InvalidName> {
-        match self.base_of(repository) {
-            Some(_) => Ok(None),
-            None => RepositoryName::parse(&format!("{}{repository}{}", self.before, self.after)).map(Some),
-        }
+    pub fn sibling_of(&self, repository: &RepositoryName) -> Result<RepositoryName, InvalidName> {
+        RepositoryName::parse(&format!("{}{repository}{}", self.before, self.after))
     }
 
     /// The repository whose sibling `sibling` is.
@@ -94,18 +98,35 @@ mod tests {
     }
 
     #[test]
-    fn a_sibling_leads_back_to_its_repository_and_has_none() {
+    fn a_sibling_leads_back_to_its_repository() {
         for (template, base, sibling) in [
             ("{name}.refs", "o/app", "o/app.refs"),
             ("refs/{name}", "o/app", "refs/o/app"),
             ("links/{name}/refs", "app", "links/app/refs"),
             ("{name}/refs", "o/app", "o/app/refs"),
+            ("{name}", "o/app", "o/app"),
         ] {
             let template = SiblingTemplate::parse(template).unwrap();
-            assert_eq!(template.sibling_of(&name(base)), Ok(Some(name(sibling))));
+            assert_eq!(template.sibling_of(&name(base)), Ok(name(sibling)));
             assert_eq!(template.base_of(&name(sibling)), Some(name(base)));
-            assert_eq!(template.base_of(&name(base)), None);
-            assert_eq!(template.sibling_of(&name(sibling)), Ok(None));
+            assert_eq!(template.base_of(&name(base)).is_some(), template.is_same_name());
+        }
+    }
+
+    #[test]
+    fn templates_overlap_where_one_name_may_be_of_both() {
+        for (one, two, overlap) in [
+            ("{name}.refs", "{name}.refs", true),
+            ("{name}", "{name}.refs", true),
+            ("{name}.refs", "ghcr/{name}", true),
+            ("a/{name}", "a/b/{name}", true),
+            ("a/{name}", "b/{name}", false),
+            ("{name}.refs", "{name}.sigs", false),
+            ("a/{name}.refs", "b/{name}.refs", false),
+        ] {
+            let parse = |text| SiblingTemplate::parse(text).unwrap();
+            assert_eq!(parse(one).overlaps(&parse(two)), overlap, "{one} {two}");
+            assert_eq!(parse(two).overlaps(&parse(one)), overlap, "{one} {two}");
         }
     }
 
@@ -123,7 +144,6 @@ mod tests {
             ("refs", "must hold {name} once"),
             ("", "must hold {name} once"),
             ("{name}/{name}", "must hold {name} once"),
-            ("{name}", "the repository itself"),
             ("{name}.Refs", "'app.Refs' of 'app'"),
             ("/{name}", "no repository names"),
         ] {

@@ -61,7 +61,11 @@ impl RequestContext<'_> {
         if sibling.is_of_account() {
             head.headers.remove(AUTHORIZATION);
         }
+        if sibling.elsewhere.is_some() {
+            headers::make_impersonal(&mut head.headers);
+        }
         Ok(RequestContext {
+            backend: self.backend.of_siblings(),
             in_place_of_caller: Some(sibling.caller.clone()),
             ..self.with_head(head)
         })

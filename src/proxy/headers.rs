@@ -2,7 +2,8 @@
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPECT, HeaderName,
-    LAST_MODIFIED, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, WARNING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    LAST_MODIFIED, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, VIA, WARNING, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -89,6 +90,41 @@ pub fn clean_request(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     // Answered by this hop: `100 Continue` goes out when the upstream begins to take the body.
     headers.remove(EXPECT);
+}
+
+/// Whether clients and proxies send it, and it says nothing of who asks, so that it may go to any registry. All else may say so:
+/// registries trust headers such as `X-Real-IP` or `X-Remote-User`, and products have tokens of their own.
+pub fn says_nothing_of_who_asks(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "cache-control"
+            | "connection"
+            | "content-length"
+            | "content-type"
+            | "docker-distribution-api-version"
+            | "host"
+            | "if-modified-since"
+            | "if-none-match"
+            | "pragma"
+            | "range"
+            | "te"
+            | "traceparent"
+            | "tracestate"
+            | "user-agent"
+            | "x-meta-source-client"
+            | "x-request-id"
+    )
+}
+
+/// Readies a caller's headers for a registry that is not the caller's.
+pub fn make_impersonal(headers: &mut HeaderMap) {
+    let is_personal = |name: &&HeaderName| !says_nothing_of_who_asks(name) && **name != VIA;
+    for name in headers.keys().filter(is_personal).cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
 }
 
 /// Readies the upstream's headers for the caller.

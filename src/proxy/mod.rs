@@ -7,7 +7,7 @@
 //! ```text
 //! pipeline         ─► handlers passthrough context state upstream_failures failure realm upstream_view peer forwarded_for error route ui_page
 //! handlers         ─► read_access passthrough memory content_reads context response_budget error write route ui_page ui_sessions upstream_view respond headers
-//! read_access      ─► context
+//! read_access      ─► context headers
 //! passthrough      ─► context error failure headers
 //! memory           ─► respond headers
 //! context          ─► state upstream_view peer error headers

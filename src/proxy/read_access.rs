@@ -5,6 +5,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::context::RequestContext;
+use super::headers;
 use crate::oci::RepositoryName;
 use crate::registry::Caller;
 
@@ -30,33 +31,9 @@ pub(super) fn is_known_by_authorization(request: &Parts) -> bool {
         && request.headers.keys().all(is_plain)
 }
 
-/// Whether clients and proxies send it, and it says nothing of who asks. All else may: registries trust headers such as `X-Real-IP`
-/// or `X-Remote-User`, and products have tokens of their own. `Authorization` is looked at by itself.
+/// `X-Forwarded-…` is not passed on.
 fn is_plain(name: &HeaderName) -> bool {
-    match name.as_str() {
-        "accept"
-        | "accept-encoding"
-        | "accept-language"
-        | "authorization"
-        | "cache-control"
-        | "connection"
-        | "content-length"
-        | "content-type"
-        | "docker-distribution-api-version"
-        | "host"
-        | "if-modified-since"
-        | "if-none-match"
-        | "pragma"
-        | "range"
-        | "te"
-        | "traceparent"
-        | "tracestate"
-        | "user-agent"
-        | "x-meta-source-client"
-        | "x-request-id" => true,
-        // Not passed on.
-        other => other.starts_with("x-forwarded-"),
-    }
+    *name == AUTHORIZATION || headers::says_nothing_of_who_asks(name) || name.as_str().starts_with("x-forwarded-")
 }
 
 #[cfg(test)]

@@ -94,16 +94,28 @@ pub(super) struct Backend {
     /// Who is logged in by the pages for people.
     pub sessions: UiSessions,
     pub shared: Arc<SharedState>,
+    /// The other upstream that keeps its links.
+    elsewhere: Option<Arc<Self>>,
 }
 
 impl Backend {
-    pub fn new(resolver: Resolver, config: &Config, shared: Arc<SharedState>, events: UpstreamEvents) -> Self {
+    /// Its links are kept in `elsewhere`, where that is given.
+    pub fn new(
+        resolver: Resolver,
+        config: &Config,
+        shared: Arc<SharedState>,
+        events: UpstreamEvents,
+        elsewhere: Option<Arc<Self>>,
+    ) -> Self {
         let upstream = resolver.upstream().clone();
+        let writer = Writer::new(resolver.clone(), &config.writing)
+            .with_events(events)
+            .with_links_by(elsewhere.as_ref().map(|other| other.writer.clone()));
         Self {
             self_view: SelfView::new(upstream.url()),
             failures: Arc::new(UpstreamFailures::new(upstream.name())),
             realms: Realms::default(),
-            writer: Arc::new(Writer::new(resolver.clone(), &config.writing).with_events(events)),
+            writer: Arc::new(writer),
             uploads: UploadOffsets::default(),
             reads: ContentReads::default(),
             pulled_parts: PulledParts::default(),
@@ -111,6 +123,12 @@ impl Backend {
             upstream,
             resolver,
             shared,
+            elsewhere,
         }
+    }
+
+    /// The upstream that has the sibling repositories: this one, or another.
+    pub fn of_siblings(&self) -> &Self {
+        self.elsewhere.as_deref().unwrap_or(self)
     }
 }

@@ -1,8 +1,11 @@
 //! Where a question is asked and by whom.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::cache::{Epoch, RepositoryKey};
 use crate::oci::RepositoryName;
-use crate::registry::Caller;
+use crate::registry::{Caller, Upstream};
 
 /// One repository of the upstream, asked with one caller's credentials.
 #[derive(Clone, Debug)]
@@ -12,6 +15,21 @@ pub(super) struct RepositoryContext {
     pub caller: Caller,
     /// The repository's epoch when the question came in.
     pub epoch: Epoch,
+    /// Where subjects are, where that is another registry.
+    pub base: Option<Arc<BaseRepository>>,
+}
+
+/// The repository of another registry whose links a sibling keeps, and on whose behalf that is asked.
+pub(super) struct BaseRepository {
+    pub upstream: Arc<Upstream>,
+    pub repository: RepositoryName,
+    pub caller: Caller,
+}
+
+impl fmt::Debug for BaseRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BaseRepository({} of {})", self.repository, self.upstream.name())
+    }
 }
 
 impl RepositoryContext {

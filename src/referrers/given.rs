@@ -84,16 +84,21 @@ impl Scan {
 
     /// The media type and size of the subject in the repository whose links this one keeps, where the registry gives it this caller.
     pub async fn subject_of_base(&self) -> Result<Option<(String, u64)>, UpstreamError> {
-        let (upstream, context) = (&self.stores.manifests.upstream, &self.context);
-        let Some(base) = upstream
-            .base_of(&context.repository)
-            .filter(|_| !self.subject.is_zero())
-        else {
+        if self.subject.is_zero() {
             return Ok(None);
-        };
+        }
+        let (upstream, context) = (&self.stores.manifests.upstream, &self.context);
         let reference = Reference::Digest(self.subject.clone());
-        let given = upstream.head_manifest(&base, &reference, &context.caller).await?;
-        Ok(match given {
+        let asked = match (&context.base, upstream.base_of(&context.repository)) {
+            (Some(base), _) => {
+                base.upstream
+                    .head_manifest(&base.repository, &reference, &base.caller)
+                    .await
+            }
+            (None, Some(base)) => upstream.head_manifest(&base, &reference, &context.caller).await,
+            (None, None) => return Ok(None),
+        };
+        Ok(match asked? {
             Answer::Found(head) => head.size.map(|size| (head.media_type, size)),
             Answer::Absent | Answer::Refused(_) => None,
         })

@@ -1,15 +1,16 @@
 //! The one resolver: what it holds, and what it is told. How it answers is in the files below it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::{Cache, Epoch, RepositoryKey};
-use crate::config::{CacheConfig, LimitsConfig, LinksConfig};
+use crate::config::{CacheConfig, Config, LimitsConfig, LinksConfig};
 use crate::oci::{Digest, RepositoryName};
 use crate::registry::{Caller, Upstream};
 
 use super::access::AccessList;
-use super::context::RepositoryContext;
+use super::context::{BaseRepository, RepositoryContext};
 use super::counts::ResolveCounts;
 use super::error::ResolveError;
 use super::manifest_store::ManifestStore;
@@ -52,6 +53,10 @@ const SCAN_DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Resolver {
     inner: Arc<Inner>,
+    /// Of the other upstream that has the sibling repositories.
+    elsewhere: Option<Arc<Inner>>,
+    /// Where subjects are, where that is another registry: the resolver is asked about one of its siblings.
+    base: Option<Arc<BaseRepository>>,
 }
 
 struct Inner {
@@ -121,7 +126,40 @@ impl Resolver {
             adopted_forms: SharedWork::new(SCAN_DEADLINE, || Err(ResolveError::lost())),
             freshness: freshness.clone(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+            elsewhere: None,
+            base: None,
+        }
+    }
+
+    /// A resolver for each upstream of `config`, in its order. They have one cache: its bounds are those of the process.
+    pub fn of_all(upstreams: &[Arc<Upstream>], cache: &Arc<Cache>, config: &Config) -> Vec<Self> {
+        let Ok(resolvers) = config.link_upstreams(|index, _, links_resolver: Option<Self>| {
+            let (upstream, cache) = (upstreams[index].clone(), cache.clone());
+            let resolver = Self::new(upstream, cache, &config.links, &config.cache, &config.limits);
+            Ok::<_, Infallible>(Self {
+                elsewhere: links_resolver.map(|other| other.inner),
+                ..resolver
+            })
+        });
+        resolvers
+    }
+
+    /// The resolver for what the sibling of `repository` keeps, which is asked by its own name, on behalf of `caller`.
+    fn of_sibling(&self, repository: &RepositoryName, caller: &Caller) -> Self {
+        let Some(other) = &self.elsewhere else {
+            return self.clone();
+        };
+        Self {
+            inner: other.clone(),
+            elsewhere: None,
+            base: Some(Arc::new(BaseRepository {
+                upstream: self.inner.upstream.clone(),
+                repository: repository.clone(),
+                caller: caller.clone(),
+            })),
+        }
     }
 
     /// The registry.
@@ -184,6 +222,7 @@ impl Resolver {
             repository: repository.clone(),
             repository_key: self.repository_key(repository),
             caller: caller.clone(),
+            base: self.base.clone(),
         }
     }
 
@@ -194,6 +233,7 @@ impl Resolver {
             repository: repository.clone(),
             repository_key,
             caller: caller.clone(),
+            base: self.base.clone(),
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::ops::Deref;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::error::UpstreamError;
 use crate::oci::manifest::ManifestError;
 use crate::oci::media_type::says_nothing;
-use crate::oci::{Descriptor, Digest, ErrorBody, Manifest, envelope};
+use crate::oci::{Descriptor, Digest, ErrorBody, Manifest, OciError, envelope};
 
 pub(super) const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -136,6 +137,15 @@ impl From<Refusal> for RegistryResponse {
 }
 
 impl Refusal {
+    /// refshim's own: what the registry would give is not for this caller.
+    pub fn of_refshim(error: &OciError) -> Self {
+        Self(RegistryResponse {
+            status: error.status,
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]),
+            body: error.body(),
+        })
+    }
+
     /// 401 and 403 are about the caller, not about the question.
     pub fn is_about_access(&self) -> bool {
         matches!(self.status.as_u16(), 401 | 403)

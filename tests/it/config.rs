@@ -398,6 +398,85 @@ fn another_repository_for_links_is_named_after_each_repository_of_the_same_regis
     assert!(problems[0].contains("another registry"), "{problems:?}");
 }
 
+const TWO: &str =
+    "[[upstream]]\nname = 'a'\nurl = 'http://a'\n[[upstream]]\nname = 'b'\nurl = 'http://b'\nhosts = ['b']\n";
+const ACCOUNT: &str = "[links.credentials.b]\nkind = 'static'\nusername = 'x'\npassword = 'y'\n";
+
+#[test]
+fn another_upstream_keeps_the_links_of_those_that_name_it() {
+    let file = format!("{TWO}[links]\nrepository = '{{name}}'\nupstream = 'b'\n{ACCOUNT}");
+    let config = load(&file, &[], &Overrides::default()).unwrap();
+    let (a, b) = (&config.upstreams[0], &config.upstreams[1]);
+    assert_eq!(a.siblings_upstream.as_deref(), Some("b"));
+    assert_eq!(b.kept_for_others[0].0, "a");
+    // That keeps its own with its images.
+    assert_eq!((&b.siblings, &b.siblings_upstream), (&None, &None));
+    // One upstream may differ.
+    let own = TWO.replace(
+        "'http://a'",
+        "'http://a'\nlinks_upstream = 'a'\nlinks_repository = '{name}.refs'",
+    );
+    let file = format!("{own}[links]\nrepository = '{{name}}'\nupstream = 'b'\n{ACCOUNT}");
+    let problems = load(&file, &[], &Overrides::default()).unwrap();
+    assert_eq!(problems.upstreams[0].siblings_upstream, None);
+}
+
+#[test]
+fn another_upstream_for_links_that_cannot_keep_them_is_refused() {
+    for (upstreams, links, key, reason) in [
+        (
+            TWO.to_owned(),
+            "repository = '{name}'\nupstream = 'b'",
+            "links.credentials.b",
+            "an account of its own",
+        ),
+        (
+            TWO.to_owned(),
+            "repository = '{name}'\nupstream = 'c'",
+            "links.upstream",
+            "not the name of an upstream",
+        ),
+        (
+            TWO.to_owned(),
+            "upstream = 'b'",
+            "links.upstream",
+            "no effect without links.repository",
+        ),
+        (
+            TWO.to_owned(),
+            "repository = '{name}'",
+            "links.repository",
+            "the repository itself",
+        ),
+        (
+            format!("{TWO}[[upstream]]\nname = 'c'\nurl = 'http://c'\nhosts = ['c']\n"),
+            "repository = '{name}.refs'\nupstream = 'b'",
+            "upstream[1].links_repository",
+            "links of the upstreams 'a' and 'c'",
+        ),
+        (
+            TWO.replace(
+                "'http://b'",
+                "'http://b'\nlinks_repository = 'b/{name}'\nlinks_upstream = 'a'",
+            ),
+            "repository = '{name}'\nupstream = 'b'",
+            "upstream[1].links_upstream",
+            "cannot keep those of upstream 'a'",
+        ),
+        (
+            TWO.replace("'http://b'", "'http://b'\nlinks_repository = '{name}.refs'"),
+            "repository = '{name}'\nupstream = 'b'",
+            "upstream[1].links_repository",
+            "in one repository",
+        ),
+    ] {
+        let account = if key.contains("credentials") { "" } else { ACCOUNT };
+        let found = problems(&format!("{upstreams}[links]\n{links}\n{account}"), &[]);
+        let found = found.join("\n");
+        assert!(found.contains(key) && found.contains(reason), "{key}: {found}");
+    }
+}
+
 #[test]
 fn links_that_are_kept_elsewhere_need_a_tag() {
     let file = "[[upstream]]\nurl = 'http://a'\n[links]\nrepository = '{name}.refs'\n[writing]\nlinks = []\n";

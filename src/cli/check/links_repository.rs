@@ -1,5 +1,7 @@
 //! Whether the repository beside the examined one that is to keep its links (`links.repository`) can be read and written.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::oci::RepositoryName;
@@ -10,6 +12,8 @@ use crate::registry::{Answer, Caller, Refusal, Upstream, UpstreamError};
 #[serde(rename_all = "camelCase")]
 pub(super) struct LinksRepositoryReport {
     name: String,
+    /// The name of the other upstream in which it is.
+    upstream: Option<String>,
     /// Whether it is asked by the account of `links.credentials`, or by each caller's own right.
     has_account: bool,
     /// `false`: the registry states that it is not there.
@@ -23,13 +27,18 @@ pub(super) struct LinksRepositoryReport {
 
 impl LinksRepositoryReport {
     /// Asks the registry. An upload is opened there, and cancelled.
-    pub(super) async fn of(upstream: &Upstream, repository: &RepositoryName) -> Result<Option<Self>, UpstreamError> {
+    pub(super) async fn of(
+        upstream: &Arc<Upstream>,
+        repository: &RepositoryName,
+    ) -> Result<Option<Self>, UpstreamError> {
         let Some(sibling) = upstream.sibling(repository, &Caller::anonymous().about_to_write())? else {
             return Ok(None);
         };
         let (name, caller) = (&sibling.repository, &sibling.caller);
+        let upstream = upstream.links_upstream();
         let mut report = Self {
             name: name.to_string(),
+            upstream: sibling.elsewhere.clone(),
             has_account: sibling.is_of_account(),
             exists: true,
             writable: false,
@@ -63,7 +72,14 @@ impl LinksRepositoryReport {
             true => "writable",
             false => "not writable",
         };
-        format!("{}: {exists}, {writable} {}", self.name, self.by())
+        format!("{}: {exists}, {writable} {}", self.full_name(), self.by())
+    }
+
+    fn full_name(&self) -> String {
+        match &self.upstream {
+            Some(upstream) => format!("{} of upstream '{upstream}'", self.name),
+            None => self.name.clone(),
+        }
     }
 
     fn by(&self) -> &'static str {
@@ -74,7 +90,7 @@ impl LinksRepositoryReport {
     }
 
     fn refused(&self, what: &str, refusal: &Refusal) -> String {
-        let (name, status) = (&self.name, refusal.status.as_u16());
+        let (name, status) = (self.full_name(), refusal.status.as_u16());
         let mend = match (self.has_account, self.exists) {
             (_, false) => "create it, or let the account create it",
             (true, true) => "give the account of links.credentials that right",

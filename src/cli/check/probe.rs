@@ -1,5 +1,7 @@
 //! Finding out what a registry can do. Nothing is written to it.
 
+use std::sync::Arc;
+
 use http::header::LINK;
 
 use crate::auth::{Challenge, challenges};
@@ -53,6 +55,9 @@ pub(super) async fn probe(
             upstream_of_user(upstream_config, &config.limits, host, RequestAllowance::default())?
         }
     };
+    let links_upstream = config.links_upstream_of(upstream_config);
+    let links_upstream = links_upstream.map(|other| Upstream::new(&config.upstreams[other], &config.limits));
+    let links_upstream = links_upstream.transpose()?.map(Arc::new);
     let as_caller = UpstreamConfig {
         credentials: CredentialsConfig::default(),
         ..upstream_config.clone()
@@ -68,7 +73,7 @@ pub(super) async fn probe(
     };
     let probe = UpstreamProbe {
         bare: Upstream::new(&as_caller, &config.limits)?,
-        upstream,
+        upstream: Arc::new(upstream.with_links_in(links_upstream)),
         config,
         host: upstream_config.url.authority(),
     };
@@ -82,7 +87,7 @@ pub(super) async fn probe(
 
 struct UpstreamProbe<'a> {
     /// On the credentials that the configuration gives refshim, else on the user's.
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     /// Without credentials.
     bare: Upstream,
     config: &'a Config,

@@ -2,12 +2,12 @@
 
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, Reference};
 
 impl Session {
     /// The same, where what is linked may be in another repository, too.
-    pub(super) fn with_subjects_in(mut self, repository: Option<RepositoryName>) -> Self {
-        self.subjects_in = repository;
+    pub(super) fn with_subjects_in(mut self, other: Option<Self>) -> Self {
+        self.subjects_in = other.map(Box::new);
         self
     }
 
@@ -20,7 +20,6 @@ impl Session {
         let Some(other) = &self.subjects_in else {
             return Ok(false);
         };
-        let answer = self.upstream().head_manifest(other, &reference, self.caller());
-        Ok(self.found(answer.await)?.is_some())
+        Ok(other.digest_of(&reference).await?.is_some())
     }
 }

@@ -1,5 +1,5 @@
-//! `materialize --to-repository`: brings a repository's links, with what they lead to, into another of the same registry: from beside the images into
-//! the repository that `links.repository` names, or back.
+//! `materialize --to-repository`: brings a repository's links, with what they lead to, into another, of the same registry or not: from beside the images
+//! into the repository that `links.repository` names, or back.
 //!
 //! What a link tag names goes under the same tag, lists of referrers are put together, and what no tag names gets its Proposal D tag. With --prune, the
 //! tags go from where they were, each once the other repository is seen to have it.
@@ -16,9 +16,7 @@ use crate::cli::output::{self, Format};
 use crate::cli::progress;
 use crate::cli::put::refusal;
 use crate::cli::session::Session;
-use crate::oci::{
-    Digest, LinkTagKind, Reference, ReferrersTagIndex, RepositoryName, SubjectKey, Tag, reference_type, tag_scheme,
-};
+use crate::oci::{Digest, LinkTagKind, Reference, ReferrersTagIndex, SubjectKey, Tag, reference_type, tag_scheme};
 use crate::registry::RawManifest;
 
 use super::prune::deletes_tags_alone;
@@ -31,7 +29,7 @@ const PARALLEL: usize = 8;
 /// What is to be done.
 pub(super) struct Relocation<'a> {
     pub(super) session: &'a Session,
-    pub(super) to: &'a RepositoryName,
+    pub(super) to: &'a Session,
     pub(super) applies: bool,
     pub(super) prunes: bool,
 }
@@ -46,7 +44,8 @@ struct WantedTag {
 
 impl Relocation<'_> {
     pub(super) async fn run(&self, subjects: BTreeSet<Digest>, format: Format) -> Result<(), CliError> {
-        if self.to == self.session.repository() {
+        let is_same_registry = self.to.target().registry == self.session.target().registry;
+        if is_same_registry && self.to.repository() == self.session.repository() {
             return Err(CliError::usage("--to-repository must name another repository"));
         }
         let wanted = self.wanted(&subjects).await?;
@@ -61,7 +60,10 @@ impl Relocation<'_> {
         }
         let report = RelocationReport {
             reference: self.session.name(),
-            to_repository: self.to.as_str(),
+            to_repository: &match is_same_registry {
+                true => self.to.repository().to_string(),
+                false => self.to.target().repository(),
+            },
             applied: self.applies,
             tags: moved,
         };
@@ -176,10 +178,10 @@ impl Relocation<'_> {
 
     /// What the other repository has under this tag.
     async fn there(&self, tag: &Tag) -> Result<Option<RawManifest>, CliError> {
-        let (session, reference) = (self.session, Reference::Tag(tag.clone()));
+        let (to, reference) = (self.to, Reference::Tag(tag.clone()));
         // Perhaps nobody has pushed to it yet.
-        let caller = session.caller().about_to_write();
-        session.found(session.upstream().manifest(self.to, &reference, &caller).await)
+        let caller = to.caller().about_to_write();
+        to.found(to.upstream().manifest(to.repository(), &reference, &caller).await)
     }
 
     /// Removes tags whose content the other repository has.

@@ -9,6 +9,7 @@ mod request_id;
 mod routing;
 mod upstream_selector;
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ use upstream_selector::UpstreamSelector;
 pub struct Gateway {
     selector: UpstreamSelector,
     /// In the order of the configuration, at least one.
-    backends: Vec<Backend>,
+    backends: Vec<Arc<Backend>>,
     shared: Arc<SharedState>,
     auth: ProxyAuth,
     metrics: Arc<Metrics>,
@@ -57,14 +58,14 @@ impl Gateway {
         publisher: &Arc<EventPublisher>,
     ) -> Self {
         let shared = Arc::new(SharedState::new(config));
-        let backends = resolvers.into_iter().zip(&config.upstreams);
-        let backends = backends.map(|(resolver, upstream)| {
-            let events = UpstreamEvents::new(publisher, upstream);
-            Backend::new(resolver, config, shared.clone(), events)
+        let Ok(backends) = config.link_upstreams(|index, upstream, elsewhere| {
+            let events = UpstreamEvents::new(publisher, upstream, config);
+            let backend = Backend::new(resolvers[index].clone(), config, shared.clone(), events, elsewhere);
+            Ok::<_, Infallible>(Arc::new(backend))
         });
         Self {
             selector: UpstreamSelector::new(&config.upstreams),
-            backends: backends.collect(),
+            backends,
             shared,
             auth: ProxyAuth::default(),
             metrics,

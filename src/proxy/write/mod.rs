@@ -59,6 +59,8 @@ pub struct Writer {
     seals: bool,
     /// `None` where nobody is told of links.
     events: Option<UpstreamEvents>,
+    /// Who writes to the other registry that keeps the links.
+    elsewhere: Option<Arc<Self>>,
 }
 
 /// One `PUT /v2/<repository>/manifests/<reference>`.
@@ -93,7 +95,13 @@ impl Writer {
             links: config.links,
             seals: config.envelopes,
             events: None,
+            elsewhere: None,
         }
+    }
+
+    /// Links are kept in another registry, where one is given.
+    pub fn with_links_by(self, elsewhere: Option<Arc<Self>>) -> Self {
+        Self { elsewhere, ..self }
     }
 
     /// Links that come and go are published as `events`.

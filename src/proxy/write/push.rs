@@ -186,8 +186,7 @@ impl Writer {
 
     /// Whether links of this repository are kept in a sibling, and so are written there.
     pub(super) fn keeps_links_beside(&self, repository: &RepositoryName) -> bool {
-        let siblings = self.upstream.siblings();
-        siblings.is_some_and(|siblings| siblings.base_of(repository).is_none())
+        self.upstream.siblings().is_some() && !self.upstream.is_sibling(repository)
     }
 
     /// The repository whose links these are, by the name that callers use, where `repository` is a sibling.
@@ -220,7 +219,7 @@ impl Writer {
         let one_link = pushed.manifest.links(&pushed.own).len() == 1;
         let lists = self.upstream.native().support(&push.repository, &push.caller) == NativeSupport::Answers;
         // Without its subject beside it, a registry's garbage collection takes what no tag names.
-        let has_subject_beside = self.upstream.base_of(&push.repository).is_none();
+        let has_subject_beside = !self.upstream.is_sibling(&push.repository);
         has_subject_beside && is_noted(pushed, reply) && one_link && lists
     }
 

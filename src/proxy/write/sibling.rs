@@ -22,6 +22,11 @@ use super::{Push, PushQuery, Writer, enveloped};
 const OCI_SUBJECT: &str = "oci-subject";
 
 impl Writer {
+    /// Who writes to sibling repositories.
+    fn of_siblings(&self) -> &Self {
+        self.elsewhere.as_deref().unwrap_or(self)
+    }
+
     /// The push, where links are kept in `sibling`.
     pub(super) async fn push_beside(&self, push: Push, sibling: Sibling) -> Result<RegistryResponse, WriteError> {
         let Some(pushed) = PushedManifest::read(&push, self.links.referrers_tag)? else {
@@ -87,13 +92,19 @@ impl Writer {
     ) -> Result<RegistryResponse, WriteError> {
         self.bring_parts(&push.repository, &push.caller, sibling, &pushed.manifest)
             .await?;
+        let headers = match sibling.elsewhere {
+            Some(_) => push.headers.for_another_registry(),
+            None => push.headers.clone(),
+        };
         let beside = Push {
             repository: sibling.repository.clone(),
             caller: sibling.caller.clone(),
             query: PushQuery::default(),
+            headers,
             ..push.clone()
         };
         let stored = self
+            .of_siblings()
             .push_here(beside)
             .await
             .map_err(|error| refused_beside(sibling, error))?;
@@ -104,7 +115,7 @@ impl Writer {
             };
         }
         self.resolver
-            .remember_kept(sibling, &pushed.own, &pushed.manifest)
+            .remember_kept(&push.repository, sibling, (&pushed.own, &pushed.manifest))
             .await;
         let mut reply = enveloped::created(push, &pushed.own);
         if let Some(subject) = stored.headers.get(OCI_SUBJECT) {
@@ -186,8 +197,7 @@ pub(super) fn refused_beside(sibling: &Sibling, error: WriteError) -> WriteError
         WriteError::Refused(refusal) if sibling.is_of_account() => {
             let codes = refusal.error().map(|stated| format!(" {stated}")).unwrap_or_default();
             let message = format!(
-                "the registry refuses {}, which keeps links, to the account of links.credentials (HTTP {}{codes}); nothing was linked",
-                sibling.repository,
+                "the registry refuses {sibling}, which keeps links, to the account of links.credentials (HTTP {}{codes}); nothing was linked",
                 refusal.status.as_u16()
             );
             WriteError::Oci(OciError::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message))
@@ -205,9 +215,6 @@ fn typed(media_type: &str) -> WriteHeaders {
 
 fn not_linked(sibling: &Sibling, cause: WriteError) -> WriteError {
     cause.after_storing(|reason| {
-        format!(
-            "the manifest is stored but not linked in {}, so push it again: {reason}",
-            sibling.repository
-        )
+        format!("the manifest is stored but not linked in {sibling}, so push it again: {reason}")
     })
 }

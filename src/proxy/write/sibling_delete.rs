@@ -1,5 +1,5 @@
 //! Deletions in a repository whose links are kept in a sibling (`links.repository`): what is kept there goes by the caller's own rights alone, never
-//! by those of refshim's account.
+//! by those of refshim's account, and not at all in another registry.
 
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ impl Writer {
         if !is_kept {
             return self.delete_here(repository, reference, headers, caller).await;
         }
+        if sibling.elsewhere.is_some() {
+            return Err(not_there(&sibling));
+        }
         let gone = self
             .delete_here(&sibling.repository, reference, headers.clone(), caller)
             .await?;
@@ -52,11 +55,15 @@ impl Writer {
     }
 }
 
+/// 403: nothing in the image's registry says who may delete in another, and the caller's credentials do not go there.
+fn not_there(sibling: &Sibling) -> WriteError {
+    let message =
+        format!("it is kept in {sibling}, another registry, where only its own clients delete; nothing was deleted");
+    WriteError::Oci(OciError::new(StatusCode::FORBIDDEN, Code::Denied, message)).untouched()
+}
+
 /// 403: a challenge for the sibling would be answered with a token that does not open the repository.
 fn denied(sibling: &Sibling) -> WriteError {
-    let message = format!(
-        "it is kept in {}, where these credentials may not delete; nothing was deleted",
-        sibling.repository
-    );
+    let message = format!("it is kept in {sibling}, where these credentials may not delete; nothing was deleted");
     WriteError::Oci(OciError::new(StatusCode::FORBIDDEN, Code::Denied, message)).untouched()
 }

@@ -94,9 +94,13 @@ impl Writer {
         self.bring_parts_within(repository, caller, sibling, &manifest, depth)
             .await?;
         let (bytes, media_type) = (raw.bytes.clone(), &raw.media_type);
-        let put = self
-            .upstream
-            .put_manifest(&sibling.repository, &reference, media_type, bytes, &sibling.caller);
+        let put = self.upstream.links_upstream().put_manifest(
+            &sibling.repository,
+            &reference,
+            media_type,
+            bytes,
+            &sibling.caller,
+        );
         let reply = put.await?;
         if !reply.status.is_success() {
             return Err(refused_beside(sibling, Refusal::from(reply).into()));
@@ -112,23 +116,23 @@ impl Writer {
         digest: &Digest,
     ) -> Result<(), WriteError> {
         let upstream = &self.upstream;
-        let (here, beside) = (
-            CallersRepository { repository, caller },
-            CallersRepository {
-                repository: &sibling.repository,
-                caller: &sibling.caller,
-            },
-        );
+        let here = CallersRepository {
+            upstream,
+            repository,
+            caller,
+        };
+        let beside = self.beside(sibling);
         let is_linked = self.resolver.is_known_linked(repository, digest, caller).await;
         if is_linked
-            && upstream
+            && beside
+                .upstream
                 .seems_to_hold_blob(beside.repository, digest, beside.caller)
                 .await?
         {
             return Ok(());
         }
         if upstream.seems_to_hold_blob(repository, digest, caller).await? {
-            return match upstream.copy_blob(digest, here, beside).await? {
+            return match beside.copy_blob(digest, here).await? {
                 Answer::Found(()) => Ok(()),
                 Answer::Refused(refusal) => Err(refused_beside(sibling, refusal.into())),
                 Answer::Absent => Err(no_sibling(sibling)),
@@ -141,6 +145,14 @@ impl Writer {
         match kept.map_err(WriteError::of_reading)? {
             Some(_) => Ok(()),
             None => Err(not_there(digest)),
+        }
+    }
+
+    fn beside<'a>(&'a self, sibling: &'a Sibling) -> CallersRepository<'a> {
+        CallersRepository {
+            upstream: self.upstream.links_upstream(),
+            repository: &sibling.repository,
+            caller: &sibling.caller,
         }
     }
 
@@ -163,15 +175,12 @@ impl Writer {
             if self.upstream.seems_to_hold_blob(repository, digest, caller).await? {
                 continue;
             }
-            let beside = CallersRepository {
-                repository: &sibling.repository,
-                caller: &sibling.caller,
+            let here = CallersRepository {
+                upstream: &self.upstream,
+                repository,
+                caller,
             };
-            match self
-                .upstream
-                .copy_blob(digest, beside, CallersRepository { repository, caller })
-                .await?
-            {
+            match here.copy_blob(digest, self.beside(&sibling)).await? {
                 Answer::Found(()) | Answer::Absent => {}
                 Answer::Refused(refusal) => return Err(WriteError::from(refusal).untouched()),
             }
@@ -196,8 +205,7 @@ fn not_there(digest: &Digest) -> WriteError {
 
 fn no_sibling(sibling: &Sibling) -> WriteError {
     let message = format!(
-        "the registry has no repository {}, which is to keep links, and does not make it with the first push: create it",
-        sibling.repository
+        "the registry has no repository {sibling}, which is to keep links, and does not make it with the first push: create it"
     );
     WriteError::Oci(OciError::new(http::StatusCode::BAD_GATEWAY, Code::Unavailable, message))
 }

@@ -13,6 +13,7 @@ fn context(authorization: Option<&str>) -> RepositoryContext {
         repository: crate::oci::RepositoryName::parse("r").unwrap(),
         repository_key: RepositoryKey::new("u", "r"),
         epoch: Epoch::unknown(),
+        base: None,
         caller: Caller::with(authorization.map(|a| HeaderValue::from_str(a).unwrap())),
     }
 }

@@ -144,11 +144,11 @@ impl Resolver {
         if self.inner.stores.config.without_subject != WithoutSubject::Adopt {
             return Ok(found);
         }
-        let Some((context, form)) = self.form_in_both(repository, subject, caller).await? else {
+        let Some((resolver, context, form)) = self.form_in_both(repository, subject, caller).await? else {
             return Ok(found);
         };
         Box::pin(async {
-            let made = self.make(&context, subject, &form, Recency::Fresh).await?;
+            let made = resolver.make(&context, subject, &form, Recency::Fresh).await?;
             if made.or_refusal()?.is_none() {
                 return Ok(found);
             }
@@ -158,25 +158,27 @@ impl Resolver {
         .await
     }
 
-    /// How the adopted form `digest` is made, of an original in the repository or in its sibling, and where that is.
+    /// How the adopted form `digest` is made, of an original in the repository or in its sibling, and where that is, by whose resolver.
     async fn form_in_both(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         caller: &Caller,
-    ) -> Result<Option<(RepositoryContext, Arc<AdoptedForm>)>, ResolveError> {
+    ) -> Result<Option<(Self, RepositoryContext, Arc<AdoptedForm>)>, ResolveError> {
         let context = self.outside(repository, caller);
         if let Some(form) = self.known_form(&context, digest).await {
-            return Ok(Some((self.context(repository, caller).await, form)));
+            return Ok(Some((self.clone(), self.context(repository, caller).await, form)));
         }
         let Some(sibling) = self.inner.upstream.sibling(repository, caller)? else {
             return Ok(None);
         };
-        let context = self.outside(&sibling.repository, &sibling.caller);
-        let Some(form) = self.known_form(&context, digest).await else {
+        let of_sibling = self.of_sibling(repository, caller);
+        let context = of_sibling.outside(&sibling.repository, &sibling.caller);
+        let Some(form) = of_sibling.known_form(&context, digest).await else {
             return Ok(None);
         };
-        Ok(Some((self.context(&sibling.repository, &sibling.caller).await, form)))
+        let context = of_sibling.context(&sibling.repository, &sibling.caller).await;
+        Ok(Some((of_sibling, context, form)))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::sibling::{SiblingAccess, account_refused, unreadable};
+use super::sibling::{SiblingAccess, account_refused, unreadable, withheld};
 use super::{Recency, Resolver, UnknownForm};
 use crate::cache::Key;
 use crate::oci::{Digest, LinkTagKind, Manifest, Reference, ReferrerList, RepositoryName, Tag, tag_scheme};
@@ -42,21 +42,32 @@ impl Resolver {
                 None => return Ok(None),
             },
         };
-        let Some(access) = self.sibling_access(repository, caller, subject.as_ref()).await? else {
-            return Ok(None);
+        let (sibling, is_unproven) = match (
+            self.sibling_access(repository, caller, subject.as_ref()).await?,
+            reference,
+        ) {
+            (None, _) => return Ok(None),
+            (Some(SiblingAccess::Granted(sibling)), _) => (sibling, false),
+            (Some(SiblingAccess::OwnRights(sibling)), _) => (sibling, true),
+            // Clients take a link tag that is not there for no links.
+            (Some(SiblingAccess::Withheld(sibling)), Reference::Tag(_)) if unknown == UnknownForm::Search => {
+                return Err(withheld(repository, &sibling));
+            }
+            (Some(SiblingAccess::Withheld(_)), _) => return Ok(None),
         };
+        let of_sibling = self.of_sibling(repository, caller);
         let found = match reference {
-            Reference::Tag(_) => self.kept_manifest(&access.sibling, reference, recency).await,
-            Reference::Digest(digest) => self.kept_by_digest(&access.sibling, digest, (unknown, recency)).await,
+            Reference::Tag(_) => of_sibling.kept_manifest(&sibling, reference, recency).await,
+            Reference::Digest(digest) => of_sibling.kept_by_digest(&sibling, digest, (unknown, recency)).await,
         };
         match found {
             Ok(Some(raw)) => {
-                self.remember_linked(&access.sibling, &raw).await;
+                of_sibling.remember_linked(&sibling, &raw).await;
                 Ok(Some(raw))
             }
-            Err(ResolveError::Refused(_)) if access.is_unproven => Ok(None),
+            Err(ResolveError::Refused(_)) if is_unproven => Ok(None),
             Ok(None) => Ok(None),
-            Err(error) => Err(account_refused(&access.sibling, error)),
+            Err(error) => Err(account_refused(&sibling, error)),
         }
     }
 
@@ -72,31 +83,40 @@ impl Resolver {
         let Some(asked) = self.inner.upstream.sibling(repository, caller)? else {
             return Ok(None);
         };
-        if unknown == UnknownForm::Leave && !self.is_linked(&asked, digest).await {
+        let of_sibling = self.of_sibling(repository, caller);
+        if unknown == UnknownForm::Leave && !of_sibling.is_linked(&asked, digest).await {
             return Ok(None);
         }
-        let Some(SiblingAccess { sibling, is_unproven }) = self.sibling_access(repository, caller, None).await? else {
-            return Ok(None);
+        let (sibling, is_unproven) = match self.sibling_access(repository, caller, None).await? {
+            None | Some(SiblingAccess::Withheld(_)) => return Ok(None),
+            Some(SiblingAccess::Granted(sibling)) => (sibling, false),
+            Some(SiblingAccess::OwnRights(sibling)) => (sibling, true),
         };
-        let led = match self.leads_to(&sibling, digest, unknown).await {
+        let is_led_to = match of_sibling.leads_to(&sibling, digest, unknown).await {
             Err(ResolveError::Refused(_)) if is_unproven => false,
             led => led.map_err(|error| account_refused(&sibling, error))?,
         };
-        Ok(led.then_some(sibling))
+        Ok(is_led_to.then_some(sibling))
     }
 
     /// Whether a link is known to lead to this manifest or blob of the sibling of `repository`. Nobody is asked.
     pub async fn is_known_linked(&self, repository: &RepositoryName, digest: &Digest, caller: &Caller) -> bool {
         match self.inner.upstream.sibling(repository, caller) {
-            Ok(Some(sibling)) => self.is_linked(&sibling, digest).await,
+            Ok(Some(sibling)) => self.of_sibling(repository, caller).is_linked(&sibling, digest).await,
             Ok(None) | Err(_) => false,
         }
     }
 
-    /// The sibling took the manifest `own`, to which a link leads.
-    pub async fn remember_kept(&self, sibling: &Sibling, own: &Digest, manifest: &Manifest) {
-        self.note_linked(&sibling.repository, own).await;
-        self.note_parts(sibling, manifest).await;
+    /// The sibling of `repository` took the manifest `own`, to which a link leads.
+    pub async fn remember_kept(
+        &self,
+        repository: &RepositoryName,
+        sibling: &Sibling,
+        (own, manifest): (&Digest, &Manifest),
+    ) {
+        let of_sibling = self.of_sibling(repository, &sibling.caller);
+        of_sibling.note_linked(&sibling.repository, own).await;
+        of_sibling.note_parts(sibling, manifest).await;
     }
 
     async fn is_linked(&self, sibling: &Sibling, digest: &Digest) -> bool {
@@ -115,11 +135,12 @@ impl Resolver {
         let Some(sibling) = self.inner.upstream.sibling(repository, caller)? else {
             return Ok(None);
         };
-        let context = self.context(&sibling.repository, &sibling.caller).await;
-        if let Some(form) = self.known_form(&context, digest).await {
+        let of_sibling = self.of_sibling(repository, caller);
+        let context = of_sibling.context(&sibling.repository, &sibling.caller).await;
+        if let Some(form) = of_sibling.known_form(&context, digest).await {
             return Ok(Some(form.adoption.subject.digest.clone()));
         }
-        let known = self.inner.stores.manifests.find(&context, digest).await;
+        let known = of_sibling.inner.stores.manifests.find(&context, digest).await;
         let manifest = known.and_then(|known| known.value.manifest.parse().ok());
         let subjects = manifest.map(|manifest| manifest.own_subjects()).unwrap_or_default();
         Ok(subjects.into_iter().next().map(|(subject, _)| subject))

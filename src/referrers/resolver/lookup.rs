@@ -52,7 +52,12 @@ impl Resolver {
         let own = self.known_in(&self.context(repository, caller).await, subject).await;
         match self.inner.upstream.sibling(repository, caller) {
             Ok(None) => own,
-            Ok(Some(sibling)) => with_kept(own, self.known_in_sibling(&sibling, subject).await),
+            Ok(Some(sibling)) => with_kept(
+                own,
+                self.of_sibling(repository, caller)
+                    .known_in_sibling(&sibling, subject)
+                    .await,
+            ),
             // Nobody can say what it keeps.
             Err(_) => with_kept(own, None),
         }

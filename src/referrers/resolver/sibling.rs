@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::adopted::both;
 use super::lookup::{KnownReferrers, from_scan};
 use super::{Lookup, Resolver};
 use crate::cache::Key;
-use crate::oci::{Digest, ReferrerList, RepositoryName};
+use crate::oci::{Code, Digest, OciError, ReferrerList, RepositoryName};
 use crate::referrers::access::{RepositoryAccess, probable};
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::counts::AnsweredFrom;
@@ -17,16 +19,19 @@ use crate::referrers::error::ResolveError;
 use crate::referrers::marker::ToldNothing;
 use crate::registry::{Answer, Caller, Native, Refusal, Sibling, UpstreamError};
 
-/// The sibling of a repository for a caller, and what is known of the caller's right to read the repository itself.
-pub(super) struct SiblingAccess {
-    pub sibling: Sibling,
-    /// Nothing in the repository proves it, so that the sibling is asked with the caller's own rights: what it is refused there, it is not told of.
-    pub is_unproven: bool,
+/// With whose rights the sibling of a repository is asked for a caller.
+pub(super) enum SiblingAccess {
+    /// Those of refshim's account, as the caller may read the repository, or the caller's own where there is no account.
+    Granted(Sibling),
+    /// The caller's own, as nothing in the repository proves that it may read that: what it is refused there, it is not told of.
+    OwnRights(Sibling),
+    /// Nothing proves it, and the sibling is in another registry, where the caller's credentials do not go.
+    Withheld(Sibling),
 }
 
 impl Resolver {
-    /// With whose rights the sibling of `repository` is asked for `caller`: those of refshim's account where the registry proves that the caller
-    /// may read the repository, by `subject` or by what else is in it.
+    /// With whose rights the sibling of `repository` is asked for `caller`. The registry proves that the caller may read the repository by `subject`,
+    /// or by what else is in it.
     pub(super) async fn sibling_access(
         &self,
         repository: &RepositoryName,
@@ -37,32 +42,27 @@ impl Resolver {
             return Ok(None);
         };
         let context = self.outside(repository, caller);
-        let proven = |sibling| {
-            Ok(Some(SiblingAccess {
-                sibling,
-                is_unproven: false,
-            }))
-        };
         if !sibling.is_of_account() || self.inner.access.is_allowed(&context) {
-            return proven(sibling);
+            return Ok(Some(SiblingAccess::Granted(sibling)));
         }
         let context = self.context(repository, caller).await;
         let listed = self.inner.stores.listings.remembered(&context).await;
         let names = listed.map(|listed| listed.value.names().clone());
         let probable = probable(subject, names.as_deref());
-        match self.inner.access.check(&self.inner.upstream, &context, probable).await {
-            Ok(RepositoryAccess::Allowed) => proven(sibling),
-            Ok(RepositoryAccess::Empty | RepositoryAccess::Unseen) => Ok(Some(SiblingAccess {
-                sibling: Sibling {
+        let access = match self.inner.access.check(&self.inner.upstream, &context, probable).await {
+            Ok(RepositoryAccess::Allowed) => SiblingAccess::Granted(sibling),
+            Ok(RepositoryAccess::Empty | RepositoryAccess::Unseen) => match sibling.elsewhere {
+                Some(_) => SiblingAccess::Withheld(sibling),
+                None => SiblingAccess::OwnRights(Sibling {
                     caller: caller.clone(),
                     ..sibling
-                },
-                is_unproven: true,
-            })),
-            Ok(RepositoryAccess::Refused(refusal)) => Err(refusal.into()),
-            Err(error) if error.is_outage() && self.may_be_given_stale(&context) => proven(sibling),
-            Err(error) => Err(error.into()),
-        }
+                }),
+            },
+            Ok(RepositoryAccess::Refused(refusal)) => return Err(refusal.into()),
+            Err(error) if error.is_outage() && self.may_be_given_stale(&context) => SiblingAccess::Granted(sibling),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(access))
     }
 
     /// What refers to `subject` in the repository and in its sibling.
@@ -77,13 +77,20 @@ impl Resolver {
             return Ok(own);
         }
         Box::pin(async {
-            let Some(access) = self.sibling_access(repository, caller, Some(subject)).await? else {
-                return Ok(own);
+            let (sibling, is_unproven) = match self.sibling_access(repository, caller, Some(subject)).await? {
+                None => return Ok(own),
+                Some(SiblingAccess::Granted(sibling)) => (sibling, false),
+                Some(SiblingAccess::OwnRights(sibling)) => (sibling, true),
+                Some(SiblingAccess::Withheld(sibling)) => return Err(withheld(repository, &sibling)),
             };
-            match self.find_in_sibling(&access.sibling, subject).await {
+            match self
+                .of_sibling(repository, caller)
+                .find_in_sibling(&sibling, subject)
+                .await
+            {
                 Ok(kept) => Ok(both(own, kept)),
-                Err(ResolveError::Refused(_)) if access.is_unproven => Ok(own),
-                Err(error) => Err(account_refused(&access.sibling, error)),
+                Err(ResolveError::Refused(_)) if is_unproven => Ok(own),
+                Err(error) => Err(account_refused(&sibling, error)),
             }
         })
         .await
@@ -177,12 +184,19 @@ pub(super) fn account_refused(sibling: &Sibling, error: ResolveError) -> Resolve
     }
 }
 
+/// 403: a none might be wrong.
+pub(super) fn withheld(repository: &RepositoryName, sibling: &Sibling) -> ResolveError {
+    let message =
+        format!("nothing in {repository} shows that these credentials may read it, and so what {sibling} keeps of it");
+    let error = OciError::new(StatusCode::FORBIDDEN, Code::Denied, message);
+    Refusal::of_refshim(&error).into()
+}
+
 /// Why nothing can be said of what a sibling keeps.
 pub(super) fn unreadable(sibling: &Sibling, refusal: &Refusal) -> UpstreamError {
     let codes = refusal.error().map(|stated| format!(" {stated}")).unwrap_or_default();
     UpstreamError::Invalid(format!(
-        "it refuses {}, which keeps links, to the account of links.credentials (HTTP {}{codes})",
-        sibling.repository,
+        "it refuses {sibling}, which keeps links, to the account of links.credentials (HTTP {}{codes})",
         refusal.status.as_u16()
     ))
 }

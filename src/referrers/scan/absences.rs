@@ -87,6 +87,7 @@ mod tests {
             repository: RepositoryName::parse(repository).unwrap(),
             repository_key: RepositoryKey::new("u", repository),
             epoch: epoch.clone(),
+            base: None,
             caller: Caller::anonymous(),
         }
     }

@@ -19,6 +19,7 @@ fn context(authorization: &'static str) -> RepositoryContext {
         repository: RepositoryName::parse("r").unwrap(),
         repository_key: RepositoryKey::new("u", "r"),
         epoch: Epoch::outside(),
+        base: None,
         caller: Caller::with(Some(HeaderValue::from_static(authorization))),
     }
 }

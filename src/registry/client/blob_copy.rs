@@ -1,5 +1,5 @@
-//! A blob brought from one repository of the registry into another, on two callers' behalf: mounted where the registry does that, else copied as it
-//! arrives. Constant memory.
+//! A blob brought from one repository into another, on two callers' behalf: mounted where both are in one registry and that does it, else copied as
+//! it arrives. Constant memory.
 
 use std::sync::Arc;
 
@@ -22,52 +22,48 @@ use crate::registry::error::UpstreamError;
 use crate::registry::origin::resolve;
 use crate::registry::retry::ReadFailure;
 
-/// A repository, and who reads or writes it.
-#[derive(Clone, Copy, Debug)]
+/// A repository of a registry, and who reads or writes it.
+#[derive(Clone, Copy)]
 pub struct CallersRepository<'a> {
+    pub upstream: &'a Arc<Upstream>,
     pub repository: &'a RepositoryName,
     pub caller: &'a Caller,
 }
 
-impl Upstream {
-    /// Brings a blob `to` where it is not yet. Mounted is what the writer may read where it comes `from`, and is content of a kind that
+impl CallersRepository<'_> {
+    /// Brings a blob here, where it is not yet. Mounted is what the writer may read where it comes `from`, and is content of a kind that
     /// registries mount: Distribution mounts sha512 content under a name by which it never looks.
-    pub async fn copy_blob(
-        self: &Arc<Self>,
-        digest: &Digest,
-        from: CallersRepository<'_>,
-        to: CallersRepository<'_>,
-    ) -> Result<Answer<()>, UpstreamError> {
-        let mut retry = self.reader.retry();
+    pub async fn copy_blob(&self, digest: &Digest, from: CallersRepository<'_>) -> Result<Answer<()>, UpstreamError> {
+        let mut retry = self.upstream.reader.retry();
         loop {
-            match self.try_to_copy(digest, from, to).await {
+            match self.try_to_copy(digest, from).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => retry.after(failure).await?,
             }
         }
     }
 
-    async fn try_to_copy(
-        self: &Arc<Self>,
-        digest: &Digest,
-        from: CallersRepository<'_>,
-        to: CallersRepository<'_>,
-    ) -> Result<Answer<()>, ReadFailure> {
+    async fn try_to_copy(&self, digest: &Digest, from: CallersRepository<'_>) -> Result<Answer<()>, ReadFailure> {
+        let Self {
+            upstream,
+            repository,
+            caller,
+        } = *self;
         let mut begun = Answer::Absent;
-        if digest.algorithm() == "sha256" {
-            begun = self
-                .begin(to.repository, digest, Some(from.repository), to.caller)
+        if digest.algorithm() == "sha256" && Arc::ptr_eq(upstream, from.upstream) {
+            begun = upstream
+                .begin(repository, digest, Some(from.repository), caller)
                 .await?;
         }
         if !matches!(begun, Answer::Found(_)) {
             // Who may not read there may write here all the same.
-            begun = self.begin(to.repository, digest, None, to.caller).await?;
+            begun = upstream.begin(repository, digest, None, caller).await?;
         }
         match begun {
             Answer::Found(BlobUpload::Unneeded) => Ok(Answer::Found(())),
             Answer::Found(BlobUpload::Begun(session)) => {
-                let content = self.content(digest, from).await?;
-                self.finish(&session, content, to.caller).await
+                let content = from.content(digest).await?;
+                upstream.finish(&session, content, caller).await
             }
             Answer::Absent => Ok(Answer::Absent),
             Answer::Refused(refusal) => Ok(Answer::Refused(refusal)),
@@ -75,13 +71,14 @@ impl Upstream {
     }
 
     /// The blob as a body that arrives, and its length in bytes.
-    async fn content(
-        self: &Arc<Self>,
-        digest: &Digest,
-        from: CallersRepository<'_>,
-    ) -> Result<(Body, u64), UpstreamError> {
-        let unread = |problem: &str| UpstreamError::Invalid(format!("{digest} of {}: {problem}", from.repository));
-        let open = BlobDownload::open(self.clone(), from.repository, digest, 0, from.caller);
+    async fn content(&self, digest: &Digest) -> Result<(Body, u64), UpstreamError> {
+        let Self {
+            upstream,
+            repository,
+            caller,
+        } = *self;
+        let unread = |problem: &str| UpstreamError::Invalid(format!("{digest} of {repository}: {problem}"));
+        let open = BlobDownload::open(upstream.clone(), repository, digest, 0, caller);
         let download = match open.await? {
             Answer::Found(download) => download,
             Answer::Absent => return Err(unread("it is gone")),
@@ -98,7 +95,9 @@ impl Upstream {
             _ => (Body::stream(StreamBody::new(frames)), length),
         })
     }
+}
 
+impl Upstream {
     /// Whether the registry opens an upload for this caller, which proves the right to push; it is cancelled at once. What the registry answers
     /// instead is returned.
     pub async fn opens_upload(

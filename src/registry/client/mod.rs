@@ -41,7 +41,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use url::Url;
 
 use crate::auth::CredentialsSource;
-use crate::config::{Blobs, LimitsConfig, ListingKind, NamedProxy, UpstreamConfig};
+use crate::config::{Blobs, Config, LimitsConfig, ListingKind, NamedProxy, UpstreamConfig};
 use crate::metrics::{CounterFamily, FixedFamily};
 use crate::oci::{RepositoryName, SiblingTemplate};
 use crate::registry::answer::RegistryResponse;
@@ -68,6 +68,10 @@ pub struct Upstream {
     listing_kind: ListingKind,
     /// How the repositories are named that keep the links of others.
     siblings: Option<SiblingTemplate>,
+    /// The other registry that has those; `None`: this one.
+    links_upstream: Option<Arc<Self>>,
+    /// How the repositories are named that keep the links of other registries here.
+    kept_for_others: Vec<SiblingTemplate>,
     /// Blobs are fetched from where the upstream redirects to.
     streams_blobs: bool,
     /// The largest manifest that is read.
@@ -84,6 +88,14 @@ impl Upstream {
         let source = login::source(&config.credentials, config);
         let login = source.map(|source| Login::of_proxy(source, is_tls));
         Self::with_login(config, limits, login, RequestAllowance::default())
+    }
+
+    /// All registries of the configuration, in its order, each with the one that keeps its links.
+    pub fn of_all(config: &Config) -> Result<Vec<Arc<Self>>, SetupError> {
+        config.link_upstreams(|_, upstream, links_upstream| {
+            let upstream = Self::new(upstream, &config.limits)?;
+            Ok(Arc::new(upstream.with_links_in(links_upstream)))
+        })
     }
 
     /// A registry that is asked on the credentials of the user who runs refshim, no more than is allowed. Otherwise as [`Upstream::new`].
@@ -112,6 +124,12 @@ impl Upstream {
             capabilities,
             listing_kind: config.listing,
             siblings: config.siblings.clone(),
+            links_upstream: None,
+            kept_for_others: config
+                .kept_for_others
+                .iter()
+                .map(|(_, template)| template.clone())
+                .collect(),
             streams_blobs: config.blobs == Blobs::Stream,
             manifest_bytes: limits.manifest_bytes,
             tag_list_bytes: limits.tag_list_bytes,

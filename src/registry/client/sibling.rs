@@ -1,4 +1,7 @@
-//! Sibling repositories, which keep the links of others (`links.repository`), and with whose rights they are asked.
+//! Sibling repositories, which keep the links of others (`links.repository`), where they are, and with whose rights they are asked.
+
+use std::fmt;
+use std::sync::Arc;
 
 use super::Upstream;
 use crate::oci::{RepositoryName, SiblingTemplate};
@@ -11,6 +14,8 @@ pub struct Sibling {
     pub repository: RepositoryName,
     /// The account of `links.credentials`; the caller itself where there is none, or where nothing proves its right to what the account sees.
     pub caller: Caller,
+    /// The name of the other upstream in which it is.
+    pub elsewhere: Option<String>,
 }
 
 impl Sibling {
@@ -20,16 +25,41 @@ impl Sibling {
     }
 }
 
+/// As problems name it.
+impl fmt::Display for Sibling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.elsewhere {
+            Some(upstream) => write!(f, "{} of upstream '{upstream}'", self.repository),
+            None => self.repository.fmt(f),
+        }
+    }
+}
+
 impl Upstream {
+    /// The same, with its sibling repositories in another registry, where one is given.
+    pub fn with_links_in(self, links_upstream: Option<Arc<Self>>) -> Self {
+        Self { links_upstream, ..self }
+    }
+
     /// How sibling repositories are named, where links are kept in such.
     pub fn siblings(&self) -> Option<&SiblingTemplate> {
         self.siblings.as_ref()
     }
 
-    /// The sibling of `repository`, asked with the rights of refshim's account where there is one; `None` where links are kept where
-    /// the images are, as those of siblings themselves are.
+    /// The registry that has the sibling repositories: this one, or another.
+    pub fn links_upstream(self: &Arc<Self>) -> &Arc<Self> {
+        self.links_upstream.as_ref().unwrap_or(self)
+    }
+
+    /// Whether sibling repositories are in another registry.
+    pub fn keeps_links_elsewhere(&self) -> bool {
+        self.links_upstream.is_some()
+    }
+
+    /// The sibling of `repository`, asked with the rights of refshim's account where there is one, and in another registry with no others;
+    /// `None` where links are kept where the images are, as those of siblings themselves are.
     pub fn sibling(&self, repository: &RepositoryName, caller: &Caller) -> Result<Option<Sibling>, UpstreamError> {
-        let Some(template) = &self.siblings else {
+        let Some(template) = self.siblings.as_ref().filter(|_| !self.is_sibling(repository)) else {
             return Ok(None);
         };
         let sibling = template.sibling_of(repository).map_err(|_| {
@@ -37,17 +67,25 @@ impl Upstream {
                 "the repository beside it that keeps its links ({template}) would have too long a name"
             ))
         })?;
-        Ok(sibling.map(|repository| Sibling {
-            repository,
-            caller: match self.has_listing_account() {
+        Ok(Some(Sibling {
+            repository: sibling,
+            caller: match self.links_upstream.is_some() || self.has_listing_account() {
                 true => caller.listing_account(),
                 false => caller.clone(),
             },
+            elsewhere: self.links_upstream.as_ref().map(|other| other.name.clone()),
         }))
     }
 
-    /// The repository whose links `repository` keeps, where it is a sibling.
+    /// The repository of this registry whose links `repository` keeps, where it is a sibling.
     pub fn base_of(&self, repository: &RepositoryName) -> Option<RepositoryName> {
-        self.siblings.as_ref()?.base_of(repository)
+        let template = self.siblings.as_ref().filter(|_| self.links_upstream.is_none())?;
+        template.base_of(repository)
+    }
+
+    /// Whether `repository` keeps the links of another, here or in another registry.
+    pub fn is_sibling(&self, repository: &RepositoryName) -> bool {
+        let mut of_others = self.kept_for_others.iter();
+        self.base_of(repository).is_some() || of_others.any(|template| template.base_of(repository).is_some())
     }
 }

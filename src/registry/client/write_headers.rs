@@ -4,14 +4,17 @@ use std::fmt;
 
 use http::HeaderMap;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, USER_AGENT,
 };
 
 use super::forward;
 use crate::registry::caller::STORED_ONLY;
 
 const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+
+/// What a write is, and by which program.
+const OF_THE_WRITE: [HeaderName; 3] = [CONTENT_TYPE, USER_AGENT, STORED_ONLY];
 
 /// The headers of a caller's PUT or DELETE of a manifest: conditions, user agent, and what gateways add. What refshim writes besides
 /// for this caller goes without them.
@@ -28,6 +31,13 @@ impl WriteHeaders {
             headers.remove(name);
         }
         Self(headers)
+    }
+
+    /// Those of them that say nothing of who writes: what may go to a registry that is not the caller's.
+    pub fn for_another_registry(&self) -> Self {
+        let says_nothing = |name: &HeaderName| CONDITIONS.contains(name) || OF_THE_WRITE.contains(name);
+        let kept = self.0.iter().filter(|(name, _)| says_nothing(name));
+        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// Whether the registry may write only under a condition (RFC 9110, 13.1).
@@ -74,6 +84,11 @@ mod tests {
         let kept = WriteHeaders::of(headers.clone());
         assert!(!kept.is_conditional());
         assert_eq!(format!("{kept:?}"), r#"{"content-type", "user-agent"}"#);
+        headers.insert("x-jfrog-art-api", "secret".parse().unwrap());
+        let for_another = WriteHeaders::of(headers.clone()).for_another_registry();
+        let mut names: Vec<&str> = for_another.as_map().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "user-agent"]);
         for name in CONDITIONS {
             let mut headers = headers.clone();
             headers.insert(name, "x".parse().unwrap());

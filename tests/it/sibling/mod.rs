@@ -3,8 +3,10 @@
 //! pull does not sign, and nothing is read of the repository beside but what a link leads to.
 
 mod absent;
+mod client_stage;
 mod clients;
 mod deleting;
+mod elsewhere;
 mod moving;
 mod reading;
 mod registries;

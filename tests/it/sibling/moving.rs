@@ -153,7 +153,8 @@ async fn check_says_whether_the_repository_beside_is_there_and_writable() {
     let config = config.path().to_str().unwrap();
     let arguments = ["check", "--config", config, "--repository", APP, "--output", "json"];
     let report = refshim(&arguments).await.json();
-    let kept = |exists: bool| json!({"name": REFS, "hasAccount": false, "exists": exists, "writable": true});
+    let kept =
+        |exists: bool| json!({"name": REFS, "upstream": null, "hasAccount": false, "exists": exists, "writable": true});
     assert_eq!(report["upstreams"][0]["linksRepository"], kept(false));
     fake.image(REFS, "v1", "image");
     let report = refshim(&arguments).await.json();
@@ -163,6 +164,63 @@ async fn check_says_whether_the_repository_beside_is_there_and_writable() {
     let refused = refshim(&arguments[..5]).await;
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("links.credentials"), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn links_move_to_another_registry_and_back() {
+    let (images, links) = (Registry::v2().await, Registry::v2().await);
+    let (straight, there) = (images.endpoint(), links.endpoint());
+    signed(&straight, APP).await;
+    let elsewhere = format!("http://{}/{APP}", links.authority());
+    for expected in ["brought", "there"] {
+        let moved = moves(&images.authority(), APP, &elsewhere, &["--apply"]).await;
+        assert_eq!(outcomes(&moved), [expected; 3]);
+    }
+    let kept = tags(&there, APP).await;
+    assert!(kept.iter().all(|tag| tag.starts_with("sha256-")), "{kept:?}");
+    let signature = kept.iter().find(|tag| tag.ends_with(".sig")).unwrap();
+    let layers = there.manifest(APP, signature).await.expect_status(200).json();
+    let payload = layers["layers"][0]["digest"].as_str().unwrap();
+    assert_eq!(
+        there
+            .get(&format!("/v2/{APP}/blobs/{payload}"))
+            .await
+            .expect_status(200)
+            .text(),
+        "payload"
+    );
+    // Their subjects are with the images.
+    let target = format!("{}/{APP}", links.authority());
+    let subjects = format!("http://{}/{APP}", images.authority());
+    let found = refshim(&["gc", &target, "--subjects-in", &subjects, "--output", "json"])
+        .await
+        .json();
+    assert_eq!(found["dead"], json!([]), "{found}");
+    let back = format!("http://{}/copy", images.authority());
+    let moved = moves(&links.authority(), APP, &back, &["--apply"]).await;
+    assert_eq!(outcomes(&moved), ["brought"; 3]);
+}
+
+#[tokio::test]
+async fn check_says_whether_the_other_registry_is_writable() {
+    let (images, links) = (Fake::start(Knobs::default()).await, Fake::start(Knobs::default()).await);
+    images.image(APP, "v1", "image");
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "[[upstream]]\nname = 'images'\nurl = '{}'\n[[upstream]]\nname = 'links'\nurl = '{}'\nhosts = ['localhost']\n\
+         [links]\nrepository = '{{name}}'\nupstream = 'links'\n\
+         [links.credentials.links]\nkind = 'static'\nusername = 'x'\npassword = 'y'\n",
+        images.url(),
+        links.url()
+    );
+    std::fs::write(config.path(), text).unwrap();
+    let config = config.path().to_str().unwrap();
+    let report = refshim(&["check", "--config", config, "--repository", APP, "--output", "json"])
+        .await
+        .json();
+    let kept = json!({"name": APP, "upstream": "links", "hasAccount": true, "exists": false, "writable": true});
+    assert_eq!(report["upstreams"][0]["linksRepository"], kept);
+    assert_eq!(report["upstreams"][1]["problem"], json!(null), "{report}");
 }
 
 #[tokio::test]

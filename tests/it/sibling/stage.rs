@@ -85,7 +85,7 @@ pub fn basic(user: &str) -> String {
     format!("Basic {pair}")
 }
 
-fn guard(fake: &Fake) {
+pub fn guard(fake: &Fake) {
     let challenge = [("www-authenticate", "Basic realm=\"registry\"")];
     fake.trouble(Trouble::answer(401, &challenge, ""), |seen| {
         seen.path == "/v2/" && seen.authorization().is_none()

@@ -46,20 +46,14 @@ impl Local {
 
     /// With all the upstreams of a configuration.
     pub async fn of(config: Config) -> Self {
-        let upstreams = config.upstreams.iter();
-        let upstreams: Vec<_> = upstreams
-            .map(|upstream| Arc::new(Upstream::new(upstream, &config.limits).expect("an upstream")))
-            .collect();
+        let upstreams = Upstream::of_all(&config).expect("upstreams");
         let cache = Arc::new(Cache::new(Bounds {
             manifests: config.cache.manifest_bytes,
             lists: config.cache.list_bytes,
         }));
-        let resolvers = upstreams.iter().map(|upstream| {
-            let (upstream, cache) = (upstream.clone(), cache.clone());
-            Resolver::new(upstream, cache, &config.links, &config.cache, &config.limits)
-        });
+        let resolvers = Resolver::of_all(&upstreams, &cache, &config);
         let metrics = Arc::new(Metrics::default());
-        let gateway = Gateway::new(resolvers.collect(), &config, metrics.clone(), &Arc::default());
+        let gateway = Gateway::new(resolvers, &config, metrics.clone(), &Arc::default());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a loopback port");

@@ -70,9 +70,18 @@ impl Tools {
 
     /// Logs every client in at `authority`, by the Docker config file that they all read.
     pub fn log_in(&self, authority: &str, user: &str, password: &str) {
+        self.log_in_at(&[(authority, user, password)]);
+    }
+
+    /// The same at each authority, with its user and password.
+    pub fn log_in_at(&self, logins: &[(&str, &str, &str)]) {
         use base64::Engine as _;
-        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        let config = serde_json::json!({"auths": {authority: {"auth": auth}}}).to_string();
+        let auths = logins.iter().map(|(authority, user, password)| {
+            let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            ((*authority).to_owned(), serde_json::json!({"auth": auth}))
+        });
+        let auths: serde_json::Map<String, serde_json::Value> = auths.collect();
+        let config = serde_json::json!({"auths": auths}).to_string();
         std::fs::create_dir_all(self.home.path().join(".docker")).expect("a folder");
         self.file(".docker/config.json", config);
     }

@@ -1,4 +1,4 @@
-//! A manifest brought into another repository of the registry, with everything that it lists.
+//! A manifest brought into another repository, with everything that it lists.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::cli::error::CliError;
 use crate::cli::put::refusal;
 use crate::cli::session::Session;
 use crate::oci::media_type::ManifestKind;
-use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::oci::{Digest, Manifest, Reference};
 use crate::registry::{Answer, CallersRepository, RawManifest, UpstreamError};
 
 /// How deep indexes list indexes.
@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 4;
 
 pub(super) struct Bringing<'a> {
     pub session: &'a Session,
-    pub to: &'a RepositoryName,
+    pub to: &'a Session,
 }
 
 impl Bringing<'_> {
@@ -34,11 +34,15 @@ impl Bringing<'_> {
         {
             return Ok(Err(problem));
         }
-        let (session, caller) = (self.session, self.session.caller());
-        let put = session
-            .upstream()
-            .put_manifest(self.to, reference, &raw.media_type, raw.bytes.clone(), caller);
-        let reply = put.await.map_err(|error| session.failed(&error))?;
+        let to = self.to;
+        let put = to.upstream().put_manifest(
+            to.repository(),
+            reference,
+            &raw.media_type,
+            raw.bytes.clone(),
+            to.caller(),
+        );
+        let reply = put.await.map_err(|error| to.failed(&error))?;
         Ok(match reply.status.is_success() {
             true => Ok(()),
             false => Err(refusal(&reply)),
@@ -75,29 +79,29 @@ impl Bringing<'_> {
     }
 
     async fn bring_blob(&self, digest: &Digest) -> Result<Result<(), String>, CliError> {
-        let (session, caller) = (self.session, self.session.caller());
-        let upstream = session.upstream();
-        let failed = |error: UpstreamError| session.failed(&error);
-        let writer = caller.about_to_write();
-        if upstream
-            .seems_to_hold_blob(self.to, digest, &writer)
+        let failed = |error: UpstreamError| self.to.failed(&error);
+        let (from, to) = (of(self.session), of(self.to));
+        let writer = to.caller.about_to_write();
+        if to
+            .upstream
+            .seems_to_hold_blob(to.repository, digest, &writer)
             .await
             .map_err(failed)?
         {
             return Ok(Ok(()));
         }
-        let from = CallersRepository {
-            repository: session.repository(),
-            caller,
-        };
-        let to = CallersRepository {
-            repository: self.to,
-            caller,
-        };
-        Ok(match upstream.copy_blob(digest, from, to).await.map_err(failed)? {
+        Ok(match to.copy_blob(digest, from).await.map_err(failed)? {
             Answer::Found(()) => Ok(()),
-            Answer::Absent => Err(format!("the registry has no repository {}: create it", self.to)),
+            Answer::Absent => Err(format!("the registry has no repository {}: create it", to.repository)),
             Answer::Refused(refused) => Err(refusal(&refused)),
         })
+    }
+}
+
+fn of(session: &Session) -> CallersRepository<'_> {
+    CallersRepository {
+        upstream: session.upstream(),
+        repository: session.repository(),
+        caller: session.caller(),
     }
 }

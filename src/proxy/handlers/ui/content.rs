@@ -106,11 +106,11 @@ pub(super) async fn read_blob(
             .linked_blob(repository, digest, &caller, UnknownForm::Leave),
     )
     .await?;
-    let (repository, caller) = match &kept {
-        Some(sibling) => (&sibling.repository, &sibling.caller),
-        None => (repository, &caller),
+    let (upstream, repository, caller) = match &kept {
+        Some(sibling) => (backend.upstream.links_upstream(), &sibling.repository, &sibling.caller),
+        None => (&backend.upstream, repository, &caller),
     };
-    match backend.upstream.blob(repository, digest, limit, caller).await? {
+    match upstream.blob(repository, digest, limit, caller).await? {
         Answer::Found(bytes) => Ok(Some(bytes)),
         Answer::Absent => {
             Err(OciError::not_found(Code::BlobUnknown, format!("the registry has no blob {digest} here")).into())

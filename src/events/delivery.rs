@@ -6,16 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
 
 use super::error::WebhookError;
 use super::signature::{SigningKeys, sign};
 use crate::config::{TlsVersion, WebhookConfig};
 use crate::http::body::Body;
+use crate::http::client::HttpClient;
 use crate::http::collect;
-use crate::http::connector::{self, ClientOptions, HttpClient};
+use crate::http::connector::{self, ClientOptions};
 use crate::http::egress_proxy::EgressProxies;
 use crate::http::error_chain::chain;
+use crate::http::response_body::ResponseBody;
 use crate::http::retry_after;
 use crate::tls::ServerTrust;
 
@@ -151,7 +152,7 @@ impl Delivery {
 }
 
 /// What the body says, and whether it arrives, changes nothing.
-async fn read_to_its_end(answer: Response<Incoming>) {
+async fn read_to_its_end(answer: Response<ResponseBody>) {
     let _ = collect::up_to(&mut answer.into_body(), MAX_ANSWER).await;
 }
 
@@ -174,12 +175,13 @@ fn client(config: &WebhookConfig) -> Result<HttpClient, WebhookError> {
     let tls = |trust| {
         connector::tls(trust, TlsVersion::default(), None).map_err(|error| WebhookError::Authorities(error.to_string()))
     };
-    Ok(HttpClient::new(ClientOptions {
+    let options = ClientOptions {
         tls: tls(trust)?,
         proxies: Arc::new(EgressProxies::new(config.egress.clone(), false)),
         proxy_tls: tls(proxy_trust)?,
         connect_timeout: config.timeout,
         http2_only: false,
         policy: None,
-    }))
+    };
+    Ok(HttpClient::new(options, None))
 }

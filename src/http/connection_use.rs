@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use http::Extensions;
-use hyper_util::client::legacy::Error;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -35,19 +33,10 @@ impl ConnectionUse {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    fn is_stale(&self) -> bool {
+    /// Whether a request on it is unanswered that was not its first.
+    pub(super) fn is_stale(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 1 && !self.answered.load(Ordering::Relaxed)
     }
-}
-
-/// Whether a request failed because its connection, used before, was closed before a byte came back.
-pub(crate) fn was_stale(error: &Error) -> bool {
-    let Some(connected) = error.connect_info() else {
-        return false;
-    };
-    let mut extras = Extensions::new();
-    connected.get_extras(&mut extras);
-    extras.get::<Arc<ConnectionUse>>().is_some_and(|used| used.is_stale())
 }
 
 /// A connection that records its use.
@@ -68,6 +57,10 @@ impl<S> Recorded<S> {
             http2,
             asks_proxy: false,
         }
+    }
+
+    pub(crate) fn used(&self) -> Arc<ConnectionUse> {
+        Arc::clone(&self.used)
     }
 
     /// Says whether a proxy is asked on it for whole URLs.

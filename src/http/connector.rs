@@ -1,17 +1,17 @@
-//! Connections to upstreams: pool, egress proxies, TLS, HTTP/1.1 and HTTP/2, and name resolution under a redirect policy.
+//! New connections to upstreams: egress proxies, TLS, and name resolution under a redirect policy.
 
+use std::cell::Cell;
+use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::PROXY_AUTHORIZATION;
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -20,16 +20,19 @@ use super::connection_use::Recorded;
 use super::egress_proxy::{EgressConnector, EgressProxies};
 use super::policy_resolver::{Connecting, PolicyResolver};
 use super::redirect_policy::RedirectPolicy;
-use crate::config::{NamedProxy, TlsVersion};
-use crate::http::body::{Body, BoxError};
+use crate::config::TlsVersion;
+use crate::http::body::BoxError;
 use crate::tls::{Identity, ServerTrust, versions};
 
-/// How long an idle connection is kept. Shorter than the idle timeout of common load balancers (60 s), so that they do not close it under a request.
-const POOL_IDLE: Duration = Duration::from_secs(50);
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// HTTP/2 flow control: at most this many bytes of one body are buffered for a slow caller.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// A connection to one upstream.
+pub(super) type Stream = TokioIo<Recorded<TokioIo<MaybeHttpsStream<MaybeHttpsStream<TokioIo<TcpStream>>>>>>;
+
+tokio::task_local! {
+    /// A connection for the request that is made in this scope, so that it is not connected once more.
+    pub(super) static HANDED_OVER: Cell<Option<Stream>>;
+}
 
 /// The connection was not established within the connect timeout.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +52,44 @@ pub(crate) struct ClientOptions {
     pub(crate) policy: Option<Arc<RedirectPolicy>>,
 }
 
-/// Sends requests, on connections that it keeps.
-#[derive(Clone)]
-pub(crate) struct HttpClient {
-    client: Client<TimedConnector, Body>,
-    proxies: Arc<EgressProxies>,
+/// TLS settings that believe the servers that `trust` says and present the client certificate `identity`.
+pub(crate) fn tls(
+    trust: ServerTrust,
+    least: TlsVersion,
+    identity: Option<Identity>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = trust.into_verifier(&provider);
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions(least))?;
+    let config = config.dangerous().with_custom_certificate_verifier(verifier);
+    match identity {
+        None => Ok(config.with_no_client_auth()),
+        Some(Identity { chain, key }) => config.with_client_auth_cert(chain, key),
+    }
 }
 
-impl HttpClient {
-    pub(crate) fn new(options: ClientOptions) -> Self {
+fn tcp<R>(resolver: R, connect_timeout: Duration) -> HttpConnector<R> {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_connect_timeout(Some(connect_timeout));
+    tcp
+}
+
+/// Connects within a timeout that includes the TLS handshake.
+#[derive(Clone)]
+pub(crate) struct TimedConnector {
+    inner: HttpsConnector<EgressConnector>,
+    proxies: Arc<EgressProxies>,
+    timeout: Duration,
+    http2_only: bool,
+    /// Whether the latest connection speaks HTTP/2.
+    negotiated_http2: Arc<AtomicBool>,
+}
+
+impl TimedConnector {
+    pub(super) fn new(options: ClientOptions) -> Self {
         let resolver = PolicyResolver {
             system: GaiResolver::new(),
             policy: options.policy,
@@ -75,83 +107,23 @@ impl HttpClient {
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(options.tls)
             .https_or_http();
-        let connector = TimedConnector {
+        Self {
             inner: tls.enable_all_versions().wrap_connector(egress),
-            proxies: Arc::clone(&options.proxies),
+            proxies: options.proxies,
             timeout: options.connect_timeout,
             http2_only: options.http2_only,
-        };
-        Self {
-            client: pooled(connector, options.http2_only),
-            proxies: options.proxies,
+            negotiated_http2: Arc::default(),
         }
     }
 
-    /// Sends `request`, to a proxy that is to be asked for its URL with what that wants to be shown.
-    pub(crate) fn request(
-        &self,
-        mut request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Incoming>, legacy::Error>> + use<> {
-        if let Some((_, Some(authorization))) = self.proxies.forward_proxy_of(request.uri()) {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
-        }
-        self.client.request(request)
+    /// Whether TLS agreed on HTTP/2 for the latest connection.
+    pub(super) fn negotiated_http2(&self) -> bool {
+        self.negotiated_http2.load(Ordering::Relaxed)
     }
-
-    /// The proxy that is asked for `uri` itself, and can answer in the stead of its host.
-    pub(crate) fn forward_proxy_of(&self, uri: &Uri) -> Option<&NamedProxy> {
-        self.proxies.forward_proxy_of(uri).map(|(proxy, _)| proxy)
-    }
-}
-
-fn tcp<R>(resolver: R, connect_timeout: Duration) -> HttpConnector<R> {
-    let mut tcp = HttpConnector::new_with_resolver(resolver);
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(KEEPALIVE));
-    tcp.set_connect_timeout(Some(connect_timeout));
-    tcp
-}
-
-fn pooled(connector: TimedConnector, http2_only: bool) -> Client<TimedConnector, Body> {
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .http2_only(http2_only)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .build(connector)
-}
-
-/// TLS settings that believe the servers that `trust` says and present the client certificate `identity`.
-pub(crate) fn tls(
-    trust: ServerTrust,
-    least: TlsVersion,
-    identity: Option<Identity>,
-) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = trust.into_verifier(&provider);
-    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions(least))?;
-    let config = config.dangerous().with_custom_certificate_verifier(verifier);
-    match identity {
-        None => Ok(config.with_no_client_auth()),
-        Some(Identity { chain, key }) => config.with_client_auth_cert(chain, key),
-    }
-}
-
-/// Connects within a timeout that includes the TLS handshake.
-#[derive(Clone)]
-pub(crate) struct TimedConnector {
-    inner: HttpsConnector<EgressConnector>,
-    proxies: Arc<EgressProxies>,
-    timeout: Duration,
-    http2_only: bool,
 }
 
 impl Service<Uri> for TimedConnector {
-    type Response = TokioIo<Recorded<TokioIo<MaybeHttpsStream<MaybeHttpsStream<TokioIo<TcpStream>>>>>>;
+    type Response = Stream;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -160,16 +132,19 @@ impl Service<Uri> for TimedConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        if let Ok(Some(stream)) = HANDED_OVER.try_with(Cell::take) {
+            return Box::pin(ready(Ok(stream)));
+        }
         let asks_proxy = self.proxies.forward_proxy_of(&uri).is_some();
         let (connecting, timeout, http2_only) = (self.inner.call(uri), self.timeout, self.http2_only);
+        let negotiated_http2 = Arc::clone(&self.negotiated_http2);
         Box::pin(async move {
-            match tokio::time::timeout(timeout, connecting).await {
-                Ok(connected) => {
-                    let recorded = Recorded::new(TokioIo::new(connected?), http2_only);
-                    Ok(TokioIo::new(recorded.asking_proxy(asks_proxy)))
-                }
-                Err(_) => Err(ConnectTimedOut.into()),
-            }
+            let Ok(connected) = tokio::time::timeout(timeout, connecting).await else {
+                return Err(ConnectTimedOut.into());
+            };
+            let recorded = Recorded::new(TokioIo::new(connected?), http2_only).asking_proxy(asks_proxy);
+            negotiated_http2.store(recorded.connected().is_negotiated_h2(), Ordering::Relaxed);
+            Ok(TokioIo::new(recorded))
         })
     }
 }

@@ -2,16 +2,22 @@
 
 pub(crate) mod attempt_lock;
 pub mod body;
+pub(crate) mod client;
+pub(crate) mod client_error;
 pub(crate) mod collect;
-pub(crate) mod connection_use;
+mod connection_use;
 pub(crate) mod connector;
 pub(crate) mod egress_proxy;
 pub(crate) mod error_chain;
 pub mod hop_by_hop;
+mod http1_connection;
+mod idle_connections;
 pub(crate) mod link_header;
+mod origin_client;
 mod policy_resolver;
 pub(crate) mod redirect_policy;
 pub(crate) mod request_budget;
+pub(crate) mod response_body;
 pub(crate) mod retry_after;
 pub(crate) mod tee;
 pub mod trace_context;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::uri::PathAndQuery;
+
 use crate::config::UpstreamConfig;
-use crate::http::connector::{self, ClientOptions, HttpClient};
+use crate::http::client::HttpClient;
+use crate::http::connector::{self, ClientOptions};
 use crate::http::egress_proxy::EgressProxies;
 use crate::http::redirect_policy::RedirectPolicy;
 use crate::registry::error::SetupError;
@@ -51,26 +54,22 @@ impl Clients {
         let proxies = Arc::new(EgressProxies::new(config.egress.clone(), http2_only));
         let foreign = foreign_trust(config)?;
         let proxy_tls = client_tls(config, foreign.clone(), None)?;
-        let client = |tls, http2_only, policy| {
-            HttpClient::new(ClientOptions {
-                tls,
-                proxies: Arc::clone(&proxies),
-                proxy_tls: proxy_tls.clone(),
-                connect_timeout: config.connect_timeout.min(NEVER),
-                http2_only,
-                policy,
-            })
-        };
-        let registry = client(
-            client_tls(config, own_trust(config, origin)?, identity)?,
+        let options = |tls, http2_only, policy| ClientOptions {
+            tls,
+            proxies: Arc::clone(&proxies),
+            proxy_tls: proxy_tls.clone(),
+            connect_timeout: config.connect_timeout.min(NEVER),
             http2_only,
-            None,
-        );
+            policy,
+        };
+        let own_tls = client_tls(config, own_trust(config, origin)?, identity)?;
+        let own_origin = origin.at(PathAndQuery::from_static("/"));
+        let registry = HttpClient::new(options(own_tls, http2_only, None), Some(&own_origin));
         // The registry may also name its own host, at another port.
         let foreign_tls = client_tls(config, with_exemption(foreign, config, origin), None)?;
-        let elsewhere = client(foreign_tls.clone(), false, Some(Arc::clone(policy)));
+        let elsewhere = HttpClient::new(options(foreign_tls.clone(), false, Some(Arc::clone(policy))), None);
         let token_endpoints = match token_hosts {
-            TokenHosts::Any => client(foreign_tls, false, None),
+            TokenHosts::Any => HttpClient::new(options(foreign_tls, false, None), None),
             TokenHosts::ByPolicy => elsewhere.clone(),
         };
         Ok(Self {

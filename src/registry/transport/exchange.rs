@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Uri};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use tokio::time::{Instant, sleep_until};
 
 use super::advice::advice;
 use super::idle_timeout::{ProgressBody, TransferProgress};
 use crate::http::body::Body;
-use crate::http::connection_use::was_stale;
-use crate::http::connector::{ConnectTimedOut, HttpClient};
+use crate::http::client::HttpClient;
+use crate::http::client_error::ClientError;
+use crate::http::connector::ConnectTimedOut;
 use crate::http::error_chain::{chain, find};
 use crate::http::redirect_policy::Forbidden;
+use crate::http::response_body::ResponseBody;
 use crate::registry::error::{CONNECTING, UpstreamError};
 
 /// How long the upstream may take.
@@ -30,7 +30,7 @@ pub(super) struct Timeouts {
 /// A request that brought no answer.
 pub(super) struct Unanswered {
     pub(super) error: UpstreamError,
-    /// See [`connection_use`](crate::http::connection_use).
+    /// See [`ClientError::is_stale`].
     pub(super) on_stale_connection: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn exchange(
     client: &HttpClient,
     request: Request<Body>,
     timeouts: Timeouts,
-) -> Result<Response<Incoming>, Unanswered> {
+) -> Result<Response<ResponseBody>, Unanswered> {
     let progress = TransferProgress::new(request.body().is_end_stream());
     let request = if progress.is_sent() {
         request
@@ -56,7 +56,7 @@ pub(super) async fn exchange(
         request.map(|body| Body::stream(ProgressBody::new(body, Arc::clone(&progress))))
     };
     let asked = request.uri().clone();
-    let mut answer = std::pin::pin!(client.request(request));
+    let mut answer = client.request(request);
     loop {
         let (deadline, what) = deadline(&progress, timeouts);
         tokio::select! {
@@ -67,7 +67,7 @@ pub(super) async fn exchange(
                     Some(reason) => UpstreamError::CallersBody(reason.to_owned()).into(),
                     None => Unanswered {
                         error: from_client(&error, &asked),
-                        on_stale_connection: was_stale(&error),
+                        on_stale_connection: error.is_stale(),
                     },
                 })?;
                 return of_registry(client, answer, &asked).map_err(Unanswered::from);
@@ -93,9 +93,9 @@ fn deadline(progress: &TransferProgress, timeouts: Timeouts) -> (Instant, &'stat
 /// Fails where a proxy refuses, in the registry's place, to ask it.
 fn of_registry(
     client: &HttpClient,
-    answer: Response<Incoming>,
+    answer: Response<ResponseBody>,
     asked: &Uri,
-) -> Result<Response<Incoming>, UpstreamError> {
+) -> Result<Response<ResponseBody>, UpstreamError> {
     if answer.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         return Ok(answer);
     }
@@ -107,7 +107,7 @@ fn of_registry(
     }
 }
 
-fn from_client(error: &legacy::Error, asked: &Uri) -> UpstreamError {
+fn from_client(error: &ClientError, asked: &Uri) -> UpstreamError {
     if find::<ConnectTimedOut>(error).is_some() {
         return UpstreamError::Timeout(CONNECTING);
     }

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::http::body::{Body, BoxError};
 use crate::http::error_chain::chain;
+use crate::http::response_body::ResponseBody;
 use crate::registry::error::UpstreamError;
 
 /// A response's body that fails when the upstream is silent for too long.
 pub(in crate::registry) struct IdleBody {
-    inner: Incoming,
+    inner: ResponseBody,
     idle: Duration,
     /// Kept between waits: making a timer costs more than resetting one.
     clock: Option<Pin<Box<Sleep>>>,
@@ -25,7 +25,7 @@ pub(in crate::registry) struct IdleBody {
 }
 
 impl IdleBody {
-    pub(super) fn new(inner: Incoming, idle: Duration) -> Self {
+    pub(super) fn new(inner: ResponseBody, idle: Duration) -> Self {
         Self {
             inner,
             idle,

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::config::{NamedProxy, UpstreamConfig};
 use crate::http::body::Body;
-use crate::http::connector::HttpClient;
+use crate::http::client::HttpClient;
 use crate::http::redirect_policy::RedirectPolicy;
 use crate::http::trace_context;
 use crate::http::via;

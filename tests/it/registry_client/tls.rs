@@ -18,8 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::registry_client::{anyone, upstream_with};
 use crate::support::certificate;
 
-/// Serves under the certificate in `folder`; tells each request's version.
-async fn serve(folder: &Path, alpn: &[&str]) -> (String, mpsc::UnboundedReceiver<Version>, JoinSet<()>) {
+/// Serves under the certificate in `folder`; tells of each request on which connection it came, and in which version.
+async fn serve(folder: &Path, alpn: &[&str]) -> (String, mpsc::UnboundedReceiver<(usize, Version)>, JoinSet<()>) {
     let mut config = certificate::server_config(folder);
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -28,14 +28,15 @@ async fn serve(folder: &Path, alpn: &[&str]) -> (String, mpsc::UnboundedReceiver
     let (seen, versions) = mpsc::unbounded_channel();
     let mut server = JoinSet::new();
     server.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        for number in 1.. {
+            let (stream, _) = listener.accept().await.unwrap();
             // A client that does not trust the certificate breaks off.
             let Ok(stream) = acceptor.accept(stream).await else {
                 continue;
             };
             let seen = seen.clone();
             let service = service_fn(move |request: Request<Incoming>| {
-                let _ = seen.send(request.version());
+                let _ = seen.send((number, request.version()));
                 std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Body::empty())))
             });
             tokio::spawn(async move {
@@ -67,7 +68,7 @@ async fn alpn_decides_what_is_spoken() {
         upstream.forward(head).await.unwrap();
         assert_eq!(
             (versions.recv().await, versions.recv().await),
-            (Some(expected), Some(expected))
+            (Some((1, expected)), Some((1, expected)))
         );
     }
 }

@@ -267,10 +267,8 @@ impl Resolver {
     }
 
     fn is_news(&self, context: &RepositoryContext, raw: &RawManifest) -> bool {
-        !self
-            .inner
-            .recently_parsed
-            .knows(&context.repository_key, &context.epoch, raw)
+        let parsed = &self.inner.recently_parsed;
+        !parsed.knows(&context.repository_key, &context.epoch, raw)
     }
 
     async fn learn_links(&self, context: &RepositoryContext, raw: &RawManifest, manifest: &Manifest) {

@@ -130,7 +130,9 @@ http {{
         """nginx serving {path: (content type, bytes or a number of them)}, over TLS where `tls` is "ssl" or "ssl http2"."""
         folder = self.dir / f"static{len(self.running)}"
         folder.mkdir()
-        locations = f"ssl_certificate {self.certificate()}; ssl_certificate_key {self.certificate()};" if tls else ""
+        absent = '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"there is no such thing here"}]}'
+        stated = f"error_page 404 @absent; location @absent {{ default_type application/json; return 404 '{absent}'; }}\n"
+        locations = stated + f"ssl_certificate {self.certificate()}; ssl_certificate_key {self.certificate()};" if tls else stated
         for number, (path, (media_type, content)) in enumerate(files.items()):
             file = folder / str(number)
             if isinstance(content, int):

@@ -79,9 +79,10 @@ pub(super) async fn all(
         if pattern.is_some_and(|pattern| !pattern.0.is_match(tag.as_str())) {
             continue;
         }
-        // A tag that went meanwhile is none of the repository's any more.
-        if let Some(raw) = source.tagged(&tag).await? {
-            reports.push(copy(copier, raw, Some(tag)).await?);
+        match source.tagged(&tag).await? {
+            Some(raw) => reports.push(copy(copier, raw, Some(tag)).await?),
+            // It went meanwhile, or its manifest did. Either way there is nothing to copy.
+            None => eprintln!("refshim: {tag}: the source lists it, but has no manifest behind it; passed over"),
         }
     }
     if pattern.is_some() {

@@ -164,6 +164,23 @@ async fn sizes_that_nothing_has_stop_no_copy() {
 }
 
 #[tokio::test]
+async fn a_tag_without_a_manifest_is_named_and_the_others_are_copied() {
+    let (source, destination) = (Fake::start(Knobs::default()).await, Fake::start(Knobs::default()).await);
+    for tag in ["v1", "v2"] {
+        source.image("app", tag, tag);
+    }
+    source.trouble(Trouble::oci(404, "MANIFEST_UNKNOWN", "manifest unknown"), |seen| {
+        seen.path == "/v2/app/manifests/v2"
+    });
+    let (from, to) = (format!("{}/app", source.url()), format!("{}/app", destination.url()));
+    let ended = refshim(&["copy", "--all-tags", &from, &to]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("v2: the source lists it"), "{ended:?}");
+    assert!(ended.stdout.contains("v1"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_source_whose_referrers_are_not_certain_is_not_copied() {
     let registry = Registry::v2().await;
     let destination = CountingProxy::in_front_of(&registry.url()).await;

@@ -29,6 +29,16 @@ pub(in crate::registry) enum LastName {
     Missing,
 }
 
+/// Where the last name is, when it was asked for once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::registry) enum LastPlace {
+    /// Alone behind the name before it.
+    Same,
+    Moved,
+    /// Nothing follows that one either: perhaps `last` is no name to this registry.
+    Untold,
+}
+
 /// How going on by `last` ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::registry) enum Ended {
@@ -191,24 +201,36 @@ impl Upstream {
         listing: &PartialListing,
         caller: &Caller,
     ) -> Result<(), Stop> {
+        match self.place_of_last(repository, listing, caller).await? {
+            LastPlace::Same => Ok(()),
+            LastPlace::Moved | LastPlace::Untold => Err(Stop::invalid(UNSTEADY)),
+        }
+    }
+
+    /// Where the last name is now, by what follows the name before it.
+    pub(in crate::registry) async fn place_of_last(
+        &self,
+        repository: &RepositoryName,
+        listing: &PartialListing,
+        caller: &Caller,
+    ) -> Result<LastPlace, Stop> {
         let names = listing.names();
         let Some(before) = names.len().checked_sub(2).map(|index| names.get(index)) else {
-            return Ok(());
+            return Ok(LastPlace::Same);
         };
         let uri = self.tags_uri(repository, Some(before), PAGE_SIZE)?;
         let mut read = PageNames::default();
-        match self.read_page(uri, Extent::Names(3), &mut read, caller).await? {
-            Answer::Found(_) => {
-                let mut follows = read.names.iter().peekable();
-                // Some begin with the very name that they are asked by.
-                follows.next_if(|name| *name == before);
-                match (follows.next(), follows.next()) {
-                    (last, None) if last.is_some() && last == names.last() => Ok(()),
-                    _ => Err(Stop::invalid(UNSTEADY)),
-                }
-            }
-            Answer::Absent | Answer::Refused(_) => Err(Stop::invalid(UNSTEADY)),
-        }
+        let Answer::Found(_) = self.read_page(uri, Extent::Names(3), &mut read, caller).await? else {
+            return Ok(LastPlace::Moved);
+        };
+        let mut follows = read.names.iter().peekable();
+        // Some begin with the very name that they are asked by.
+        follows.next_if(|name| *name == before);
+        Ok(match (follows.next(), follows.next()) {
+            (None, _) => LastPlace::Untold,
+            (last, None) if last == names.last() => LastPlace::Same,
+            _ => LastPlace::Moved,
+        })
     }
 
     /// Whether it is seen to do so.

@@ -2,7 +2,7 @@
 //! and registries cut pages without saying so. A wrong end is a wrong "no signatures".
 
 use super::Upstream;
-use super::by_last::{Ended, LastName, links_elsewhere};
+use super::by_last::{Ended, LastName, LastPlace, links_elsewhere};
 use super::listing_so_far::{PAGE_SIZE, PartialListing, UNSTEADY, vanished};
 use super::page_reader::{Extent, PageNames, ReadTagPage};
 use crate::oci::RepositoryName;
@@ -136,7 +136,10 @@ impl Upstream {
                 self.must_keep_its_last(repository, listing, caller).await
             }
             Ended::NoNews(_) if last.links_otherwise => Err(links_elsewhere()),
-            Ended::Empty => self.must_keep_its_last(repository, listing, caller).await,
+            Ended::Empty => match self.place_of_last(repository, listing, caller).await? {
+                LastPlace::Same | LastPlace::Untold => Ok(()),
+                LastPlace::Moved => Err(Stop::invalid(UNSTEADY)),
+            },
             Ended::NoNews(_) => Ok(()),
         }
     }

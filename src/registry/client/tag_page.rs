@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
-use crate::oci::error_body;
-use crate::registry::tag_names::TagNamesBuilder;
 use bytes::{Buf as _, Bytes};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::oci::error_body;
+use crate::registry::tag_names::TagNamesBuilder;
 
 /// Appends the names of the page that `reader` holds. What follows the JSON object is an error, and so is a page without
 /// `tags`; `"tags": null` is an empty page (Distribution prints it). After an error `names` may hold a part of the page.

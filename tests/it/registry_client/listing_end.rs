@@ -28,6 +28,8 @@ enum Last {
     /// It is a number of names to leave out.
     Number,
     Refused,
+    /// A token of the registry's own: nothing follows a name.
+    Token,
 }
 
 /// How a registry pages.
@@ -70,6 +72,7 @@ impl Form {
             (Last::Inclusive, Some(last)) => all.iter().filter(|name| name.as_str() >= last).collect(),
             (Last::Place, Some(_)) => all.iter().skip(place.map_or(all.len(), |place| place + 1)).collect(),
             (Last::Number, Some(last)) => all.iter().skip(last.parse().unwrap_or(0)).collect(),
+            (Last::Token, Some(_)) => Vec::new(),
             (Last::Refused, Some(_)) => return oci_error(400, "UNSUPPORTED"),
         };
         let most = n.filter(|_| self.honours_n).unwrap_or(usize::MAX).min(self.cap);
@@ -227,6 +230,17 @@ async fn proof_costs_a_request_or_two_once_and_then_only_where_there_is_no_other
         ("one name", CRANE, 1, 1, 1),
         ("links", LINKING, 300 + 1, 2, 1),
         ("links, two pages", Form { cap: 200, ..LINKING }, 301, 3, 3),
+        ("links, a round number", LINKING, 300, 4, 3),
+        (
+            "links by token, a round number",
+            Form {
+                last: Last::Token,
+                ..LINKING
+            },
+            300,
+            4,
+            3,
+        ),
         ("all at once", ALL_AT_ONCE, 301, 3, 1),
         ("more than asked for", ALL_AT_ONCE, 1301, 2, 1),
         ("by last, four pages", by_last, 301, 10, 9),

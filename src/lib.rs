@@ -9,20 +9,21 @@
 //! demo      ─► http oci
 //! admin     ─► events referrers cache registry http tls config metrics oci build_info
 //! server    ─► proxy tls config
-//! proxy     ─► events ui render referrers registry auth http config metrics oci
-//! events    ─► http tls config metrics oci
+//! proxy     ─► events ui render referrers registry auth http config metrics oci expiring_map
+//! events    ─► http tls config metrics oci expiring_map
 //! ui        ─► oci
 //! render    ─► oci
-//! referrers ─► cache registry config metrics oci
-//! cache     ─► metrics oci
-//! registry  ─► auth http tls config metrics oci
-//! auth      ─► http
+//! referrers ─► cache registry config metrics oci expiring_map
+//! cache     ─► metrics oci expiring_map
+//! registry  ─► auth http tls config metrics oci expiring_map
+//! auth      ─► http expiring_map
 //! http      ─► tls config
 //! tls       ─► config
 //! telemetry ─► config build_info
 //! config    ─► oci build_info
 //! metrics
 //! oci
+//! expiring_map
 //! build_info
 //! ```
 
@@ -36,6 +37,7 @@ mod cli;
 mod config;
 mod demo;
 mod events;
+mod expiring_map;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod http;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::CredentialsError;
 use super::htpasswd_file::{Users, parse, verify, version};
+use crate::expiring_map::ExpiringMap;
 
 /// bcrypt is slow on purpose, so a password that was right is not hashed again as long as no hour passes without its use and the
 /// file stays the same.
@@ -32,9 +32,9 @@ pub struct Htpasswd {
     file: PathBuf,
     current: Mutex<LoadedUsers>,
     /// Salted hashes of the `Authorization` headers that were right lately.
-    known: Cache<[u8; 32], ()>,
+    known: ExpiringMap<[u8; 32], ()>,
     /// Salted hashes of those that are being checked: all callers with the same header wait for one answer.
-    asked: Cache<[u8; 32], Arc<OnceCell<bool>>>,
+    asked: ExpiringMap<[u8; 32], Arc<OnceCell<bool>>>,
     salt: [u8; 32],
     queue: Semaphore,
     checks: Arc<Semaphore>,
@@ -64,11 +64,10 @@ impl Htpasswd {
         Ok(Self {
             file: file.to_owned(),
             current: Mutex::new(current),
-            known: Cache::builder()
-                .max_capacity(KNOWN)
+            known: ExpiringMap::builder(KNOWN)
                 .time_to_idle(KNOWN_WHILE_USED_WITHIN)
                 .build(),
-            asked: Cache::new(KNOWN),
+            asked: ExpiringMap::new(KNOWN),
             salt: rand::random(),
             queue: Semaphore::new(QUEUE),
             checks: Arc::new(Semaphore::new(AT_ONCE)),
@@ -127,12 +126,12 @@ impl Htpasswd {
         let Some((user, password)) = basic(authorization) else {
             return Ok(false);
         };
-        let asked = self.asked.get_with(key, Arc::default);
+        let asked = self.asked.get_or_insert_with(&key, Arc::default);
         let answer = asked.get_or_try_init(|| self.check(users, user, password)).await;
         if answer == Ok(&true) {
             self.known.insert(key, ());
         }
-        self.asked.invalidate(&key);
+        self.asked.remove(&key);
         answer.copied()
     }
 

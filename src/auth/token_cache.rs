@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::token::sensitive;
 use super::{Bearer, LoginRefusal, Token};
+use crate::expiring_map::ExpiringMap;
 use crate::http::attempt_lock::AttemptLock;
 
 /// How many tokens are kept; those that were not used for the longest time go first.
@@ -24,26 +24,26 @@ const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 type TokenKey = (String, Vec<String>);
 
 /// The tokens of one login.
-pub(super) struct TokenCache<E>(Cache<TokenKey, Arc<TokenSlot<E>>>);
+pub(super) struct TokenCache<E>(ExpiringMap<TokenKey, Arc<TokenSlot<E>>>);
 
 impl<E: Send + 'static> TokenCache<E> {
     pub(super) fn new() -> Self {
-        Self(Cache::builder().max_capacity(TOKENS).time_to_idle(TOKENS_IDLE).build())
+        Self(ExpiringMap::builder(TOKENS).time_to_idle(TOKENS_IDLE).build())
     }
 
     pub(super) fn slot(&self, bearer: &Bearer, scopes: &[String]) -> Arc<TokenSlot<E>> {
         let key = (bearer.realm.clone(), scopes.to_vec());
-        self.0.get_with(key, || Arc::new(TokenSlot::new()))
+        self.0.get_or_insert_with(&key, || Arc::new(TokenSlot::new()))
     }
 
     /// Drops all tokens.
     pub(super) fn clear(&self) {
-        self.0.invalidate_all();
+        self.0.clear();
     }
 
     /// Drops the token that a registry just refused.
     pub(super) fn forget(&self, bearer: &Bearer, scopes: &[String]) {
-        self.0.invalidate(&(bearer.realm.clone(), scopes.to_vec()));
+        self.0.remove(&(bearer.realm.clone(), scopes.to_vec()));
     }
 }
 

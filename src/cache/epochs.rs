@@ -2,20 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
-use moka::sync::Cache;
-
 use super::entry_id::RepositoryKey;
 use super::epoch::Epoch;
 use super::write::{Invalidation, RecordedWrite};
+use crate::expiring_map::{EntryChange, ExpiringMap};
 
 /// Number of repositories whose writes are remembered. A repository that is forgotten gets a new epoch, which costs a scan.
 const WRITES_IN_ALL: u64 = 500_000;
 
 /// The epochs that this process knows.
 pub(super) struct Epochs {
-    known: Cache<RepositoryKey, Epoch>,
+    known: ExpiringMap<RepositoryKey, Epoch>,
     /// The epoch of all repositories without known writes, shared so that callers who name many repositories use no memory.
     unwritten: Arc<Mutex<Epoch>>,
 }
@@ -32,14 +29,10 @@ impl Epochs {
         let weigher = |_: &RepositoryKey, epoch: &Epoch| u32::try_from(epoch.write_count()).unwrap_or(u32::MAX);
         let forgotten = unwritten.clone();
         // Otherwise the repository would seem unwritten, and entries from before the write valid.
-        let listener = move |_: Arc<RepositoryKey>, _: Epoch, cause: RemovalCause| {
-            if cause.was_evicted() {
-                *forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Epoch::unknown();
-            }
-        };
-        let known = Cache::builder().max_capacity(writes).weigher(weigher);
+        let begin_anew = move || *forgotten.lock().unwrap_or_else(PoisonError::into_inner) = Epoch::unknown();
+        let known = ExpiringMap::builder(writes).weigher(weigher);
         Self {
-            known: known.eviction_listener(listener).build(),
+            known: known.on_eviction(begin_anew).build(),
             unwritten,
         }
     }
@@ -59,22 +52,18 @@ impl Epochs {
     /// Adds a write.
     pub fn wrote(&self, repository_key: &RepositoryKey, touched: &Arc<[Invalidation]>) {
         let write = RecordedWrite::new(touched.clone());
-        self.known
-            .entry_by_ref(repository_key)
-            .and_upsert_with(|known| match known {
-                Some(known) => known.into_value().after(write),
-                None => self.unwritten().after(write),
-            });
+        self.known.change(repository_key, |known| {
+            EntryChange::Put(known.unwrap_or_else(|| self.unwritten()).after(write))
+        });
     }
 
     /// Adopts the epoch that another process knows, unless this one has changed since `was`. Returns the epoch for the question at hand.
     pub fn adopt(&self, repository_key: &RepositoryKey, was: Option<&Epoch>, published: Epoch) -> Epoch {
-        self.known.entry_by_ref(repository_key).and_compute_with(|known| {
-            let known = known.map(moka::Entry::into_value);
+        self.known.change(repository_key, |known| {
             if known.as_ref() == was {
-                Op::Put(published.clone())
+                EntryChange::Put(published.clone())
             } else {
-                Op::Nop
+                EntryChange::Keep
             }
         });
         published
@@ -124,8 +113,7 @@ mod tests {
         for number in 0..1000 {
             epochs.current(&RepositoryKey::new("http://u/", format!("r{number}")));
         }
-        epochs.known.run_pending_tasks();
-        assert_eq!(epochs.known.entry_count(), 0);
+        assert_eq!(epochs.known.settled_len(), 0);
     }
 
     #[test]
@@ -136,7 +124,7 @@ mod tests {
         for number in 0..200 {
             epochs.wrote(&RepositoryKey::new("http://u/", format!("r{number}")), &tag("a"));
         }
-        epochs.known.run_pending_tasks();
+        epochs.known.settled_len();
         assert_ne!(epochs.current(&RepositoryKey::new("http://u/", "unwritten")), first);
     }
 

@@ -4,10 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use super::entry_id::EntryId;
 use super::write::WriteId;
+use crate::expiring_map::{EntryChange, ExpiringMap};
 
 #[derive(Clone)]
 pub(super) struct MemoryEntry {
@@ -21,12 +20,12 @@ pub(super) struct MemoryEntry {
 }
 
 /// Bytes of overhead of the store for each entry, including the entry itself, as measured (`tests/weights.rs`).
-const BOOKS: usize = 330;
+const BOOKS: usize = 460;
 /// Bytes of the two reference counts of an `Arc`.
 const COUNTERS: usize = 24;
 
 pub(super) struct MemoryStore {
-    entries: Cache<EntryId, MemoryEntry>,
+    entries: ExpiringMap<EntryId, MemoryEntry>,
 }
 
 impl MemoryStore {
@@ -35,7 +34,7 @@ impl MemoryStore {
             u32::try_from(entry.weight + COUNTERS + id.weight() + BOOKS).unwrap_or(u32::MAX)
         };
         Self {
-            entries: Cache::builder().max_capacity(bytes).weigher(weigher).build(),
+            entries: ExpiringMap::builder(bytes).weigher(weigher).build(),
         }
     }
 
@@ -48,10 +47,13 @@ impl MemoryStore {
     }
 
     pub fn put_if_missing(&self, id: EntryId, entry: impl FnOnce() -> MemoryEntry) {
-        self.entries.entry(id).or_insert_with(entry);
+        self.entries.change(&id, |known| match known {
+            Some(_) => EntryChange::Keep,
+            None => EntryChange::Put(entry()),
+        });
     }
 
     pub fn remove(&self, id: &EntryId) {
-        self.entries.invalidate(id);
+        self.entries.remove(id);
     }
 }

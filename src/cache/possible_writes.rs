@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use super::entry_id::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 
 /// Number of repositories for which a possible write is remembered. If one is forgotten, old values are used until they are no longer fresh.
 const REPOSITORIES: u64 = 10_000;
@@ -14,7 +13,7 @@ const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The time of the last possible write to each repository, since 1970.
 pub(super) struct PossibleWrites {
-    last: Cache<RepositoryKey, Duration>,
+    last: ExpiringMap<RepositoryKey, Duration>,
     /// Whether there was one at all: most processes never see one, and every lookup asks.
     any: AtomicBool,
 }
@@ -22,7 +21,7 @@ pub(super) struct PossibleWrites {
 impl Default for PossibleWrites {
     fn default() -> Self {
         Self {
-            last: Cache::builder().max_capacity(REPOSITORIES).time_to_live(KEPT).build(),
+            last: ExpiringMap::builder(REPOSITORIES).time_to_live(KEPT).build(),
             any: AtomicBool::new(false),
         }
     }

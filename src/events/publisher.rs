@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use super::error::WebhookError;
 use super::link_event::{EventPlace, LinkEvent, LinkOrigin};
 use super::webhook::{Webhook, WebhookTask};
 use crate::config::{EventType, EventsConfig, WebhookConfig};
+use crate::expiring_map::ExpiringMap;
 
 /// For how long a link that passed through refshim is not told again because it is reported, too. Registries report within seconds, or again
 /// and again until they are heard.
@@ -25,7 +25,7 @@ pub struct EventPublisher {
     source: String,
     webhooks: Vec<Webhook>,
     /// Links that receivers were told of lately.
-    known: Cache<String, ()>,
+    known: ExpiringMap<String, ()>,
     closing: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -35,10 +35,7 @@ impl Default for EventPublisher {
         Self {
             source: String::new(),
             webhooks: Vec::new(),
-            known: Cache::builder()
-                .max_capacity(MOST_KNOWN)
-                .time_to_live(KNOWN_FOR)
-                .build(),
+            known: ExpiringMap::builder(MOST_KNOWN).time_to_live(KNOWN_FOR).build(),
             closing: CancellationToken::new(),
             tasks: Mutex::default(),
         }
@@ -133,7 +130,7 @@ impl EventPublisher {
         };
         let key = format!("{upstream} {repository} {} {referrer}", event.subject);
         match event.event_type {
-            EventType::Linked => !self.known.entry(key).or_insert(()).is_fresh(),
+            EventType::Linked => !self.known.insert_new(&key, ()),
             EventType::Removed => self.known.remove(&key).is_some(),
         }
     }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use moka::sync::Cache;
-
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{Digest, RepositoryName};
 
 /// Parts that are remembered at once.
@@ -12,13 +11,13 @@ const REMEMBERED: u64 = 50_000;
 const FOR: Duration = Duration::from_secs(600);
 
 pub(super) struct PulledParts {
-    parts: Cache<(RepositoryName, Digest), ()>,
+    parts: ExpiringMap<(RepositoryName, Digest), ()>,
 }
 
 impl Default for PulledParts {
     fn default() -> Self {
         Self {
-            parts: Cache::builder().max_capacity(REMEMBERED).time_to_live(FOR).build(),
+            parts: ExpiringMap::builder(REMEMBERED).time_to_live(FOR).build(),
         }
     }
 }

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::COOKIE;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::expiring_map::ExpiringMap;
 use crate::registry::{CallerLogin, Upstream};
 
 /// Sessions at one upstream; more end those that were used longest ago.
@@ -29,7 +28,7 @@ type SessionKey = [u8; 32];
 
 pub(super) struct UiSessions {
     cookie: String,
-    sessions: Cache<SessionKey, Arc<UiSession>>,
+    sessions: ExpiringMap<SessionKey, Arc<UiSession>>,
     anybody: CallerLogin,
     attempts: Semaphore,
 }
@@ -42,9 +41,8 @@ pub(super) struct UiSession {
 
 impl UiSessions {
     pub fn new(upstream: &Upstream) -> Self {
-        let sessions = Cache::builder()
-            .max_capacity(MAX_SESSIONS)
-            .eviction_policy(EvictionPolicy::lru())
+        let sessions = ExpiringMap::builder(MAX_SESSIONS)
+            .least_recently_used_first()
             .time_to_live(LIFETIME)
             .time_to_idle(IDLE);
         Self {
@@ -80,7 +78,7 @@ impl UiSessions {
     /// Ends the session that a request's cookie names. Returns the cookie that takes it from the browser.
     pub fn end(&self, headers: &HeaderMap, secure: bool) -> String {
         if let Some(name) = self.name(headers) {
-            self.sessions.invalidate(&key(name));
+            self.sessions.remove(&key(name));
         }
         self.set_cookie("", "; Max-Age=0", secure)
     }

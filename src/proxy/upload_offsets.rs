@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::header::LOCATION;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use moka::sync::Cache;
 
+use crate::expiring_map::ExpiringMap;
 use crate::http::body::Body;
 
 /// Uploads that are followed at once.
@@ -16,13 +16,13 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// Bytes received, by the path of the upload's URL; its query may change with every chunk.
 pub(super) struct UploadOffsets {
-    received: Cache<String, u64>,
+    received: ExpiringMap<String, u64>,
 }
 
 impl Default for UploadOffsets {
     fn default() -> Self {
         Self {
-            received: Cache::builder().max_capacity(FOLLOWED).time_to_idle(IDLE).build(),
+            received: ExpiringMap::builder(FOLLOWED).time_to_idle(IDLE).build(),
         }
     }
 }
@@ -38,7 +38,7 @@ impl UploadOffsets {
         if !wrote || !response.status().is_success() {
             return;
         }
-        self.received.invalidate(request.uri.path());
+        self.received.remove(&request.uri.path().to_owned());
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let path = location.and_then(|location| location.split('?').next());
         if let (StatusCode::ACCEPTED, Some(stands_at), Some(path)) = (response.status(), stands_at, path) {
@@ -48,6 +48,6 @@ impl UploadOffsets {
 
     /// Bytes that the upload behind `request` has received; `None` where this process did not see them.
     pub fn received(&self, request: &Parts) -> Option<u64> {
-        self.received.get(request.uri.path())
+        self.received.get(&request.uri.path().to_owned())
     }
 }

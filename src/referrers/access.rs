@@ -7,9 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use crate::cache::{Clock, Ends, RepositoryKey, SingleFlight};
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{Digest, Reference, Tag};
 use crate::registry::{CredentialHash, Fingerprint, Refusal, TagNames, Upstream, UpstreamError};
 
@@ -63,12 +62,12 @@ pub(super) enum RepositoryAccess {
 /// [`AccessList::check`], by the manifest store and the tag listings, whom the registry answers, and by the resolver with what a
 /// scan returns.
 pub(super) struct AccessList {
-    allowed: Cache<PermissionKey, AccessGrant>,
+    allowed: ExpiringMap<PermissionKey, AccessGrant>,
     refused: LastRefusals,
     probes: SingleFlight<PermissionKey, AccessResult>,
     listing_checks: SingleFlight<PermissionKey, Result<bool, UpstreamError>>,
     /// What each credential was told last about a subject.
-    last_bases: Cache<BasisKey, LastBasis>,
+    last_bases: ExpiringMap<BasisKey, LastBasis>,
     own_api_checks: SingleFlight<(BasisKey, Fingerprint), Result<bool, UpstreamError>>,
     hidden: HiddenRepositories,
     clock: Clock,
@@ -94,11 +93,11 @@ impl AccessGrant {
 impl AccessList {
     pub fn new(allowed_for: Duration, fresh_for: Duration) -> Self {
         Self {
-            allowed: Cache::new(REMEMBERED),
+            allowed: ExpiringMap::new(REMEMBERED),
             refused: LastRefusals::default(),
             probes: SingleFlight::new(PROBE_DEADLINE),
             listing_checks: SingleFlight::new(PROBE_DEADLINE),
-            last_bases: Cache::new(REMEMBERED),
+            last_bases: ExpiringMap::new(REMEMBERED),
             own_api_checks: SingleFlight::new(PROBE_DEADLINE),
             hidden: HiddenRepositories::default(),
             clock: Clock::default(),
@@ -144,7 +143,7 @@ impl AccessList {
     pub fn forget(&self, context: &RepositoryContext) {
         self.note_refusal(context);
         for right in [Right::Read, Right::List, Right::Blobs] {
-            self.allowed.invalidate(&self.key(context, right));
+            self.allowed.remove(&self.key(context, right));
         }
     }
 

@@ -5,10 +5,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::oci::SubjectKey;
 
 /// How long a repository is taken to list only a part of its tags, and how often a whole one is tried again.
@@ -20,9 +20,9 @@ const REPOSITORIES: u64 = 10_000;
 
 /// Trials of one upstream.
 pub(super) struct ListingTrials {
-    subjects: Cache<(RepositoryKey, SubjectKey), Instant>,
+    subjects: ExpiringMap<(RepositoryKey, SubjectKey), Instant>,
     /// When the last subjects were tried, at most [`ENOUGH`] of them.
-    repositories: Cache<RepositoryKey, Arc<Mutex<Vec<Instant>>>>,
+    repositories: ExpiringMap<RepositoryKey, Arc<Mutex<Vec<Instant>>>>,
     /// When a listing was last found to lack a tag.
     lacked: Mutex<Option<Instant>>,
 }
@@ -30,8 +30,8 @@ pub(super) struct ListingTrials {
 impl Default for ListingTrials {
     fn default() -> Self {
         Self {
-            subjects: Cache::new(SUBJECTS),
-            repositories: Cache::new(REPOSITORIES),
+            subjects: ExpiringMap::new(SUBJECTS),
+            repositories: ExpiringMap::new(REPOSITORIES),
             lacked: Mutex::default(),
         }
     }
@@ -56,7 +56,7 @@ impl ListingTrials {
             return;
         }
         self.subjects.insert(key, Instant::now());
-        let tried = self.repositories.get_with_by_ref(repository_key, Arc::default);
+        let tried = self.repositories.get_or_insert_with(repository_key, Arc::default);
         let mut tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
         if tried.len() >= ENOUGH {
             tried.remove(0);

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{SubjectKey, Tag, tag_scheme};
 
 /// Subjects of which something is remembered.
@@ -29,13 +29,13 @@ struct MissingTag {
 type OfSubject = Arc<Mutex<HashMap<Tag, MissingTag>>>;
 
 pub(super) struct MissingTags {
-    missing: Cache<(RepositoryKey, SubjectKey), OfSubject>,
+    missing: ExpiringMap<(RepositoryKey, SubjectKey), OfSubject>,
     unasked_for: Duration,
 }
 
 impl MissingTags {
     pub fn new(fresh_for: Duration) -> Self {
-        let missing = Cache::builder().max_capacity(SUBJECTS).time_to_idle(MISSING_FOR);
+        let missing = ExpiringMap::builder(SUBJECTS).time_to_idle(MISSING_FOR);
         Self {
             missing: missing.build(),
             unasked_for: UNASKED_FOR.max(fresh_for.saturating_mul(2)),
@@ -45,7 +45,7 @@ impl MissingTags {
     /// A link tag that should be there is missing: for how long that has been so.
     pub fn is_missing(&self, repository_key: &RepositoryKey, subject: &SubjectKey, tag: &Tag) -> Duration {
         let key = (repository_key.clone(), subject.clone());
-        let missing = self.missing.get_with(key, Arc::default);
+        let missing = self.missing.get_or_insert_with(&key, Arc::default);
         let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
         missing.retain(|_, tag| tag.last.elapsed() < self.unasked_for && tag.first.elapsed() < MISSING_FOR);
         let now = Instant::now();

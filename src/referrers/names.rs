@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache as Memory;
 use tokio::time::Instant;
 
 use crate::cache::RepositoryKey;
 use crate::config::{Depth, ListingKind};
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{Digest, Reference, SubjectKey, Tag, tag_scheme};
 use crate::registry::{Answer, Fingerprint, Refusal, TagNames, UpstreamError};
 
@@ -39,9 +39,9 @@ pub(super) struct TagMemory {
     /// Subjects of which the names that can be computed were compared with a listing.
     pub trials: ListingTrials,
     /// When a listing last named tags of a repository.
-    listed: Memory<RepositoryKey, Instant>,
+    listed: ExpiringMap<RepositoryKey, Instant>,
     /// When ordinary tags and manifests were first missing although something names them.
-    lagging: Memory<(RepositoryKey, Reference), Instant>,
+    lagging: ExpiringMap<(RepositoryKey, Reference), Instant>,
     /// Held while what is remembered of tags with links is changed.
     pub writing_linked: tokio::sync::Mutex<()>,
 }
@@ -54,12 +54,9 @@ impl TagMemory {
             kind,
             asked_writes: AskedWrites::new(fresh_for),
             trials: ListingTrials::default(),
-            listed: Memory::new(REMEMBERED),
+            listed: ExpiringMap::new(REMEMBERED),
             missing: MissingTags::new(fresh_for),
-            lagging: Memory::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(MISSING_FOR)
-                .build(),
+            lagging: ExpiringMap::builder(REMEMBERED).time_to_live(MISSING_FOR).build(),
             writing_linked: tokio::sync::Mutex::default(),
         }
     }
@@ -67,13 +64,13 @@ impl TagMemory {
     /// What should be there is missing: for how long that has been so.
     pub fn lags_since(&self, repository_key: &RepositoryKey, what: &Reference) -> Duration {
         let key = (repository_key.clone(), what.clone());
-        self.lagging.get_with(key, Instant::now).elapsed()
+        self.lagging.get_or_insert_with(&key, Instant::now).elapsed()
     }
 
     pub fn has_come(&self, repository_key: &RepositoryKey, what: &Reference) {
         let key = (repository_key.clone(), what.clone());
         if self.lagging.contains_key(&key) {
-            self.lagging.invalidate(&key);
+            self.lagging.remove(&key);
         }
     }
 
@@ -84,7 +81,7 @@ impl TagMemory {
 
     /// Something was deleted: the next listing may rightly name nothing.
     pub fn deleted(&self, repository_key: &RepositoryKey) {
-        self.listed.invalidate(repository_key);
+        self.listed.remove(repository_key);
     }
 
     /// Whether one did within the hour, and nothing was deleted through refshim since: then a listing that says that there is no

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use crate::cache::{Epoch, RepositoryKey};
+use crate::expiring_map::ExpiringMap;
 use crate::oci::Digest;
 use crate::registry::RawManifest;
 
@@ -24,7 +24,7 @@ struct ParsedManifest {
     at: Instant,
 }
 
-pub(super) struct RecentlyParsed(Cache<(RepositoryKey, Digest), Arc<ParsedManifest>>);
+pub(super) struct RecentlyParsed(ExpiringMap<(RepositoryKey, Digest), Arc<ParsedManifest>>);
 
 impl Default for RecentlyParsed {
     fn default() -> Self {
@@ -33,7 +33,7 @@ impl Default for RecentlyParsed {
             let bytes = raw.bytes.len() + raw.media_type.len() + digest.as_str().len() + BESIDE;
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
-        let cache = Cache::builder().max_capacity(MOST).weigher(weigher);
+        let cache = ExpiringMap::builder(MOST).weigher(weigher);
         Self(cache.time_to_live(KEPT).build())
     }
 }
@@ -51,7 +51,7 @@ impl RecentlyParsed {
 
     /// What was learned of it is known no longer.
     pub fn forget(&self, repository_key: &RepositoryKey, digest: &Digest) {
-        self.0.invalidate(&(repository_key.clone(), digest.clone()));
+        self.0.remove(&(repository_key.clone(), digest.clone()));
     }
 
     /// Whether exactly this was learned from, and nothing was written to the repository since.
@@ -79,12 +79,8 @@ mod tests {
             };
             recently_parsed.note(&RepositoryKey::new("u", "r"), &Epoch::unknown(), &raw);
         }
-        recently_parsed.0.run_pending_tasks();
-        assert!(
-            recently_parsed.0.entry_count() <= MOST / BESIDE as u64,
-            "{}",
-            recently_parsed.0.entry_count()
-        );
+        let remembered = recently_parsed.0.settled_len();
+        assert!(remembered <= MOST / BESIDE as u64, "{remembered}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use moka::sync::Cache as Memory;
 use tokio::time::Instant;
 
 use crate::cache::{RepositoryKey, SingleFlight};
+use crate::expiring_map::ExpiringMap;
 
 /// Two questions within this time are a reason to expect a third one.
 const ASKED_WITHIN: Duration = Duration::from_secs(10 * 60);
@@ -30,12 +30,12 @@ struct Questions {
 
 /// Which repositories are asked about, and whose listings are being renewed.
 pub(super) struct Renewals {
-    questions: Memory<RepositoryKey, Questions>,
+    questions: ExpiringMap<RepositoryKey, Questions>,
     /// Repositories whose listings have many pages.
-    large: Memory<RepositoryKey, ()>,
+    large: ExpiringMap<RepositoryKey, ()>,
     /// Whether there ever was one: where there is none, a question costs nothing here.
     has_large: AtomicBool,
-    begun: Memory<RepositoryKey, ()>,
+    begun: ExpiringMap<RepositoryKey, ()>,
     /// Requests that the renewals under way make, each within the time that a listing is fresh.
     requests: AtomicUsize,
     tasks: SingleFlight<RepositoryKey, ()>,
@@ -54,8 +54,8 @@ impl Default for Renewals {
     }
 }
 
-fn remembered_for<V: Clone + Send + Sync + 'static>(time: Duration) -> Memory<RepositoryKey, V> {
-    Memory::builder().max_capacity(REMEMBERED).time_to_live(time).build()
+fn remembered_for<V: Clone + Send + Sync + 'static>(time: Duration) -> ExpiringMap<RepositoryKey, V> {
+    ExpiringMap::builder(REMEMBERED).time_to_live(time).build()
 }
 
 impl Renewals {
@@ -65,7 +65,7 @@ impl Renewals {
         self.has_large.store(true, Ordering::Relaxed);
         let last = Instant::now();
         let first = || Questions { last, again: false };
-        self.questions.get_with_by_ref(repository_key, first);
+        self.questions.get_or_insert_with(repository_key, first);
     }
 
     /// Notes a question about a repository whose listing has many pages; whether there was another one a while ago.

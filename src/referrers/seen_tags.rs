@@ -4,9 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use crate::cache::{Clock, RepositoryKey};
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{Digest, Tag, tag_scheme};
 use crate::registry::TagNames;
 
@@ -22,14 +21,14 @@ struct SeenTag {
 }
 
 pub(super) struct SeenTags {
-    seen: Cache<RepositoryKey, Arc<Mutex<Vec<SeenTag>>>>,
+    seen: ExpiringMap<RepositoryKey, Arc<Mutex<Vec<SeenTag>>>>,
     clock: Clock,
 }
 
 impl Default for SeenTags {
     fn default() -> Self {
         Self {
-            seen: Cache::new(REPOSITORIES),
+            seen: ExpiringMap::new(REPOSITORIES),
             clock: Clock::default(),
         }
     }
@@ -41,7 +40,7 @@ impl SeenTags {
         if digest.is_some_and(|digest| names_itself(tag, digest)) {
             return;
         }
-        let seen = self.seen.get_with_by_ref(repository_key, Arc::default);
+        let seen = self.seen.get_or_insert_with(repository_key, Arc::default);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < TAGS && seen.iter().all(|known| known.tag != *tag) {
             let (tag, at) = (tag.clone(), self.clock.now());

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::oci::Digest;
 
 /// Longer than an answer takes from its last byte to the cache.
@@ -12,11 +11,11 @@ const KEPT: Duration = Duration::from_secs(60);
 const MOST: u64 = 100_000;
 
 /// Digests that were deleted a moment ago, by repository.
-pub(super) struct Tombstones(Cache<(RepositoryKey, Digest), ()>);
+pub(super) struct Tombstones(ExpiringMap<(RepositoryKey, Digest), ()>);
 
 impl Default for Tombstones {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(MOST).time_to_live(KEPT).build())
+        Self(ExpiringMap::builder(MOST).time_to_live(KEPT).build())
     }
 }
 

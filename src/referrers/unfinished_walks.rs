@@ -5,10 +5,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache as Memory;
 use tokio::time::Instant;
 
 use crate::cache::{Epoch, RepositoryKey};
+use crate::expiring_map::ExpiringMap;
 use crate::registry::{CredentialHash, ListingWalk, UpstreamError};
 
 /// A walk goes on while somebody asked for what it brings within this time.
@@ -42,9 +42,9 @@ type WalkKey = (RepositoryKey, Followers);
 
 /// See the module documentation.
 pub(super) struct UnfinishedWalks {
-    kept: Memory<(RepositoryKey, CredentialHash), Arc<KeptWalk>>,
-    asked: Memory<RepositoryKey, Instant>,
-    progress: Memory<WalkKey, Progress>,
+    kept: ExpiringMap<(RepositoryKey, CredentialHash), Arc<KeptWalk>>,
+    asked: ExpiringMap<RepositoryKey, Instant>,
+    progress: ExpiringMap<WalkKey, Progress>,
 }
 
 /// How far a walk is.
@@ -66,19 +66,12 @@ impl Default for UnfinishedWalks {
     fn default() -> Self {
         let weigher = |_: &_, kept: &Arc<KeptWalk>| u32::try_from(kept.weight).unwrap_or(u32::MAX);
         Self {
-            kept: Memory::builder()
-                .max_capacity(KEPT)
+            kept: ExpiringMap::builder(KEPT)
                 .weigher(weigher)
                 .time_to_live(KEPT_FOR)
                 .build(),
-            asked: Memory::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(ASKED_WITHIN)
-                .build(),
-            progress: Memory::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(KEPT_FOR)
-                .build(),
+            asked: ExpiringMap::builder(REMEMBERED).time_to_live(ASKED_WITHIN).build(),
+            progress: ExpiringMap::builder(REMEMBERED).time_to_live(KEPT_FOR).build(),
         }
     }
 }

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use moka::sync::Cache;
-
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{SubjectKey, Tag, tag_scheme};
 use crate::registry::{CredentialHash, Fingerprint, TagNames};
 
@@ -40,12 +39,12 @@ struct VanishedTag {
 type VanishedOfSubject = Arc<Mutex<BTreeMap<Tag, VanishedTag>>>;
 
 pub(super) struct VanishedTags {
-    vanished: Cache<(RepositoryKey, SubjectKey), VanishedOfSubject>,
+    vanished: ExpiringMap<(RepositoryKey, SubjectKey), VanishedOfSubject>,
 }
 
 impl Default for VanishedTags {
     fn default() -> Self {
-        let vanished = Cache::builder().max_capacity(SUBJECTS).time_to_live(PARTIAL_FOR);
+        let vanished = ExpiringMap::builder(SUBJECTS).time_to_live(PARTIAL_FOR);
         Self {
             vanished: vanished.build(),
         }

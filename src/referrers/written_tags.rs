@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future, stream};
-use moka::sync::Cache as Memory;
 use tokio::time::Instant;
 
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{Reference, SubjectKey, Tag};
 use crate::registry::{Answer, TagNames, UpstreamError};
 
@@ -30,7 +30,7 @@ const REMEMBERED: u64 = 20_000;
 
 /// Written tags that the registry was asked for and did not say to be gone.
 pub(super) struct AskedWrites {
-    asked: Memory<(RepositoryKey, Arc<str>), AskedWrite>,
+    asked: ExpiringMap<(RepositoryKey, Arc<str>), AskedWrite>,
     fresh_for: Duration,
 }
 
@@ -44,7 +44,7 @@ struct AskedWrite {
 impl AskedWrites {
     pub fn new(fresh_for: Duration) -> Self {
         Self {
-            asked: Memory::new(REMEMBERED),
+            asked: ExpiringMap::new(REMEMBERED),
             fresh_for,
         }
     }

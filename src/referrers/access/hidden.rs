@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use super::{AccessList, Right};
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::referrers::context::RepositoryContext;
 
 /// A repository that is hidden from callers is logged about this often at most.
@@ -31,21 +30,16 @@ impl AccessList {
 }
 
 /// Repositories of which it was told lately that they are hidden from somebody.
-pub(super) struct HiddenRepositories(Cache<RepositoryKey, ()>);
+pub(super) struct HiddenRepositories(ExpiringMap<RepositoryKey, ()>);
 
 impl Default for HiddenRepositories {
     fn default() -> Self {
-        Self(
-            Cache::builder()
-                .max_capacity(TOLD)
-                .time_to_live(TOLD_AGAIN_AFTER)
-                .build(),
-        )
+        Self(ExpiringMap::builder(TOLD).time_to_live(TOLD_AGAIN_AFTER).build())
     }
 }
 
 impl HiddenRepositories {
     fn is_news(&self, repository_key: &RepositoryKey) -> bool {
-        self.0.entry_by_ref(repository_key).or_insert(()).is_fresh()
+        self.0.insert_new(repository_key, ())
     }
 }

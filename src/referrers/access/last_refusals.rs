@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-
 use super::{AccessList, REMEMBERED, Right};
 use crate::cache::RepositoryKey;
+use crate::expiring_map::ExpiringMap;
 use crate::referrers::context::RepositoryContext;
 use crate::registry::CredentialHash;
 
@@ -14,12 +12,12 @@ use crate::registry::CredentialHash;
 const KEPT: Duration = Duration::from_secs(600);
 
 /// The time of the last refusal, since 1970, by repository and credential.
-pub(super) struct LastRefusals(Cache<(RepositoryKey, CredentialHash), Duration>);
+pub(super) struct LastRefusals(ExpiringMap<(RepositoryKey, CredentialHash), Duration>);
 
 impl Default for LastRefusals {
     fn default() -> Self {
-        let refused = Cache::builder().max_capacity(REMEMBERED).time_to_live(KEPT);
-        Self(refused.eviction_policy(EvictionPolicy::lru()).build())
+        let refused = ExpiringMap::builder(REMEMBERED).time_to_live(KEPT);
+        Self(refused.least_recently_used_first().build())
     }
 }
 
@@ -38,7 +36,7 @@ impl AccessList {
         self.remember_as_of(context, Right::Read, asked);
         // One may have come in between.
         if self.was_refused_since(context, asked) {
-            self.allowed.invalidate(&self.key(context, Right::Read));
+            self.allowed.remove(&self.key(context, Right::Read));
         }
     }
 

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::context::Scan;
 use crate::cache::{Epoch, RepositoryKey};
+use crate::expiring_map::ExpiringMap;
 use crate::oci::Digest;
 use crate::referrers::context::RepositoryContext;
 use crate::registry::CredentialHash;
@@ -23,11 +23,11 @@ type AbsenceKey = (RepositoryKey, CredentialHash, Epoch, Digest);
 
 /// Stated absences of one process, by repository and credential. Every write to a repository ends them: it may have been what was absent.
 #[derive(Clone)]
-pub(in crate::referrers) struct Absences(Arc<Cache<AbsenceKey, Instant>>);
+pub(in crate::referrers) struct Absences(Arc<ExpiringMap<AbsenceKey, Instant>>);
 
 impl Default for Absences {
     fn default() -> Self {
-        let cache = Cache::builder().max_capacity(MOST).weigher(|_, _| WEIGHT);
+        let cache = ExpiringMap::builder(MOST).weigher(|_, _| WEIGHT);
         Self(Arc::new(cache.time_to_live(KEPT).build()))
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::time::Instant;
 
 use crate::cache::{Epoch, RepositoryKey};
+use crate::expiring_map::ExpiringMap;
 use crate::oci::Digest;
 use crate::registry::Caller;
 
@@ -31,11 +31,11 @@ struct Begun {
 /// When each unfinished search began, by repository and subject. What the registry said since then counts as said in this
 /// search, however many questions it takes: otherwise the first answers would be asked for again before the last are known.
 #[derive(Clone)]
-pub(in crate::referrers) struct UnfinishedSearches(Arc<Cache<SearchKey, Begun>>);
+pub(in crate::referrers) struct UnfinishedSearches(Arc<ExpiringMap<SearchKey, Begun>>);
 
 impl Default for UnfinishedSearches {
     fn default() -> Self {
-        Self(Arc::new(Cache::builder().max_capacity(MOST).time_to_live(KEPT).build()))
+        Self(Arc::new(ExpiringMap::builder(MOST).time_to_live(KEPT).build()))
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use moka::sync::Cache as Memory;
 
 use super::listed::AgedTagNames;
 use super::{DEADLINE, TagListings};
 use crate::cache::{Ends, Epoch, RepositoryKey};
+use crate::expiring_map::ExpiringMap;
 use crate::referrers::context::RepositoryContext;
 use crate::referrers::remembered_listing::RememberedListing;
 use crate::referrers::shared_work::{AnswerScope, SharedWork};
@@ -30,7 +30,7 @@ pub(super) struct Refreshes {
     /// With the epoch in which their leaders asked.
     shared: SharedWork<RefreshKey, (Epoch, RefreshOutcome)>,
     /// Those that began with nobody waiting.
-    in_background: Memory<RefreshKey, BackgroundWork>,
+    in_background: ExpiringMap<RefreshKey, BackgroundWork>,
 }
 
 impl Default for Refreshes {
@@ -38,10 +38,7 @@ impl Default for Refreshes {
         let lost = || (Epoch::outside(), Err(UpstreamError::Timeout("tag listing")));
         Self {
             shared: SharedWork::new(DEADLINE, lost),
-            in_background: Memory::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(REMEMBERED_FOR)
-                .build(),
+            in_background: ExpiringMap::builder(REMEMBERED).time_to_live(REMEMBERED_FOR).build(),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::expiring_map::ExpiringMap;
 use crate::oci::{Digest, RepositoryName};
 use crate::registry::caller::Caller;
 
@@ -79,8 +79,8 @@ type SubjectsWithNothing = Arc<[(Digest, Instant)]>;
 
 /// What was seen of one upstream's API.
 pub struct NativeKnowledge {
-    repositories: Cache<RepositoryName, Seen>,
-    nothing: Cache<(RepositoryName, u64), SubjectsWithNothing>,
+    repositories: ExpiringMap<RepositoryName, Seen>,
+    nothing: ExpiringMap<(RepositoryName, u64), SubjectsWithNothing>,
     /// Hosts such as Artifactory and Nexus have repositories of both kinds: what is missing in some says nothing of others.
     answers_somewhere: AtomicBool,
     /// Repositories in which it is missing, and until when that is believed; at most [`ENOUGH_REPOSITORIES`]. Held while
@@ -93,8 +93,8 @@ pub struct NativeKnowledge {
 impl Default for NativeKnowledge {
     fn default() -> Self {
         Self {
-            repositories: Cache::new(REMEMBERED),
-            nothing: Cache::new(REMEMBERED),
+            repositories: ExpiringMap::new(REMEMBERED),
+            nothing: ExpiringMap::new(REMEMBERED),
             answers_somewhere: AtomicBool::new(false),
             missing_in: Lock::default(),
             proving: (0..LOCKS).map(|_| Mutex::new(())).collect(),

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::time::Instant;
 
+use crate::expiring_map::ExpiringMap;
 use crate::http::attempt_lock::AttemptLock;
 use crate::oci::RepositoryName;
 use crate::registry::error::UpstreamError;
@@ -52,17 +52,17 @@ pub(in crate::registry) struct RepositoryPaging {
 }
 
 /// The same by repository; those that were not asked for lately are forgotten.
-pub(in crate::registry) struct KnownPaging(Cache<RepositoryName, Arc<RepositoryPaging>>);
+pub(in crate::registry) struct KnownPaging(ExpiringMap<RepositoryName, Arc<RepositoryPaging>>);
 
 impl Default for KnownPaging {
     fn default() -> Self {
-        Self(Cache::new(REMEMBERED))
+        Self(ExpiringMap::new(REMEMBERED))
     }
 }
 
 impl KnownPaging {
     pub(in crate::registry) fn of(&self, repository: &RepositoryName) -> Arc<RepositoryPaging> {
-        self.0.get_with_by_ref(repository, Arc::default)
+        self.0.get_or_insert_with(repository, Arc::default)
     }
 }
 

@@ -10,12 +10,11 @@ mod period;
 use std::time::Duration;
 
 use http::StatusCode;
-use moka::ops::compute::Op;
-use moka::sync::Cache;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::asker::Asker;
+use crate::expiring_map::{EntryChange, ExpiringMap};
 use crate::registry::counts::{BackoffCounts, BackoffOutcome};
 use crate::registry::error::UpstreamError;
 use crate::registry::retry::{ReadFailure, is_transient};
@@ -38,7 +37,7 @@ const MOST_PAUSES: u64 = 20_000;
 
 /// What one upstream's searches have to wait for.
 pub(super) struct Backoff {
-    backoff: Cache<BackoffOwner, BackoffPeriod>,
+    backoff: ExpiringMap<BackoffOwner, BackoffPeriod>,
     /// All callers are one to the upstream.
     one_credential: bool,
     counts: BackoffCounts,
@@ -48,7 +47,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// `one_credential`: refshim's own credentials are sent, not the callers'.
     pub(super) fn new(one_credential: bool) -> Self {
-        let backoff = Cache::builder().max_capacity(MOST_PAUSES);
+        let backoff = ExpiringMap::builder(MOST_PAUSES);
         Self {
             backoff: backoff.time_to_idle(2 * LONGEST_ASKED).build(),
             one_credential,
@@ -164,17 +163,14 @@ impl Backoff {
         for whom in [BackoffOwner::Asker(asker), BackoffOwner::Repository(asker.repository)] {
             if self.backoff.contains_key(&whom) {
                 // In one step: a pause that is put in between stays.
-                self.backoff.entry(whom).and_compute_with(|known| match known {
-                    None => Op::Nop,
-                    Some(known) if known.value().asked <= now => Op::Remove,
-                    Some(known) => {
-                        let pause = known.into_value();
-                        Op::Put(BackoffPeriod {
-                            until: pause.asked,
-                            failures: 0,
-                            ..pause
-                        })
-                    }
+                self.backoff.change(&whom, |known| match known {
+                    None => EntryChange::Keep,
+                    Some(pause) if pause.asked <= now => EntryChange::Remove,
+                    Some(pause) => EntryChange::Put(BackoffPeriod {
+                        until: pause.asked,
+                        failures: 0,
+                        ..pause
+                    }),
                 });
             }
         }
@@ -186,7 +182,7 @@ impl Backoff {
         let asker = self.sent(asker);
         for whom in [BackoffOwner::Credential(asker.credential), BackoffOwner::Everybody] {
             if self.backoff.contains_key(&whom) {
-                self.backoff.invalidate(&whom);
+                self.backoff.remove(&whom);
             }
         }
     }
@@ -202,14 +198,13 @@ impl Backoff {
         // A limit is about whoever asked.
         let all = (!is_limit(error)).then_some(BackoffOwner::Everybody);
         for whom in one.into_iter().chain(all) {
-            self.backoff.entry(whom).and_upsert_with(|known| {
-                let mut pause =
-                    known.map_or_else(|| BackoffPeriod::new(now, error.clone()), |known| known.into_value());
+            self.backoff.change(&whom, |known| {
+                let mut pause = known.unwrap_or_else(|| BackoffPeriod::new(now, error.clone()));
                 pause.cause = error.clone();
                 pause.repositories.add(asker.repository);
                 pause.credentials.add(asker.credential);
                 change(&mut pause, now);
-                pause
+                EntryChange::Put(pause)
             });
         }
         self.changed.notify_waiters();

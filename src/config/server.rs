@@ -97,7 +97,7 @@ impl LogFormat {
 pub struct LogConfig {
     #[serde(deserialize_with = "log_format")]
     pub format: LogFormat,
-    /// A `tracing_subscriber::EnvFilter` directive, such as `info` or `refshim=debug`.
+    /// `tracing_subscriber::filter::Targets` directives, such as `info` or `refshim=debug`.
     #[serde(deserialize_with = "values::log_level")]
     pub level: String,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use crate::oci::SiblingTemplate;
@@ -143,18 +143,25 @@ pub(super) fn origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     Ok(Some(url))
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// A level, or directives such as `info,refshim=debug`.
 pub(super) fn log_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = text(deserializer)?;
-    let bare = text.split(',').filter(|directive| !directive.contains(['=', '[']));
-    let known = |level: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&level.trim());
-    // EnvFilter itself would take any bare word for a module's name.
-    if !bare.into_iter().all(known) || EnvFilter::try_new(&text).is_err() {
+    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_known = |directive: &&str| match directive.split_once('=') {
+        Some((target, level)) => !target.is_empty() && !target.contains('[') && is_level(level),
+        // Any word would be taken for a module's name otherwise.
+        None => is_level(directive),
+    };
+    let joined = directives.join(",");
+    if !directives.iter().all(is_known) || joined.parse::<Targets>().is_err() {
         let problem =
             "is not a log level: write error, warn, info, debug or trace, or directives like info,refshim=debug";
         return Err(D::Error::custom(format!("'{text}' {problem}")));
     }
-    Ok(text)
+    Ok(joined)
 }
 
 /// One of the `known` words.

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, fmt, registry, reload};
+use tracing_subscriber::{Layer, fmt, registry, reload};
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 use log_queue::LogQueue;
@@ -48,17 +48,24 @@ fn collector_variables() -> impl Iterator<Item = &'static str> {
 pub struct TelemetryError(String);
 
 /// Changes the level of the log while the process runs.
-pub struct LogLevel(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+pub struct LogLevel(Box<dyn Fn(Targets) -> Result<(), reload::Error> + Send + Sync>);
 
 impl LogLevel {
-    fn of<S: 'static>(filter: reload::Handle<EnvFilter, S>) -> Self {
+    fn of<S: 'static>(filter: reload::Handle<Targets, S>) -> Self {
         Self(Box::new(move |level| filter.reload(level)))
     }
 
-    /// `level` was checked with the configuration.
+    /// `level` is that of the configuration.
     pub fn set(&self, level: &str) -> Result<(), reload::Error> {
-        (self.0)(EnvFilter::new(level))
+        (self.0)(chosen(level))
     }
+}
+
+/// What is logged at a level of the configuration, which refuses all that cannot be read here.
+fn chosen(level: &str) -> Targets {
+    level
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// What [`init`] set up.
@@ -86,8 +93,7 @@ pub fn init(log: &LogConfig, telemetry: &TelemetryConfig, lost: &Counter) -> Res
     let traces = Traces::start(telemetry)?;
     let queue = standard_error().and_then(|output| LogQueue::start(output, lost.clone()));
     let queue = queue.map_err(|error| TelemetryError(format!("the log cannot be written: {error}")))?;
-    // The level was checked with the configuration.
-    let chosen = EnvFilter::new(&log.level);
+    let chosen = chosen(&log.level);
     let no_secrets = filter_fn(holds_no_secret);
     let (is_set, level) = match traces.layer() {
         // The collector's spans are others than those of the log. One filter, because each one has costs of its own with every span; without

@@ -283,6 +283,41 @@ fn the_level_of_other_programs_counts_where_ours_is_not_set() {
 }
 
 #[test]
+fn a_level_is_one_word_or_one_for_each_module_and_all_else_is_refused() {
+    let of = |level: &str| {
+        let overrides = Overrides {
+            log_level: Some(level.to_owned()),
+            ..Overrides::default()
+        };
+        load("[[upstream]]\nurl = 'http://r'\n", &[], &overrides).map(|config| config.log.level)
+    };
+    for (level, read) in [
+        ("off", "off"),
+        ("Info", "Info"),
+        ("warn, refshim=DEBUG", "warn,refshim=DEBUG"),
+        ("refshim::http=off,trace", "refshim::http=off,trace"),
+    ] {
+        assert_eq!(of(level).unwrap(), read);
+    }
+    for level in [
+        "",
+        ",",
+        "refshim",
+        "refshim=",
+        "=debug",
+        "refshim=loud",
+        "refshim[request]=debug",
+        "info,,warn",
+    ] {
+        let error = of(level).unwrap_err().join("; ");
+        assert!(
+            error.contains("is not a log level: write error, warn"),
+            "{level}: {error}"
+        );
+    }
+}
+
+#[test]
 fn half_of_a_key_pair_is_refused() {
     let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let file = |table: &str, key: &str| format!("[{table}]\n{key} = '{there}'\n[[upstream]]\nurl = 'http://r'");

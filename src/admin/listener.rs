@@ -9,10 +9,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::Admin;
 use crate::http::body::Body;
@@ -51,15 +52,15 @@ pub async fn run(listener: TcpListener, tls: Option<Arc<Acceptor>>, admin: Arc<A
 
 async fn secured(stream: TcpStream, tls: Option<Arc<Acceptor>>, admin: Arc<Admin>) {
     let Some(tls) = tls else {
-        return connection(stream, admin).await;
+        return connection(Either::Left(stream), admin).await;
     };
     match tls.accept(stream).await {
-        Ok(secured) => connection(secured.stream, admin).await,
+        Ok(secured) => connection(Either::Right(secured.stream), admin).await,
         Err(error) => tracing::debug!(%error, "a TLS handshake on the admin listener failed"),
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, admin: Arc<Admin>) {
+async fn connection(stream: Either<TcpStream, TlsStream<TcpStream>>, admin: Arc<Admin>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let admin = admin.clone();
         async move { Ok::<_, Infallible>(admin.answer(request.map(Body::from)).await) }

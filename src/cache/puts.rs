@@ -4,6 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Cache;
 use super::cached::Cached;
 use super::disk::DiskStore;
@@ -36,12 +38,8 @@ impl Cache {
         let Ok(turn) = shared.puts.clone().try_acquire_owned() else {
             return;
         };
-        let store = shared.store.clone();
         // Nobody waits for it.
-        tokio::spawn(async move {
-            send(&*store, &key, value, stamped).await;
-            drop(turn);
-        });
+        send_alone(shared.store.clone(), key, Encoding::of(value, stamped), turn);
     }
 
     /// Caches `value`, which was read just now. Returns when other processes can find it, and this one after a restart, or when it is clear that
@@ -53,7 +51,7 @@ impl Cache {
             .as_ref()
             .filter(|shared| shared.store.takes(key.kind(), value.weight()))
         {
-            send(&*shared.store, &key, value.clone(), stamped).await;
+            send(&*shared.store, &key, Encoding::of(value.clone(), stamped)).await;
         }
         if let Some(disk) = self.disk_for(&key) {
             disk.put_through(key.id(), &value, stamped.0).await;
@@ -103,11 +101,45 @@ pub(super) fn entry<T: Cached>(found: &TierValue<T>) -> MemoryEntry {
     }
 }
 
-/// Writes `value` into the second tier, with the time and the epoch of `stamped`.
-async fn send<T: Cached>(store: &dyn SharedStore, key: &Key, value: Arc<T>, (at, epoch): (Duration, Option<WriteId>)) {
-    let encoded = match value.weight() > LARGE {
-        true => tokio::task::spawn_blocking(move || value.encode()).await.ok().flatten(),
-        false => value.encode(),
+/// What is to be written into the second tier. Values of all types share the code that writes them: a task of its own for each type is
+/// much of it.
+struct Encoding {
+    encode: Box<dyn FnOnce() -> Option<Vec<u8>> + Send>,
+    /// Whether that takes long.
+    is_large: bool,
+    at: Duration,
+    epoch: Option<WriteId>,
+}
+
+impl Encoding {
+    fn of<T: Cached>(value: Arc<T>, (at, epoch): (Duration, Option<WriteId>)) -> Self {
+        Self {
+            is_large: value.weight() > LARGE,
+            encode: Box::new(move || value.encode()),
+            at,
+            epoch,
+        }
+    }
+}
+
+fn send_alone(store: Arc<dyn SharedStore>, key: Key, encoding: Encoding, turn: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        send(&*store, &key, encoding).await;
+        drop(turn);
+    });
+}
+
+/// Writes a value into the second tier, with its time and epoch.
+async fn send(store: &dyn SharedStore, key: &Key, encoding: Encoding) {
+    let Encoding {
+        encode,
+        is_large,
+        at,
+        epoch,
+    } = encoding;
+    let encoded = match is_large {
+        true => tokio::task::spawn_blocking(encode).await.ok().flatten(),
+        false => encode(),
     };
     if let Some(bytes) = encoded {
         let bytes = bytes.into();

@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::Instrument as _;
@@ -147,14 +148,15 @@ where
         let (running, deadline) = (self.running.clone(), self.deadline);
         let done = FlightGuard { running, key, number };
         // Its log lines belong to the question that started it.
-        let work = work.in_current_span();
-        let task = tokio::spawn(async move {
+        let work = work.in_current_span().boxed();
+        let task = async move {
             let value = tokio::time::timeout(deadline, work).await.ok();
             // Removed from the map before the result is published: a caller who asks after that starts new work.
             drop(done);
             ended.send_replace(Some(value));
-        });
-        task.abort_handle()
+        };
+        // Boxed, as the work is: a task of its own type for each question is much code.
+        tokio::spawn(task.boxed()).abort_handle()
     }
 
     fn waiter(&self, key: K, number: u64, outcome: watch::Receiver<FlightResult<V>>) -> Waiter<K, V> {

@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
@@ -87,19 +88,20 @@ impl Connection {
         }
         let stream = ResetOnCut::new(stream, listener.cut.clone());
         let Some(tls) = &listener.tls else {
-            return self.speak(stream).await;
+            return self.speak(Either::Left(stream)).await;
         };
         match tls.accept(stream).await {
             Ok(TlsConnection { stream, certified }) => {
                 self.peer.tls = true;
                 self.peer.certified = certified;
-                self.speak(stream).await;
+                self.speak(Either::Right(stream)).await;
             }
             Err(error) => tracing::debug!(peer = %self.peer.address, %error, "the TLS handshake failed"),
         }
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    /// Of one type with and without TLS: hyper's server is much code for each.
+    async fn speak(self, stream: Either<ResetOnCut, TlsStream<ResetOnCut>>) {
         let Self { listener, peer } = self;
         let begun = Arc::new(AtomicUsize::new(0));
         let (gateway, begins, caller) = (listener.gateway.clone(), begun.clone(), peer.clone());

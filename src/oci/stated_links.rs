@@ -5,8 +5,33 @@ use super::digest::Digest;
 use super::link::{LinkSource, LinkTarget, ManifestLink, digest_in};
 use super::manifest::{ANNOTATION_REFERENCE, Manifest};
 use super::media_type::ManifestKind;
+use super::subject_key::SubjectKey;
 
 impl Manifest {
+    /// What an index behind the referrers tag of `subject` says refers to it, whose own digest is `own`: all that it lists, but what is annotated
+    /// for another subject only. Of an originator's own index (which holds the subject among annotated entries) only what is annotated
+    /// counts. Nothing of another manifest: under this name that is a user's own.
+    pub fn listed_for(&self, subject: &SubjectKey, own: &Digest) -> Vec<&Descriptor> {
+        let is_subject = |digest: &Digest| SubjectKey::of(digest) == *subject;
+        // Some registries and clients put the subject itself there.
+        if self.kind != ManifestKind::Index || is_subject(own) {
+            return Vec::new();
+        }
+        let links = self.links(own);
+        let holds_it = self.manifests.iter().any(|listed| is_subject(&listed.digest));
+        let is_originators = holds_it && links.iter().any(|link| link.target != LinkTarget::This);
+        let listed = self.manifests.iter().filter(|listed| {
+            let is_target =
+                |target: &LinkTarget| matches!(target, LinkTarget::Manifest(named) if named.digest == listed.digest);
+            let mut stated = links.iter().filter(|link| is_target(&link.target)).peekable();
+            match stated.peek() {
+                None => !is_originators,
+                Some(_) => stated.any(|link| is_subject(&link.subject)),
+            }
+        });
+        listed.collect()
+    }
+
     /// Every link that this manifest, whose digest is `own`, contains. A link to itself is ignored.
     pub fn links(&self, own: &Digest) -> Vec<ManifestLink> {
         let mut links = Vec::new();

@@ -35,12 +35,10 @@ impl LayoutLinks {
         let mut links = Self::default();
         let mut queue = Vec::new();
         for LayoutEntry { tag, descriptor } in layout.entries() {
-            let raw = match ManifestKind::of(&descriptor.media_type) {
-                Some(_) => raw_manifest(layout, &descriptor)?.ok_or_else(|| missing(layout, &descriptor.digest))?,
-                None => match mistyped_manifest(layout, &descriptor)? {
-                    Some(raw) => raw,
-                    None => continue,
-                },
+            let raw = match manifest_behind(layout, &descriptor)? {
+                Some(raw) => raw,
+                None if ManifestKind::of(&descriptor.media_type).is_none() => continue,
+                None => return Err(missing(layout, &descriptor.digest)),
             };
             match tag.and_then(|tag| tag_scheme::parse(tag.as_str())) {
                 Some(link) => queue.extend(links.read_tag(layout, link, raw)?),
@@ -104,19 +102,21 @@ impl LayoutLinks {
             LinkTagKind::Cosign(_) => LinkSource::CosignTag,
             LinkTagKind::ProposalD { .. } => LinkSource::ProposalDTag,
             LinkTagKind::Referrers => {
-                let is_list = ReferrersTagIndex::of_tag(&subject, &raw.media_type, &raw.bytes).is_some();
-                let Some(list) = raw.parse().ok().filter(|_| is_list) else {
+                let Ok(index) = raw.parse_of_any_kind() else {
                     return Ok(vec![raw]);
                 };
-                let mut listed = Vec::new();
-                for entry in &list.manifests {
+                let mut found = Vec::new();
+                for entry in index.listed_for(&subject, &raw.digest) {
                     // What is gone from a list of referrers is no referrer.
-                    if let Some(referrer) = raw_manifest(layout, entry)? {
+                    if let Some(referrer) = manifest_behind(layout, entry)? {
                         self.add(subject.clone(), described(&referrer, entry), LinkSource::ReferrersTag);
-                        listed.push(referrer);
+                        found.push(referrer);
                     }
                 }
-                return Ok(listed);
+                if ReferrersTagIndex::of_tag(&subject, &raw.media_type, &raw.bytes).is_none() {
+                    found.push(raw);
+                }
+                return Ok(found);
             }
         };
         let referrer = match raw.enveloped() {
@@ -162,12 +162,9 @@ fn children(layout: &ImageLayout, manifest: &Manifest) -> Result<Vec<RawManifest
     let listed = manifest.manifests.iter().chain(&manifest.objects);
     let mut children = Vec::new();
     for child in listed {
-        if ManifestKind::of(&child.media_type).is_none() {
-            children.extend(mistyped_manifest(layout, child)?);
-            continue;
-        }
-        match raw_manifest(layout, child)? {
+        match manifest_behind(layout, child)? {
             Some(raw) => children.push(raw),
+            None if ManifestKind::of(&child.media_type).is_none() => {}
             None if manifest.platforms.contains(&child.digest) || child.inlined().is_some() => {}
             None => return Err(missing(layout, &child.digest)),
         }
@@ -183,6 +180,14 @@ pub(super) fn raw_manifest(layout: &ImageLayout, descriptor: &Descriptor) -> Res
         media_type: descriptor.media_type.clone(),
         bytes,
     }))
+}
+
+/// The manifest that a descriptor names, whatever media type it states.
+fn manifest_behind(layout: &ImageLayout, descriptor: &Descriptor) -> Result<Option<RawManifest>, CliError> {
+    match ManifestKind::of(&descriptor.media_type) {
+        Some(_) => raw_manifest(layout, descriptor),
+        None => mistyped_manifest(layout, descriptor),
+    }
 }
 
 /// The manifest behind a descriptor whose media type is no manifest's: that is but a hint, and the content may link all the same. `None` for

@@ -1,9 +1,11 @@
 //! To OCI image layouts and from them, for refshim and for the clients that people use.
 
-use serde_json::Value;
+use refshim::testing::oci::Digest;
+use serde_json::{Value, json};
 
 use super::{SignedImage, copy};
 use crate::support::cli::refshim;
+use crate::support::content::{IMAGE, INDEX};
 use crate::support::{Registry, Tools};
 
 /// `oci:` with a folder of the tools, which clients find as `name`.
@@ -120,6 +122,52 @@ async fn descriptors_that_say_nothing_of_the_type_lose_no_signature() {
             super::digests(&listed),
             std::slice::from_ref(&sbom.digest),
             "{media_type:?}"
+        );
+    }
+}
+
+/// A list of referrers says what refers to its subject, whatever types it states, and though what it lists does not name the subject.
+#[tokio::test]
+async fn a_list_that_alone_links_loses_no_signature() {
+    let (source, destination, tools) = (Registry::v2().await, Registry::v3().await, Tools::new());
+    let image = source.endpoint().push_image("app", "v1", "image").await;
+    let media_types = [Some(IMAGE), None, Some(""), Some("application/octet-stream")];
+    for (number, media_type) in media_types.into_iter().enumerate() {
+        let layout = layout(&tools, &format!("list{number}"));
+        copy(&[&format!("{}/app:v1", source.authority()), &layout]).await;
+        let folder = tools.folder().join(format!("list{number}"));
+        let put = |content: &Value| {
+            let bytes = content.to_string();
+            let digest = Digest::sha256(bytes.as_bytes());
+            std::fs::write(folder.join("blobs/sha256").join(digest.encoded()), &bytes).unwrap();
+            json!({"digest": digest.as_str(), "size": bytes.len()})
+        };
+        let with = |mut entry: Value, member: &str, value: Value| {
+            entry[member] = value;
+            entry
+        };
+        let empty = with(put(&json!({})), "mediaType", "application/vnd.oci.empty.v1+json".into());
+        let artifact = json!({"schemaVersion": 2, "mediaType": IMAGE, "artifactType": "x/signature", "config": empty, "layers": [empty]});
+        let listed = put(&artifact);
+        let entry = media_type.map_or(listed.clone(), |stated| with(listed, "mediaType", stated.into()));
+        let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
+        let list = with(put(&list), "mediaType", INDEX.into());
+        let name = json!({"org.opencontainers.image.ref.name": image.digest.replace(':', "-")});
+        let path = folder.join("index.json");
+        let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        index["manifests"]
+            .as_array_mut()
+            .unwrap()
+            .push(with(list, "annotations", name));
+        std::fs::write(&path, index.to_string()).unwrap();
+
+        let to = format!("{}/list{number}:v1", destination.authority());
+        copy(&[&format!("{layout}:v1"), &to]).await;
+        let listed = refshim(&["referrers", "--output", "json", &to]).await.json();
+        assert_eq!(super::digests(&listed).len(), 1, "{media_type:?}: {listed}");
+        assert_eq!(
+            listed["referrers"][0]["artifactType"], "x/signature",
+            "{media_type:?}: {listed}"
         );
     }
 }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::oci::media_type::ManifestKind;
 use crate::oci::tag_scheme::{self, CosignKind, ENVELOPE_KIND, HASH_LENGTH, LinkTagKind};
-use crate::oci::{Descriptor, Digest, LinkSource, LinkTag, LinkTarget, Manifest, SubjectKey, Tag};
+use crate::oci::{Digest, LinkSource, LinkTag, LinkTarget, Manifest, SubjectKey, Tag};
 use crate::registry::{Answer, RawManifest, UpstreamError};
 
 use crate::referrers::error::ResolveError;
@@ -206,29 +206,10 @@ fn cosign(kind: CosignKind, raw: &Arc<RawManifest>, manifest: &Manifest, found: 
     }
 }
 
-/// Every descriptor of the index, but those annotated for another subject only; of an originator's own index (which holds
-/// the subject among annotated entries) only what is annotated counts, and that is found already. Anything but an index
-/// under this name is a user's own.
 fn referrers_tag(subject: &Digest, raw: &Arc<RawManifest>, manifest: &Manifest, found: &mut Candidates) {
-    if manifest.kind != ManifestKind::Index {
-        return;
+    for listed in manifest.listed_for(&SubjectKey::of(subject), &raw.digest) {
+        let kind = listed.artifact_type.as_deref().and_then(CosignKind::of_artifact_type);
+        found.add(CandidateContent::Named(listed.clone()), LinkSource::ReferrersTag, kind);
+        found.listed_by_index(&listed.digest);
     }
-    let links = manifest.links(&raw.digest);
-    let is_originators = manifest.lists(subject) && links.iter().any(|link| link.target != LinkTarget::This);
-    for listed in &manifest.manifests {
-        let subjects = links
-            .iter()
-            .filter(|link| is_target(&link.target, listed))
-            .map(|link| &link.subject);
-        let subjects: Vec<&Digest> = subjects.collect();
-        if subjects.contains(&subject) || (subjects.is_empty() && !is_originators) {
-            let kind = listed.artifact_type.as_deref().and_then(CosignKind::of_artifact_type);
-            found.add(CandidateContent::Named(listed.clone()), LinkSource::ReferrersTag, kind);
-            found.listed_by_index(&listed.digest);
-        }
-    }
-}
-
-fn is_target(target: &LinkTarget, listed: &Descriptor) -> bool {
-    matches!(target, LinkTarget::Manifest(named) if named.digest == listed.digest)
 }

@@ -3,11 +3,11 @@
 //! A registry may close an idle connection just when refshim sends the next request on it. If the connection was used before and not one
 //! byte of a response arrives, the registry has not processed that request, and refshim may send it again.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -40,6 +40,9 @@ impl ConnectionUse {
 }
 
 /// A connection that records its use.
+///
+/// Over HTTP/1.1, what the peer no longer takes counts as written. A registry may answer before it has read the whole request, and close the
+/// connection: its answer is then still to be read, but hyper would give up at the first write that fails.
 pub(crate) struct Recorded<S> {
     inner: S,
     used: Arc<ConnectionUse>,
@@ -47,6 +50,8 @@ pub(crate) struct Recorded<S> {
     http2: bool,
     /// Whether a proxy is asked on it for whole URLs.
     asks_proxy: bool,
+    /// Whether the peer has closed it, so that nothing can be written.
+    is_refused: bool,
 }
 
 impl<S> Recorded<S> {
@@ -56,6 +61,7 @@ impl<S> Recorded<S> {
             used: Arc::default(),
             http2,
             asks_proxy: false,
+            is_refused: false,
         }
     }
 
@@ -72,7 +78,7 @@ impl<S> Recorded<S> {
 impl<S: Connection> Connection for Recorded<S> {
     fn connected(&self) -> Connected {
         let connected = self.inner.connected().proxy(self.asks_proxy);
-        match self.http2 || connected.is_negotiated_h2() {
+        match self.http2 {
             true => connected,
             false => connected.extra(self.used.clone()),
         }
@@ -90,10 +96,34 @@ impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Recorded<S> {
+    /// What `write` yields, or `unwritten` where the peer takes nothing any more.
+    fn write_unless_refused<T>(
+        &mut self,
+        unwritten: T,
+        write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.is_refused {
+            return Poll::Ready(Ok(unwritten));
+        }
+        match ready!(write(Pin::new(&mut self.inner))) {
+            Err(error) if !self.http2 && is_closed_by_peer(&error) => {
+                self.is_refused = true;
+                Poll::Ready(Ok(unwritten))
+            }
+            written => Poll::Ready(written),
+        }
+    }
+}
+
+fn is_closed_by_peer(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.used.writes();
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        self.write_unless_refused(bytes.len(), |inner| inner.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -102,7 +132,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.used.writes();
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bytes)
+        let length = bytes.iter().map(|part| part.len()).sum();
+        self.write_unless_refused(length, |inner| inner.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -110,7 +141,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        self.write_unless_refused((), |inner| inner.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -142,8 +142,10 @@ impl Service<Uri> for TimedConnector {
             let Ok(connected) = tokio::time::timeout(timeout, connecting).await else {
                 return Err(ConnectTimedOut.into());
             };
-            let recorded = Recorded::new(TokioIo::new(connected?), http2_only).asking_proxy(asks_proxy);
-            negotiated_http2.store(recorded.connected().is_negotiated_h2(), Ordering::Relaxed);
+            let stream = TokioIo::new(connected?);
+            let is_negotiated = stream.connected().is_negotiated_h2();
+            negotiated_http2.store(is_negotiated, Ordering::Relaxed);
+            let recorded = Recorded::new(stream, http2_only || is_negotiated).asking_proxy(asks_proxy);
             Ok(TokioIo::new(recorded))
         })
     }

@@ -21,4 +21,5 @@ pub(crate) mod response_body;
 pub(crate) mod retry_after;
 pub(crate) mod tee;
 pub mod trace_context;
+pub(crate) mod transfer_progress;
 pub(crate) mod via;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http::header::HOST;
@@ -11,6 +12,8 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use hyper_util::client::legacy::connect::Connection as _;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::body::{Body, BoxError};
@@ -20,6 +23,10 @@ use super::http1_connection::Http1Connection;
 use super::idle_connections::{Checkout, IdleConnections};
 use super::policy_resolver::Connecting;
 use super::response_body::ResponseBody;
+use super::transfer_progress::{ProgressBody, TransferProgress};
+
+/// How long the rest of a body may stand still that was answered already. The time-outs of a request end with its answer.
+const STANDSTILL: Duration = Duration::from_secs(30);
 
 pub(super) struct OriginClient {
     scheme: Scheme,
@@ -132,26 +139,35 @@ impl OriginClient {
     ) -> Result<Response<ResponseBody>, SendFailure> {
         let (mut caller, answer) = oneshot::channel();
         let pool = Arc::clone(&self.connections);
+        let progress = TransferProgress::new(false);
+        let request = request.map(|body| Body::stream(ProgressBody::new(body, Arc::clone(&progress))));
+        let wanted = CancellationToken::new();
+        let response_read = wanted.clone();
         tokio::spawn(async move {
             let response = tokio::select! {
                 biased;
                 () = caller.closed() => return,
                 response = connection.send(request) => response,
             };
-            if connection.is_idle() {
+            // Who answers before the end of a request may take the rest of it for another one.
+            let is_early = !progress.is_sent();
+            if connection.is_idle() && !is_early {
                 // First, so that the caller's next request finds it.
                 pool.put(connection);
                 let _ = caller.send(response);
                 return;
             }
             let _ = caller.send(response);
-            connection.until_idle().await;
-            if connection.is_idle() {
+            tokio::select! {
+                () = connection.until_idle() => {}
+                () = standstill(&progress, &response_read) => {}
+            }
+            if connection.is_idle() && !is_early {
                 pool.put(connection);
             }
         });
         let response = answer.await.map_err(|_| SendFailure::Failed(ClientError::Ended))?;
-        Ok(response?.map(ResponseBody::from))
+        Ok(response?.map(|body| ResponseBody::driven(body, wanted.drop_guard())))
     }
 
     /// As if `connections` were swept.
@@ -168,5 +184,18 @@ impl OriginClient {
         parts.path_and_query = Some(path);
         // All three parts are there, which is all that `from_parts` checks.
         Uri::from_parts(parts).unwrap_or_default()
+    }
+}
+
+/// Ends when nobody wants more of the response, and for [`STANDSTILL`] no more of the request has been taken.
+async fn standstill(progress: &TransferProgress, response_read: &CancellationToken) {
+    response_read.cancelled().await;
+    let read = Instant::now();
+    loop {
+        let end = progress.moved().max(read) + STANDSTILL;
+        if end <= Instant::now() {
+            return;
+        }
+        sleep_until(end).await;
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio_util::sync::DropGuard;
 
 use super::http1_connection::Http1Connection;
 use super::idle_connections::IdleConnections;
@@ -17,6 +18,8 @@ pub(crate) struct ResponseBody {
     connection: BodyConnection,
     /// Why the rest does not come, until that is told.
     failure: Option<hyper::Error>,
+    /// Tells the task that drives the connection that the body was read, or that nobody wants the rest.
+    _wanted: Option<DropGuard>,
 }
 
 impl ResponseBody {
@@ -28,6 +31,15 @@ impl ResponseBody {
             incoming,
             connection,
             failure: None,
+            _wanted: None,
+        }
+    }
+
+    /// A body whose connection has a task of its own, which is told by `wanted` when the body is dropped.
+    pub(super) fn driven(incoming: Incoming, wanted: DropGuard) -> Self {
+        Self {
+            _wanted: Some(wanted),
+            ..Self::from(incoming)
         }
     }
 
@@ -53,6 +65,7 @@ impl From<Incoming> for ResponseBody {
             incoming,
             connection: BodyConnection(None),
             failure: None,
+            _wanted: None,
         }
     }
 }

@@ -110,6 +110,11 @@ impl Peer {
         self.0.write_all(bytes).await.unwrap();
     }
 
+    /// The client asks nothing more on it, and closes it.
+    async fn is_left(&mut self) {
+        assert_eq!(self.head().await, "");
+    }
+
     /// Whether the client closed it.
     async fn is_closed(&mut self) -> bool {
         self.head().await.is_empty()

@@ -9,7 +9,6 @@ use http_body::Body as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::advice::advice;
-use super::idle_timeout::{ProgressBody, TransferProgress};
 use crate::http::body::Body;
 use crate::http::client::HttpClient;
 use crate::http::client_error::ClientError;
@@ -17,6 +16,7 @@ use crate::http::connector::ConnectTimedOut;
 use crate::http::error_chain::{chain, find};
 use crate::http::redirect_policy::Forbidden;
 use crate::http::response_body::ResponseBody;
+use crate::http::transfer_progress::{ProgressBody, TransferProgress};
 use crate::registry::error::{CONNECTING, UpstreamError};
 
 /// How long the upstream may take.

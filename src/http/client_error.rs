@@ -15,7 +15,7 @@ pub(crate) enum ClientError {
     #[error("the connection brought no response")]
     Broken {
         source: hyper::Error,
-        /// See [`ConnectionUse`].
+        /// See [`ClientError::is_stale`].
         is_stale: bool,
     },
     /// The runtime ends.
@@ -35,7 +35,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the connection had been used before, and was closed before a byte of a response came.
+    /// Whether the connection had been idle before, and was closed before a byte of a response came.
     pub(crate) fn is_stale(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Ended => false,

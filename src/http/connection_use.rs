@@ -33,9 +33,14 @@ impl ConnectionUse {
         self.answered.store(true, Ordering::Relaxed);
     }
 
+    /// Whether no byte has arrived since the latest request was sent.
+    pub(super) fn is_unanswered(&self) -> bool {
+        !self.answered.load(Ordering::Relaxed)
+    }
+
     /// Whether a request on it is unanswered that was not its first.
     pub(super) fn is_stale(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 1 && !self.answered.load(Ordering::Relaxed)
+        self.requests.load(Ordering::Relaxed) > 1 && self.is_unanswered()
     }
 }
 

@@ -21,14 +21,17 @@ use super::body::Body;
 use super::client_error::{ClientError, SendFailure};
 use super::connection_use::ConnectionUse;
 use super::connector::Stream;
+use super::keep_alive;
 
 pub(super) struct Http1Connection {
     sender: SendRequest<Body>,
     polled: PolledConnection,
     used: Arc<ConnectionUse>,
-    /// Whether a response arrived on it.
-    has_answered: bool,
+    /// Whether it was idle before.
+    was_idle: bool,
     idle_since: Instant,
+    /// How long it may be idle, as far as the peer has said.
+    kept_for: Duration,
 }
 
 impl Http1Connection {
@@ -44,8 +47,9 @@ impl Http1Connection {
                 wake_target,
             },
             used,
-            has_answered: false,
+            was_idle: false,
             idle_since: Instant::now(),
+            kept_for: Duration::MAX,
         })
     }
 
@@ -65,7 +69,9 @@ impl Http1Connection {
                 response.as_mut().poll(&mut Context::from_waker(Waker::noop()))
             });
             let received = received.await.map_err(|error| self.failure(error))?;
-            self.has_answered = true;
+            if let Some(stated) = keep_alive::timeout(received.headers()) {
+                self.kept_for = stated;
+            }
             Ok(received)
         }
     }
@@ -73,10 +79,10 @@ impl Http1Connection {
     fn failure(&self, mut error: TrySendError<Request<Body>>) -> SendFailure {
         match error.take_message() {
             // A new connection that is closed at once would be again.
-            Some(request) if self.has_answered => SendFailure::Unsent(Box::new(request)),
+            Some(request) if self.was_idle => SendFailure::Unsent(Box::new(request)),
             _ => SendFailure::Failed(ClientError::Broken {
                 source: error.into_error(),
-                is_stale: self.used.is_stale(),
+                is_stale: self.was_idle && self.used.is_unanswered(),
             }),
         }
     }
@@ -125,6 +131,7 @@ impl Http1Connection {
 
     /// Begins to be idle. `sweeper` is woken when something happens: the peer closes the connection, as it has nothing else to say.
     pub(super) fn begin_idle(&mut self, sweeper: &Waker) {
+        self.was_idle = true;
         self.idle_since = Instant::now();
         self.polled.wake_target.task.register(sweeper);
         self.polled.wake_target.unmute();
@@ -139,9 +146,14 @@ impl Http1Connection {
         self.is_idle()
     }
 
-    /// Whether it has been idle for less than `limit`.
+    /// Whether it has been idle for less than `limit`, and for less than the peer keeps it.
     pub(super) fn is_younger(&self, limit: Duration) -> bool {
-        self.idle_since.elapsed() < limit
+        self.idle_since.elapsed() < limit.min(self.kept_for)
+    }
+
+    /// When it was idle last.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since
     }
 
     /// Closes it as TLS wants it, with a last message.

@@ -8,6 +8,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::http1_connection::Http1Connection;
 
@@ -53,8 +54,12 @@ impl IdleConnections {
 
     pub(super) fn check_out(&self) -> Checkout {
         let mut state = self.state();
-        if let Some(connection) = state.idle.pop_if(|connection| connection.is_younger(POOL_IDLE)) {
-            return Checkout::Idle(connection);
+        if let Some(latest) = state
+            .idle
+            .iter()
+            .rposition(|connection| connection.is_younger(POOL_IDLE))
+        {
+            return Checkout::Idle(state.idle.remove(latest));
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);
@@ -72,6 +77,16 @@ impl IdleConnections {
             }
         }
         state.idle.push(connection);
+    }
+
+    /// Closes those that have been idle since `since` or for longer. One that had been so since then, and was taken because it was used last,
+    /// turned out to be dead: after a restart of the registry, or of something on the way, so are they.
+    pub(super) fn close_older(&self, since: Instant) {
+        let is_older = |connection: &mut Box<Http1Connection>| connection.idle_since() <= since;
+        let older: Vec<_> = self.state().idle.extract_if(.., is_older).collect();
+        for connection in older {
+            connection.close();
+        }
     }
 
     /// Closes idle connections that the peer closed, and those that were idle for [`POOL_IDLE`], and forgets who waits no longer.

@@ -12,6 +12,7 @@ pub(crate) mod error_chain;
 pub mod hop_by_hop;
 mod http1_connection;
 mod idle_connections;
+mod keep_alive;
 pub(crate) mod link_header;
 mod origin_client;
 mod policy_resolver;

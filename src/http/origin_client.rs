@@ -81,7 +81,9 @@ impl OriginClient {
             Either::Left((Ok(connection), connecting)) => {
                 let pool = Arc::clone(&self.connections);
                 tokio::spawn(async move {
-                    if let Ok(Negotiated::Http1(connection)) = connecting.await {
+                    if let Ok(Negotiated::Http1(mut connection)) = connecting.await {
+                        // It counts as idle, and notices that the server closes it, from then on.
+                        connection.drive_once();
                         pool.put(connection);
                     }
                 });
@@ -114,6 +116,7 @@ impl OriginClient {
         request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+        let idle_since = connection.idle_since();
         let sent = if request.body().is_end_stream() {
             let sent = connection.send(request).await;
             sent.map(|response| response.map(|body| ResponseBody::new(body, connection, &self.connections)))
@@ -126,7 +129,12 @@ impl OriginClient {
                 *request.uri_mut() = self.at(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
                 SendFailure::Unsent(request)
             }
-            SendFailure::Failed(_) => error,
+            SendFailure::Failed(failure) => {
+                if failure.is_stale() {
+                    self.connections.close_older(idle_since);
+                }
+                SendFailure::Failed(failure)
+            }
         })
     }
 

@@ -101,6 +101,78 @@ async fn a_connection_that_is_closed_under_a_request_fails_it() {
 }
 
 #[tokio::test]
+async fn where_one_idle_connection_turns_out_dead_the_older_are_given_up() {
+    const CONNECTIONS: usize = 8;
+    let setup = Setup::new().await;
+    let asked = futures_util::future::join_all((0..CONNECTIONS).map(|_| setup.read("/")));
+    let served = async {
+        let mut peers = Vec::new();
+        while peers.len() < CONNECTIONS {
+            let mut peer = setup.accept().await;
+            peer.head().await;
+            peers.push(peer);
+        }
+        for peer in &mut peers {
+            peer.write(OK).await;
+        }
+        peers
+    };
+    let (answered, mut peers) = tokio::join!(asked, served);
+    assert!(answered.iter().all(Result::is_ok));
+    let mut heads: Vec<_> = peers.iter_mut().map(|peer| Box::pin(peer.head())).collect();
+    let dead = async {
+        // Of those that are left, each ends as soon as one has its request and is closed.
+        let (_, taken, _) = futures_util::future::select_all(&mut heads).await;
+        taken
+    };
+    let mut asking = std::pin::pin!(setup.get("/"));
+    let taken = tokio::select! {
+        _ = &mut asking => unreachable!("nothing answers"),
+        taken = dead => taken,
+    };
+    drop(heads);
+    drop(peers.remove(taken));
+    assert!(asking.await.err().unwrap().is_stale());
+    let left = futures_util::future::join_all(peers.iter_mut().map(Peer::is_left));
+    tokio::join!(setup.first(OK), left);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_from_its_beginning_may_be_stale_as_well() {
+    let setup = Setup::new().await;
+    let served = async {
+        let mut peer = setup.accept().await;
+        peer.head().await;
+        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await;
+        peer
+    };
+    let (response, mut first) = tokio::join!(setup.get("/"), served);
+    let mut connecting = std::pin::pin!(setup.read("/"));
+    assert!(futures_util::poll!(&mut connecting).is_pending());
+    first.write(b"k").await;
+    assert_eq!(text(response.unwrap()).await.unwrap(), "ok");
+    let served = async {
+        first.head().await;
+        first.write(OK).await;
+        setup.accept().await
+    };
+    let (read, mut unused) = tokio::join!(connecting, served);
+    assert_eq!(
+        read.unwrap(),
+        "ok",
+        "on the one that became idle before the new one was there"
+    );
+    first.0.shutdown().await.unwrap();
+    assert!(first.is_closed().await);
+    let served = async {
+        assert!(!unused.head().await.is_empty());
+        drop(unused);
+    };
+    let (failed, ()) = tokio::join!(setup.get("/"), served);
+    assert!(failed.err().unwrap().is_stale());
+}
+
+#[tokio::test]
 async fn idle_connections_are_closed_in_time() {
     let setup = Setup::new().await;
     let mut peer = setup.first(OK).await;
@@ -119,6 +191,22 @@ async fn idle_connections_are_closed_in_time() {
     tokio::time::pause();
     tokio::time::advance(POOL_IDLE * 2).await;
     assert!(peer.is_closed().await);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_not_used_when_the_server_is_about_to_close_it() {
+    let setup = Setup::new().await;
+    let mut peer = setup
+        .first(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    tokio::time::resume();
+    assert_eq!(setup.exchange(&mut peer, OK).await.unwrap(), "ok");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(4500)).await;
+    tokio::time::resume();
+    tokio::join!(setup.first(OK), peer.is_left());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

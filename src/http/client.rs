@@ -14,6 +14,7 @@ use super::body::Body;
 use super::client_error::{ClientError, SendFailure};
 use super::connector::{ClientOptions, HANDED_OVER, TimedConnector};
 use super::egress_proxy::EgressProxies;
+use super::framing;
 use super::idle_connections::POOL_IDLE;
 use super::origin_client::{Negotiated, OriginClient};
 use super::response_body::ResponseBody;
@@ -54,7 +55,11 @@ impl HttpClient {
 
     /// Boxed, because those who wait for it are moved while they are made, in many layers.
     pub(crate) fn request(&self, request: Request<Body>) -> Pin<Box<impl Future<Output = ClientResult>>> {
-        Box::pin(self.send(request))
+        Box::pin(async {
+            let mut response = self.send(request).await?;
+            framing::settle(response.status(), response.headers_mut())?;
+            Ok(response)
+        })
     }
 
     async fn send(&self, mut request: Request<Body>) -> ClientResult {

@@ -7,6 +7,7 @@ use hyper_util::client::legacy;
 
 use super::body::{Body, BoxError};
 use super::connection_use::ConnectionUse;
+use super::framing::FramingError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
@@ -18,6 +19,9 @@ pub(crate) enum ClientError {
         /// See [`ClientError::is_stale`].
         is_stale: bool,
     },
+    /// A response came, but not one to go by.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
     /// The runtime ends.
     #[error("the task that sent the request ended")]
     Ended,
@@ -30,7 +34,7 @@ impl ClientError {
     pub(crate) fn is_connect(&self) -> bool {
         match self {
             Self::Connect(_) => true,
-            Self::Broken { .. } | Self::Ended => false,
+            Self::Broken { .. } | Self::Framing(_) | Self::Ended => false,
             Self::Shared(error) => error.is_connect(),
         }
     }
@@ -38,7 +42,7 @@ impl ClientError {
     /// Whether the connection had been idle before, and was closed before a byte of a response came.
     pub(crate) fn is_stale(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Ended => false,
+            Self::Connect(_) | Self::Framing(_) | Self::Ended => false,
             Self::Broken { is_stale, .. } => *is_stale,
             Self::Shared(error) => was_stale(error),
         }

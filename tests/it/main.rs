@@ -18,6 +18,7 @@ mod concurrent_attach;
 mod conditional_writes;
 mod config;
 mod conformance;
+mod connections;
 mod copy;
 mod copying;
 mod credentials;

@@ -23,7 +23,7 @@ pub(super) fn advice(error: &(dyn Error + 'static), asked: &Uri) -> Option<&'sta
         return tls_advice(error);
     }
     let is_plain = asked.scheme() == Some(&Scheme::HTTP);
-    let is_no_http = find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
+    let is_no_http = find::<hyper::Error>(error).is_some_and(|error| error.is_parse() && !error.is_parse_too_large());
     (is_plain && is_no_http).then_some("it does not answer as HTTP does: if it speaks TLS, write https://")
 }
 

@@ -1,6 +1,7 @@
 //! One exchange: a request goes out, and the head of the response comes within the time-outs.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,11 +109,14 @@ fn of_registry(
 }
 
 fn from_client(error: &ClientError, asked: &Uri) -> UpstreamError {
-    if find::<ConnectTimedOut>(error).is_some() {
+    if find::<ConnectTimedOut>(error).is_some() || (error.is_connect() && has_timed_out(error)) {
         return UpstreamError::Timeout(CONNECTING);
     }
     if let Some(forbidden) = find::<Forbidden>(error) {
         return UpstreamError::Invalid(forbidden.to_string());
+    }
+    if let ClientError::Framing(problem) = error {
+        return UpstreamError::Invalid(problem.to_string());
     }
     let mut reason = error.source().map_or_else(|| error.to_string(), chain);
     if let Some(advice) = advice(error, asked) {
@@ -123,6 +127,11 @@ fn from_client(error: &ClientError, asked: &Uri) -> UpstreamError {
     } else {
         UpstreamError::Broken(reason)
     }
+}
+
+/// Of several addresses, each has a part of the time.
+fn has_timed_out(error: &ClientError) -> bool {
+    find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 #[cfg(test)]

@@ -76,7 +76,13 @@ impl IdleConnections {
                 Err(unwanted) => connection = unwanted,
             }
         }
-        state.idle.push(connection);
+        // Not where the peer says that it keeps none: they would be many until they are swept.
+        if connection.is_younger(POOL_IDLE) {
+            state.idle.push(connection);
+        } else {
+            drop(state);
+            connection.close();
+        }
     }
 
     /// Closes those that have been idle since `since` or for longer. One that had been so since then, and was taken because it was used last,

@@ -209,6 +209,16 @@ async fn an_idle_connection_is_not_used_when_the_server_is_about_to_close_it() {
     tokio::join!(setup.first(OK), peer.is_left());
 }
 
+#[tokio::test]
+async fn a_connection_that_the_server_does_not_keep_is_closed_at_once() {
+    let setup = Setup::new().await;
+    let mut peer = setup
+        .first(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    peer.is_left().await;
+    setup.first(OK).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn callers_at_once_get_their_own_responses() {
     const CALLERS: usize = 32;

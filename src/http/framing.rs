@@ -30,7 +30,7 @@ pub(super) fn settle(status: StatusCode, headers: &mut HeaderMap) -> Result<(), 
         }
         headers.remove(CONTENT_LENGTH);
     }
-    if headers.contains_key(CONTENT_LENGTH) {
+    if headers.contains_key(CONTENT_LENGTH) && !is_one_length(headers) {
         let length = stated_length(headers).ok_or_else(|| FramingError::Length(shown(headers, &CONTENT_LENGTH)))?;
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -43,6 +43,13 @@ fn is_chunked(headers: &HeaderMap) -> bool {
         .next()
         .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     is_first && codings.next().is_none()
+}
+
+/// Whether there is nothing to settle, as in nearly all responses.
+fn is_one_length(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let only = lines.next().and_then(|line| parsed_length(line.as_bytes()));
+    only.is_some() && lines.next().is_none()
 }
 
 /// The one length that all lines state, each of which may be a list.

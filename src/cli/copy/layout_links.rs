@@ -107,8 +107,12 @@ impl LayoutLinks {
                 };
                 let mut found = Vec::new();
                 for entry in index.listed_for(&subject, &raw.digest) {
+                    let referrer = match ManifestKind::of(&entry.media_type) {
+                        Some(_) => raw_manifest(layout, entry)?,
+                        None => manifest_of_any_type(layout, entry)?,
+                    };
                     // What is gone from a list of referrers is no referrer.
-                    if let Some(referrer) = manifest_behind(layout, entry)? {
+                    if let Some(referrer) = referrer {
                         self.add(subject.clone(), described(&referrer, entry), LinkSource::ReferrersTag);
                         found.push(referrer);
                     }
@@ -182,21 +186,19 @@ pub(super) fn raw_manifest(layout: &ImageLayout, descriptor: &Descriptor) -> Res
     }))
 }
 
-/// The manifest that a descriptor names, whatever media type it states.
+/// The manifest that a descriptor names. A media type that may be a manifest's is but a hint, and the content may link all the same. `None` for
+/// content that is something else.
 fn manifest_behind(layout: &ImageLayout, descriptor: &Descriptor) -> Result<Option<RawManifest>, CliError> {
-    match ManifestKind::of(&descriptor.media_type) {
+    let media_type = &descriptor.media_type;
+    match ManifestKind::of(media_type) {
         Some(_) => raw_manifest(layout, descriptor),
-        None => mistyped_manifest(layout, descriptor),
+        None if says_nothing(media_type) || media_type.contains("json") => manifest_of_any_type(layout, descriptor),
+        None => Ok(None),
     }
 }
 
-/// The manifest behind a descriptor whose media type is no manifest's: that is but a hint, and the content may link all the same. `None` for
-/// content that is something else.
-fn mistyped_manifest(layout: &ImageLayout, descriptor: &Descriptor) -> Result<Option<RawManifest>, CliError> {
-    let media_type = &descriptor.media_type;
-    if !says_nothing(media_type) && !media_type.contains("json") {
-        return Ok(None);
-    }
+/// Content that reads as a manifest, whatever its media type. `None` where it does not.
+fn manifest_of_any_type(layout: &ImageLayout, descriptor: &Descriptor) -> Result<Option<RawManifest>, CliError> {
     let length = layout.blob_length(&descriptor.digest)?;
     if length.is_none_or(|length| length > LimitsConfig::default().manifest_bytes as u64) {
         return Ok(None);

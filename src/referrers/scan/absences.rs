@@ -1,7 +1,6 @@
 //! Digests of which the registry just said to a credential that it holds no such manifest: an index may name thousands of them,
 //! which are not asked for again with every question. Registries hide manifests so: what one credential is told says nothing to another.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,19 +15,19 @@ use crate::registry::CredentialHash;
 /// Bytes of memory, more or less.
 const MOST: u64 = 16 << 20;
 /// Bytes that one takes: a digest, a credential's hash, the names of registry and repository, and the cache's books.
-const WEIGHT: u32 = 336;
+const WEIGHT: u32 = 430;
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
 type AbsenceKey = (RepositoryKey, CredentialHash, Epoch, Digest);
 
 /// Stated absences of one process, by repository and credential. Every write to a repository ends them: it may have been what was absent.
 #[derive(Clone)]
-pub(in crate::referrers) struct Absences(Arc<ExpiringMap<AbsenceKey, Instant>>);
+pub(in crate::referrers) struct Absences(ExpiringMap<AbsenceKey, Instant>);
 
 impl Default for Absences {
     fn default() -> Self {
         let cache = ExpiringMap::builder(MOST).weigher(|_, _| WEIGHT);
-        Self(Arc::new(cache.time_to_live(KEPT).build()))
+        Self(cache.time_to_live(KEPT).build())
     }
 }
 

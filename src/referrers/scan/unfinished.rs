@@ -1,6 +1,5 @@
 //! Searches that made all the requests that one may make, and go on with the next question.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,11 +30,11 @@ struct Begun {
 /// When each unfinished search began, by repository and subject. What the registry said since then counts as said in this
 /// search, however many questions it takes: otherwise the first answers would be asked for again before the last are known.
 #[derive(Clone)]
-pub(in crate::referrers) struct UnfinishedSearches(Arc<ExpiringMap<SearchKey, Begun>>);
+pub(in crate::referrers) struct UnfinishedSearches(ExpiringMap<SearchKey, Begun>);
 
 impl Default for UnfinishedSearches {
     fn default() -> Self {
-        Self(Arc::new(ExpiringMap::builder(MOST).time_to_live(KEPT).build()))
+        Self(ExpiringMap::builder(MOST).time_to_live(KEPT).build())
     }
 }
 

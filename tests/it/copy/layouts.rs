@@ -131,7 +131,14 @@ async fn descriptors_that_say_nothing_of_the_type_lose_no_signature() {
 async fn a_list_that_alone_links_loses_no_signature() {
     let (source, destination, tools) = (Registry::v2().await, Registry::v3().await, Tools::new());
     let image = source.endpoint().push_image("app", "v1", "image").await;
-    let media_types = [Some(IMAGE), None, Some(""), Some("application/octet-stream")];
+    let unknown = "application/vnd.example.signature";
+    let media_types = [
+        Some(IMAGE),
+        None,
+        Some(""),
+        Some("application/octet-stream"),
+        Some(unknown),
+    ];
     for (number, media_type) in media_types.into_iter().enumerate() {
         let layout = layout(&tools, &format!("list{number}"));
         copy(&[&format!("{}/app:v1", source.authority()), &layout]).await;

@@ -7,10 +7,11 @@
 
 #![expect(clippy::disallowed_types, reason = "the one place that makes one")]
 
+mod key;
+
 use std::any::Any;
-use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,79 +21,10 @@ use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::{Cache, CacheBuilder};
 
+use key::{AnyKey, ErasedKey};
+
 type AnyValue = Arc<dyn Any + Send + Sync>;
 type AnyMap = Cache<AnyKey, AnyValue>;
-
-/// A key of any type.
-trait ErasedKey: Any + Send + Sync {
-    fn hash_to(&self, state: &mut dyn Hasher);
-    fn equals(&self, other: &dyn ErasedKey) -> bool;
-    fn to_box(&self) -> AnyKey;
-}
-
-impl<K: Hash + Eq + Clone + Send + Sync + 'static> ErasedKey for K {
-    fn hash_to(&self, mut state: &mut dyn Hasher) {
-        self.hash(&mut state);
-    }
-
-    fn equals(&self, other: &dyn ErasedKey) -> bool {
-        (other as &dyn Any).downcast_ref() == Some(self)
-    }
-
-    fn to_box(&self) -> AnyKey {
-        AnyKey(Box::new(self.clone()))
-    }
-}
-
-impl Hash for dyn ErasedKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.hash_to(state);
-    }
-}
-
-impl PartialEq for dyn ErasedKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.equals(other)
-    }
-}
-
-impl Eq for dyn ErasedKey {}
-
-impl ToOwned for dyn ErasedKey {
-    type Owned = AnyKey;
-
-    fn to_owned(&self) -> AnyKey {
-        self.to_box()
-    }
-}
-
-struct AnyKey(Box<dyn ErasedKey>);
-
-impl AnyKey {
-    fn downcast<K: 'static>(&self) -> Option<&K> {
-        (&*self.0 as &dyn Any).downcast_ref()
-    }
-}
-
-impl Borrow<dyn ErasedKey> for AnyKey {
-    fn borrow(&self) -> &dyn ErasedKey {
-        &*self.0
-    }
-}
-
-impl Hash for AnyKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for AnyKey {
-    fn eq(&self, other: &Self) -> bool {
-        *self.0 == *other.0
-    }
-}
-
-impl Eq for AnyKey {}
 
 /// What becomes of an entry that was looked at.
 pub enum EntryChange<V> {
@@ -154,7 +86,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'sta
 
     /// Puts an entry in the place of the one that was there.
     pub fn insert(&self, key: K, value: V) {
-        self.entries.insert(AnyKey(Box::new(key)), Arc::new(value));
+        self.entries.insert(AnyKey::new(key), Arc::new(value));
     }
 
     /// Looks at an entry and changes it, while nobody else does.
@@ -277,123 +209,4 @@ fn compute(entries: &AnyMap, key: &dyn ErasedKey, change: &mut dyn FnMut(Option<
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[test]
-    fn what_was_put_is_there_under_its_key_alone_until_it_is_taken() {
-        let map = ExpiringMap::<(String, u8), &str>::new(10);
-        let key = |number| ("repository".to_owned(), number);
-        map.insert(key(1), "first");
-        assert_eq!(map.get(&key(1)), Some("first"));
-        assert!(map.contains_key(&key(1)));
-        assert_eq!(map.get(&key(2)), None);
-        assert_eq!(map.clone().remove(&key(1)), Some("first"));
-        assert!(!map.contains_key(&key(1)));
-        map.insert(key(1), "again");
-        map.clear();
-        assert_eq!(map.get(&key(1)), None);
-    }
-
-    #[test]
-    fn only_one_of_many_makes_the_value() {
-        let (map, made) = (ExpiringMap::<u8, usize>::new(10), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    let got = map.get_or_insert_with(&1, || made.fetch_add(1, Ordering::Relaxed) + 1);
-                    assert_eq!(got, 1);
-                });
-            }
-        });
-        assert_eq!(made.into_inner(), 1);
-        assert!(!map.insert_new(&1, 7));
-        assert!(map.insert_new(&2, 7));
-        assert_eq!((map.get(&1), map.get(&2)), (Some(1), Some(7)));
-    }
-
-    #[test]
-    fn an_entry_is_changed_as_is_said() {
-        let map = ExpiringMap::<u8, u8>::new(10);
-        map.change(&1, |known| {
-            assert_eq!(known, None);
-            EntryChange::Keep
-        });
-        assert_eq!(map.get(&1), None);
-        map.change(&1, |_| EntryChange::Put(1));
-        map.change(&1, |known| {
-            known.map_or(EntryChange::Remove, |known| EntryChange::Put(known + 1))
-        });
-        assert_eq!(map.get(&1), Some(2));
-        map.change(&1, |_| EntryChange::Keep);
-        assert_eq!(map.get(&1), Some(2));
-        map.change(&1, |_| EntryChange::Remove);
-        assert_eq!(map.get(&1), None);
-    }
-
-    #[test]
-    fn no_change_of_many_at_once_is_lost() {
-        let map = ExpiringMap::<u8, usize>::new(10);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..100 {
-                        map.change(&1, |known| EntryChange::Put(known.unwrap_or_default() + 1));
-                    }
-                });
-            }
-        });
-        assert_eq!(map.get(&1), Some(400));
-    }
-
-    #[test]
-    fn bounds_hold_by_number_and_by_weight_and_whoever_wants_to_know_is_told() {
-        let (evicted, counted) = (Arc::new(AtomicUsize::new(0)), 1000);
-        let count = evicted.clone();
-        let map = ExpiringMap::builder(10)
-            .on_eviction(move || {
-                count.fetch_add(1, Ordering::Relaxed);
-            })
-            .build();
-        for number in 0..counted {
-            map.insert(number, ());
-        }
-        map.insert(0, ());
-        map.remove(&0);
-        let left = map.settled_len();
-        assert!(left <= 10, "{left}");
-        assert!(evicted.load(Ordering::Relaxed) >= counted - 11);
-
-        let heavy = ExpiringMap::builder(100)
-            .weigher(|_: &u32, weight: &u32| *weight)
-            .build();
-        for number in 0..counted as u32 {
-            heavy.insert(number, 30);
-        }
-        assert!(heavy.settled_len() <= 3);
-    }
-
-    #[test]
-    fn what_was_used_last_stays() {
-        let map = ExpiringMap::builder(2).least_recently_used_first().build();
-        for number in 0..100 {
-            map.insert(number, ());
-            map.settled_len();
-        }
-        assert!(map.contains_key(&99) && map.contains_key(&98));
-    }
-
-    #[test]
-    fn entries_end_with_their_time() {
-        let moment = Duration::from_millis(1);
-        let living = ExpiringMap::builder(10).time_to_live(moment).build();
-        let idle = ExpiringMap::builder(10).time_to_idle(moment).build();
-        living.insert(1, ());
-        idle.insert(1, ());
-        while living.get(&1).is_some() || idle.contains_key(&1) {
-            std::thread::yield_now();
-        }
-    }
-}
+mod tests;

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ::config::{ConfigError as RawError, File, FileFormat, Value, ValueKind};
-use serde_path_to_error::Segment;
+use serde::Deserialize as _;
 
 use super::check::check;
 use super::egress::EgressConfig;
 use super::env::{Variable, variable};
 use super::error::{ConfigError, ConfigErrors, ConfigOrigin};
 use super::lines::line_of;
-use super::unknown_key;
+use super::misfit::{Misfit, one_line};
 use super::{Config, LogFormat};
 
 /// The variable with the level of the log that other Rust programs read too.
@@ -195,62 +195,18 @@ fn accept_single_upstream(tree: &mut Value, problems: &mut Vec<ConfigError>) {
 /// again; a removed key has its default in the result.
 fn parse(mut tree: Value, problems: &mut Vec<ConfigError>) -> Config {
     while problems.len() < MAX_PROBLEMS {
-        let error = match serde_path_to_error::deserialize::<_, Config>(tree.clone()) {
+        let misfit = match Config::deserialize(tree.clone()) {
             Ok(config) => return config,
-            Err(error) => error,
+            Err(error) => Misfit::new(&error, &tree),
         };
-        let path: Vec<Segment> = error.path().iter().cloned().collect();
-        problems.push(ConfigError::new(error.path().to_string(), one_line(error.inner())));
-        if !remove(&mut tree, &path) {
+        let key = misfit.path.to_string();
+        // What is left of a list's item is still an item, and no better.
+        if problems.last().is_none_or(|last| last.key != key) {
+            problems.push(ConfigError::new(key, misfit.problem));
+        }
+        if !misfit.path.remove_from(&mut tree) {
             break;
         }
     }
     Config::default()
-}
-
-/// Removes the value at `path`. Returns false if there is none.
-fn remove(tree: &mut Value, path: &[Segment]) -> bool {
-    let Some((last, parents)) = path.split_last() else {
-        return false;
-    };
-    let mut place = tree;
-    for segment in parents {
-        let next = match (segment, &mut place.kind) {
-            (Segment::Map { key }, ValueKind::Table(table)) => table.get_mut(key),
-            (Segment::Seq { index }, ValueKind::Array(items)) => items.get_mut(*index),
-            _ => None,
-        };
-        match next {
-            Some(next) => place = next,
-            None => return false,
-        }
-    }
-    match (last, &mut place.kind) {
-        (Segment::Map { key }, ValueKind::Table(table)) => table.remove(key).is_some(),
-        // An empty table in its place, so that the indices of the others stay.
-        (Segment::Seq { index }, ValueKind::Array(items)) => items.get_mut(*index).is_some_and(|item| {
-            let was_table = matches!(item.kind, ValueKind::Table(_));
-            item.kind = ValueKind::Table(::config::Map::new());
-            !was_table
-        }),
-        _ => false,
-    }
-}
-
-/// The error's message in one line, without its key (which is printed in front of it) and without the parser's excerpt of the file.
-fn one_line(error: &RawError) -> String {
-    match error {
-        RawError::At { error, .. } => one_line(error),
-        RawError::Type {
-            unexpected, expected, ..
-        } => format!("is {unexpected}, expected {expected}"),
-        RawError::FileParse { cause, .. } => flat(&cause.to_string()),
-        other => unknown_key::explain(&flat(&other.to_string())),
-    }
-}
-
-fn flat(text: &str) -> String {
-    let picture = |line: &&str| line.contains('|');
-    let lines: Vec<&str> = text.lines().filter(|line| !picture(line)).map(str::trim).collect();
-    lines.join(" ").trim().to_owned()
 }

@@ -23,6 +23,7 @@ mod links_repositories;
 mod listener_security;
 mod load;
 mod metrics;
+mod misfit;
 mod redis;
 mod repository_patterns;
 mod routing;

@@ -3,12 +3,19 @@
 /// Names this similar (by Jaro, from 0 to 1) are taken for the one that was meant, as clap takes flags.
 const SIMILAR: f64 = 0.7;
 
+/// The key that serde's `message` calls unknown.
+pub(super) fn named_in(message: &str) -> Option<&str> {
+    Some(unknown_field(message)?.0)
+}
+
+/// The unknown key, and what the message says of those that are known.
+fn unknown_field(message: &str) -> Option<(&str, &str)> {
+    message.strip_prefix("unknown field `")?.split_once("`, expected ")
+}
+
 /// serde's "unknown field `x`, expected `a` or `b`", in our words. Other messages stay as they are.
 pub(super) fn explain(message: &str) -> String {
-    let told = message
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split_once("`, expected "));
-    let Some((unknown, known)) = told else {
+    let Some((unknown, known)) = unknown_field(message) else {
         return message.to_owned();
     };
     let names: Vec<&str> = known.split('`').skip(1).step_by(2).collect();

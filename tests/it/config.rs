@@ -233,6 +233,32 @@ fn sections_of_the_wrong_shape_are_named() {
 }
 
 #[test]
+fn a_list_of_the_wrong_items_does_not_hide_what_else_is_wrong() {
+    let found = problems(
+        "x = 1\n'a|b' = 1\n[cache]\nwarm = [[1]]\n[[upstream]]\nurl = 'http://r'\nns = [[1], 2]\nhosts = [[1]]\nretries = -1\n[links]\nlisted = 1\n\
+         [log]\nlevel = 'a|b'",
+        &[],
+    );
+    let mut keys: Vec<&str> = found.iter().filter_map(|line| Some(line.split_once(": ")?.0)).collect();
+    keys.sort_unstable();
+    let expected = [
+        "a|b",
+        "cache.warm[0]",
+        "links.listed",
+        "log.level",
+        "upstream[0].hosts[0]",
+        "upstream[0].ns[0]",
+        "upstream[0].retries",
+        "x",
+    ];
+    assert_eq!(keys, expected, "{found:#?}");
+    assert!(
+        found.iter().any(|line| line.starts_with("log.level: 'a|b' is not")),
+        "{found:#?}"
+    );
+}
+
+#[test]
 fn broken_toml_and_missing_files_are_one_line() {
     let found = problems("[server\nlisten = 1", &[]);
     assert_eq!(found.len(), 1);

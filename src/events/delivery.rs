@@ -18,6 +18,7 @@ use crate::http::egress_proxy::EgressProxies;
 use crate::http::error_chain::chain;
 use crate::http::response_body::ResponseBody;
 use crate::http::retry_after;
+use crate::http::sharing::Sharing;
 use crate::tls::ServerTrust;
 
 /// A structured-mode event (CloudEvents HTTP Protocol Binding 1.0.2, 3.2).
@@ -125,7 +126,7 @@ impl Delivery {
     /// The receiver's status, and how long it asks to wait. Redirects are not followed: what is signed is for this receiver.
     async fn send(&self, message: &EventMessage) -> Result<(StatusCode, Option<Duration>), WebhookError> {
         let request = self.request(message).await?;
-        let answer = self.client.request(request).await;
+        let answer = self.client.request(Sharing::Connection, request).await;
         let answer = answer.map_err(|error| WebhookError::Unreachable(chain(&error)))?;
         let status = answer.status();
         let wait = retry_after::stated(answer.headers(), SystemTime::now());

@@ -18,9 +18,10 @@ use super::framing;
 use super::idle_connections::POOL_IDLE;
 use super::origin_client::{Negotiated, OriginClient};
 use super::response_body::ResponseBody;
+use super::sharing::Sharing;
 use crate::config::NamedProxy;
 
-/// HTTP/2 flow control: at most this many bytes of one body are buffered for a slow caller.
+/// HTTP/2 flow control: at most this many bytes of one body are buffered for a slow reader.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -32,8 +33,12 @@ type ClientResult = Result<Response<ResponseBody>, ClientError>;
 pub(crate) struct HttpClient {
     /// Asks any host.
     shared: Client<TimedConnector, Body>,
-    /// Asks the host that the client is made for, unless that or a proxy is only to be asked as `shared` does.
+    /// Asks any host over HTTP/1.1, where that is spoken.
+    unshared: Client<TimedConnector, Body>,
+    /// Asks the host that the client is made for, unless that or a proxy is only to be asked as the others do.
     own: Option<Arc<OriginClient>>,
+    connector: TimedConnector,
+    http2_only: bool,
     proxies: Arc<EgressProxies>,
 }
 
@@ -47,44 +52,64 @@ impl HttpClient {
             .filter(is_own)
             .and_then(|origin| OriginClient::new(origin, connector.clone()));
         Self {
-            shared: shared(connector, http2_only),
+            shared: any_host(connector.clone(), http2_only),
+            unshared: any_host(connector.preferring_http1(), false),
             own: own.map(Arc::new),
+            connector,
+            http2_only,
             proxies,
         }
     }
 
     /// Boxed, because those who wait for it are moved while they are made, in many layers.
-    pub(crate) fn request(&self, request: Request<Body>) -> Pin<Box<impl Future<Output = ClientResult>>> {
-        Box::pin(async {
-            let mut response = self.send(request).await?;
+    pub(crate) fn request(
+        &self,
+        sharing: Sharing,
+        request: Request<Body>,
+    ) -> Pin<Box<impl Future<Output = ClientResult>>> {
+        Box::pin(async move {
+            let mut response = self.send(sharing, request).await?;
             framing::settle(response.status(), response.headers_mut())?;
             Ok(response)
         })
     }
 
-    async fn send(&self, mut request: Request<Body>) -> ClientResult {
-        while let Some(own) = self.own.as_ref().filter(|own| own.serves(request.uri())) {
-            match own.connection().await.map_err(ClientError::Connect)? {
+    async fn send(&self, sharing: Sharing, mut request: Request<Body>) -> ClientResult {
+        while let Some(own) = self.own.as_ref().filter(|own| own.serves(request.uri(), sharing)) {
+            match own.connection(sharing).await.map_err(ClientError::Connect)? {
                 Negotiated::Http1(connection) => match own.send(connection, request).await {
                     Ok(response) => return Ok(response),
                     Err(SendFailure::Failed(error)) => return Err(error),
                     Err(SendFailure::Unsent(unsent)) => request = *unsent,
                 },
                 Negotiated::Http2(stream) => {
-                    let handed_over = HANDED_OVER.scope(Cell::new(Some(*stream)), self.send_shared(request));
+                    let client = match sharing {
+                        Sharing::Connection => self.shared.clone(),
+                        Sharing::Nothing => self.for_one_request(),
+                    };
+                    let handed_over = HANDED_OVER.scope(Cell::new(Some(*stream)), self.send_by(&client, request));
                     return Box::pin(handed_over).await;
                 }
             }
         }
-        self.send_shared(request).await
+        match sharing {
+            Sharing::Connection => self.send_by(&self.shared, request).await,
+            Sharing::Nothing if self.http2_only => self.send_by(&self.for_one_request(), request).await,
+            Sharing::Nothing => self.send_by(&self.unshared, request).await,
+        }
+    }
+
+    /// A client that no other request finds the connection of.
+    fn for_one_request(&self) -> Client<TimedConnector, Body> {
+        any_host(self.connector.clone(), self.http2_only)
     }
 
     /// Sends `request`, to a proxy that is to be asked for its URL with what that wants to be shown.
-    async fn send_shared(&self, mut request: Request<Body>) -> ClientResult {
+    async fn send_by(&self, client: &Client<TimedConnector, Body>, mut request: Request<Body>) -> ClientResult {
         if let Some((_, Some(authorization))) = self.proxies.forward_proxy_of(request.uri()) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
         }
-        Ok(self.shared.request(request).await?.map(ResponseBody::from))
+        Ok(client.request(request).await?.map(ResponseBody::from))
     }
 
     /// The proxy that is asked for `uri` itself, and can answer in the stead of its host.
@@ -93,7 +118,7 @@ impl HttpClient {
     }
 }
 
-fn shared(connector: TimedConnector, http2_only: bool) -> Client<TimedConnector, Body> {
+fn any_host(connector: TimedConnector, http2_only: bool) -> Client<TimedConnector, Body> {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -1,10 +1,11 @@
 //! New connections to upstreams: egress proxies, TLS, and name resolution under a redirect policy.
 
 use std::cell::Cell;
-use std::future::ready;
+use std::error::Error;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Uri;
@@ -12,12 +13,13 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::connection_use::Recorded;
 use super::egress_proxy::{EgressConnector, EgressProxies};
+use super::error_chain::find;
 use super::policy_resolver::{Connecting, PolicyResolver};
 use super::redirect_policy::RedirectPolicy;
 use crate::config::TlsVersion;
@@ -80,7 +82,11 @@ fn tcp<R>(resolver: R, connect_timeout: Duration) -> HttpConnector<R> {
 /// Connects within a timeout that includes the TLS handshake.
 #[derive(Clone)]
 pub(crate) struct TimedConnector {
-    inner: HttpsConnector<EgressConnector>,
+    any_version: HttpsConnector<EgressConnector>,
+    /// Offers HTTP/1.1 alone.
+    http1: HttpsConnector<EgressConnector>,
+    /// Whether `http1` connects, and `any_version` only to servers that do not speak that.
+    prefers_http1: bool,
     proxies: Arc<EgressProxies>,
     timeout: Duration,
     http2_only: bool,
@@ -104,15 +110,27 @@ impl TimedConnector {
                 .enable_http1()
                 .wrap_connector(tcp(GaiResolver::new(), options.connect_timeout)),
         };
+        let mut http1_tls = options.tls.clone();
+        http1_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(options.tls)
             .https_or_http();
         Self {
-            inner: tls.enable_all_versions().wrap_connector(egress),
+            http1: HttpsConnector::from((egress.clone(), http1_tls)),
+            any_version: tls.enable_all_versions().wrap_connector(egress),
+            prefers_http1: false,
             proxies: options.proxies,
             timeout: options.connect_timeout,
             http2_only: options.http2_only,
             negotiated_http2: Arc::default(),
+        }
+    }
+
+    /// The same, for HTTP/1.1 wherever the server speaks it. Its connections count for nothing in `negotiated_http2`.
+    pub(super) fn preferring_http1(&self) -> Self {
+        Self {
+            prefers_http1: true,
+            ..self.clone()
         }
     }
 
@@ -128,7 +146,8 @@ impl Service<Uri> for TimedConnector {
     type Future = Connecting<Self::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+        ready!(self.http1.poll_ready(cx))?;
+        self.any_version.poll_ready(cx)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
@@ -136,17 +155,39 @@ impl Service<Uri> for TimedConnector {
             return Box::pin(ready(Ok(stream)));
         }
         let asks_proxy = self.proxies.forward_proxy_of(&uri).is_some();
-        let (connecting, timeout, http2_only) = (self.inner.call(uri), self.timeout, self.http2_only);
+        let (timeout, http2_only, prefers_http1) = (self.timeout, self.http2_only, self.prefers_http1);
+        let mut any_version = self.any_version.clone();
+        let connecting = match prefers_http1 {
+            true => self.http1.call(uri.clone()),
+            false => self.any_version.call(uri.clone()),
+        };
         let negotiated_http2 = Arc::clone(&self.negotiated_http2);
         Box::pin(async move {
-            let Ok(connected) = tokio::time::timeout(timeout, connecting).await else {
+            let connected = tokio::time::timeout(timeout, async {
+                match connecting.await {
+                    Err(error) if prefers_http1 && is_version_refused(&*error) => {
+                        poll_fn(|cx| any_version.poll_ready(cx)).await?;
+                        any_version.call(uri).await
+                    }
+                    connected => connected,
+                }
+            });
+            let Ok(connected) = connected.await else {
                 return Err(ConnectTimedOut.into());
             };
             let stream = TokioIo::new(connected?);
             let is_negotiated = stream.connected().is_negotiated_h2();
-            negotiated_http2.store(is_negotiated, Ordering::Relaxed);
+            if !prefers_http1 {
+                negotiated_http2.store(is_negotiated, Ordering::Relaxed);
+            }
             let recorded = Recorded::new(stream, http2_only || is_negotiated).asking_proxy(asks_proxy);
             Ok(TokioIo::new(recorded))
         })
     }
+}
+
+/// Whether the server speaks none of the versions of HTTP that it was offered.
+fn is_version_refused(error: &(dyn Error + 'static)) -> bool {
+    let refusal = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    find::<rustls::Error>(error).is_some_and(|error| *error == refusal)
 }

@@ -21,6 +21,7 @@ pub(crate) mod redirect_policy;
 pub(crate) mod request_budget;
 pub(crate) mod response_body;
 pub(crate) mod retry_after;
+pub(crate) mod sharing;
 pub(crate) mod tee;
 pub mod trace_context;
 pub(crate) mod transfer_progress;

@@ -23,6 +23,7 @@ use super::http1_connection::Http1Connection;
 use super::idle_connections::{Checkout, IdleConnections};
 use super::policy_resolver::Connecting;
 use super::response_body::ResponseBody;
+use super::sharing::Sharing;
 use super::transfer_progress::{ProgressBody, TransferProgress};
 
 /// How long the rest of a body may stand still that was answered already. The time-outs of a request end with its answer.
@@ -62,20 +63,20 @@ impl OriginClient {
         })
     }
 
-    /// Whether `uri` is on the host, and that speaks HTTP/1.1 as far as is known.
-    pub(super) fn serves(&self, uri: &Uri) -> bool {
+    /// Whether `uri` is on the host, and HTTP/1.1 to be spoken there as far as is known.
+    pub(super) fn serves(&self, uri: &Uri, sharing: Sharing) -> bool {
         uri.authority() == Some(&self.authority)
             && uri.scheme() == Some(&self.scheme)
-            && !self.connector.negotiated_http2()
+            && (sharing == Sharing::Nothing || !self.connector.negotiated_http2())
     }
 
     /// An idle connection, or else the first of the next idle one and a new one.
-    pub(super) async fn connection(&self) -> Result<Negotiated, BoxError> {
+    pub(super) async fn connection(&self, sharing: Sharing) -> Result<Negotiated, BoxError> {
         let next_idle = match self.connections.check_out() {
             Checkout::Idle(connection) => return Ok(Negotiated::Http1(connection)),
             Checkout::Waiting(next_idle) => next_idle,
         };
-        match select(next_idle, self.connect()).await {
+        match select(next_idle, self.connect(sharing)).await {
             Either::Right((connected, _)) => connected,
             Either::Left((Err(_), connecting)) => connecting.await,
             Either::Left((Ok(connection), connecting)) => {
@@ -92,11 +93,15 @@ impl OriginClient {
         }
     }
 
-    fn connect(&self) -> Connecting<Negotiated> {
+    fn connect(&self, sharing: Sharing) -> Connecting<Negotiated> {
         if !self.are_swept.swap(true, Ordering::Relaxed) {
             self.connections.start_sweeper();
         }
-        let (mut connector, uri) = (self.connector.clone(), self.at(PathAndQuery::from_static("/")));
+        let mut connector = match sharing {
+            Sharing::Connection => self.connector.clone(),
+            Sharing::Nothing => self.connector.preferring_http1(),
+        };
+        let uri = self.at(PathAndQuery::from_static("/"));
         Box::pin(async move {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             let stream = connector.call(uri).await?;

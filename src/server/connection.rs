@@ -31,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Interval of the HTTP/2 pings that check whether a silent caller is still connected.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// HTTP/2 flow control: at most this many bytes of one upload are held until the registry takes them, and this many of all on a connection.
+/// Gateways send their callers' uploads on one, and a few that the registry does not take must not hold up the rest.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Number of header lines that hyper parses without allocating memory.
 const HYPERS_HEADERS: usize = 100;
 /// Smallest buffer for bytes that were read but not yet parsed, or not yet written.
@@ -157,6 +161,8 @@ fn protocols(limits: &LimitsConfig) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(head.saturating_mul(2)).unwrap_or(u32::MAX));
     builder
 }

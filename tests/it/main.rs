@@ -67,6 +67,7 @@ mod registry_client;
 mod render_golden;
 mod replicas;
 mod sibling;
+mod slow_callers;
 mod soak;
 mod start;
 mod support;

@@ -54,7 +54,9 @@ impl Setup {
 
     async fn get(&self, path: &str) -> Result<Response<ResponseBody>, ClientError> {
         let request = Request::get(format!("{}{path}", self.origin));
-        self.client.request(request.body(Body::empty()).unwrap()).await
+        self.client
+            .request(Sharing::Connection, request.body(Body::empty()).unwrap())
+            .await
     }
 
     /// The text of the response.

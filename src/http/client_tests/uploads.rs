@@ -35,7 +35,7 @@ async fn an_upload_is_answered_before_it_ends_and_goes_on() {
         peer.write(OK).await;
         peer
     };
-    let (response, mut peer) = tokio::join!(setup.client.request(request), served);
+    let (response, mut peer) = tokio::join!(setup.client.request(Sharing::Connection, request), served);
     assert_eq!(text(response.unwrap()).await.unwrap(), "ok");
     pieces.send(Bytes::from_static(b"late")).unwrap();
     drop(pieces);
@@ -59,7 +59,7 @@ async fn the_rest_of_an_answered_upload_does_not_stand_still_for_ever() {
             peer.write(OK).await;
             peer
         };
-        let (response, _peer) = tokio::join!(setup.client.request(request), served);
+        let (response, _peer) = tokio::join!(setup.client.request(Sharing::Connection, request), served);
         assert_eq!(text(response.unwrap()).await.unwrap(), "ok");
         pieces.send(Bytes::from(vec![0; left])).unwrap();
         tokio::time::pause();
@@ -87,7 +87,12 @@ async fn the_answer_to_an_upload_is_read_although_the_server_takes_no_more() {
     let pieces = stream::once(ready(piece(1))).chain(stream::once(rest));
     let request = Request::put(format!("{origin}/upload"));
     let request = request.body(Body::stream(StreamBody::new(pieces))).unwrap();
-    assert_eq!(text(client.request(request).await.unwrap()).await.unwrap(), "ok");
+    assert_eq!(
+        text(client.request(Sharing::Connection, request).await.unwrap())
+            .await
+            .unwrap(),
+        "ok"
+    );
 }
 
 #[tokio::test]
@@ -95,7 +100,7 @@ async fn an_upload_that_its_sender_gives_up_is_closed() {
     let setup = Setup::new().await;
     let (pieces, request) = setup.upload();
     let mut peer = tokio::select! {
-        _ = setup.client.request(request) => unreachable!("nothing answers"),
+        _ = setup.client.request(Sharing::Connection, request) => unreachable!("nothing answers"),
         peer = async {
             let mut peer = setup.accept().await;
             peer.head().await;

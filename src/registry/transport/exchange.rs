@@ -17,6 +17,7 @@ use crate::http::connector::ConnectTimedOut;
 use crate::http::error_chain::{chain, find};
 use crate::http::redirect_policy::Forbidden;
 use crate::http::response_body::ResponseBody;
+use crate::http::sharing::Sharing;
 use crate::http::transfer_progress::{ProgressBody, TransferProgress};
 use crate::registry::error::{CONNECTING, UpstreamError};
 
@@ -47,6 +48,7 @@ impl From<UpstreamError> for Unanswered {
 /// Waits for the head of the answer. While a body is on its way up, only its standing still counts: an upload may take hours.
 pub(super) async fn exchange(
     client: &HttpClient,
+    sharing: Sharing,
     request: Request<Body>,
     timeouts: Timeouts,
 ) -> Result<Response<ResponseBody>, Unanswered> {
@@ -57,7 +59,7 @@ pub(super) async fn exchange(
         request.map(|body| Body::stream(ProgressBody::new(body, Arc::clone(&progress))))
     };
     let asked = request.uri().clone();
-    let mut answer = client.request(request);
+    let mut answer = client.request(sharing, request);
     loop {
         let (deadline, what) = deadline(&progress, timeouts);
         tokio::select! {

@@ -18,6 +18,7 @@ use crate::config::{NamedProxy, UpstreamConfig};
 use crate::http::body::Body;
 use crate::http::client::HttpClient;
 use crate::http::redirect_policy::RedirectPolicy;
+use crate::http::sharing::Sharing;
 use crate::http::trace_context;
 use crate::http::via;
 use crate::metrics::RequestNotes;
@@ -193,7 +194,9 @@ impl Transport {
             otel.kind = tracing::field::Empty
         );
         trace_context::follow(&span, &mut request);
-        let result = exchange(client, request, self.timeouts).instrument(span).await;
+        let result = exchange(client, sharing(kind, &request), request, self.timeouts)
+            .instrument(span)
+            .await;
         let elapsed = counted.begun.elapsed();
         match &result {
             Ok(response) => {
@@ -207,6 +210,15 @@ impl Transport {
             }
         }
         Ok(result?.map(|body| IdleBody::new(body, self.timeouts.idle)))
+    }
+}
+
+/// What is passed on goes at the pace of whoever sends or receives it. refshim's own reads end as fast as the registry answers.
+fn sharing(kind: RequestKind, request: &Request<Body>) -> Sharing {
+    let is_passed_on = matches!(kind, RequestKind::Forward | RequestKind::Blob) && request.method() != Method::HEAD;
+    match is_passed_on || !request.body().is_end_stream() {
+        true => Sharing::Nothing,
+        false => Sharing::Connection,
     }
 }
 

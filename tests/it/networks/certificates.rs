@@ -4,8 +4,7 @@ use std::process::Command;
 
 use super::{APP, authority, behind_tls, certificate_in, registry};
 use crate::support::cli::refshim_in;
-use crate::support::process::{Process, find};
-use crate::support::{Local, Refshim, certificate, eventually};
+use crate::support::{Local, Nginx, Refshim, certificate};
 use http::Method;
 
 const OF_LOOPBACK: &str = "IP:127.0.0.1";
@@ -99,7 +98,8 @@ async fn a_scheme_that_should_be_the_other_one_is_said() {
 async fn a_server_that_says_that_it_expects_tls_is_understood() {
     let folder = tempfile::tempdir().unwrap();
     certificate::make_signing(folder.path(), OF_LOOPBACK);
-    let (nginx, url) = nginx_with_tls(folder.path()).await;
+    let nginx = Nginx::start(folder.path(), "ssl", "").await;
+    let url = format!("http://{}", nginx.authority());
     let image = format!("{url}/{APP}:v1");
     for arguments in [&["check", "--upstream", &url][..], &["tree", &image]] {
         let said = refshim_in(&[], arguments).await.refused(1);
@@ -113,30 +113,4 @@ async fn a_server_that_says_that_it_expects_tls_is_understood() {
         let reply = proxy.endpoint().send(method, path, &[], "").await.expect_status(502);
         assert!(reply.text().contains("write https:// in upstream.url"), "{reply:?}");
     }
-    drop(nginx);
-}
-
-/// nginx that speaks TLS, and its address as somebody writes it who does not know that.
-async fn nginx_with_tls(folder: &std::path::Path) -> (Process, String) {
-    let port = crate::support::process::free_port();
-    let config = format!(
-        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
-         http {{ access_log off;\n\
-         client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
-         uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
-         server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/cert.pem;\n\
-         ssl_certificate_key {folder}/key.pem; }} }}\n",
-        folder = folder.display()
-    );
-    std::fs::write(folder.join("nginx.conf"), config).unwrap();
-    let mut command = Command::new(find("nginx"));
-    command.arg("-e").arg("stderr").arg("-c").arg(folder.join("nginx.conf"));
-    let nginx = Process::start("nginx", command, &folder.join("log"));
-    let url = format!("http://127.0.0.1:{port}");
-    let authority = format!("127.0.0.1:{port}");
-    eventually("nginx listens", async || {
-        tokio::net::TcpStream::connect(&authority).await.ok()
-    })
-    .await;
-    (nginx, url)
 }

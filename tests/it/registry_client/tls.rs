@@ -52,24 +52,27 @@ fn trusting(url: &str, file: &Path) -> Upstream {
     upstream_with(url, |config, _| config.ca_file = Some(file.to_owned()))
 }
 
+/// What is passed on has a connection of its own (`slow_callers`): over HTTP/1.1, unless the server knows HTTP/2 alone.
 #[tokio::test]
 async fn alpn_decides_what_is_spoken() {
     let folder = tempfile::tempdir().unwrap();
     certificate::make(folder.path());
-    for (alpn, expected) in [
-        (&["h2", "http/1.1"][..], Version::HTTP_2),
-        (&["http/1.1"], Version::HTTP_11),
-        (&[], Version::HTTP_11),
+    for (alpn, read, passed_on) in [
+        (&["h2", "http/1.1"][..], (1, Version::HTTP_2), (2, Version::HTTP_11)),
+        (&["http/1.1"], (1, Version::HTTP_11), (1, Version::HTTP_11)),
+        (&[], (1, Version::HTTP_11), (1, Version::HTTP_11)),
+        // The second connection is the one on which HTTP/1.1 was refused.
+        (&["h2"], (1, Version::HTTP_2), (3, Version::HTTP_2)),
     ] {
         let (url, mut versions, _server) = serve(folder.path(), alpn).await;
         let upstream = trusting(&url, &folder.path().join("cert.pem"));
         upstream.get("/v2/", &anyone(), 100).await.unwrap();
-        let head = Request::builder().uri("/v2/").body(Body::empty()).unwrap();
-        upstream.forward(head).await.unwrap();
-        assert_eq!(
-            (versions.recv().await, versions.recv().await),
-            (Some((1, expected)), Some((1, expected)))
-        );
+        let whole = Request::builder().uri("/v2/").body(Body::empty()).unwrap();
+        upstream.forward(whole).await.unwrap();
+        let seen = (versions.recv().await, versions.recv().await);
+        assert_eq!(seen, (Some(read), Some(passed_on)), "{alpn:?}");
+        upstream.get("/v2/", &anyone(), 100).await.unwrap();
+        assert_eq!(versions.recv().await, Some(read), "{alpn:?}");
     }
 }
 

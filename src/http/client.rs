@@ -14,6 +14,7 @@ use super::body::Body;
 use super::client_error::{ClientError, SendFailure};
 use super::connector::{ClientOptions, HANDED_OVER, TimedConnector};
 use super::egress_proxy::EgressProxies;
+use super::exclusive_clients::ExclusiveClients;
 use super::framing;
 use super::idle_connections::POOL_IDLE;
 use super::origin_client::{Negotiated, OriginClient};
@@ -37,6 +38,8 @@ pub(crate) struct HttpClient {
     unshared: Client<TimedConnector, Body>,
     /// Asks the host that the client is made for, unless that or a proxy is only to be asked as the others do.
     own: Option<Arc<OriginClient>>,
+    /// Ask any host, over HTTP/2 if that is all it speaks.
+    exclusive: ExclusiveClients,
     connector: TimedConnector,
     http2_only: bool,
     proxies: Arc<EgressProxies>,
@@ -51,10 +54,12 @@ impl HttpClient {
         let own = origin
             .filter(is_own)
             .and_then(|origin| OriginClient::new(origin, connector.clone()));
+        let of_exclusive = connector.clone();
         Self {
             shared: any_host(connector.clone(), http2_only),
             unshared: any_host(connector.preferring_http1(), false),
             own: own.map(Arc::new),
+            exclusive: ExclusiveClients::new(move || any_host(of_exclusive.clone(), http2_only)),
             connector,
             http2_only,
             proxies,
@@ -83,25 +88,30 @@ impl HttpClient {
                     Err(SendFailure::Unsent(unsent)) => request = *unsent,
                 },
                 Negotiated::Http2(stream) => {
-                    let client = match sharing {
-                        Sharing::Connection => self.shared.clone(),
-                        Sharing::Nothing => self.for_one_request(),
+                    let handed_over = Cell::new(Some(*stream));
+                    let sent = async {
+                        match sharing {
+                            Sharing::Connection => self.send_by(&self.shared, request).await,
+                            Sharing::Nothing => self.send_exclusively(request).await,
+                        }
                     };
-                    let handed_over = HANDED_OVER.scope(Cell::new(Some(*stream)), self.send_by(&client, request));
-                    return Box::pin(handed_over).await;
+                    return Box::pin(HANDED_OVER.scope(handed_over, sent)).await;
                 }
             }
         }
         match sharing {
             Sharing::Connection => self.send_by(&self.shared, request).await,
-            Sharing::Nothing if self.http2_only => self.send_by(&self.for_one_request(), request).await,
+            Sharing::Nothing if self.http2_only || self.connector.refuses_http1() => {
+                self.send_exclusively(request).await
+            }
             Sharing::Nothing => self.send_by(&self.unshared, request).await,
         }
     }
 
-    /// A client that no other request finds the connection of.
-    fn for_one_request(&self) -> Client<TimedConnector, Body> {
-        any_host(self.connector.clone(), self.http2_only)
+    async fn send_exclusively(&self, request: Request<Body>) -> ClientResult {
+        let borrowed = self.exclusive.borrow();
+        let response = self.send_by(&borrowed.client, request).await?;
+        Ok(response.map(|body| body.keeping(borrowed)))
     }
 
     /// Sends `request`, to a proxy that is to be asked for its URL with what that wants to be shown.

@@ -92,6 +92,8 @@ pub(crate) struct TimedConnector {
     http2_only: bool,
     /// Whether the latest connection speaks HTTP/2.
     negotiated_http2: Arc<AtomicBool>,
+    /// Whether a server refused to speak HTTP/1.1.
+    refuses_http1: Arc<AtomicBool>,
 }
 
 impl TimedConnector {
@@ -123,6 +125,7 @@ impl TimedConnector {
             timeout: options.connect_timeout,
             http2_only: options.http2_only,
             negotiated_http2: Arc::default(),
+            refuses_http1: Arc::default(),
         }
     }
 
@@ -137,6 +140,11 @@ impl TimedConnector {
     /// Whether TLS agreed on HTTP/2 for the latest connection.
     pub(super) fn negotiated_http2(&self) -> bool {
         self.negotiated_http2.load(Ordering::Relaxed)
+    }
+
+    /// Whether a server that [`preferring_http1`](Self::preferring_http1) connected to speaks HTTP/2 alone.
+    pub(super) fn refuses_http1(&self) -> bool {
+        self.refuses_http1.load(Ordering::Relaxed)
     }
 }
 
@@ -161,11 +169,12 @@ impl Service<Uri> for TimedConnector {
             true => self.http1.call(uri.clone()),
             false => self.any_version.call(uri.clone()),
         };
-        let negotiated_http2 = Arc::clone(&self.negotiated_http2);
+        let (negotiated_http2, refuses_http1) = (Arc::clone(&self.negotiated_http2), Arc::clone(&self.refuses_http1));
         Box::pin(async move {
             let connected = tokio::time::timeout(timeout, async {
                 match connecting.await {
                     Err(error) if prefers_http1 && is_version_refused(&*error) => {
+                        refuses_http1.store(true, Ordering::Relaxed);
                         poll_fn(|cx| any_version.poll_ready(cx)).await?;
                         any_version.call(uri).await
                     }

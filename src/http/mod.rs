@@ -9,6 +9,7 @@ mod connection_use;
 pub(crate) mod connector;
 pub(crate) mod egress_proxy;
 pub(crate) mod error_chain;
+mod exclusive_clients;
 mod framing;
 pub mod hop_by_hop;
 mod http1_connection;

@@ -67,7 +67,10 @@ impl OriginClient {
     pub(super) fn serves(&self, uri: &Uri, sharing: Sharing) -> bool {
         uri.authority() == Some(&self.authority)
             && uri.scheme() == Some(&self.scheme)
-            && (sharing == Sharing::Nothing || !self.connector.negotiated_http2())
+            && match sharing {
+                Sharing::Connection => !self.connector.negotiated_http2(),
+                Sharing::Nothing => !self.connector.refuses_http1(),
+            }
     }
 
     /// An idle connection, or else the first of the next idle one and a new one.

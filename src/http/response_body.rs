@@ -9,6 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio_util::sync::DropGuard;
 
+use super::exclusive_clients::BorrowedClient;
 use super::http1_connection::Http1Connection;
 use super::idle_connections::IdleConnections;
 
@@ -20,6 +21,8 @@ pub(crate) struct ResponseBody {
     failure: Option<hyper::Error>,
     /// Tells the task that drives the connection that the body was read, or that nobody wants the rest.
     _wanted: Option<DropGuard>,
+    /// Whose connection it arrives on, if no other request may use that meanwhile. Dropped last.
+    _client: Option<BorrowedClient>,
 }
 
 impl ResponseBody {
@@ -32,6 +35,7 @@ impl ResponseBody {
             connection,
             failure: None,
             _wanted: None,
+            _client: None,
         }
     }
 
@@ -40,6 +44,14 @@ impl ResponseBody {
         Self {
             _wanted: Some(wanted),
             ..Self::from(incoming)
+        }
+    }
+
+    /// The same body, which keeps `client` until it is dropped.
+    pub(super) fn keeping(self, client: BorrowedClient) -> Self {
+        Self {
+            _client: Some(client),
+            ..self
         }
     }
 
@@ -66,6 +78,7 @@ impl From<Incoming> for ResponseBody {
             connection: BodyConnection(None),
             failure: None,
             _wanted: None,
+            _client: None,
         }
     }
 }

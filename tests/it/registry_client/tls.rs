@@ -71,8 +71,12 @@ async fn alpn_decides_what_is_spoken() {
         upstream.forward(whole).await.unwrap();
         let seen = (versions.recv().await, versions.recv().await);
         assert_eq!(seen, (Some(read), Some(passed_on)), "{alpn:?}");
+        // Both are used again.
         upstream.get("/v2/", &anyone(), 100).await.unwrap();
         assert_eq!(versions.recv().await, Some(read), "{alpn:?}");
+        let whole = Request::builder().uri("/v2/").body(Body::empty()).unwrap();
+        upstream.forward(whole).await.unwrap();
+        assert_eq!(versions.recv().await, Some(passed_on), "{alpn:?}");
     }
 }
 

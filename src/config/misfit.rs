@@ -166,14 +166,15 @@ mod tests {
 
     #[test]
     fn a_key_is_found_whatever_its_name_looks_like() {
-        let text = "a.b = 1\n'a.b' = {c = 2, 'd[0].e' = 3}\nf = [[4, 5], {g = 6}]";
+        let text = "[t]\na.b = 1\n'a.b' = {c = 2, 'd[0].e' = 3}\nf = [[4, 5], {g = 6}]";
         let source = File::from_str(text, FileFormat::Toml);
         let tree = Config::builder().add_source(source).build().unwrap().cache;
         for (key, printed) in [
-            ("a.b.c", "a.b.c"),
-            ("a.b.d[0].e", "a.b.d[0].e"),
-            ("f[0][1]", "f[0][1]"),
-            ("f[1]g", "f[1].g"),
+            ("t.a.b", "t.a.b"),
+            ("t.a.b.c", "t.a.b.c"),
+            ("t.a.b.d[0].e", "t.a.b.d[0].e"),
+            ("t.f[0][1]", "t.f[0][1]"),
+            ("t.f[1]g", "t.f[1].g"),
         ] {
             let path = KeyPath::find(&tree, key).unwrap_or_else(|| panic!("{key} is not found"));
             assert_eq!(path.to_string(), printed);
@@ -181,7 +182,7 @@ mod tests {
             assert!(path.remove_from(&mut rest), "{key}");
             assert_ne!(rest, tree, "{key}");
         }
-        for key in ["f[2]", "f[x]", "f[", "a.b.x", "a.b.c.x", "x"] {
+        for key in ["t.f[2]", "t.f[x]", "t.f[", "t.a.b.x", "t.a.b.c.x", "x"] {
             assert!(KeyPath::find(&tree, key).is_none(), "{key}");
         }
     }

@@ -17,7 +17,9 @@ impl Misfit {
     /// What `error` says of `tree`.
     pub(super) fn new(error: &RawError, tree: &Value) -> Self {
         let key = match error {
-            RawError::At { key: Some(key), .. } | RawError::Type { key: Some(key), .. } => key,
+            RawError::At { key: Some(key), .. } | RawError::Type { key: Some(key), .. } | RawError::NotFound(key) => {
+                key
+            }
             // Whatever it is of then, it is somewhere below the root.
             _ => "",
         };
